@@ -1,0 +1,135 @@
+"""A trace at a glance: rows for the terminal, HTML with a small picture for notebooks."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from migsim.trace.reader import Trace
+
+__all__ = ["summary", "to_html"]
+
+
+def summary(trace: Trace) -> list[tuple[str, str]]:
+    """(label, text) rows that say what a trace holds; each dirty rate names its window."""
+    meta = trace.meta
+    lost = meta.lost_events or int(trace.intervals["lost_events"].sum())
+    rows = [
+        ("collector", meta.collector),
+        ("guest", _guest(trace)),
+        ("recorded", f"{meta.started or 'unknown time'}, {meta.duration_s:.1f} s"),
+        ("intervals", f"{len(trace.intervals)} intervals, {len(trace.windows)} dirty-rate windows"),
+        ("pages", f"{meta.total_pages:,} of {meta.page_bytes} bytes in {len(meta.ram_blocks)} blocks"),
+        ("zero pages", _zero(trace)),
+    ]
+    rows += [(f"dirty rate, {mode}", text) for mode, text in _rates(trace)]
+    if len(trace.content):
+        rows.append(("content", _content(trace)))
+    rows.append(("lost events", f"{lost:,}"))
+    rows.append(("complete", "yes" if meta.complete else "no"))
+    if meta.note:
+        rows.append(("note", meta.note))
+    return rows
+
+
+def _guest(trace: Trace) -> str:
+    meta = trace.meta
+    size = meta.ram_bytes
+    shown = f"{size / 2**30:.6g} GiB" if size >= 2**30 else f"{size / 2**20:.6g} MiB"
+    parts = [f"{shown} RAM", f"{meta.vcpus} vCPU", f"QEMU {meta.qemu_version}", meta.accel]
+    return ", ".join(part for part in parts if part)
+
+
+def _zero(trace: Trace) -> str:
+    meta = trace.meta
+    if meta.zero_pages is None:
+        return "unknown"
+    share = meta.zero_pages / meta.total_pages if meta.total_pages else 0.0
+    source = f", by {meta.zero_pages_source}" if meta.zero_pages_source else ""
+    return f"{meta.zero_pages:,} ({share:.1%}){source}"
+
+
+def _rates(trace: Trace) -> list[tuple[str, str]]:
+    curve = trace.unique_dirty_curve()
+    rows = []
+    for mode in dict.fromkeys(curve.mode.tolist()):
+        part = curve.only(mode)
+        chosen = np.unique(np.linspace(0, len(part) - 1, min(len(part), 5)).round().astype(int))
+        texts = []
+        for index in chosen:
+            window, dirty = part.window_s[index], part.dirty_pages[index]
+            texts.append(
+                f"{dirty * trace.meta.page_bytes / window / 1e6:.3g} MB/s over {_window(window)} windows"
+            )
+        rows.append((mode, ", ".join(texts)))
+    return rows
+
+
+def _window(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def _content(trace: Trace) -> str:
+    content = trace.content
+    encoded = content["xbzrle_bytes"].to_numpy()
+    fits = encoded >= 0
+    median = f", median {np.median(encoded[fits]):.0f} bytes when encoded" if fits.any() else ""
+    return (
+        f"{len(content):,} re-sent pages compared: "
+        f"median {content['changed_bytes'].median():.0f} bytes changed in {content['runs'].median():.0f} runs; XBZRLE fits {fits.mean():.0%}{median}"
+    )
+
+
+def to_html(trace: Trace) -> str:
+    """Render a table and the unique-dirty curve, as HTML that needs nothing from outside."""
+    body = "".join(
+        f"<tr><th style='text-align:left'>{escape(label)}</th>"
+        f"<td style='text-align:left'>{escape(text)}</td></tr>"
+        for label, text in summary(trace)
+    )
+    return (
+        f"<div><b>{escape(trace.path.name)}</b><div style='display:flex;gap:1em;flex-wrap:wrap'>"
+        f"<table>{body}</table>{_svg(trace)}</div></div>"
+    )
+
+
+_COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#8c564b")
+
+
+def _svg(trace: Trace) -> str:
+    curve = trace.unique_dirty_curve()
+    shown = (curve.window_s > 0) & (curve.dirty_pages > 0)
+    if not shown.any():
+        return ""
+    x, y = np.log10(curve.window_s[shown]), curve.dirty_pages[shown] * trace.meta.page_bytes / 2**20
+    modes = curve.mode[shown]
+    width, height, left, bottom = 360.0, 220.0, 56.0, 34.0
+    low, high = float(x.min()), float(max(x.max(), x.min() + 0.1))
+    top = float(y.max()) * 1.05
+    at_x = left + (x - low) / (high - low) * (width - left - 12)
+    at_y = (height - bottom) * (1 - y / top) + 4
+    parts = [
+        f"<svg width='{width:.0f}' height='{height:.0f}' role='img' "
+        "aria-label='unique dirty memory by window' font-family='sans-serif' font-size='11'>",
+        f"<path d='M{left} 4V{height - bottom + 4}H{width - 8}' fill='none' stroke='#888'/>",
+        f"<text x='{left - 4}' y='14' text-anchor='end'>{top:.3g} MiB</text>",
+        f"<text x='{left}' y='{height - 16}'>{escape(_window(10**low))}</text>",
+        f"<text x='{width - 8}' y='{height - 16}' text-anchor='end'>{escape(_window(10**high))}</text>",
+        f"<text x='{(left + width) / 2}' y='{height - 3}' text-anchor='middle'>window (log)</text>",
+    ]
+    for number, mode in enumerate(dict.fromkeys(modes.tolist())):
+        colour = _COLOURS[number % len(_COLOURS)]
+        mine = modes == mode
+        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(at_x[mine], at_y[mine], strict=True))
+        parts.append(f"<polyline points='{points}' fill='none' stroke='{colour}'/>")
+        parts += [
+            f"<circle cx='{a:.1f}' cy='{b:.1f}' r='2.5' fill='{colour}'/>"
+            for a, b in zip(at_x[mine], at_y[mine], strict=True)
+        ]
+        parts.append(
+            f"<text x='{left + 8}' y='{18 + 14 * number}' fill='{colour}'>{escape(str(mode))}</text>"
+        )
+    return "".join(parts) + "</svg>"
