@@ -1,8 +1,9 @@
 """Reading and writing sizes, rates and times without guessing.
 
-The law: ``B`` is bytes, ``b`` or ``bit`` is bits, ``Ki Mi Gi Ti`` are powers of 1024, ``k M G T`` powers of 1000,
-a rate ends in ``/s`` or ``ps``. A bare number is in the field's own unit. A bare suffix letter (``128G``) has three
-readings (QEMU's command line: powers of two; networks: bits; disks: powers of ten), so it is refused with all three.
+The law: ``B`` is bytes, ``b`` or ``bit`` is bits, ``Ki Mi Gi Ti`` are powers of 1024, ``k M G T`` powers
+of 1000, a rate ends in ``/s`` or ``ps``. A bare number is in the field's own unit. A bare suffix letter
+(``128G``) has three readings (QEMU's command line: powers of two; networks: bits; disks: powers of ten), so
+it is refused with all three.
 """
 
 from __future__ import annotations

@@ -1,0 +1,84 @@
+"""QEMU versions: read, compared, and the ranges that the tables speak of."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from migsim.errors import ParameterError
+
+__all__ = ["NEWEST", "OLDEST", "QemuVersion", "VersionRange"]
+
+_TEXT = re.compile(r"\s*v?(\d{1,3})\.(\d{1,3})(?:\.(\d{1,3}))?(?:[\s(+~-].*)?", re.DOTALL)
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class QemuVersion:
+    """A QEMU version, ordered.
+
+    Examples
+    --------
+    >>> QemuVersion.parse("7.2.22 (Debian 1:7.2+dfsg-7)") < QemuVersion.parse("10.0")
+    True
+    >>> str(QemuVersion.parse("10.0"))
+    '10.0'
+    """
+
+    major: int
+    minor: int
+    micro: int = 0
+
+    @classmethod
+    def parse(cls, text: str | QemuVersion) -> QemuVersion:
+        """Read ``"10.0"``, ``"7.2.22"`` or a distribution's longer form.
+
+        Raises
+        ------
+        ParameterError
+            Where the text does not start with a version.
+        """
+        if isinstance(text, QemuVersion):
+            return text
+        match = _TEXT.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise ParameterError(
+                f"The QEMU version is {text!r}.",
+                "A version is two or three numbers with dots between.",
+                "Write it like '7.2' or '10.0.2', in quotes.",
+            )
+        return cls(int(match[1]), int(match[2]), int(match[3] or 0))
+
+    @property
+    def release(self) -> QemuVersion:
+        """The version without its micro number: all the tables go by."""
+        return QemuVersion(self.major, self.minor)
+
+    def __str__(self) -> str:
+        text = f"{self.major}.{self.minor}"
+        return f"{text}.{self.micro}" if self.micro else text
+
+
+OLDEST = QemuVersion(1, 2)
+"""The oldest release that the tables cover."""
+NEWEST = QemuVersion(10, 2)
+"""The newest release that the tables cover."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRange:
+    """Releases from `since` up to and including `until`."""
+
+    since: QemuVersion
+    until: QemuVersion | None = None
+
+    @classmethod
+    def parse(cls, since: str, until: str = "") -> VersionRange:
+        """Read a range as the tables write it; an empty `until` is open."""
+        return cls(QemuVersion.parse(since), QemuVersion.parse(until) if until else None)
+
+    def __contains__(self, version: QemuVersion) -> bool:
+        release = version.release
+        return self.since <= release and (self.until is None or release <= self.until)
+
+    def __str__(self) -> str:
+        return f"{self.since} to {self.until}" if self.until else f"{self.since} and later"
