@@ -56,4 +56,4 @@ def _rounds_before_last(first: float, goal: float, ratio: float) -> int | None:
         return 1
     if ratio >= 1.0 or goal == 0.0:
         return None
-    return math.ceil(math.log(goal / first) / math.log(ratio))
+    return math.ceil((math.log(goal) - math.log(first)) / math.log(ratio))
