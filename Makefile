@@ -1,0 +1,61 @@
+# make demo    predict the migration of a traced guest and compare with real ones (needs Python, make)
+# make test    lint, types, import arrows and all tests but the slow ones (installs QEMU where it can)
+# make check   the same without the tests that start QEMU
+# make test-slow, make format, make qemu, make clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+# expanded when a recipe runs, so after `qemu` has made the file
+export MIGSIM_QEMU_10 ?= $(shell cat build/qemu-10/command 2>/dev/null)
+
+# what the demo shows: any trace, profile and records of that guest's real migrations
+DEMO_TRACE ?= traces/demo.trace
+DEMO_HOST ?= validation/hosts/kvm-10.0.json
+DEMO_RECORDS ?= $(wildcard validation/records/demo-*.json)
+
+.PHONY: demo test check lint live test-slow format qemu clean
+.DELETE_ON_ERROR:
+
+demo: .venv/.installed
+	$(BIN)/python -m validation.demo $(DEMO_TRACE) --host $(DEMO_HOST) -o build/demo.png $(DEMO_RECORDS)
+
+test: check live
+
+check: lint
+	$(BIN)/python -m pytest -q -n 2 -m "not live and not slow"
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# One after the other: two pairs of QEMUs on two cores disturb each other. A skipped test is a failure here.
+live: .venv/.installed-dev qemu
+	MIGSIM_LIVE=1 $(BIN)/python -m pytest -q -m "live and not slow"
+
+test-slow: .venv/.installed-dev qemu
+	MIGSIM_LIVE=1 $(BIN)/python -m pytest -q -m slow
+
+format: .venv/.installed-dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+qemu:
+	scripts/install_qemu.sh
+
+clean:
+	rm -rf build dist .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "migsim needs Python 3.11 or newer; say which with 'make PYTHON=python3.12 ...'." >&2; exit 3; }
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install -q -e '.[tracer]'
+	@touch $@
+
+.venv/.installed-dev: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install -q -e '.[dev]'
+	@touch $@ .venv/.installed
