@@ -1,0 +1,207 @@
+"""What every declared or fitted model shares: frozen, strict, kebab-case, errors in migsim's three parts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self, cast
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic._internal._model_construction import ModelMetaclass
+from pydantic_core import ErrorDetails
+
+from migsim.errors import MigsimError, ScenarioError, UnitError, near_misses
+from migsim.files import write_text_atomically
+from migsim.units import parse_bytes, parse_duration_s
+
+__all__ = ["Bytes", "Declared", "RecordedModel", "Seconds", "read_file_text"]
+
+Bytes = Annotated[int, BeforeValidator(lambda value: _read(parse_bytes, value))]
+"""A size in bytes; text with a unit is read."""
+Seconds = Annotated[float, BeforeValidator(lambda value: _read(parse_duration_s, value))]
+"""A time in seconds; text with a unit is read."""
+
+
+def _read(parse: Any, value: Any) -> Any:
+    try:
+        return parse(value)
+    except UnitError as error:  # as a ValueError, so that pydantic says where it stands
+        raise ValueError(f"{error.rule} {error.todo}") from None
+
+
+def _kebab(name: str) -> str:
+    return name.replace("_", "-")
+
+
+class _OwnErrors(ModelMetaclass):
+    """Translates what the constructor raises; overriding ``__init__`` would hide a nested model's place."""
+
+    def __call__(cls, *args: Any, **data: Any) -> Any:
+        try:
+            return super().__call__(*args, **data)
+        except ValidationError as error:
+            raise _translate(error, cast("type[Declared]", cls)) from None
+
+
+class Declared(BaseModel, metaclass=_OwnErrors):
+    """Base of the models: cannot be changed, refuses unknown keys, raises migsim's errors."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=_kebab,
+        populate_by_name=True,
+        allow_inf_nan=False,
+    )
+
+    _error: ClassVar[type[MigsimError]] = ScenarioError
+    _what: ClassVar[str] = "The scenario"
+
+    @classmethod
+    def from_dict(cls, data: Any, *, where: str = "") -> Self:
+        """Read plain data (of TOML or JSON).
+
+        Raises
+        ------
+        ScenarioError
+            (ProfileError for a host profile) naming the key, the rule and near misses.
+        """
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise _translate(error, cls, where) from None
+        except MigsimError as error:  # a validator's own, such as a migration setting's
+            raise type(error)(
+                f"{where}: {error.what}" if where else error.what, error.rule, error.todo
+            ) from None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data with kebab-case keys; what is None is left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with other values, validated anew.
+
+        Examples
+        --------
+        >>> from migsim.scenario import PageClass
+        >>> PageClass(base_page=0, pages=100, share=1).replace(pages=50).pages
+        50
+        """
+        kept = {name: getattr(self, name) for name in type(self).model_fields if name not in changes}
+        return type(self)(**kept, **changes)
+
+
+class RecordedModel(Declared):
+    """Base of fitted models, kept as JSON with a format name and a version."""
+
+    _format: ClassVar[str] = ""
+    _version: ClassVar[int] = 1
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON, whole or not at all.
+
+        Raises
+        ------
+        HostError
+            When the file cannot be written.
+        """
+        data = {"format": self._format, "version": self._version} | self.as_dict()
+        write_text_atomically(path, json.dumps(data, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ScenarioError
+            (ProfileError for a host profile) when the file is missing, cut short, foreign or newer.
+        """
+        text = read_file_text(path, cls._error)
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise cls._error(
+                f"{path} is not whole JSON: {error}.", f"{cls._what} is kept as JSON.", "Make it again."
+            ) from None
+        if not isinstance(data, dict) or data.get("format") != cls._format:
+            found = data.get("format") if isinstance(data, dict) else type(data).__name__
+            raise cls._error(
+                f"{path} is no {cls._format} file (its format is {found!r}).",
+                f'{cls._what} starts with "format": {cls._format!r}.',
+                "Check the path.",
+            )
+        if data.get("version") != cls._version:
+            raise cls._error(
+                f"{path} has version {data.get('version')!r}.",
+                f"This migsim reads version {cls._version} of {cls._format}.",
+                "Update migsim, or make the file again.",
+            )
+        kept = {key: value for key, value in data.items() if key not in ("format", "version")}
+        return cls.from_dict(kept, where=str(path))
+
+
+def read_file_text(path: str | Path, error_type: type[MigsimError]) -> str:
+    """Read a text file, or raise `error_type` saying why not."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        why = error.strerror or str(error)
+    except UnicodeDecodeError:
+        why = "it is not text"
+    raise error_type(f"Cannot read {path}: {why}.", "", "Check the path.")
+
+
+def _translate(error: ValidationError, model: type[Declared], where: str = "") -> MigsimError:
+    """Turn pydantic's first complaint into what, rule and todo."""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    place = ".".join(str(part) for part in first["loc"])
+    file = f"{where}: " if where else ""
+    more = f" ({len(problems) - 1} more like this.)" if len(problems) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(model, first["loc"][:-1])
+        hint = near_misses(str(first["loc"][-1]), known) or f"Known: {', '.join(known)}."
+        return model._error(f"{file}{place} is unknown.", f"{model._what} has no such key.", hint + more)
+    if first["type"] == "missing":
+        return model._error(f"{file}{place} is missing.", f"{model._what} needs it.", f"Add it.{more}")
+    return model._error(
+        f"{file}{place or model._what} is {_short(first)}.",
+        f"{_sentence(first['msg'])}",
+        f"Correct it.{more}",
+    )
+
+
+def _short(problem: ErrorDetails) -> str:
+    text = repr(problem["input"])
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _sentence(text: str) -> str:
+    text = text.removeprefix("Value error, ").strip()
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _keys_at(model: Any, path: tuple[int | str, ...]) -> list[str]:
+    """Return the keys that `model` knows at a place inside it."""
+    for part in path:
+        if isinstance(part, int):
+            continue
+        fields = model.model_fields
+        field = next((f for name, f in fields.items() if part in (name, f.alias)), None)
+        inner = _model_within(field.annotation) if field is not None else None
+        if inner is None:
+            return []
+        model = inner
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_within(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_within(argument)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,122 @@
+"""What our guest is told to do, and the machine it runs in."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from migsim.scenario.base import Bytes, Declared, Seconds
+
+__all__ = ["PAGE_BYTES", "GuestSpec", "GuestWorkload", "PageClass"]
+
+PAGE_BYTES = 4096
+
+
+class PageClass(Declared):
+    """A range of pages that is written to in one way.
+
+    Attributes
+    ----------
+    base_page, pages : int
+        The range, in 4 KiB pages of the guest's workload area.
+    share : float
+        Its part of all writes, relative to the other classes' shares.
+    pattern : {"random", "sweep", "zipf"}
+        Which page is next: any, the following one, or the more popular ones more often.
+    zipf_exponent : float
+        Steepness of the popularity, with ``pattern = "zipf"``.
+    content : {"bytes", "page", "zero"}
+        What a write does: changes `changed_bytes` bytes, replaces the page by random data, or clears it.
+    """
+
+    base_page: int = Field(ge=0)
+    pages: int = Field(gt=0)
+    share: float = Field(default=1.0, gt=0)
+    pattern: Literal["random", "sweep", "zipf"] = "random"
+    zipf_exponent: float = Field(default=1.0, gt=0, le=8)
+    content: Literal["bytes", "page", "zero"] = "bytes"
+    changed_bytes: int = Field(default=8, ge=1, le=PAGE_BYTES)
+
+
+class GuestWorkload(Declared):
+    """What the guest is told to do.
+
+    Attributes
+    ----------
+    touched_pages : int
+        Pages given random contents before the guest is ready.
+    classes : tuple of PageClass
+        Empty: the guest only fills its memory, then idles.
+    pace : {"closed", "clock"}
+        As fast as it can (a throttled guest writes less), or `writes_per_s` by the clock (it catches up).
+    check : bool
+        Keep checksums of what was written and check them for ever.
+    report_s : float
+        Time between two lines on the serial port.
+    seed : int
+        Of the guest's own generator.
+    """
+
+    touched_pages: int = Field(default=0, ge=0)
+    classes: tuple[PageClass, ...] = Field(default=(), max_length=16)
+    pace: Literal["closed", "clock"] = "closed"
+    writes_per_s: float | None = Field(default=None, gt=0)
+    check: bool = False
+    report_s: Seconds = Field(default=1.0, gt=0)
+    seed: int = Field(default=1, ge=0, lt=2**63)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> GuestWorkload:
+        if self.pace == "clock" and self.writes_per_s is None:
+            raise ValueError('pace = "clock" needs writes-per-s.')
+        if self.pace == "closed" and self.writes_per_s is not None:
+            raise ValueError('pace = "closed" writes as fast as it can; leave writes-per-s out.')
+        return self
+
+    @property
+    def highest_page(self) -> int:
+        """One past the last page that the workload names."""
+        return max([self.touched_pages, *(c.base_page + c.pages for c in self.classes)])
+
+
+class GuestSpec(Declared):
+    """The guest machine.
+
+    Attributes
+    ----------
+    ram_bytes : int
+        Memory, a whole number of MiB.
+    memory : {"plain", "aliased"}
+        Ordinary memory, or pieces that all show the same `alias_bytes` of the host.
+    vcpus : int
+        Virtual processors.
+    workload : GuestWorkload
+        What it does.
+    """
+
+    ram_bytes: Bytes = Field(gt=0, le=2**40)
+    memory: Literal["plain", "aliased"] = "plain"
+    alias_bytes: Bytes | None = None
+    vcpus: int = Field(default=1, ge=1, le=255)
+    workload: GuestWorkload = GuestWorkload()
+
+    @field_validator("ram_bytes", "alias_bytes")
+    @classmethod
+    def _whole_mib(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is not None and (value <= 0 or value % 2**20):
+            raise ValueError("QEMU's memory sizes are whole MiB here.")
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> GuestSpec:
+        if (self.memory == "aliased") != (self.alias_bytes is not None):
+            raise ValueError('alias-bytes goes with memory = "aliased", and that with alias-bytes.')
+        if self.alias_bytes is not None and self.ram_bytes % self.alias_bytes:
+            raise ValueError("ram-bytes has to be a whole multiple of alias-bytes.")
+        if self.workload.highest_page * PAGE_BYTES > self.ram_bytes:
+            raise ValueError(
+                f"The workload reaches page {self.workload.highest_page}, but ram-bytes holds "
+                f"{self.ram_bytes // PAGE_BYTES} pages."
+            )
+        return self

@@ -1,0 +1,215 @@
+"""A live migration as the lab runs it: QEMU, guest, settings; read from and written as TOML."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from migsim.errors import ParameterError, ScenarioError
+from migsim.qapi import CAPABILITIES, QemuVersion, check_capabilities, check_parameters, defaults
+from migsim.scenario.base import Declared, Seconds, read_file_text
+from migsim.scenario.guest import GuestSpec
+
+__all__ = ["LabScenario", "MigrationSettings", "QemuSpec"]
+
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+
+
+class MigrationSettings(Declared):
+    """Migration parameters and capabilities, in QAPI's names.
+
+    Inside a `LabScenario` they are checked against its QEMU's version and held in QAPI's units; on their own,
+    `for_version` does that.
+
+    Examples
+    --------
+    >>> MigrationSettings(parameters={"max-bandwidth": "1Gbps"}).for_version("10.0").parameters
+    {'max-bandwidth': 125000000}
+    """
+
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    capabilities: dict[str, Any] = Field(default_factory=dict)
+
+    def for_version(self, version: QemuVersion | str) -> Self:
+        """Return the settings in QAPI's units, checked against `version`.
+
+        Raises
+        ------
+        ParameterError, UnitError
+            For what that QEMU would not take.
+        """
+        active = check_capabilities(self.capabilities, version)
+        read = check_parameters(self.parameters, version, active)
+        return type(self)(parameters=read, capabilities={name: name in active for name in self.capabilities})
+
+    def effective(self, version: QemuVersion | str) -> dict[str, Any]:
+        """Return every parameter of `version`: as set here, or QEMU's default."""
+        return defaults(version) | self.for_version(version).parameters
+
+    @classmethod
+    def parse(cls, settings: Iterable[str], version: QemuVersion | str) -> Self:
+        """Read ``NAME=VALUE`` words, parameters and capabilities mixed, as ``--set`` takes them.
+
+        Raises
+        ------
+        ParameterError, UnitError
+            For what `version` would not take.
+
+        Examples
+        --------
+        >>> MigrationSettings.parse(["downtime-limit=300ms", "xbzrle=on"], "7.2").capabilities
+        {'xbzrle': True}
+        """
+        parameters: dict[str, Any] = {}
+        capabilities: dict[str, Any] = {}
+        for word in settings:
+            name, equals, value = word.partition("=")
+            if not equals:
+                raise ParameterError(
+                    f"The setting is {word!r}.",
+                    "A setting is NAME=VALUE.",
+                    "Write it like max-bandwidth=1Gbps.",
+                )
+            (capabilities if name in CAPABILITIES else parameters)[name] = value
+        return cls(parameters=parameters, capabilities=capabilities).for_version(version)
+
+
+class QemuSpec(Declared):
+    """Which QEMU, and how it runs.
+
+    Attributes
+    ----------
+    command : str
+        Program and arguments, as for a shell; ``$NAME`` stands for an environment variable.
+    version : str
+        The version that the command has to be, such as ``"10.0"``.
+    accel : {"kvm", "tcg"}
+        Accelerator.
+    dirty_ring_size : int
+        Entries of KVM's dirty ring a vCPU; 0 is the dirty bitmap.
+    extra_arguments : tuple of str
+        Appended to the command line.
+    """
+
+    command: str = "qemu-system-x86_64"
+    version: str
+    accel: Literal["kvm", "tcg"] = "kvm"
+    dirty_ring_size: int = Field(default=0, ge=0, le=65536)
+    extra_arguments: tuple[str, ...] = ()
+
+    @field_validator("version")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        QemuVersion.parse(value)
+        return value
+
+    @model_validator(mode="after")
+    def _ring(self) -> QemuSpec:
+        if self.dirty_ring_size & (self.dirty_ring_size - 1):
+            raise ValueError("dirty-ring-size is a power of two, or 0.")
+        if self.dirty_ring_size and self.accel != "kvm":
+            raise ValueError('The dirty ring is KVM\'s: dirty-ring-size needs accel = "kvm".')
+        if self.dirty_ring_size and self.qemu_version < QemuVersion(6, 1):
+            raise ValueError("The dirty ring came with QEMU 6.1.")
+        return self
+
+    @property
+    def qemu_version(self) -> QemuVersion:
+        """`version`, ordered."""
+        return QemuVersion.parse(self.version)
+
+    def expanded_command(self) -> str:
+        """Return `command` with environment variables put in.
+
+        Raises
+        ------
+        ScenarioError
+            Where a variable is not set.
+        """
+
+        def value(match: re.Match[str]) -> str:
+            name = match[1] or match[2]
+            if not os.environ.get(name):
+                raise ScenarioError(
+                    f"qemu.command is {self.command!r}, and the environment has no {name}.",
+                    "A $NAME in the command stands for an environment variable.",
+                    f"Set {name} to the command of a QEMU {self.version}.",
+                )
+            return os.environ[name]
+
+        return _VARIABLE.sub(value, self.command)
+
+
+class LabScenario(Declared):
+    """One live migration, declared.
+
+    Attributes
+    ----------
+    name : str
+        Repeats of one scenario share it.
+    qemu, guest, migration : QemuSpec, GuestSpec, MigrationSettings
+        What runs, and how it migrates; the settings are held in QAPI's units.
+    settle_s : float
+        Time the guest works before the migration starts.
+    deadline_s : float
+        When a migration that has not completed is cancelled.
+    transport : {"unix", "tcp"}
+        A socket of the host, or TCP over loopback.
+    """
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    qemu: QemuSpec
+    guest: GuestSpec
+    migration: MigrationSettings = MigrationSettings()
+    settle_s: Seconds = Field(default=2.0, ge=0)
+    deadline_s: Seconds = Field(default=120.0, gt=0)
+    transport: Literal["unix", "tcp"] = "unix"
+
+    @field_validator("migration")
+    @classmethod
+    def _in_qapi_units(cls, value: MigrationSettings, info: ValidationInfo) -> MigrationSettings:
+        qemu = info.data.get("qemu")
+        if qemu is None:  # its own error is reported
+            return value
+        settings = value.for_version(qemu.version)
+        if settings.capabilities.get("dirty-limit") and not qemu.dirty_ring_size:
+            raise ValueError("dirty-limit needs KVM's dirty ring: set qemu.dirty-ring-size.")
+        return settings
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a scenario from a TOML file.
+
+        Raises
+        ------
+        ScenarioError
+            Where the file is missing, not TOML, or has an unknown or wrong key.
+        ParameterError, UnitError
+            For a migration setting that the version does not take.
+        """
+        return cls.from_toml(read_file_text(path, ScenarioError), where=str(path))
+
+    @classmethod
+    def from_toml(cls, text: str, *, where: str = "") -> Self:
+        """Read a scenario from TOML text."""
+        try:
+            data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ScenarioError(
+                f"{where or 'The scenario'} is not TOML: {error}.",
+                "Scenarios are TOML.",
+                "Correct that line.",
+            ) from None
+        return cls.from_dict(data, where=where)
+
+    def to_toml(self) -> str:
+        """Return the scenario as TOML; `from_toml` reads it back to an equal one."""
+        import tomli_w
+
+        return tomli_w.dumps(self.as_dict())

@@ -1,0 +1,116 @@
+"""A guest's writing as calibration fits it: classes of pages with a rate each."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from migsim.scenario.base import Bytes, Declared, RecordedModel
+from migsim.scenario.guest import PAGE_BYTES
+
+__all__ = ["Workload", "WorkloadClass"]
+
+
+class WorkloadClass(Declared):
+    """Pages that are written to alike.
+
+    Attributes
+    ----------
+    pages : int
+        How many.
+    writes_per_page_per_s : float
+        Writes to each of them, a second of guest time.
+    pattern : {"random", "sweep"}
+        Each page independently, or one after the other.
+    extents : tuple of (first_page, pages)
+        Where they lie, in global page numbers; empty where unknown.
+    """
+
+    pages: int = Field(gt=0)
+    writes_per_page_per_s: float = Field(ge=0)
+    pattern: Literal["random", "sweep"] = "random"
+    extents: tuple[tuple[int, int], ...] = ()
+
+    @field_validator("extents")
+    @classmethod
+    def _ordered(cls, value: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        end = 0
+        for first, count in value:
+            if count <= 0 or first < end:
+                raise ValueError("Extents are (first page, pages), ascending, not empty and not overlapping.")
+            end = first + count
+        return value
+
+    @model_validator(mode="after")
+    def _room(self) -> WorkloadClass:
+        if self.extents and self.pages > sum(count for _, count in self.extents):
+            raise ValueError("The extents hold fewer pages than the class has.")
+        return self
+
+    @property
+    def writes_per_s(self) -> float:
+        """Writes to all of its pages, a second of guest time."""
+        return self.pages * self.writes_per_page_per_s
+
+
+class Workload(RecordedModel):
+    """A guest's writing, fitted to a trace.
+
+    Attributes
+    ----------
+    ram_bytes : int
+        The guest's memory.
+    ram_total_bytes : int
+        All migrated memory (``ram.total``): with video memory and ROMs.
+    zero_pages : int
+        Pages that are zero when the migration starts.
+    classes : tuple of WorkloadClass
+        The fit.
+    writes_spread : float
+        Standard deviation of the natural log of the whole write rate.
+    assumptions : tuple of str
+        What the fit took for granted, a sentence each.
+    source : str
+        The trace it came from.
+    """
+
+    _format: ClassVar[str] = "migsim-workload"
+    _what: ClassVar[str] = "The workload"
+
+    ram_bytes: Bytes = Field(gt=0)
+    ram_total_bytes: Bytes = Field(gt=0)
+    zero_pages: int = Field(ge=0)
+    classes: tuple[WorkloadClass, ...] = ()
+    writes_spread: float = Field(default=0.0, ge=0)
+    assumptions: tuple[str, ...] = ()
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Workload:
+        if self.ram_total_bytes < self.ram_bytes:
+            raise ValueError("ram-total-bytes counts the guest's memory too; it cannot be below ram-bytes.")
+        pages = self.ram_total_bytes // PAGE_BYTES
+        if self.zero_pages > pages:
+            raise ValueError(f"zero-pages is more than the {pages} pages there are.")
+        if sum(c.pages for c in self.classes) > pages:
+            raise ValueError(f"The classes have more than the {pages} pages there are.")
+        return self
+
+    @property
+    def writes_per_s(self) -> float:
+        """All writes, a second of guest time."""
+        return sum(c.writes_per_s for c in self.classes)
+
+    def scaled(self, factor: float) -> Workload:
+        """Return the workload with every write rate multiplied.
+
+        Examples
+        --------
+        >>> hot = WorkloadClass(pages=10, writes_per_page_per_s=2.0)
+        >>> guest = Workload(ram_bytes=2**30, ram_total_bytes=2**30, zero_pages=0, classes=(hot,))
+        >>> guest.scaled(0.5).writes_per_s
+        10.0
+        """
+        rates = tuple(c.replace(writes_per_page_per_s=c.writes_per_page_per_s * factor) for c in self.classes)
+        return self.replace(classes=rates)
