@@ -79,7 +79,8 @@ def _content(trace: Trace) -> str:
     median = f", median {np.median(encoded[fits]):.0f} bytes when encoded" if fits.any() else ""
     return (
         f"{len(content):,} re-sent pages compared: "
-        f"median {content['changed_bytes'].median():.0f} bytes changed in {content['runs'].median():.0f} runs; XBZRLE fits {fits.mean():.0%}{median}"
+        f"median {content['changed_bytes'].median():.0f} bytes changed in "
+        f"{content['runs'].median():.0f} runs; XBZRLE fits {fits.mean():.0%}{median}"
     )
 
 

@@ -1,0 +1,104 @@
+"""``migsim trace``: record the dirty pages of a running guest, and look at traces."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="trace",
+    help="Record the dirty pages of a running guest; look at traces.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def record(
+    qmp: Annotated[
+        Path, typer.Option(metavar="SOCKET", help="The guest's QMP socket (-qmp unix:SOCKET,...).")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The trace to write.")],
+    method: Annotated[
+        str, typer.Option(metavar="METHOD", help="auto, dirty-rate, stream or dirty-ring.")
+    ] = "auto",
+    duration: Annotated[str, typer.Option(metavar="TIME", help="How long, as 30s or 2min.")] = "30s",
+) -> None:
+    """Trace a running guest.
+
+    The guest runs on as it was. Ctrl-C ends the recording early and keeps what was recorded (exit code 130).
+    """
+    from migsim.cli.console import progress
+    from migsim.errors import UsageError
+    from migsim.tracer import record_trace
+    from migsim.units import format_duration_s, parse_duration_s
+
+    duration_s = parse_duration_s(duration, field="--duration")
+    if duration_s <= 0:
+        raise UsageError(f"--duration is {duration!r}.", "A recording takes time.", "Give more than 0 s.")
+    with _interrupt_once() as interrupted, progress("tracing", total=duration_s) as update:
+        recording = record_trace(
+            qmp,
+            output,
+            method=method,
+            duration_s=duration_s,
+            command=shlex.join(["migsim", *sys.argv[1:]]),
+            progress=update,
+            stop=interrupted,
+            chosen=lambda _done, why: print(f"migsim: tracing by {why}", file=sys.stderr),
+        )
+    if recording.complete:
+        print(f"migsim: {output} holds {recording.held} of {format_duration_s(duration_s)}", file=sys.stderr)
+        return
+    held = f"{output} keeps {recording.held}" if output.exists() else "nothing was recorded"
+    print(f"migsim: interrupted; {held}", file=sys.stderr)
+    raise typer.Exit(130)
+
+
+@app.command()
+def info(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A trace, or the .part folder of one cut off.")
+    ],
+) -> None:
+    """Say what a trace holds."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from migsim.cli.console import stdout_console
+    from migsim.trace import Trace
+    from migsim.trace.render import summary
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, text in summary(Trace.open(file)):
+        table.add_row(Text(label), Text(text))
+    stdout_console().print(table)
+
+
+@contextmanager
+def _interrupt_once() -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C (or SIGTERM) ask for an orderly end; the second one interrupts."""
+    asked = False
+
+    def note(number: int, _frame: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,195 @@
+"""What is asked of a guest before it is traced: what it is, and whether it is free to be."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from migsim.errors import QmpError
+from migsim.provenance import Provenance
+from migsim.trace import RamBlock, TraceMeta
+
+if TYPE_CHECKING:
+    from migsim.qmp import QmpSession
+
+__all__ = [
+    "RamBlockLine",
+    "describe_guest",
+    "hmp",
+    "parse_ramblock",
+    "ram_block_lines",
+    "refuse_while_busy",
+    "resident_pages",
+]
+
+_IDLE = frozenset({"none", "completed", "failed", "cancelled"})
+_BLOCK = re.compile(
+    r"^\s*(?P<name>\S.*?)\s+\d+ [KMG]iB\s+0x[0-9a-f]+\s+0x(?P<used>[0-9a-f]+)\s+0x[0-9a-f]+"
+    r"(?:\s+0x(?P<hva>[0-9a-f]+))?",
+    re.MULTILINE,
+)
+_MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) ")
+
+
+class RamBlockLine(NamedTuple):
+    """One line of ``info ramblock``; `host_address` is None where QEMU does not tell (before 8.0)."""
+
+    name: str
+    used_bytes: int
+    host_address: int | None
+
+
+def hmp(session: QmpSession, line: str) -> str:
+    """Run a human monitor command and return its text."""
+    return str(session.execute("human-monitor-command", {"command-line": line}))
+
+
+def parse_ramblock(text: str) -> list[RamBlockLine]:
+    """Read ``info ramblock``, in its order, which is migration's: largest first.
+
+    Examples
+    --------
+    >>> parse_ramblock("   pc.ram    4 KiB  0x0 0x0000000020000000 0x0000000020000000")
+    [RamBlockLine(name='pc.ram', used_bytes=536870912, host_address=None)]
+    """
+    return [
+        RamBlockLine(
+            match["name"], int(match["used"], 16), int(match["hva"], 16) if match["hva"] is not None else None
+        )
+        for match in _BLOCK.finditer(text)
+    ]
+
+
+def ram_block_lines(session: QmpSession) -> list[RamBlockLine]:
+    """Ask a guest for its RAM blocks.
+
+    Raises
+    ------
+    QmpError
+        The answer lists none.
+    """
+    text = hmp(session, "info ramblock")
+    lines = parse_ramblock(text)
+    if not lines:
+        raise QmpError(
+            f"`info ramblock` says {text.strip()[:80]!r}.",
+            "It should list the guest's RAM blocks, one a line.",
+            "Check that the socket is a full monitor of a QEMU that has the human monitor built in.",
+        )
+    return lines
+
+
+def refuse_while_busy(session: QmpSession) -> None:
+    """Raise where a migration or somebody else's dirty-rate measurement is under way.
+
+    Raises
+    ------
+    QmpError
+        Busy: tracing would disturb it, and be disturbed by it.
+    """
+    status = session.execute("query-migrate").get("status", "none")
+    if status not in _IDLE:
+        raise QmpError(
+            f"A migration of this guest is under way (query-migrate says {status!r}).",
+            "Tracing and migrating share one dirty log, so one would falsify the other.",
+            "Wait until it has ended, or cancel it.",
+        )
+    if session.execute("query-dirty-rate").get("status") == "measuring":
+        raise QmpError(
+            "Somebody is measuring this guest's dirty rate (query-dirty-rate says 'measuring').",
+            "QEMU runs one such measurement at a time.",
+            "Wait until it has ended; the longest takes 60 s.",
+        )
+
+
+def describe_guest(session: QmpSession, collector: str, command: str = "") -> TraceMeta:
+    """Fill in what a trace says about the guest.
+
+    Zero pages are estimated from QEMU's resident set where this user may read it; see `resident_pages`.
+    """
+    lines = ram_block_lines(session)
+    blocks = RamBlock.stack((line.name, line.used_bytes) for line in lines)
+    memory = session.execute("query-memory-size-summary")
+    kvm = session.execute("query-kvm")
+    total = sum(block.pages for block in blocks)
+    resident = resident_pages(session.peer_pid, lines)
+    return TraceMeta(
+        collector=collector,
+        qemu_version=str(session.version),
+        accel="kvm" if kvm.get("enabled") else "tcg",
+        ram_bytes=int(memory["base-memory"]) + int(memory.get("plugged-memory", 0)),
+        ram_blocks=blocks,
+        vcpus=len(session.execute("query-cpus-fast")),
+        zero_pages=None if resident is None else max(total - resident, 0),
+        zero_pages_source="" if resident is None else "resident set (upper bound of touched pages)",
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        provenance=Provenance.now(command, qemu=str(session.version)).as_dict(),
+    )
+
+
+def resident_pages(pid: int | None, lines: list[RamBlockLine], proc: Path = Path("/proc")) -> int | None:
+    """Count the guest pages that QEMU's process has resident: no fewer than were ever written to.
+
+    A page never touched, or only read, is not resident in private memory; a huge page counts whole; pages
+    swapped out count too. Blocks without a known place count whole.
+
+    Returns
+    -------
+    int or None
+        In pages of 4 KiB; None where the process may not be looked at, or the RAM cannot be found in it.
+    """
+    if pid is None or not lines:
+        return None
+    try:
+        mappings = list(_mappings((proc / str(pid) / "smaps").read_text()))
+    except (OSError, ValueError):
+        return None
+    resident, unknown = 0, 0
+    for line in lines:
+        inside = _resident_bytes(line, mappings)
+        if inside is None:
+            unknown += line.used_bytes
+        resident += line.used_bytes if inside is None else min(inside, line.used_bytes)
+    if unknown * 2 > sum(line.used_bytes for line in lines):
+        return None
+    return resident // 4096
+
+
+def _mappings(smaps: str) -> Iterator[tuple[int, int, int]]:
+    """(start, end, resident bytes) of each mapping."""
+    start = end = resident = 0
+    for row in smaps.splitlines():
+        if match := _MAPPING.match(row):
+            if end:
+                yield start, end, resident
+            start, end, resident = int(match[1], 16), int(match[2], 16), 0
+        elif row.startswith(("Rss:", "Swap:")):
+            resident += int(row.split()[1]) * 1024
+    if end:
+        yield start, end, resident
+
+
+def _resident_bytes(line: RamBlockLine, mappings: list[tuple[int, int, int]]) -> int | None:
+    if line.host_address is None:
+        # Unknown place: RAM of some size is one mapping of just that size, or it is not found at all.
+        found = [resident for start, end, resident in mappings if end - start == line.used_bytes]
+        return found[0] if len(found) == 1 else None
+    low, high = line.host_address, line.host_address + line.used_bytes
+    inside = [resident for start, end, resident in mappings if start < high and end > low]
+    return sum(inside) if inside else None
+
+
+def thread_ids(session: QmpSession) -> dict[int, int]:
+    """Map each vCPU's host thread to its index."""
+    answer: list[dict[str, Any]] = session.execute("query-cpus-fast")
+    return {int(cpu["thread-id"]): int(cpu["cpu-index"]) for cpu in answer}
+
+
+def is_root() -> bool:
+    """Say whether this process may use tracefs."""
+    return os.geteuid() == 0
