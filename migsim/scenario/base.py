@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
-from pydantic._internal._model_construction import ModelMetaclass
 from pydantic_core import ErrorDetails
 
 from migsim.errors import MigsimError, ScenarioError, UnitError, near_misses
@@ -33,14 +32,14 @@ def _kebab(name: str) -> str:
     return name.replace("_", "-")
 
 
-class _OwnErrors(ModelMetaclass):
+class _OwnErrors(type(BaseModel)):  # type: ignore[misc]  # pydantic keeps its metaclass private
     """Translates what the constructor raises; overriding ``__init__`` would hide a nested model's place."""
 
-    def __call__(cls, *args: Any, **data: Any) -> Any:
+    def __call__(self, *args: Any, **data: Any) -> Any:
         try:
             return super().__call__(*args, **data)
         except ValidationError as error:
-            raise _translate(error, cast("type[Declared]", cls)) from None
+            raise _translate(error, cast("type[Declared]", self)) from None
 
 
 class Declared(BaseModel, metaclass=_OwnErrors):
