@@ -9,8 +9,8 @@ The stream (QEMU 2.4 to 10.x, plain precopy; everything big-endian)::
                      ZERO one fill byte, PAGE 4096 bytes, XBZRLE 1 + 2 + n bytes, COMPRESS 4 + n bytes
 
 A run of normal pages of one block is a row of records of exactly 4104 bytes and a run of zero pages one of
-9 bytes, so a strided numpy view reads all their words at once. Sources: `migration/savevm.c`, `migration/ram.c`,
-`migration/vmstate.c`. Left out: postcopy, multifd channels, RDMA, mapped-ram.
+9 bytes, so a strided numpy view reads all their words at once. Mirrors `migration/savevm.c`, `ram.c` and
+`vmstate.c`. Left out: postcopy, multifd channels, RDMA, mapped-ram.
 """
 
 from __future__ import annotations
@@ -154,15 +154,13 @@ class StreamParser:
 
     def free_space(self) -> memoryview:
         """Where the next bytes go; never empty."""
-        if self._begin == self._end:
-            self._parsed_before += self._begin
-            self._begin = self._end = 0
-        elif len(self._buffer) - self._end < len(self._buffer) // 2:
-            rest = self._end - self._begin  # at most one record, so the copy is small
+        rest = self._end - self._begin
+        # Less than one record is left, so moving it is cheap, and the buffer's first pages stay in cache.
+        if rest:
             self._view[:rest] = bytes(self._view[self._begin : self._end])
-            self._parsed_before += self._begin
-            self._begin, self._end = 0, rest
-        return self._view[self._end :]
+        self._parsed_before += self._begin
+        self._begin, self._end = 0, rest
+        return self._view[rest:]
 
     def received(self, count: int) -> None:
         """Parse after `count` bytes were put into `free_space()`.

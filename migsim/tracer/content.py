@@ -1,0 +1,112 @@
+"""How pages change between two sendings: statistics of a bounded sample, never the contents themselves."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from migsim.trace.xbzrle_length import page_change
+
+__all__ = ["ContentSampler", "ContentStatistics"]
+
+_ODD = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing: spreads neighbouring pages over all hash values
+_HIGH = np.uint64(32)
+_PAGE_BYTES = 4096
+_PAGES_A_COMPARISON = 512
+_FREE_COMPARISONS = 256  # granted with each `take`, so that small working sets stay sampled
+
+
+class ContentStatistics(NamedTuple):
+    """Columns of the trace's content member for the pages sampled since the last call."""
+
+    page: npt.NDArray[np.int64]
+    changed_bytes: npt.NDArray[np.int64]
+    runs: npt.NDArray[np.int64]
+    xbzrle_bytes: npt.NDArray[np.int64]
+
+
+class ContentSampler:
+    """Keeps the last contents of at most `capacity` re-sent pages and compares when they come again.
+
+    Pages are chosen by the hash of their number. All are taken at first; when the store is full, or
+    more than about one page in 500 is compared, the bar is lowered by half and what lies above it is
+    forgotten. So what stays is a fair sample of the pages seen, and costs the reader about a tenth of its time.
+
+    Parameters
+    ----------
+    capacity : int
+        Pages kept in memory, 4 KiB each; 0 samples nothing.
+
+    Examples
+    --------
+    >>> sampler = ContentSampler(16)
+    >>> sampler.look(np.array([7]), np.zeros((1, 4096), np.uint8))
+    >>> sampler.look(np.array([7]), np.ones((1, 4096), np.uint8))
+    >>> sampler.take().changed_bytes
+    array([4096])
+    """
+
+    def __init__(self, capacity: int = 1024) -> None:
+        self.capacity = capacity
+        self._store = np.zeros((max(capacity, 1), _PAGE_BYTES), np.uint8)
+        self._slot: dict[int, int] = {}
+        self._free = list(range(capacity))
+        self._bar = 1 << 32  # a page is sampled while its 32-bit hash is below
+        self._found: list[ContentStatistics] = []
+        self._budget = float(capacity)
+
+    def look(self, pages: npt.NDArray[np.int64], contents: npt.NDArray[np.uint8]) -> None:
+        """Take pages as they arrive; `contents` has shape (n, 4096) and is copied where kept."""
+        if not self.capacity:
+            return
+        self._budget += len(pages) / _PAGES_A_COMPARISON
+        chosen = (_hash(pages) < self._bar).nonzero()[0]
+        if not len(chosen):
+            return
+        known = [(int(i), self._slot[int(pages[i])]) for i in chosen if int(pages[i]) in self._slot]
+        if known:
+            at, slots = (np.array(column) for column in zip(*known, strict=True))
+            new = contents[at]
+            self._found.append(ContentStatistics(pages[at], *page_change(self._store[slots], new)))
+            self._store[slots] = new
+            self._budget -= len(known)
+            if self._budget < 0:
+                self._lower_bar()
+        for i in chosen:
+            page = int(pages[i])
+            if page not in self._slot and self._make_room(page):
+                slot = self._slot[page] = self._free.pop()
+                self._store[slot] = contents[i]
+
+    def forget(self, pages: npt.NDArray[np.int64]) -> None:
+        """Note that `pages` came as zero pages: their kept contents are zero from now on."""
+        if self._slot:
+            slots = [self._slot[page] for page in pages.tolist() if page in self._slot]
+            self._store[slots] = 0
+
+    def take(self) -> ContentStatistics:
+        """Hand out what was found since the last call."""
+        found, self._found = self._found, []
+        self._budget = min(self._budget + _FREE_COMPARISONS, self.capacity)
+        if not found:
+            nothing = np.zeros(0, np.int64)
+            return ContentStatistics(nothing, nothing, nothing, nothing)
+        return ContentStatistics(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+    def _make_room(self, page: int) -> bool:
+        while not self._free:
+            self._lower_bar()
+        return bool(_hash(np.array([page]))[0] < self._bar)
+
+    def _lower_bar(self) -> None:
+        self._bar = max(self._bar // 2, 1)
+        kept = np.array(list(self._slot), dtype=np.int64)
+        for gone in kept[_hash(kept) >= self._bar].tolist():
+            self._free.append(self._slot.pop(gone))
+
+
+def _hash(pages: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """32-bit hashes of page numbers."""
+    return (pages.view(np.uint64) * _ODD) >> _HIGH

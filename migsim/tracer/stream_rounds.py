@@ -1,0 +1,177 @@
+"""Cuts the arriving sections of a migration stream into rounds, the stretches between two bitmap syncs.
+
+The source syncs only between two sections (iterate calls) and says when (MIGRATION_PASS). Sections that began
+to arrive after a sync belong to the round it opened. A page comes once a round at most: where a section that
+arrived late would break that, the boundary is moved over it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from migsim.tracer.content import ContentSampler
+from migsim.tracer.stream_format import RamBlock
+
+__all__ = ["Round", "RoundBook", "Section"]
+
+
+@dataclass(slots=True)
+class Section:
+    """What one iterate call of the source sent, and when it arrived (host clock, seconds since 1970)."""
+
+    begin_s: float
+    end_s: float = 0.0
+    pages: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    normal: int = 0
+    zero: int = 0
+    encoded: int = 0
+
+    @property
+    def sent(self) -> int:
+        """Page records."""
+        return self.normal + self.zero + self.encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """All that was sent between two syncs.
+
+    Attributes
+    ----------
+    begin_s, end_s : float
+        Times of the sync that opened the round and of the next one.
+    sent_s : float
+        When its last page arrived (`begin_s` where nothing was sent).
+    pages : ndarray of int64
+        Global page numbers, in the order they came; empty for the first round, which sends every page.
+    normal, zero : int
+        Pages by kind; encoded pages count as normal.
+    repeated : int
+        Pages that came twice although sections were moved: 0 unless a boundary is uncertain.
+    """
+
+    begin_s: float
+    end_s: float
+    sent_s: float
+    pages: npt.NDArray[np.int64]
+    normal: int
+    zero: int
+    repeated: int = 0
+
+
+class RoundBook:
+    """A `StreamSink` that files sections; the reading thread writes, the controlling thread cuts.
+
+    Attributes
+    ----------
+    blocks : tuple of RamBlock
+        Empty until the block table has arrived.
+    now_s : float
+        Arrival time of the bytes being parsed; the reader sets it before each `received`.
+    quiet : bool
+        The last section was empty: the source has nothing left to send.
+    pages_seen : int
+        Page records so far.
+    """
+
+    def __init__(self, sampler: ContentSampler | None = None) -> None:
+        self.blocks: tuple[RamBlock, ...] = ()
+        self.now_s = 0.0
+        self.quiet = False
+        self.pages_seen = 0
+        self.keep_pages = False
+        self.sampler = sampler
+        self._open: Section | None = None
+        self._closed: list[Section] = []
+        self._lock = threading.Lock()
+
+    # ---- StreamSink ----
+
+    def ram_blocks(self, blocks: Sequence[RamBlock]) -> None:
+        """Take the block table."""
+        self.blocks = tuple(blocks)
+
+    def normal_pages(self, pages: npt.NDArray[np.int64], contents: npt.NDArray[np.uint8]) -> None:
+        """Take normal pages."""
+        section = self._section()
+        section.normal += len(pages)
+        if self.keep_pages:
+            section.pages.append(pages)
+            if self.sampler is not None:
+                self.sampler.look(pages, contents)
+
+    def zero_pages(self, pages: npt.NDArray[np.int64]) -> None:
+        """Take zero pages."""
+        section = self._section()
+        section.zero += len(pages)
+        if self.keep_pages:
+            section.pages.append(pages)
+            if self.sampler is not None:
+                self.sampler.forget(pages)
+
+    def encoded_page(self, page: int, encoded_bytes: int) -> None:
+        """Take an encoded page, whose contents are not known."""
+        section = self._section()
+        section.encoded += 1
+        if self.keep_pages:
+            section.pages.append(np.array([page], dtype=np.int64))
+
+    def section_end(self, pages: int) -> None:
+        """Close the open section."""
+        self.quiet = pages == 0
+        section, self._open = self._open, None
+        if section is not None:
+            section.end_s = self.now_s
+            self.pages_seen += section.sent
+            with self._lock:
+                self._closed.append(section)
+
+    def _section(self) -> Section:
+        if self._open is None:
+            self._open = Section(self.now_s)
+        return self._open
+
+    # ---- the controlling thread ----
+
+    def cut(self, begin_s: float, end_s: float) -> Round:
+        """Take the round between the syncs at `begin_s` and `end_s` out of the book.
+
+        Call it once `settled(end_s)`; rounds must be cut in order.
+        """
+        with self._lock:
+            closed = self._closed
+            count = sum(section.begin_s <= end_s for section in closed)
+            while count < len(closed) and self._belongs_before(closed, count):
+                count += 1
+            mine, self._closed = closed[:count], closed[count:]
+        parts = [part for section in mine for part in section.pages]
+        pages = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        return Round(
+            begin_s=begin_s,
+            end_s=end_s,
+            sent_s=mine[-1].end_s if mine else begin_s,
+            pages=pages,
+            normal=sum(section.normal + section.encoded for section in mine),
+            zero=sum(section.zero for section in mine),
+            repeated=len(pages) - len(np.unique(pages)),
+        )
+
+    def settled(self, end_s: float) -> bool:
+        """Whether everything sent before `end_s` has certainly been filed."""
+        with self._lock:
+            return bool(self._closed) and self._closed[-1].begin_s > end_s
+
+    @staticmethod
+    def _belongs_before(closed: list[Section], index: int) -> bool:
+        """Whether the section repeats in the one right after it, though both arrived after the sync."""
+        if index + 1 >= len(closed):
+            return False
+        here, after = closed[index].pages, closed[index + 1].pages
+        if not here or not after:
+            return False
+        return bool(np.isin(np.concatenate(here), np.concatenate(after)).any())
