@@ -6,8 +6,10 @@ downtime limit is the last one; an hour without one means never.
 
 D is linear between the measured points. Left of them it keeps the slope of the first two down to window 0,
 where it may start above nothing; right of them it keeps the slope of the last two until every non-zero page
-is dirty. He reports errors of 6-7 % in total time over 5779 migrations of a 32 GiB guest. It knows no setup, no
-bitmap cost, no scan of zero pages, and no bandwidth other than the one given.
+is dirty.
+
+He reports errors of 6-7 % in total time over 5779 migrations of a 32 GiB guest. Left out: setup, bitmap cost,
+the scan of zero pages, any bandwidth other than the one given.
 """
 
 from __future__ import annotations
