@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -12,6 +12,11 @@ from pydantic_core import ErrorDetails
 from migsim.errors import MigsimError, ScenarioError, UnitError, near_misses
 from migsim.files import write_text_atomically
 from migsim.units import parse_bytes, parse_duration_s
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)  # pydantic keeps its name private
 
 __all__ = ["Bytes", "Declared", "RecordedModel", "Seconds", "read_file_text"]
 
@@ -32,7 +37,7 @@ def _kebab(name: str) -> str:
     return name.replace("_", "-")
 
 
-class _OwnErrors(type(BaseModel)):  # type: ignore[misc]  # pydantic keeps its metaclass private
+class _OwnErrors(ModelMetaclass):
     """Translates what the constructor raises; overriding ``__init__`` would hide a nested model's place."""
 
     def __call__(self, *args: Any, **data: Any) -> Any:
@@ -165,10 +170,10 @@ def _translate(error: ValidationError, model: type[Declared], where: str = "") -
         return model._error(f"{file}{place} is unknown.", f"{model._what} has no such key.", hint + more)
     if first["type"] == "missing":
         return model._error(f"{file}{place} is missing.", f"{model._what} needs it.", f"Add it.{more}")
+    # a contradiction between several keys has no one value to show
+    value = "contradicts itself" if isinstance(first["input"], dict) else f"is {_short(first)}"
     return model._error(
-        f"{file}{place or model._what} is {_short(first)}.",
-        f"{_sentence(first['msg'])}",
-        f"Correct it.{more}",
+        f"{file}{place or model._what} {value}.", _sentence(first["msg"]), f"Correct it.{more}"
     )
 
 

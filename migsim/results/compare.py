@@ -1,0 +1,150 @@
+"""Predicted beside measured.
+
+`compare` gives one row per measured run and metric:
+
+====================== =============================================================================
+column                 meaning
+====================== =============================================================================
+``name``               the scenario
+``run``                number of the measured run of that scenario, from 1
+``metric``, ``unit``   ``total-time`` ms, ``downtime`` ms, ``transferred`` bytes, ``rounds``
+``predicted``          in `unit`
+``measured``           in `unit`
+``error``              predicted - measured
+``relative_error``     error / measured
+``low``, ``high``      the prediction's 80 % interval; NaN where it gives none
+``inside``             whether the measurement lies in it; None where either is unknown
+``predicted_verdict``  how it was said to end
+``measured_verdict``   how it ended
+``verdict_right``      whether both converged, or neither
+====================== =============================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from migsim.errors import RecordError, near_misses
+from migsim.results.migration_result import MigrationResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["METRICS", "compare", "summarise"]
+
+METRICS = {"total-time": "ms", "downtime": "ms", "transferred": "bytes", "rounds": ""}
+"""What results are compared by, with units."""
+
+
+def compare(
+    predicted: MigrationResult | Iterable[MigrationResult],
+    measured: MigrationResult | Iterable[MigrationResult],
+) -> pd.DataFrame:
+    """Put predictions beside measurements.
+
+    Parameters
+    ----------
+    predicted : MigrationResult or several
+        One alone stands for every measurement; several are matched by scenario name.
+    measured : MigrationResult or several
+        Repeats of a scenario share its name.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns as above, a row per measured run and metric.
+
+    Raises
+    ------
+    RecordError
+        Where a measurement has no prediction of its name, or a name two predictions.
+    """
+    import pandas as pd
+
+    alone = predicted if isinstance(predicted, MigrationResult) else None
+    by_name = {} if isinstance(predicted, MigrationResult) else _by_name(predicted)
+    rows: list[dict[str, Any]] = []
+    runs: Counter[str] = Counter()
+    for run in [measured] if isinstance(measured, MigrationResult) else measured:
+        guess = alone if alone is not None else by_name.get(run.name)
+        if guess is None:
+            raise RecordError(
+                f"There is no prediction for the record of {run.name!r}.",
+                "Predictions and records are matched by the scenario's name.",
+                near_misses(run.name, by_name) or "Predict it too, or leave the record out.",
+            )
+        runs[run.name] += 1
+        rows += [_row(metric, guess, run, runs[run.name]) for metric in METRICS]
+    columns = list(rows[0]) if rows else None
+    return pd.DataFrame(rows, columns=columns)
+
+
+def summarise(comparison: pd.DataFrame) -> pd.DataFrame:
+    """Summarise what `compare` gave: a row per scenario and metric.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``name``, ``metric``, ``unit``, ``runs``, ``predicted``, ``measured`` (median), ``lowest``, ``highest`` (of
+        the measured), ``error``, ``relative_error`` (against the median), ``inside`` (share of the runs whose
+        interval is known), ``verdicts_right`` (share).
+    """
+    import pandas as pd
+
+    rows = []
+    for (name, metric), group in comparison.groupby(["name", "metric"], sort=False):
+        median, predicted = group["measured"].median(), group["predicted"].iloc[0]
+        known = group["inside"].dropna()
+        rows.append(
+            {
+                "name": name,
+                "metric": metric,
+                "unit": group["unit"].iloc[0],
+                "runs": len(group),
+                "predicted": predicted,
+                "measured": median,
+                "lowest": group["measured"].min(),
+                "highest": group["measured"].max(),
+                "error": predicted - median,
+                "relative_error": (predicted - median) / median if median else math.nan,
+                "inside": float(known.astype(bool).mean()) if len(known) else math.nan,
+                "verdicts_right": float(group["verdict_right"].astype(bool).mean()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _by_name(results: Iterable[MigrationResult]) -> dict[str, MigrationResult]:
+    found: dict[str, MigrationResult] = {}
+    for result in results:
+        if result.name in found:
+            raise RecordError(
+                f"There are two predictions of {result.name!r}.", "A scenario has one.", "Leave one out."
+            )
+        found[result.name] = result
+    return found
+
+
+def _row(metric: str, guess: MigrationResult, run: MigrationResult, number: int) -> dict[str, Any]:
+    predicted, measured = guess.metrics()[metric], run.metrics()[metric]
+    low, high = guess.intervals.get(metric, (math.nan, math.nan))
+    known = not any(math.isnan(value) for value in (low, high, measured))
+    return {
+        "name": run.name,
+        "run": number,
+        "metric": metric,
+        "unit": METRICS[metric],
+        "predicted": predicted,
+        "measured": measured,
+        "error": predicted - measured,
+        "relative_error": (predicted - measured) / measured if measured else math.nan,
+        "low": low,
+        "high": high,
+        "inside": low <= measured <= high if known else None,
+        "predicted_verdict": guess.verdict,
+        "measured_verdict": run.verdict,
+        "verdict_right": (guess.verdict == "completed") == (run.verdict == "completed"),
+    }

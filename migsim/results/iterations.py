@@ -1,0 +1,92 @@
+"""One row per bitmap sync: the round that it opens.
+
+=============================  =======  ===========================================================
+column                         unit     meaning
+=============================  =======  ===========================================================
+``dirty_sync_count``           --       number of the sync that opens the round, from 1 (the first, in setup)
+``start_s``                    s        when that sync began, since QMP ``migrate``
+``end_s``                      s        when the next sync began; for the last round, the migration's end
+``sync_s``                     s        how long the sync took
+``dirty_pages``                pages    pages that the sync found newly dirty
+``remaining_bytes_after_sync`` bytes    dirty memory right after the sync
+``transferred_bytes``          bytes    sent in this round
+``normal``                     pages    sent whole in this round
+``duplicate``                  pages    sent as zero pages in this round
+``dirty_pages_rate``           pages/s  ``dirty-pages-rate`` as QEMU gives it after the sync
+``mbps``                       Mbit/s   ``mbps`` as QEMU gives it at the sync
+=============================  =======  ===========================================================
+
+What is unknown is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from migsim.errors import RecordError, near_misses
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ITERATION_COLUMNS", "iterations_frame"]
+
+ITERATION_COLUMNS = (
+    "dirty_sync_count",
+    "start_s",
+    "end_s",
+    "sync_s",
+    "dirty_pages",
+    "remaining_bytes_after_sync",
+    "transferred_bytes",
+    "normal",
+    "duplicate",
+    "dirty_pages_rate",
+    "mbps",
+)
+"""Columns of `MigrationResult.iterations`, in order."""
+
+
+def iterations_frame(rows: Iterable[Mapping[str, Any]] = ()) -> pd.DataFrame:
+    """Make the `iterations` table of a result.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        Columns by name; what is left out or None becomes NaN.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns `ITERATION_COLUMNS`; all float64 but ``dirty_sync_count`` (int64).
+
+    Raises
+    ------
+    RecordError
+        Where a row has a column of another name, or no ``dirty_sync_count``.
+
+    Examples
+    --------
+    >>> iterations_frame([{"dirty_sync_count": 1, "start_s": 0.0}]).loc[0, "start_s"].item()
+    0.0
+    """
+    import pandas as pd
+
+    kept = [dict(row) for row in rows]
+    for row in kept:
+        foreign = [name for name in row if name not in ITERATION_COLUMNS]
+        if foreign:
+            raise RecordError(
+                f"A row of iterations has the column {foreign[0]!r}.",
+                "The columns are documented in migsim.results.iterations.",
+                near_misses(foreign[0], ITERATION_COLUMNS),
+            )
+        if row.get("dirty_sync_count") is None:
+            raise RecordError(
+                "A row of iterations has no dirty_sync_count.", "It numbers the row.", "Add it."
+            )
+    columns = {
+        name: pd.Series([row.get(name) for row in kept], dtype="float64") for name in ITERATION_COLUMNS
+    }
+    columns["dirty_sync_count"] = columns["dirty_sync_count"].astype("int64")
+    return pd.DataFrame(columns)

@@ -1,0 +1,135 @@
+"""A result on disk: JSON with a format name and a version; tables as columns, unknown numbers as null."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from migsim.errors import RecordError
+from migsim.files import write_text_atomically
+from migsim.qapi import validate_migration_info
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from migsim.results.migration_result import MigrationResult
+
+__all__ = ["FORMAT", "VERSION", "read_record", "write_record"]
+
+FORMAT = "migsim-record"
+VERSION = 1
+
+_TEXT = ("kind", "name", "qemu_version", "accel")
+_OBJECTS = ("info", "downtime_parts_ms", "scenario", "provenance", "host_load")
+_LISTS = ("events", "guest_log")
+
+
+def write_record(result: MigrationResult, path: str | Path) -> None:
+    """Write `result` to `path`; see `MigrationResult.save`."""
+    validate_migration_info(result.info, result.qemu_version, where=f"{result.name}: info")
+    data: dict[str, Any] = {"format": FORMAT, "version": VERSION}
+    data |= {name: getattr(result, name) for name in _TEXT}
+    data["outcome"] = {"status": result.outcome.status, "reason": result.outcome.reason}
+    data |= {name: getattr(result, name) for name in _OBJECTS}
+    data["blackout_ms"] = result.blackout_ms
+    data["intervals"] = {name: list(ends) for name, ends in result.intervals.items()}
+    data["iterations"] = _columns(result.iterations)
+    data["timeline"] = _columns(result.timeline)
+    data |= {name: getattr(result, name) for name in _LISTS}
+    lines = [
+        f"{json.dumps(key)}: {json.dumps(_plain(value), allow_nan=False)}" for key, value in data.items()
+    ]
+    # a key a line: records stay small, and a diff shows which part changed
+    write_text_atomically(path, "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Read the arguments of a `MigrationResult`; see `MigrationResult.load`."""
+    data = _read_json(path)
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        raise RecordError(
+            f"{path} is no migration record (its format is {found!r}).",
+            f'A record starts with "format": "{FORMAT}".',
+            "Check the path; `migsim lab migrate` writes records.",
+        )
+    if data.get("version") != VERSION:
+        raise RecordError(
+            f"{path} has version {data.get('version')!r}.",
+            f"This migsim reads version {VERSION} of {FORMAT}.",
+            "Update migsim, or record again.",
+        )
+    try:
+        return _arguments(data, path)
+    except KeyError as error:
+        raise RecordError(f"{path} lacks {error.args[0]!r}.", "A record holds it.", "Record again.") from None
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"{path} is damaged: {error}.", "", "Record again.") from None
+
+
+def _read_json(path: str | Path) -> Any:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecordError(f"Cannot read {path}: {error.strerror}.", "", "Check the path.") from None
+    except UnicodeDecodeError:
+        raise RecordError(f"{path} is not text.", "Records are JSON.", "Check the path.") from None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(
+            f"{path} is not whole JSON: {error}.", "Records are JSON and written whole.", "Record again."
+        ) from None
+
+
+def _arguments(data: dict[str, Any], path: str | Path) -> dict[str, Any]:
+    from migsim.results.iterations import iterations_frame
+    from migsim.results.migration_result import Outcome
+
+    found: dict[str, Any] = {}
+    for names, kind in ((_TEXT, str), (_OBJECTS, dict), (_LISTS, list)):
+        for name in names:
+            if not isinstance(data[name], kind):
+                raise RecordError(f"{path}: {name} is {data[name]!r:.60}.", f"It is a {kind.__name__}.", "")
+            found[name] = data[name]
+    validate_migration_info(found["info"], found["qemu_version"], where=f"{path}: info")
+    rows = _frame(data["iterations"]).to_dict("records")
+    return found | {
+        "outcome": Outcome(data["outcome"]["status"], str(data["outcome"].get("reason", ""))),
+        "blackout_ms": math.nan if data["blackout_ms"] is None else float(data["blackout_ms"]),
+        "intervals": {name: (float(low), float(high)) for name, (low, high) in data["intervals"].items()},
+        "iterations": iterations_frame({str(key): value for key, value in row.items()} for row in rows),
+        "timeline": _frame(data["timeline"]),
+    }
+
+
+def _columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    return {str(name): frame[name].tolist() for name in frame.columns}
+
+
+def _frame(columns: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    if not isinstance(columns, dict):
+        raise TypeError("a table is not an object of columns")
+    frame = pd.DataFrame({name: pd.Series(values) for name, values in columns.items()})
+    if len({len(values) for values in columns.values()}) > 1:
+        raise ValueError("the columns of a table differ in length")
+    return frame
+
+
+def _plain(value: Any) -> Any:
+    """Turn NaN into null and NumPy's scalars into Python's."""
+    if isinstance(value, dict):
+        return {str(key): _plain(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(member) for member in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Path):
+        return str(value)
+    return value

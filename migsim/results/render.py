@@ -1,0 +1,51 @@
+"""Small HTML tables for notebooks: escaped, without scripts, readable in dark themes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from migsim.units import format_bytes, format_duration_s
+
+if TYPE_CHECKING:
+    from migsim.results.migration_result import MigrationResult
+
+__all__ = ["format_metric", "html_table", "result_html"]
+
+
+def format_metric(metric: str, value: float) -> str:
+    """Write a metric's value with its unit; a dash where unknown.
+
+    Examples
+    --------
+    >>> format_metric("downtime", 29.0), format_metric("transferred", float("nan"))
+    ('29 ms', '–')
+    """
+    if math.isnan(value):
+        return "–"
+    if metric == "transferred":
+        return format_bytes(value)
+    return f"{value:.4g}" if metric == "rounds" else format_duration_s(value / 1000)
+
+
+def html_table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a captioned table; every cell is escaped."""
+    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def result_html(result: MigrationResult) -> str:
+    """Return a result as a table: metrics with intervals, then the parts of the downtime."""
+    rows = []
+    for metric, value in result.metrics().items():
+        interval = result.intervals.get(metric)
+        between = " to ".join(format_metric(metric, end) for end in interval) if interval else ""
+        rows.append((metric, format_metric(metric, value), between))
+    rows.append(("blackout", format_metric("blackout", result.blackout_ms), ""))
+    rows += [(f"downtime: {part}", f"{value:.3g} ms", "") for part, value in result.downtime_parts_ms.items()]
+    caption = f"{result.kind} {result.name}, QEMU {result.qemu_version} ({result.accel}): {result.verdict}"
+    reason = f"<p>{escape(result.outcome.reason)}</p>" if result.outcome.reason else ""
+    return f"<div>{html_table(caption, ('', 'value', '80 % interval'), rows)}{reason}</div>"

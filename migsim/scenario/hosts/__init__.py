@@ -1,0 +1,45 @@
+"""Host profiles that come with migsim: measured, each with the machine and command it came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from migsim.errors import ProfileError
+from migsim.qapi import QemuVersion
+from migsim.scenario.host import HostProfile
+
+__all__ = ["bundled_profile", "bundled_profiles"]
+
+
+def bundled_profiles() -> list[Path]:
+    """Paths of the profiles, by name."""
+    return sorted(Path(__file__).parent.glob("*.json"))
+
+
+def bundled_profile(version: QemuVersion | str, accel: str = "kvm") -> HostProfile:
+    """Load the bundled profile whose QEMU is nearest to a version.
+
+    Raises
+    ------
+    ProfileError
+        When there is none for the accelerator.
+
+    Examples
+    --------
+    >>> bundled_profile("10.0").accel
+    'kvm'
+    """
+    wanted = QemuVersion.parse(str(version))
+    profiles = [p for p in map(HostProfile.load, bundled_profiles()) if p.accel == accel]
+    if not profiles:
+        raise ProfileError(
+            f"No bundled host profile is for {accel}.",
+            "Bundled profiles are measurements, and nobody has measured that here.",
+            "Measure the host with `migsim calibrate host` and give the profile as --host.",
+        )
+
+    def distance(profile: HostProfile) -> int:
+        version = QemuVersion.parse(profile.qemu_version)
+        return abs((version.major - wanted.major) * 100 + version.minor - wanted.minor)
+
+    return min(profiles, key=distance)
