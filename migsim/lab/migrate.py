@@ -1,0 +1,261 @@
+"""One real migration: two QEMU processes started, one guest moved, everything seen put into a `MigrationResult`."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from migsim.errors import MigsimError, QemuError, QmpError
+from migsim.lab import guest_log
+from migsim.lab.host_load import HostLoad
+from migsim.lab.machine import alias_file, check_host, machine_arguments
+from migsim.lab.qemu import QemuProcess
+from migsim.lab.trace_events import enable_trace_events
+from migsim.qmp import QmpSession
+
+if TYPE_CHECKING:
+    from migsim.results import MigrationResult
+    from migsim.scenario import LabScenario
+
+__all__ = ["Observed", "run_migration"]
+
+_SAMPLE_S = 0.1
+_ENDED = ("completed", "failed", "cancelled")
+_CANCEL_S = 20.0
+_RESUME_S = 30.0
+_AFTERWARDS_S = 20.0
+
+
+@dataclass
+class Observed:
+    """What one run showed, before it is put in order.
+
+    Attributes
+    ----------
+    source, destination : QemuProcess
+        Ended by the time a result is made; their logs are read before.
+    began, ended : float
+        From the migrate command to the first answer that says it is over, host clock.
+    samples : list of dict
+        `query-migrate` answers, each with its host-clock ``seconds``.
+    not_converged : bool
+        Whether the deadline came first.
+    progressed : bool or None
+        Whether the guest went on at the destination; None where it did not get there.
+    """
+
+    source: QemuProcess
+    destination: QemuProcess
+    began: float = 0.0
+    ended: float = 0.0
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    not_converged: bool = False
+    progressed: bool | None = None
+    host_load: dict[str, Any] = field(default_factory=dict)
+
+
+def run_migration(
+    scenario: LabScenario,
+    *,
+    progress: Callable[[dict[str, Any]], None] | None = None,
+    ready_timeout_s: float = 180.0,
+    command: str = "",
+) -> MigrationResult:
+    """Start the scenario's guest, migrate it, and return what was seen.
+
+    Parameters
+    ----------
+    scenario : LabScenario
+        What to run.
+    progress : callable, optional
+        Called with each `query-migrate` answer.
+    ready_timeout_s : float
+        How long the guest may take to fill its memory.
+    command : str
+        The command line that asked for this, for the record.
+
+    Returns
+    -------
+    MigrationResult
+        Of kind ``measured``; a migration that fails or does not converge is a result too.
+
+    Raises
+    ------
+    HostError
+        No ``/dev/kvm``, no room in ``/dev/shm``.
+    QemuError
+        QEMU missing, of another version, refusing, or dying on the way.
+    GuestError
+        The guest never became ready.
+
+    Whatever happens, both QEMU processes are ended and their files removed before this returns.
+    """
+    from migsim.lab.record import make_result
+
+    check_host(scenario.qemu)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="migsim-")))
+        source = _start(stack, scenario, folder, "source")
+        _check_version(scenario, source.qmp)
+        guest_log.wait_ready(source, ready_timeout_s)
+        destination = _start(stack, scenario, folder, "destination")
+        uri = _prepare(scenario, source, destination, folder)
+        _settle(scenario.settle_s, source, destination)
+        seen = Observed(source, destination)
+        try:
+            _migrate(scenario, seen, uri, progress)
+            _look_afterwards(scenario, seen)
+        except QmpError as error:
+            raise _death_or(error, source, destination) from error
+        return make_result(scenario, seen, command=command)
+
+
+def _start(stack: contextlib.ExitStack, scenario: LabScenario, folder: Path, role: str) -> QemuProcess:
+    from migsim.lab.guest import IMAGE, guest_command_line
+
+    guest = scenario.guest
+    backing = stack.enter_context(alias_file(guest, fill=role == "source"))
+    arguments = [
+        *machine_arguments(scenario.qemu, guest, backing),
+        *("-kernel", str(IMAGE), "-append", guest_command_line(guest.workload)),
+    ]
+    if role == "destination":
+        arguments += ["-incoming", "defer"]
+    return stack.enter_context(QemuProcess(arguments, folder, role))
+
+
+def _check_version(scenario: LabScenario, qmp: QmpSession) -> None:
+    declared = scenario.qemu.qemu_version
+    if qmp.version.release != declared.release:
+        raise QemuError(
+            f"qemu.command is a QEMU {qmp.version}, and qemu.version says {declared}.",
+            "Settings are checked against, and records are labelled with, the declared version.",
+            "Correct qemu.version, or point qemu.command at that QEMU.",
+        )
+
+
+def _prepare(scenario: LabScenario, source: QemuProcess, destination: QemuProcess, folder: Path) -> str:
+    """Set both sides up and return the address to migrate to."""
+    settings = scenario.migration
+    for side in (source, destination):
+        enable_trace_events(side.qmp)
+        capabilities = {"events": True} | settings.capabilities
+        states = [{"capability": name, "state": state} for name, state in capabilities.items()]
+        side.qmp.execute("migrate-set-capabilities", {"capabilities": states})
+        if settings.parameters:
+            side.qmp.execute("migrate-set-parameters", settings.parameters)
+    if scenario.transport == "unix":
+        uri = f"unix:{folder / 'migration'}"
+        destination.qmp.execute("migrate-incoming", {"uri": uri})
+        return uri
+    destination.qmp.execute("migrate-incoming", {"uri": "tcp:127.0.0.1:0"})
+    for address in destination.qmp.execute("query-migrate").get("socket-address", []):
+        if address.get("type") == "inet":
+            return f"tcp:{address['host']}:{address['port']}"
+    raise QemuError(
+        "The destination does not say on which TCP port it waits.",
+        "QEMU 4.0 and later report it as socket-address.",
+        "Use transport = 'unix'.",
+    )
+
+
+def _settle(duration_s: float, *sides: QemuProcess) -> None:
+    deadline = time.monotonic() + duration_s
+    while time.monotonic() < deadline:
+        time.sleep(min(0.2, max(deadline - time.monotonic(), 0.0)))
+        for side in sides:
+            side.check_alive()
+
+
+def _migrate(
+    scenario: LabScenario, seen: Observed, uri: str, progress: Callable[[dict[str, Any]], None] | None
+) -> None:
+    """Migrate and sample until it is over, one way or the other."""
+    qmp = seen.source.qmp
+    load = HostLoad([("source", seen.source.pid), ("destination", seen.destination.pid)])
+    load.start()
+    seen.began = time.time()
+    deadline = time.monotonic() + scenario.deadline_s
+    qmp.execute("migrate", {"uri": uri})
+    while True:
+        info = _sample(seen)
+        status = info.get("status")
+        load.sample()
+        if progress is not None:
+            progress(info)
+        if status in _ENDED:
+            break
+        if status == "pre-switchover":
+            # The capability pause-before-switchover is the scenario's wish; nobody else will go on.
+            qmp.execute("migrate-continue", {"state": "pre-switchover"})
+        if time.monotonic() > deadline:
+            seen.not_converged = True
+            _cancel(seen)
+            break
+        seen.destination.check_alive()
+        # A new round is sampled at once: its counters then belong to the sync that opened it.
+        with contextlib.suppress(QmpError):
+            qmp.wait_event("MIGRATION_PASS", timeout_s=_SAMPLE_S)
+    seen.ended = time.time()
+    seen.host_load = load.stop()
+    if status == "completed":
+        _final_answer(seen)
+
+
+def _sample(seen: Observed) -> dict[str, Any]:
+    info: dict[str, Any] = seen.source.qmp.execute("query-migrate", timeout_s=60.0)
+    seen.samples.append({"seconds": time.time(), **info})
+    return info
+
+
+def _final_answer(seen: Observed) -> None:
+    """Ask again until the totals are there: 7.2's first answer after completion can still say 0."""
+    for _ in range(50):
+        info = seen.samples[-1]
+        if info.get("total-time") and info.get("downtime") is not None and _settled(seen.samples):
+            return
+        time.sleep(0.02)
+        _sample(seen)
+
+
+def _settled(samples: list[dict[str, Any]]) -> bool:
+    """Whether the last two answers are equal, so that no counter is still on its way."""
+    if len(samples) < 2:
+        return False
+    last, before = ({k: v for k, v in s.items() if k != "seconds"} for s in samples[-2:])
+    return last == before
+
+
+def _cancel(seen: Observed) -> None:
+    seen.source.qmp.execute("migrate_cancel")
+    deadline = time.monotonic() + _CANCEL_S
+    while time.monotonic() < deadline:
+        if seen.source.qmp.execute("query-migrate").get("status") in _ENDED:
+            return
+        time.sleep(_SAMPLE_S)
+
+
+def _look_afterwards(scenario: LabScenario, seen: Observed) -> None:
+    """Let the guest run on at the destination and see whether it does."""
+    if seen.samples[-1].get("status") != "completed" or seen.not_converged:
+        return
+    with contextlib.suppress(QmpError):
+        seen.destination.qmp.wait_event("RESUME", timeout_s=_RESUME_S)
+    wait_s = min(_AFTERWARDS_S, 5.0 + 4 * scenario.guest.workload.report_s)
+    seen.progressed = guest_log.wait_for_report(seen.destination, 2, wait_s)
+
+
+def _death_or(error: QmpError, *sides: QemuProcess) -> MigsimError:
+    """Return what really happened when a monitor stopped answering: usually its QEMU died a moment ago."""
+    deadline = time.monotonic() + 1.0
+    while time.monotonic() < deadline:
+        for side in sides:
+            if not side.alive:
+                return side.death()
+        time.sleep(0.05)
+    return error

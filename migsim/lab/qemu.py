@@ -1,0 +1,262 @@
+"""One QEMU process: started, spoken to, and in every case ended and reaped.
+
+The process lives in a process group of its own (a Ctrl-C at the terminal reaches migsim, which then ends it),
+dies with the thread that started it, and keeps its monitor socket, serial output and trace log in a folder of
+the caller's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from migsim.errors import QemuError, QmpError
+from migsim.qmp import QmpSession
+
+__all__ = ["QemuProcess", "shortened", "split_command"]
+
+_TERM_WAIT_S = 2.0
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def split_command(command: str) -> list[str]:
+    """Split a QEMU command string as a shell would, with ``$NAME`` and ``~`` expanded.
+
+    Raises
+    ------
+    QemuError
+        When the string is empty, has an open quote, or names no program that can be run.
+
+    Examples
+    --------
+    >>> split_command("sh -c 'exit 0'")[1:]
+    ['-c', 'exit 0']
+    """
+    try:
+        words = [os.path.expanduser(os.path.expandvars(word)) for word in shlex.split(command)]  # noqa: PTH111
+    except ValueError as error:
+        raise QemuError(
+            f"The QEMU command {command!r} cannot be split: {error}.",
+            "It is read as a shell would read it, quotes included.",
+            "Close the quote.",
+        ) from error
+    program = shutil.which(words[0]) if words else None
+    if program is None:
+        raise QemuError(
+            f"The QEMU program {words[0] if words else command!r} is not there or cannot be run.",
+            "It is looked up on PATH unless it holds a slash.",
+            "Install it (Debian: qemu-system-x86) or give the scenario's qemu.command its full path.",
+        )
+    return [program, *words[1:]]
+
+
+def shortened(arguments: Sequence[str]) -> list[str]:
+    """Cut the folders out of a command line's paths, so that a record does not tell where it was made.
+
+    Examples
+    --------
+    >>> shortened(["/usr/bin/qemu", "-qmp", "unix:/tmp/x/qmp.sock,server=on", "-m", "1G"])
+    ['qemu', '-qmp', 'unix:qmp.sock,server=on', '-m', '1G']
+    """
+    return [_short(word) for word in arguments]
+
+
+def _short(word: str) -> str:
+    pieces = []
+    for piece in word.split(","):
+        head, path = "", piece
+        for mark in ("=", ":"):
+            before, found, after = piece.partition(mark)
+            if found and after.startswith("/"):
+                head, path = before + mark, after
+                break
+        pieces.append(head + (Path(path).name or path) if path.startswith("/") else piece)
+    return ",".join(pieces)
+
+
+def _die_with_parent() -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class QemuProcess:
+    """A running QEMU, ended when the ``with`` block does.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        Program and machine arguments; monitor, serial port and log are added here.
+    folder : Path
+        An existing folder for the monitor socket and the outputs.
+    role : str
+        Names the files: ``source`` or ``destination``.
+    start_timeout_s : float
+        How long QEMU may take until its monitor answers.
+
+    Raises
+    ------
+    QemuError
+        When QEMU dies before its monitor answers; quotes the end of its stderr.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], folder: Path, role: str, *, start_timeout_s: float = 30.0
+    ) -> None:
+        self.role = role
+        self.folder = folder
+        self.start_timeout_s = start_timeout_s
+        self.socket_path = folder / f"{role}.qmp"
+        self.serial_path = folder / f"{role}.serial"
+        self.trace_path = folder / f"{role}.trace"
+        self.stderr_path = folder / f"{role}.stderr"
+        self.arguments = [
+            *arguments,
+            *("-qmp", f"unix:{self.socket_path},server=on,wait=off"),
+            *("-serial", f"file:{self.serial_path}"),
+            *("-D", str(self.trace_path), "-msg", "timestamp=on"),
+        ]
+        self._stack = contextlib.ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._session: QmpSession | None = None
+
+    def __enter__(self) -> QemuProcess:
+        with contextlib.ExitStack() as stack:
+            self._process = self._spawn()
+            stack.callback(self._end)
+            self._session = self._greet()
+            stack.callback(self._session.close)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        if self._process is None:
+            raise QemuError(f"The {self.role} QEMU was never started.", "", "Enter its block first.")
+        return self._process.pid
+
+    @property
+    def qmp(self) -> QmpSession:
+        """The monitor."""
+        if self._session is None:
+            raise QemuError(f"The {self.role} QEMU was never started.", "", "Enter its block first.")
+        return self._session
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def check_alive(self) -> None:
+        """Raise QemuError, with the end of its stderr, when the process is gone."""
+        if not self.alive:
+            raise self.death()
+
+    def death(self) -> QemuError:
+        """Return the error that tells how the process ended."""
+        code = self._process.poll() if self._process is not None else None
+        how = "still runs" if code is None else f"exited with status {code}"
+        if code is not None and code < 0:
+            with contextlib.suppress(ValueError):
+                how = f"was killed by {signal.Signals(-code).name}"
+        return QemuError(
+            f"The {self.role} QEMU ({Path(self.arguments[0]).name}) {how}; last words: {self.last_words()}",
+            "The lab needs both QEMU processes until the migration has ended.",
+            "Look at these words; check command, accel and extra-arguments under [qemu] of the scenario.",
+        )
+
+    def last_words(self, lines: int = 5) -> str:
+        """Return the last lines of stderr on one line, '(none)' where there are none."""
+        try:
+            text = self.stderr_path.read_text(errors="replace")
+        except OSError:
+            text = ""
+        return " | ".join(line.strip() for line in text.splitlines()[-lines:] if line.strip()) or "(none)"
+
+    def serial_lines(self) -> list[str]:
+        """Return what the guest has written on its serial port, whole lines only."""
+        return _whole_lines(self.serial_path)
+
+    def trace_lines(self) -> list[str]:
+        """Return QEMU's trace log, whole lines only."""
+        return _whole_lines(self.trace_path)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        with self.stderr_path.open("wb") as stderr:
+            try:
+                return subprocess.Popen(
+                    self.arguments,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stderr,
+                    stderr=stderr,
+                    process_group=0,
+                    preexec_fn=_die_with_parent,
+                )
+            except OSError as error:
+                raise QemuError(
+                    f"Cannot start {self.arguments[0]}: {error.strerror or error}.",
+                    "qemu.command must name a program that this machine can run.",
+                    "Check the path and its execute permission.",
+                ) from error
+
+    def _greet(self) -> QmpSession:
+        deadline = time.monotonic() + self.start_timeout_s
+        while True:
+            self.check_alive()
+            if self.socket_path.exists():
+                session = QmpSession(self.socket_path, timeout_s=self.start_timeout_s)
+                try:
+                    session.__enter__()
+                except QmpError:
+                    # QEMU may have died between offering the socket and answering, or is not listening yet.
+                    time.sleep(0.05)
+                    self.check_alive()
+                    if time.monotonic() > deadline:
+                        raise
+                else:
+                    return session
+            if time.monotonic() > deadline:
+                raise QemuError(
+                    f"The {self.role} QEMU offers no monitor after {self.start_timeout_s:g} s.",
+                    "QEMU opens its monitor within a second of starting.",
+                    f"Its stderr says: {self.last_words()}",
+                )
+            time.sleep(0.02)
+
+    def _end(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        for sign, wait_s in ((signal.SIGTERM, _TERM_WAIT_S), (signal.SIGKILL, None)):
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, sign)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(wait_s)
+                return
+
+
+def _whole_lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return []
+    lines = text.split("\n")
+    return [line.rstrip("\r") for line in lines[:-1]]
