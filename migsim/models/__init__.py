@@ -1,1 +1,16 @@
-"""To be filled."""
+"""The laws of live migration: one mechanism a file, pure functions of numbers and arrays.
+
+No clock and no I/O lives here: time passes in `migsim.engine`, which calls these laws.
+
+| file | mechanism |
+|---|---|
+| `behaviour` | which QEMU release does what |
+| `page_writes` | how many distinct pages a guest writes in a while |
+| `dirty_log` | which of them the log reports at the next sync (protect windows, lazily cleared chunks) |
+| `dirty_bitmap` | bitmaps: their size and the cost of a sync and of starting the log |
+| `page_stream` | bytes of each record in the stream |
+| `rate_limit` | the 100 ms window and its quota |
+| `migration_thread` | bandwidth estimate, threshold, when to sync, when to switch over |
+| `switchover` | the parts of the blackout |
+| `query_migrate` | the counters of QMP `query-migrate` |
+"""

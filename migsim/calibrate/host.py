@@ -1,0 +1,196 @@
+"""From a few short probe migrations to a host profile.
+
+The probes are guests of our own that no prediction is about: two sizes of empty RAM (scan, sync, setup), one with
+data and no limit (send, blackout), one limited with a hot set (windows, faults, switchover). In each the vCPU is busy,
+as a guest worth migrating is. A term is the median over probes and repeats; its spread is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from migsim.calibrate import terms
+from migsim.models.dirty_bitmap import GIB
+from migsim.provenance import Provenance
+from migsim.qapi import QemuVersion
+from migsim.results import MigrationResult
+from migsim.scenario import (
+    GuestSpec,
+    GuestWorkload,
+    HostProfile,
+    LabScenario,
+    MigrationSettings,
+    PageClass,
+    QemuSpec,
+    Term,
+)
+
+__all__ = ["Probe", "fit_profile", "measure_host", "probes"]
+
+LIMIT = 62_500_000
+LEAST_SPREAD = 0.01
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One probe migration: what it is for, and the scenario."""
+
+    purpose: str
+    scenario: LabScenario
+
+
+def probes(qemu: QemuSpec) -> list[Probe]:
+    """List the probes for a QEMU; each takes some seconds."""
+
+    def scenario(
+        name: str, gib: int, touched: int, hot: int, parameters: dict[str, int], settle_s: float = 2.0
+    ) -> LabScenario:
+        workload = GuestWorkload(
+            touched_pages=touched,
+            classes=(PageClass(base_page=0, pages=hot, share=1, pattern="random", changed_bytes=8),),
+            report_s=0.5,
+        )
+        return LabScenario(
+            name=name,
+            qemu=qemu,
+            guest=GuestSpec(ram_bytes=gib * GIB, workload=workload),
+            migration=MigrationSettings(parameters=parameters),
+            settle_s=settle_s,
+            deadline_s=120.0,
+        )
+
+    unlimited = {"max-bandwidth": 0, "downtime-limit": 300}
+    limited = {"max-bandwidth": LIMIT, "downtime-limit": 60}
+    return [
+        Probe("scan, setup and sync, small", scenario("probe-empty-1g", 1, 500, 64, unlimited)),
+        Probe("scan, setup and sync, large", scenario("probe-empty-24g", 24, 500, 64, unlimited)),
+        Probe("send and blackout, no limit", scenario("probe-data-2g", 2, 330_000, 64, unlimited)),
+        Probe("windows, faults, switchover", scenario("probe-hot-1g", 1, 30_000, 2500, limited, 5.0)),
+    ]
+
+
+def measure_host(
+    qemu: QemuSpec,
+    *,
+    repeats: int = 3,
+    progress: Callable[[int, str], None] | None = None,
+    command: str = "",
+) -> HostProfile:
+    """Run the probes and fit the profile.
+
+    Parameters
+    ----------
+    qemu : QemuSpec
+        Which QEMU, and the accelerator.
+    repeats : int
+        Of each probe.
+    progress : callable, optional
+        Called with (probes done, what the next is for).
+
+    Raises
+    ------
+    HostError, QemuError, GuestError
+        As `migsim.lab.run_migration`; QemuError also when a probe does not complete.
+    """
+    from migsim.lab import run_migration
+
+    runs: list[MigrationResult] = []
+    for done, (_repeat, probe) in enumerate((r, p) for r in range(repeats) for p in probes(qemu)):
+        if progress:
+            progress(done, probe.purpose)
+        runs.append(run_migration(probe.scenario, command=command))
+    return fit_profile(runs, qemu, command=command)
+
+
+def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str = "") -> HostProfile:
+    """Fit the terms to probe records.
+
+    Raises
+    ------
+    ProfileError
+        When a probe did not complete.
+    """
+    from migsim.errors import ProfileError
+
+    runs = list(runs)
+    failed = [r for r in runs if r.outcome.status != "completed"]
+    if failed:
+        raise ProfileError(
+            f"The probe {failed[0].name} ended as {failed[0].outcome.status}: {failed[0].outcome.reason}",
+            "A profile is fitted to probes that completed.",
+            "Make sure that the machine is idle and try again.",
+        )
+    of = {name: [r for r in runs if r.name == name] for name in {r.name for r in runs}}
+    hot, data = of["probe-hot-1g"], of["probe-data-2g"]
+    empty = [*of["probe-empty-1g"], *of["probe-empty-24g"]]
+    zero_s, normal_s = terms.page_cost_s([*of["probe-empty-24g"], *data])
+    made = {
+        **_by_size(empty),
+        "zero_page_s": _term(zero_s, "s/page"),
+        "normal_page_s": _term(normal_s, "s/page"),
+        "burst_page_s": _term([b for r in data if (b := terms.burst_page_s(r))] or normal_s, "s/page"),
+        "window_overhead_s": _term([w for r in hot for w in terms.window_overhead_s(r, LIMIT)], "s"),
+        "device_state_bytes": _term([terms.device_state_bytes(r) for r in data], "bytes"),
+        "dirty_fault_s": _term([f for r in hot if (f := terms.dirty_fault_s(r, 5.0)) is not None], "s/page"),
+        **_switchover(runs),
+    }
+    return HostProfile(
+        terms=made,
+        qemu_version=str(QemuVersion.parse(runs[0].qemu_version)),
+        accel=qemu.accel,
+        provenance=Provenance.now(command=command).to_dict(),
+    )
+
+
+def _term(values: Iterable[float], unit: str, least: float = 0.0) -> Term:
+    """Median and spread of a term's measurements."""
+    v = np.maximum(np.asarray(list(values), float), least)
+    if not len(v):
+        return Term(median=0.0, spread=0.0, n=1, unit=unit)
+    middle = float(np.median(v))
+    spread = LEAST_SPREAD
+    if len(v) > 1 and middle > 0:
+        low, high = np.percentile(np.log(np.maximum(v, middle / 50)), [16, 84])
+        spread = max(float(high - low) / 2, LEAST_SPREAD)
+    return Term(median=middle, spread=min(spread, 1.0), n=len(v), unit=unit)
+
+
+def _by_size(runs: list[MigrationResult]) -> dict[str, Term]:
+    """Terms that grow with RAM: setup and sync."""
+    gib = [r.info["ram"]["total"] / GIB for r in runs]
+    setup = [r.info["setup-time"] / 1000 for r in runs]
+    base, slope, spread = terms.linear_in_gib(gib, setup)
+    syncs = [(g, float(s)) for g, r in zip(gib, runs, strict=True) for s in r.iterations["sync_s"].iloc[1:]]
+    syncs = [(g, s) for g, s in syncs if np.isfinite(s)]
+    sync_base, sync_slope, sync_spread = terms.linear_in_gib([g for g, _ in syncs], [s for _, s in syncs])
+    n = len(runs)
+    return {
+        "log_start_base_s": Term(median=base, spread=spread, n=n, unit="s"),
+        "log_start_s_per_gib": Term(median=slope, spread=spread, n=n, unit="s/GiB"),
+        "sync_base_s": Term(median=sync_base, spread=min(sync_spread, 1.0), n=len(syncs), unit="s"),
+        "sync_s_per_gib": Term(median=sync_slope, spread=min(sync_spread, 1.0), n=len(syncs), unit="s/GiB"),
+    }
+
+
+def _switchover(runs: list[MigrationResult]) -> dict[str, Term]:
+    """Terms of the blackout, from every probe that shows its parts."""
+    parts = [(r, r.downtime_parts_ms) for r in runs if "device" in r.downtime_parts_ms]
+    load = [(r.blackout_ms - (r.info["downtime"] - p["stop"])) / 1000 for r, p in parts]
+    begun = [float(r.iterations["start_s"].iloc[0]) for r in runs]
+    gap = [
+        float(r.iterations["start_s"].iloc[-1] - r.iterations["start_s"].iloc[-2])
+        - float(r.iterations["sync_s"].iloc[-2])
+        for r in runs
+        if len(r.iterations) > 2
+    ]
+    return {
+        "connect_s": _term(begun, "s"),
+        "switch_gap_s": _term([g for g in gap if 0 <= g < 0.05], "s"),
+        "stop_s": _term([p["stop"] / 1000 for _, p in parts], "s"),
+        "final_sync_s": _term([0.0], "s"),
+        "device_state_s": _term([(p["device"] + p.get("rest", 0.0)) / 1000 for _, p in parts], "s"),
+        "load_s": _term([v for v in load if np.isfinite(v)], "s"),
+    }

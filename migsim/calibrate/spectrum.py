@@ -1,0 +1,144 @@
+r"""From points of the unique-dirty curve to page classes: a non-negative fit.
+
+Law
+---
+.. math:: U(t) = \sum_k n_k f_k(t), \qquad n_k \ge 0
+
+over a grid of rates, with :math:`f_k` the random or the sweep law of `migsim.models.page_writes`. Non-negative least
+squares, each point weighted by its own deviation, leaves few classes; neighbours on the grid are joined.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migsim.errors import TraceError
+from migsim.models.page_writes import unique_pages
+
+__all__ = ["Spectrum", "fit_spectrum"]
+
+Floats = NDArray[np.float64]
+
+GRID_POINTS = 72
+SWEEP_GAIN = 0.6
+"""Sweeps are taken in only when they bring the squared residual below this share of the fit without them."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Page classes fitted to a curve.
+
+    Attributes
+    ----------
+    pages, writes_per_page_per_s : ndarray, shape (classes,)
+        Fastest first.
+    is_sweep : ndarray of bool, shape (classes,)
+    window_s, measured_pages, fitted_pages, sd_pages : ndarray, shape (points,)
+        The curve in guest time and what the classes make of it.
+    """
+
+    pages: Floats
+    writes_per_page_per_s: Floats
+    is_sweep: NDArray[np.bool_]
+    window_s: Floats
+    measured_pages: Floats
+    fitted_pages: Floats
+    sd_pages: Floats
+
+    @property
+    def relative_error(self) -> float:
+        """Root mean square of (fitted - measured) / measured."""
+        error = self.fitted_pages / np.maximum(self.measured_pages, 1.0) - 1
+        return float(np.sqrt(np.mean(error**2)))
+
+    def unique_pages(self, seconds: Floats) -> Floats:
+        """U(t) of the classes."""
+        return unique_pages(self.pages, self.writes_per_page_per_s, self.is_sweep, seconds)
+
+
+def fit_spectrum(window_s: Floats, dirty_pages: Floats, sd_pages: Floats, most_pages: float) -> Spectrum:
+    """Fit page classes to points of U(t).
+
+    Parameters
+    ----------
+    window_s : ndarray
+        Window lengths in guest time, s.
+    dirty_pages, sd_pages : ndarray
+        Unique pages in such a window and their standard deviation.
+    most_pages : float
+        Pages that can be written at all.
+
+    Raises
+    ------
+    TraceError
+        When there is no point to fit.
+
+    Examples
+    --------
+    >>> t = np.geomspace(0.05, 8, 12)
+    >>> u = 1000 * -np.expm1(-5.0 * t)
+    >>> s = fit_spectrum(t, u, 0.01 * u, 2000)
+    >>> bool(np.allclose(s.unique_pages(t), u, rtol=0.02))
+    True
+    """
+    keep = (window_s > 0) & np.isfinite(dirty_pages)
+    t, u, sd = window_s[keep], dirty_pages[keep], sd_pages[keep]
+    if not len(t):
+        raise TraceError(
+            "The trace has no point of the unique-dirty curve.",
+            "A workload is fitted to unique dirty pages over windows of known length.",
+            "Record for longer, or with another --method.",
+        )
+    # A relative floor keeps one very exact point from ruling the rest: the guest itself varies.
+    sd = np.maximum(np.maximum(sd, 0.01 * u), 1.0)
+    rates = np.geomspace(0.05 / t.max(), 8.0 / t.min(), GRID_POINTS)
+    random_only = _solve(t, u, sd, rates, np.zeros(GRID_POINTS, bool), most_pages)
+    both = _solve(
+        t, u, sd, np.tile(rates, 2), np.repeat([False, True], GRID_POINTS), most_pages
+    )
+    n, rate, sweep, cost = both if both[3] < SWEEP_GAIN * random_only[3] else random_only
+    n, rate, sweep = _join(n, rate, sweep)
+    fitted = unique_pages(n, rate, sweep, t)
+    return Spectrum(n, rate, sweep, t, u, fitted, sd)
+
+
+def _solve(
+    t: Floats, u: Floats, sd: Floats, rates: Floats, sweep: NDArray[np.bool_], most: float
+) -> tuple[Floats, Floats, NDArray[np.bool_], float]:
+    """Weighted non-negative least squares; a soft row keeps the sum of pages within `most`."""
+    from scipy.optimize import nnls
+
+    basis = np.stack(
+        [unique_pages(np.ones(1), rates[k : k + 1], sweep[k : k + 1], t) for k in range(len(rates))], axis=1
+    )
+    design = basis / sd[:, None]
+    target = u / sd
+    n, _ = nnls(design, target, maxiter=50 * len(rates))
+    if n.sum() > most:
+        weight = 10.0 * float(np.max(target)) / most
+        design = np.vstack([design, np.full(len(rates), weight)])
+        n, _ = nnls(design, np.append(target, weight * most), maxiter=50 * len(rates))
+    cost = float(np.sum(((basis @ n - u) / sd) ** 2)) + 1e-12
+    used = n > 1e-9
+    return n[used], rates[used], sweep[used], cost
+
+
+def _join(
+    n: Floats, rate: Floats, sweep: NDArray[np.bool_]
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Join grid neighbours of one kind into one class with their mean rate."""
+    groups: list[list[int]] = []
+    for i in np.lexsort((rate, sweep)):
+        last = groups[-1][-1] if groups else -1
+        if groups and sweep[last] == sweep[i] and rate[i] < rate[last] * 1.25:
+            groups[-1].append(int(i))
+        else:
+            groups.append([int(i)])
+    pages = np.array([n[g].sum() for g in groups])
+    mean = np.array([np.exp(np.average(np.log(rate[g]), weights=n[g])) for g in groups])
+    kind = np.array([bool(sweep[g[0]]) for g in groups])
+    order = np.argsort(-mean)
+    return pages[order], mean[order], kind[order]

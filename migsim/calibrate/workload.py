@@ -1,0 +1,217 @@
+"""From a trace to a workload: what the guest writes, where, how fast, and how sure that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migsim.calibrate.placement import Extents, extents_of, lay_out, place_by_hits
+from migsim.calibrate.rounds import RoundHistory, read_rounds
+from migsim.calibrate.spectrum import Spectrum, fit_spectrum
+from migsim.errors import TraceError
+from migsim.models.page_writes import guest_seconds
+from migsim.scenario import Workload, WorkloadClass
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from migsim.trace import Trace
+
+__all__ = ["WorkloadFit", "fit_workload"]
+
+Floats = NDArray[np.float64]
+
+MODES = ("dirty-ring", "stream", "dirty-bitmap", "page-sampling")
+"""Points are taken from the first of these that the trace holds: exact before sampled."""
+
+LOGGED_MODES = ("dirty-ring", "stream", "dirty-bitmap")
+"""Modes that slow the guest while they measure: each page's first write faults."""
+
+
+@dataclass(frozen=True)
+class WorkloadFit:
+    """A fitted workload and how well it fits.
+
+    Attributes
+    ----------
+    workload : Workload
+    spectrum : Spectrum
+        Classes, the points they were fitted to, and the fitted values.
+    mode : str
+        Which kind of points was used.
+    """
+
+    workload: Workload
+    spectrum: Spectrum
+    mode: str
+
+    @property
+    def residuals(self) -> pd.DataFrame:
+        """The points: `window_s`, `measured_pages`, `fitted_pages`, `relative_error`."""
+        import pandas as pd
+
+        s = self.spectrum
+        return pd.DataFrame(
+            {
+                "window_s": s.window_s,
+                "measured_pages": s.measured_pages,
+                "fitted_pages": s.fitted_pages,
+                "relative_error": s.fitted_pages / np.maximum(s.measured_pages, 1.0) - 1,
+            }
+        )
+
+    def __repr__(self) -> str:
+        n = len(self.workload.classes)
+        return (
+            f"<WorkloadFit from {len(self.spectrum.window_s)} {self.mode} points: {n} classes, "
+            f"residual {self.spectrum.relative_error:.1%} rms>"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{c.pages:,}</td><td>{c.writes_per_page_per_s:.3g}</td><td>{c.pattern}</td></tr>"
+            for c in self.workload.classes
+        )
+        return (
+            "<table><caption>Page classes (residual "
+            f"{self.spectrum.relative_error:.1%} rms)</caption><tr><th>pages</th>"
+            f"<th>writes per page per s</th><th>pattern</th></tr>{rows}</table>"
+        )
+
+
+def fit_workload(trace: Trace, *, dirty_fault_s: float = 0.0) -> WorkloadFit:
+    """Fit page classes to a trace.
+
+    Parameters
+    ----------
+    trace : Trace
+    dirty_fault_s : float
+        Guest time lost at each first write to a logged page (a host term): windows of modes that log are
+        shortened to the time the guest really ran.
+
+    Returns
+    -------
+    WorkloadFit
+
+    Raises
+    ------
+    TraceError
+        When the trace holds no usable point, or is damaged.
+    """
+    history = read_rounds(trace)
+    mode, t, u, sd, faults = _points(trace, history)
+    if mode in LOGGED_MODES and dirty_fault_s:
+        t = np.array([guest_seconds(w, d, dirty_fault_s) for w, d in zip(t, faults, strict=True)])
+    total = trace.meta.total_pages
+    nonzero = total - (trace.meta.zero_pages or 0)
+    spectrum = fit_spectrum(t, u, sd, most_pages=float(nonzero if trace.meta.zero_pages is not None else total))
+    assumptions = _assumptions(trace, mode, history)
+    classes, used = _classes(spectrum, history, trace, nonzero)
+    workload = Workload(
+        ram_bytes=trace.meta.ram_bytes,
+        ram_total_bytes=total * trace.meta.page_bytes,
+        zero_pages=max(total - used, 0),
+        classes=classes,
+        writes_spread=_spread(history, spectrum, dirty_fault_s),
+        assumptions=assumptions,
+        source=f"{trace.meta.collector} trace of {trace.meta.duration_s:.0f} s",
+    )
+    return WorkloadFit(workload, spectrum, mode)
+
+
+def _points(trace: Trace, history: RoundHistory | None) -> tuple[str, Floats, Floats, Floats, Floats]:
+    """Choose the best mode's points: mode, windows, pages, deviations, faults in the window."""
+    if history is not None and trace.meta.collector == "stream":
+        return "stream", history.window_s, history.dirty_pages, history.sd_pages, history.faults
+    curve = trace.unique_dirty_curve()
+    for mode in MODES:
+        points = curve.only(mode)
+        if len(points):
+            return mode, points.window_s, points.dirty_pages, points.sd_pages, points.dirty_pages
+    raise TraceError(
+        f"{trace.path} holds no window and no round with dirty pages.",
+        "A workload is fitted to unique dirty pages over windows of known length.",
+        "Record for longer, or with another --method.",
+    )
+
+
+def _classes(
+    spectrum: Spectrum, history: RoundHistory | None, trace: Trace, nonzero: int
+) -> tuple[tuple[WorkloadClass, ...], int]:
+    """Classes with their places, and the pages that any class holds."""
+    places = _places(spectrum, history)
+    classes = [
+        WorkloadClass(
+            pages=sum(n for _, n in extents),
+            writes_per_page_per_s=float(rate),
+            pattern="sweep" if sweep else "random",
+            extents=extents,
+        )
+        for extents, rate, sweep in zip(
+            places, spectrum.writes_per_page_per_s, spectrum.is_sweep, strict=True
+        )
+        if extents
+    ]
+    used = sum(c.pages for c in classes)
+    still = nonzero - used
+    if still > 0:
+        end = max((f + n for c in classes for f, n in c.extents), default=0)
+        classes.append(
+            WorkloadClass(
+                pages=still,
+                writes_per_page_per_s=0.0,
+                pattern="random",
+                extents=_still_extents(trace, history, still, end),
+            )
+        )
+    return tuple(classes), used + max(still, 0)
+
+
+def _places(spectrum: Spectrum, history: RoundHistory | None) -> list[Extents]:
+    if history is None:
+        return lay_out(0, spectrum.pages)
+    return [extents_of(p) for p in place_by_hits(history.pages, history.hits, spectrum.pages)]
+
+
+def _still_extents(trace: Trace, history: RoundHistory | None, still: int, end: int) -> Extents:
+    """Pages that hold data and were never written while traced: their places, or behind the others."""
+    if history is not None:
+        nonzero = trace.nonzero_pages()
+        if nonzero is not None:
+            places = np.setdiff1d(nonzero, history.pages, assume_unique=True)
+            if len(places):
+                extents = extents_of(places)
+                extra = still - len(places)
+                return extents if extra <= 0 else (*extents, (int(places[-1]) + 1, extra))
+    return ((end, still),)
+
+
+def _spread(history: RoundHistory | None, spectrum: Spectrum, dirty_fault_s: float) -> float:
+    """How much the guest's own activity varies from round to round, as a deviation of the logarithm."""
+    if history is None or len(history.counts) < 4:
+        return float(np.clip(spectrum.relative_error, 0.02, 0.5))
+    t = np.array(
+        [guest_seconds(w, n, dirty_fault_s) for w, n in zip(history.lengths_s, history.counts, strict=True)]
+    )
+    ratio = np.log(np.maximum(history.counts, 1.0) / np.maximum(spectrum.unique_pages(t), 1.0))
+    spread = 0.7413 * float(np.subtract(*np.percentile(ratio, [75, 25])))
+    return float(np.clip(spread, 0.01, 0.5))
+
+
+def _assumptions(trace: Trace, mode: str, history: RoundHistory | None) -> tuple[str, ...]:
+    notes: list[str] = []
+    if trace.meta.zero_pages is None:
+        notes.append("The trace does not say how many pages are zero: all are taken to hold data.")
+    if history is None:
+        notes.append("The trace has no page numbers: classes are laid one after the other from page 0.")
+    if mode == "page-sampling":
+        notes.append("Rates are from page sampling: rewrites with equal contents are not seen.")
+    if not trace.meta.complete:
+        notes.append("The trace was cut short.")
+    notes.append("The guest works in a closed loop: time lost to the migration is not caught up.")
+    return tuple(notes)
+
+

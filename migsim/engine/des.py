@@ -1,0 +1,241 @@
+"""The reference engine: precopy as SimPy processes.
+
+An event is an iterate call, a bitmap sync, a sleep under the rate limit or a step of the switchover; never a page.
+Every number comes from a law in `migsim.models`; this file says only in which order they happen and when.
+
+Mirrors: `migration/migration.c` migration_thread, migration_iteration_run, migration_rate_limit (7.2, 10.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import simpy
+
+from migsim.engine.inputs import SimulationInput
+from migsim.engine.memory import GuestMemory, SendCosts, Sent
+from migsim.engine.recorder import Recorder
+from migsim.models import migration_thread as thread
+from migsim.models.dirty_bitmap import log_start_s, sync_s
+from migsim.models.page_stream import ITERATE_BYTES, NORMAL_PAGE_BYTES, PAGE_BYTES, ram_bytes_of
+from migsim.models.query_migrate import Counters
+from migsim.models.rate_limit import ITERATE_MAX_S, WINDOW_S, window_bytes, window_quota_bytes
+from migsim.models.switchover import Blackout, blackout
+from migsim.results import MigrationResult
+
+__all__ = ["simulate"]
+
+Steps = Generator[simpy.Event, Any, None]
+
+STEADY_ROUNDS = 24
+"""Exact tests in a row, without a trend and far above the threshold, that show a standstill."""
+
+
+def simulate(what: SimulationInput, *, seed: int | None = None) -> MigrationResult:
+    """Simulate one precopy migration.
+
+    Parameters
+    ----------
+    what : SimulationInput
+    seed : int, optional
+        Draw dirty counts around their expectation with this seed; None: expected values.
+
+    Returns
+    -------
+    MigrationResult
+        Kind "simulated". A migration that does not converge is a result with that outcome.
+    """
+    environment = simpy.Environment()
+    run = _Precopy(environment, what, None if seed is None else np.random.default_rng(seed))
+    environment.run(until=environment.process(run.migrate()))
+    return run.recorder.result(what, seed)
+
+
+class _Precopy:
+    """The migration thread of one guest."""
+
+    def __init__(
+        self, environment: simpy.Environment, what: SimulationInput, rng: np.random.Generator | None
+    ) -> None:
+        self.env = environment
+        self.what = what
+        self.terms = what.terms
+        self.behaviour = what.behaviour
+        self.memory = GuestMemory(
+            what.workload, chunked=what.chunked, dirty_fault_s=what.terms["dirty_fault_s"], rng=rng
+        )
+        normal = what.terms["normal_page_s"]
+        if what.link_bytes_per_s:
+            normal = max(normal, NORMAL_PAGE_BYTES / what.link_bytes_per_s)
+        self.costs = SendCosts(normal_page_s=normal, zero_page_s=what.terms["zero_page_s"])
+        self.limit_ms = float(what.parameter("downtime-limit"))
+        quota = window_quota_bytes(int(what.parameter("max-bandwidth")))
+        self.quota = window_bytes(quota, NORMAL_PAGE_BYTES, self.behaviour.quota_charged_at)
+        self.counters = Counters(
+            total_bytes=what.workload.ram_total_bytes, downtime_limit_ms=self.limit_ms
+        )
+        self.recorder = Recorder(self.counters, self.behaviour)
+        self.threshold = 0.0
+        self.dirty_after_sync = 0.0
+        self.period_start = 0.0
+        self.period_pages = 0.0
+        self.tests: list[float] = []
+
+    def migrate(self) -> Steps:
+        """From the QMP command to completion, or to the deadline."""
+        yield self.env.timeout(self.terms["connect_s"])
+        self.window_start, self.window_stream, self.window_pages = self.env.now, 0.0, 0.0
+        yield from self._set_up()
+        while self.env.now < self.what.deadline_s:
+            if self.window_used < self.quota:
+                if thread.needs_exact(self.remaining_bytes, self.threshold):
+                    yield from self._sync()
+                    self.tests.append(self.remaining_bytes)
+                if thread.may_switch_over(
+                    self.remaining_bytes, self.threshold, self.behaviour.threshold_inclusive
+                ):
+                    yield from self._complete()
+                    return
+                if self._stands_still():
+                    break
+                yield from self._iterate()
+            if self.env.now >= self.window_start + WINDOW_S:
+                self._close_window()
+            elif self.window_used >= self.quota:
+                wake = self.window_start + WINDOW_S + self.terms["window_overhead_s"]
+                yield self.env.timeout(max(wake - self.env.now, 0.0))
+                self._close_window()
+        self.recorder.give_up(self.env.now, self.threshold, self.tests, self._stands_still())
+
+    @property
+    def remaining_bytes(self) -> float:
+        return self.memory.remaining_pages * PAGE_BYTES
+
+    @property
+    def window_used(self) -> float:
+        return self.counters.ram_stream + self.counters.other_stream - self.window_stream
+
+    def _set_up(self) -> Steps:
+        """Log start and the first sync; the first accounting window has already begun."""
+        begun = self.env.now
+        length = log_start_s(
+            self.what.workload.ram_total_bytes,
+            log_start_base_s=self.terms["log_start_base_s"],
+            log_start_s_per_gib=self.terms["log_start_s_per_gib"],
+        )
+        yield self.env.timeout(length)
+        self.counters.setup_s = self.env.now - begun
+        self.memory.start(self.env.now)
+        self.period_start = self.env.now
+        self._count_sync(self.env.now, self._sync_seconds(0.0))
+
+    def _sync_seconds(self, dirty_pages: float) -> float:
+        return sync_s(
+            self.what.workload.ram_total_bytes,
+            dirty_pages,
+            sync_base_s=self.terms["sync_base_s"],
+            sync_s_per_gib=self.terms["sync_s_per_gib"],
+        )
+
+    def _sync(self) -> Steps:
+        """Bitmap sync: nothing is sent meanwhile; what was written until it began is published."""
+        begun = self.env.now
+        new = self.memory.sync(begun)
+        length = self._sync_seconds(new)
+        yield self.env.timeout(length)
+        self.period_pages += new
+        if self.env.now > self.period_start + thread.DIRTY_RATE_PERIOD_S:
+            self.counters.dirty_pages_rate = thread.dirty_pages_rate(
+                self.period_pages, self.env.now - self.period_start
+            )
+            self.period_start, self.period_pages = self.env.now, 0.0
+        self._count_sync(begun, length)
+
+    def _count_sync(self, begun: float, length: float) -> None:
+        self.dirty_after_sync = self.remaining_bytes
+        self.counters.remaining_bytes = self.remaining_bytes
+        self.counters.dirty_sync_count += 1
+        self.recorder.sync(begun, length, self.remaining_bytes)
+
+    def _iterate(self) -> Steps:
+        """One RAM iterate call: until its time or the quota is used up, or nothing is dirty."""
+        sent = self.memory.send(
+            self.env.now, ITERATE_MAX_S, self.quota - self.window_used, self.costs
+        )
+        yield self.env.timeout(sent.seconds)
+        self._count_sent(sent)
+        self.counters.ram_stream += ITERATE_BYTES
+
+    def _count_sent(self, sent: Sent) -> None:
+        c = self.counters
+        c.ram_stream += sent.stream_bytes
+        c.normal += sent.normal
+        c.duplicate += sent.zero
+        c.remaining_bytes = self.remaining_bytes
+        self.window_pages += sent.normal + sent.zero
+
+    def _close_window(self) -> None:
+        c = self.counters
+        estimate = thread.close_window(
+            self.window_used,
+            self.window_pages,
+            self.env.now - self.window_start,
+            downtime_limit_ms=self.limit_ms,
+            dirty_after_sync_bytes=self.dirty_after_sync,
+            dirty_pages_rate=c.dirty_pages_rate,
+            avail_switchover_bandwidth=(
+                int(self.what.parameter("avail-switchover-bandwidth"))
+                if self.behaviour.avail_switchover_bandwidth
+                else 0
+            ),
+        )
+        self.threshold = estimate.threshold_bytes
+        c.mbps, c.pages_per_second = estimate.mbps, estimate.pages_per_second
+        if estimate.expected_downtime_ms is not None:
+            c.expected_downtime_ms = estimate.expected_downtime_ms
+        self.window_start, self.window_pages = self.env.now, 0.0
+        self.window_stream = c.ram_stream + c.other_stream
+        self.recorder.sample(self.env.now, self.threshold)
+
+    def _complete(self) -> Steps:
+        """Stop the guest, sync once more, send what is left with the limiter off, and the device state."""
+        yield self.env.timeout(self.terms["switch_gap_s"])
+        self.memory.sync(self.env.now)
+        normal, zero = self.memory.remaining_by_kind()
+        parts: Blackout = blackout(
+            normal,
+            zero,
+            sync_s=self._sync_seconds(0.0) + self.terms["final_sync_s"],
+            stop_s=self.terms["stop_s"],
+            burst_page_s=max(self.terms["burst_page_s"], self._link_page_s()),
+            zero_page_s=self.terms["zero_page_s"],
+            device_state_s=self.terms["device_state_s"],
+            load_s=self.terms["load_s"],
+        )
+        self._count_sync(self.env.now, parts.sync_s)
+        yield self.env.timeout(parts.downtime_s)
+        c = self.counters
+        stream = ram_bytes_of(normal, zero, 1)
+        c.ram_stream += stream
+        c.normal += normal
+        c.duplicate += zero
+        c.other_stream += self.terms["device_state_bytes"]
+        counted = self.behaviour.transferred_counts == "stream"
+        c.downtime_stream += stream + (self.terms["device_state_bytes"] if counted else 0.0)
+        c.remaining_bytes = 0.0
+        self.recorder.complete(self.env.now, parts, normal + zero)
+
+    def _link_page_s(self) -> float:
+        link = self.what.link_bytes_per_s
+        return NORMAL_PAGE_BYTES / link if link else 0.0
+
+    def _stands_still(self) -> bool:
+        """Whether the last exact tests show that it would go on like this for ever."""
+        last = np.array(self.tests[-STEADY_ROUNDS:])
+        if len(last) < STEADY_ROUNDS or not self.threshold:
+            return False
+        half = STEADY_ROUNDS // 2
+        trend = abs(last[half:].mean() / last[:half].mean() - 1)
+        return bool(trend < 0.02 and last.min() - 8 * last.std() > self.threshold)

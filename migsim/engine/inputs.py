@@ -1,0 +1,84 @@
+"""What a simulation starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from migsim.models.behaviour import Behaviour, behaviour_of
+from migsim.models.dirty_log import protect_window
+from migsim.qapi import QemuVersion, defaults
+from migsim.scenario import Workload
+
+__all__ = ["HOST_TERMS", "SimulationInput"]
+
+HOST_TERMS: dict[str, str] = {
+    "connect_s": "QMP command to the start of setup",
+    "log_start_base_s": "setup: fixed part",
+    "log_start_s_per_gib": "setup: a GiB of RAM (bitmaps, log start, first sync)",
+    "sync_base_s": "bitmap sync: fixed part",
+    "sync_s_per_gib": "bitmap sync: a GiB of RAM",
+    "zero_page_s": "finding and recording a zero page",
+    "normal_page_s": "sending a page, limiter off, guest running",
+    "burst_page_s": "sending a page in the blackout",
+    "window_overhead_s": "waking up late after a window's sleep",
+    "switch_gap_s": "from the exact sync to the vCPUs standing still",
+    "stop_s": "from the downtime clock's start to the vCPUs standing still",
+    "final_sync_s": "the final sync beyond the ordinary law, with the vCPUs stopped",
+    "device_state_s": "device state, description and the end of the stream",
+    "load_s": "from the source's end to the guest running on the destination",
+    "dirty_fault_s": "guest time lost at the first write to a protected page",
+    "device_state_bytes": "device state and description in the stream",
+}
+"""The host's terms of the model, by name: what a `HostProfile` has to hold."""
+
+
+@dataclass(frozen=True)
+class SimulationInput:
+    """One migration to simulate.
+
+    Attributes
+    ----------
+    workload : Workload
+        The guest's writing.
+    terms : mapping of str to float
+        Host terms, see `HOST_TERMS`.
+    version : QemuVersion
+    parameters, capabilities : mapping
+        Migration settings in QAPI's names and units; what is absent has the version's default.
+    accel : {"kvm", "tcg"}
+    dirty_ring : bool
+        Whether KVM's dirty ring replaces the dirty bitmap.
+    link_bytes_per_s : float, optional
+        What the network carries; None: the CPUs are the limit.
+    deadline_s : float
+        When the migration is given up.
+    """
+
+    workload: Workload
+    terms: Mapping[str, float]
+    version: QemuVersion
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: Mapping[str, bool] = field(default_factory=dict)
+    accel: str = "kvm"
+    dirty_ring: bool = False
+    link_bytes_per_s: float | None = None
+    deadline_s: float = 1800.0
+    name: str = ""
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """The release's behaviour."""
+        return behaviour_of(self.version)
+
+    @property
+    def chunked(self) -> bool:
+        """Whether protect windows begin at the clearing of a chunk."""
+        return protect_window(self.version, self.accel, self.dirty_ring) == "chunk"
+
+    def parameter(self, name: str) -> Any:
+        """Value of a migration parameter: set here, or the version's default."""
+        if name in self.parameters:
+            return self.parameters[name]
+        return defaults(self.version).get(name, 0)

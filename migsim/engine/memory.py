@@ -1,0 +1,250 @@
+"""The guest's memory as an engine sees it: pieces of RAM with fluid dirty counts.
+
+RAM is cut into segments in address order; a segment holds pages of one class inside one 1 GiB chunk. Counts are
+expected values (or draws around them), so no event is ever a page. All laws come from `migsim.models`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migsim.models.dirty_log import CHUNK_PAGES, reported_pages
+from migsim.models.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
+from migsim.models.page_writes import arc_fraction, guest_seconds, random_fraction
+from migsim.scenario import Workload
+
+__all__ = ["GuestMemory", "SendCosts", "Sent"]
+
+Floats = NDArray[np.float64]
+
+WRITTEN_PIECES = 48
+"""Pieces that each written class is cut into, so that the sender's position inside it is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendCosts:
+    """Time that the sender needs, in seconds.
+
+    Attributes
+    ----------
+    normal_page_s, zero_page_s : float
+        A page sent raw, and one found zero.
+    clear_chunk_s : float
+        Write-protecting a chunk again before its first page goes.
+    """
+
+    normal_page_s: float
+    zero_page_s: float
+    clear_chunk_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Sent:
+    """What one iterate call sent."""
+
+    seconds: float = 0.0
+    stream_bytes: float = 0.0
+    normal: float = 0.0
+    zero: float = 0.0
+
+
+class GuestMemory:
+    """Dirty state of every segment, and the sender's position.
+
+    Parameters
+    ----------
+    workload : Workload
+        Page classes with their places.
+    chunked : bool
+        Whether a sent page's protect window begins at its chunk's clearing (KVM) or at the sync.
+    dirty_fault_s : float
+        Guest time lost at the first write to a protected page.
+    rng : numpy.random.Generator, optional
+        When given, dirty counts are drawn around their expectation.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        *,
+        chunked: bool = True,
+        dirty_fault_s: float = 0.0,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        rows = _segments(workload)
+        self.pages = np.array([r[1] for r in rows])
+        self.chunk = np.array([r[0] // CHUNK_PAGES for r in rows], dtype=np.int64)
+        self.rate = np.array([r[2] for r in rows])
+        self.is_sweep = np.array([r[3] for r in rows], dtype=bool)
+        self.offset = np.array([r[4] for r in rows])
+        self.length = np.array([r[5] for r in rows])
+        self.is_zero = np.array([r[6] for r in rows], dtype=bool)
+        self.written = self.rate > 0
+        self.chunked = chunked
+        self.dirty_fault_s = dirty_fault_s
+        self.rng = rng
+        self.unsent = self.pages.copy()
+        self.sent = np.zeros_like(self.pages)
+        self.cursor = 0
+        self.guest_s = 0.0
+        self._cleared_at: dict[int, float] = {}
+        self._synced_at = 0.0
+        self._first_round = True
+
+    @property
+    def remaining_pages(self) -> float:
+        """Set bits of the migration bitmap."""
+        return float(self.unsent.sum())
+
+    def remaining_by_kind(self) -> tuple[float, float]:
+        """Set bits of normal and of zero pages."""
+        zero = float(self.unsent[self.is_zero].sum())
+        return self.remaining_pages - zero, zero
+
+    def start(self, now: float) -> None:
+        """Start logging: every page is dirty, nothing is protected before its chunk is cleared."""
+        self._synced_at = now
+
+    def sync(self, now: float) -> float:
+        """Publish what was written; returns the pages that are newly dirty."""
+        before = self.remaining_pages
+        wall = now - self._synced_at
+        self.unsent, seconds = self._after(wall)
+        self.sent[:] = 0.0
+        self.guest_s += seconds
+        self._synced_at = now
+        self._cleared_at.clear()
+        self._first_round = False
+        return self.remaining_pages - before
+
+    def _after(self, wall: float) -> tuple[Floats, float]:
+        """Set bits after a sync now, and the guest time that passed, found together by fixed point."""
+        cleared = np.zeros_like(self.pages)
+        if self.chunked and self._cleared_at:
+            times = np.array([self._cleared_at.get(int(c), self._synced_at) for c in self.chunk])
+            cleared = (times - self._synced_at) / wall if wall > 0 else cleared
+        fraction_since_clear = np.clip(cleared, 0.0, 1.0)
+        seconds = wall
+        expected = self.unsent
+        for _ in range(3):
+            since_sync = self._written(0.0, seconds)
+            since_clear = self._written(fraction_since_clear * seconds, seconds)
+            expected = reported_pages(self.pages, self.unsent, self.sent, since_sync, since_clear)
+            if not self.dirty_fault_s:
+                break
+            seconds = guest_seconds(wall, float((expected - self.unsent).sum()), self.dirty_fault_s)
+        if self.rng is None:
+            return expected, seconds
+        return self._drawn(expected), seconds
+
+    def _written(self, start: Floats | float, end: float) -> Floats:
+        """Fraction of each segment written between two instants of guest time since the last sync."""
+        fraction = np.where(self.written, random_fraction(self.rate, end - np.asarray(start)), 0.0)
+        if self.is_sweep.any():
+            s = self.is_sweep
+            first = np.broadcast_to(np.asarray(start, float), self.pages.shape)[s]
+            fraction[s] = arc_fraction(
+                self.offset[s],
+                self.length[s],
+                self.rate[s] * (self.guest_s + first),
+                self.rate[s] * (self.guest_s + end),
+            )
+        return fraction
+
+    def _drawn(self, expected: Floats) -> Floats:
+        """Draw counts around the expectation with a binomial's spread; sweeps have none."""
+        assert self.rng is not None
+        new = expected - self.unsent
+        room = np.maximum(self.pages - self.unsent, 1e-9)
+        variance = np.where(self.is_sweep, 0.0, np.maximum(new * (1 - new / room), 0.0))
+        drawn = new + np.sqrt(variance) * self.rng.standard_normal(len(new))
+        return self.unsent + np.clip(np.where(new > 0, drawn, 0.0), 0.0, self.pages - self.unsent)
+
+    def send(self, now: float, budget_s: float, budget_bytes: float, costs: SendCosts) -> Sent:
+        """Send from the cursor on until time, quota or the bitmap is used up."""
+        done = Sent()
+        count = len(self.pages)
+        for _ in range(count + 1):
+            i = self.cursor
+            left = float(self.unsent[i])
+            if left > 0:
+                zero = bool(self.is_zero[i])
+                page_s = costs.zero_page_s if zero else costs.normal_page_s
+                page_bytes = ZERO_PAGE_BYTES if zero else NORMAL_PAGE_BYTES
+                chunk = int(self.chunk[i])
+                if chunk not in self._cleared_at:
+                    self._cleared_at[chunk] = now + done.seconds
+                    done.seconds += costs.clear_chunk_s
+                most = min(
+                    left,
+                    max((budget_s - done.seconds) / page_s, 0.0),
+                    max((budget_bytes - done.stream_bytes) / page_bytes, 0.0),
+                )
+                self.unsent[i] = left - most if left - most > 1e-6 else 0.0
+                self.sent[i] += most
+                done.seconds += most * page_s
+                done.stream_bytes += most * page_bytes
+                if zero:
+                    done.zero += most
+                else:
+                    done.normal += most
+                if most < left:
+                    return done
+            self.cursor = (i + 1) % count
+        return done
+
+
+def _segments(workload: Workload) -> list[tuple[float, float, float, bool, float, float, bool]]:
+    """Cut the classes: (first page, pages, rate, sweep?, cycle offset, cycle length, zero?) by address."""
+    rows: list[tuple[float, float, float, bool, float, float, bool]] = []
+    taken: list[tuple[int, int]] = []
+    for c in workload.classes:
+        passed = 0.0
+        rate = float(c.writes_per_page_per_s)
+        for first, pages in c.extents:
+            taken.append((first, pages))
+            pieces = max(1, round(WRITTEN_PIECES * pages / c.pages)) if rate > 0 else 1
+            for start, length in _cut(first, pages, pieces):
+                rows.append(
+                    (start, length, rate, c.pattern == "sweep", passed / c.pages, length / c.pages, False)
+                )
+                passed += length
+    rows += [
+        (start, length, 0.0, False, 0.0, 1.0, True)
+        for first, pages in _zero_extents(workload, taken)
+        for start, length in _cut(first, pages, 1)
+    ]
+    return sorted(rows)
+
+
+def _cut(first: float, pages: float, pieces: int) -> list[tuple[float, float]]:
+    """Cut an extent into equal pieces, and those at chunk boundaries."""
+    cuts: list[tuple[float, float]] = []
+    edges = np.linspace(first, first + pages, pieces + 1)
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        while high - low > 1e-9:
+            edge = min((low // CHUNK_PAGES + 1) * CHUNK_PAGES, high)
+            cuts.append((float(low), float(edge - low)))
+            low = edge
+    return cuts
+
+
+def _zero_extents(workload: Workload, taken: list[tuple[int, int]]) -> list[tuple[float, float]]:
+    """Put the zero pages into the gaps between the classes' extents, in proportion to the gaps."""
+    total = workload.ram_total_bytes // 4096
+    gaps: list[tuple[int, int]] = []
+    end = 0
+    for first, pages in sorted(taken):
+        if first > end:
+            gaps.append((end, first - end))
+        end = max(end, first + pages)
+    if total > end:
+        gaps.append((end, total - end))
+    room = sum(pages for _, pages in gaps)
+    if not room:
+        return [(float(end), float(workload.zero_pages))] if workload.zero_pages else []
+    share = workload.zero_pages / room
+    return [(float(first), pages * share) for first, pages in gaps if pages * share > 0]

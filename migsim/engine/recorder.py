@@ -1,0 +1,131 @@
+"""What an engine writes down while a migration runs, and the result made of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from migsim.engine.inputs import SimulationInput
+from migsim.models.behaviour import Behaviour
+from migsim.models.page_stream import PAGE_BYTES
+from migsim.models.query_migrate import Counters, migration_info
+from migsim.models.switchover import Blackout
+from migsim.results import MigrationResult, Outcome
+
+__all__ = ["Recorder"]
+
+
+class Recorder:
+    """Syncs, samples and the end of one simulated migration."""
+
+    def __init__(self, counters: Counters, behaviour: Behaviour) -> None:
+        self.counters = counters
+        self.behaviour = behaviour
+        self.syncs: list[dict[str, float]] = []
+        self.samples: list[dict[str, Any]] = []
+        self.status = "active"
+        self.reason = ""
+        self.ended_s = 0.0
+        self.parts: Blackout | None = None
+
+    def sync(self, begun: float, length: float, remaining_bytes: float) -> None:
+        """Note a bitmap sync: one row of `iterations` begins."""
+        self.syncs.append(
+            {
+                "dirty_sync_count": float(self.counters.dirty_sync_count),
+                "start_s": begun,
+                "sync_s": length,
+                "remaining_bytes_after_sync": remaining_bytes,
+                "stream_at_start": self.counters.transferred(self.behaviour),
+                "normal_at_start": self.counters.normal,
+                "duplicate_at_start": self.counters.duplicate,
+                "dirty_pages_rate": self.counters.dirty_pages_rate,
+                "mbps": self.counters.mbps,
+            }
+        )
+
+    def sample(self, now: float, threshold_bytes: float) -> None:
+        """Note `query-migrate` as it reads now."""
+        info = migration_info(self.counters, self.behaviour, status="active", total_s=now)
+        self.samples.append({"t_s": now, "info": info, "threshold_bytes": threshold_bytes})
+
+    def complete(self, now: float, parts: Blackout, pages: float) -> None:
+        """Note the end of a migration that converged."""
+        self.status, self.ended_s, self.parts = "completed", now, parts
+        self.reason = (
+            f"{pages * PAGE_BYTES / 1e6:.1f} MB were left when the guest stopped, "
+            f"sent in {parts.flush_s * 1000:.0f} ms."
+        )
+
+    def give_up(self, now: float, threshold_bytes: float, tests: list[float], steady: bool) -> None:
+        """Note that it does not converge, and say why from the last rounds."""
+        self.status, self.ended_s = "cancelled", now
+        rounds = self.syncs[-9:]
+        gap = (rounds[-1]["start_s"] - rounds[0]["start_s"]) / (len(rounds) - 1) if len(rounds) > 1 else now
+        if not tests:
+            self.reason = f"The first pass over RAM was not done after {now:.0f} s."
+            return
+        rate = tests[-1] / max(gap, 1e-9)
+        ending = "and stays so" if steady else f"until the deadline of {now:.0f} s"
+        self.reason = (
+            f"Each {gap:.2g} s round leaves {min(tests[-8:]) / 1e6:.1f} MB or more dirty "
+            f"(dirty rate over a {gap:.2g} s round, {rate / 1e6:.0f} MB/s), above the switchover threshold of "
+            f"{threshold_bytes / 1e6:.1f} MB, {ending}."
+        )
+
+    def result(self, what: SimulationInput, seed: int | None) -> MigrationResult:
+        """Make the result of what was noted."""
+        downtime = self.parts.downtime_s if self.parts else None
+        info = migration_info(
+            self.counters, self.behaviour, status=self.status, total_s=self.ended_s, downtime_s=downtime
+        )
+        completed = self.status == "completed"
+        return MigrationResult(
+            kind="simulated",
+            name=what.name,
+            qemu_version=str(what.version),
+            accel=what.accel,
+            outcome=Outcome("completed" if completed else "not-converged", self.reason),
+            info=info,
+            iterations=self._iterations(),
+            timeline=self._timeline(),
+            downtime_parts_ms=self.parts.parts_ms() if self.parts else {},
+            blackout_ms=self.parts.blackout_s * 1000 if self.parts else float("nan"),
+            scenario={
+                "parameters": dict(what.parameters),
+                "capabilities": dict(what.capabilities),
+                "seed": seed,
+                "deadline_s": what.deadline_s,
+            },
+        )
+
+    def _iterations(self) -> Any:
+        from migsim.results import iterations_frame
+
+        rows = []
+        final = {
+            "start_s": self.ended_s,
+            "stream_at_start": self.counters.transferred(self.behaviour),
+            "normal_at_start": self.counters.normal,
+            "duplicate_at_start": self.counters.duplicate,
+        }
+        for row, after in zip(self.syncs, [*self.syncs[1:], final], strict=True):
+            rows.append(
+                {
+                    "dirty_sync_count": int(row["dirty_sync_count"]),
+                    "start_s": row["start_s"],
+                    "end_s": after["start_s"],
+                    "sync_s": row["sync_s"],
+                    "remaining_bytes_after_sync": row["remaining_bytes_after_sync"],
+                    "transferred_bytes": after["stream_at_start"] - row["stream_at_start"],
+                    "normal": after["normal_at_start"] - row["normal_at_start"],
+                    "duplicate": after["duplicate_at_start"] - row["duplicate_at_start"],
+                    "dirty_pages_rate": row["dirty_pages_rate"],
+                    "mbps": row["mbps"],
+                }
+            )
+        return iterations_frame(rows)
+
+    def _timeline(self) -> Any:
+        from migsim.results import timeline_frame
+
+        return timeline_frame([(s["t_s"], s["info"]) for s in self.samples])

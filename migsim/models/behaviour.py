@@ -1,0 +1,75 @@
+"""Which QEMU release does what, as flags that the laws read.
+
+Mirrors the releases 1.5 to 10.2 for plain precopy; the older main-loop design is not described by these flags.
+Source: QEMU's release trees, as restated in the mechanics reference (version table).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from migsim.qapi import QemuVersion
+
+__all__ = ["Behaviour", "behaviour_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """What one QEMU release does differently from another in plain precopy.
+
+    Attributes
+    ----------
+    quota_charged_at : {"enqueue", "flush"}
+        Whether bytes count against the window's quota when queued (up to 8.0) or when written (8.1 on).
+    transferred_counts : {"ram", "stream"}
+        Whether `ram.transferred` holds RAM records only (up to 8.1) or every byte of every channel (8.2 on).
+    avail_switchover_bandwidth : bool
+        Whether that parameter can replace the measured bandwidth in the threshold (8.2 on).
+    threshold_inclusive : bool
+        Whether pending == threshold switches over (10.1 on) or not.
+    byte_split : bool
+        Whether `precopy-bytes` and `downtime-bytes` are reported (7.0 on).
+    skipped_reported : bool
+        Whether `ram.skipped` is reported (up to 9.0).
+    lazy_clear : bool
+        Whether KVM's log is cleared chunk by chunk just before a page is sent (4.1 on).
+    expected_downtime_counts : {"rate", "remaining"}
+        What `expected-downtime` divides by the bandwidth: a second's dirtying (up to 2.12) or the bytes
+        left after the last sync (3.0 on).
+    """
+
+    quota_charged_at: Literal["enqueue", "flush"]
+    transferred_counts: Literal["ram", "stream"]
+    avail_switchover_bandwidth: bool
+    threshold_inclusive: bool
+    byte_split: bool
+    skipped_reported: bool
+    lazy_clear: bool
+    expected_downtime_counts: Literal["rate", "remaining"]
+
+
+def behaviour_of(version: QemuVersion) -> Behaviour:
+    """Look up what a QEMU release does.
+
+    Examples
+    --------
+    >>> behaviour_of(QemuVersion.parse("7.2")).quota_charged_at
+    'enqueue'
+    >>> behaviour_of(QemuVersion.parse("10.0")).quota_charged_at
+    'flush'
+    """
+
+    def since(text: str) -> bool:
+        return version >= QemuVersion.parse(text)
+
+    return Behaviour(
+        quota_charged_at="flush" if since("8.1") else "enqueue",
+        transferred_counts="stream" if since("8.2") else "ram",
+        avail_switchover_bandwidth=since("8.2"),
+        threshold_inclusive=since("10.1"),
+        byte_split=since("7.0"),
+        skipped_reported=not since("9.1"),
+        lazy_clear=since("4.1"),
+        expected_downtime_counts="remaining" if since("3.0") else "rate",
+    )

@@ -1,0 +1,39 @@
+"""Bytes of each record in QEMU's migration stream.
+
+Law
+---
+A zero page costs 8 + 1 bytes, a normal page 8 + 4096; the block's name (1 + its length) comes with the first page
+after the block changed. Each RAM iterate call adds 5 (section) + 8 (end of section) + 5 (footer) = 18 bytes.
+
+Mirrors: `migration/ram.c` save_page_header, save_zero_page, save_normal_page; `migration/savevm.c` section headers.
+Source: the mechanics reference, section 2; checked there to the byte on a live 7.2 run.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BATCH_BYTES",
+    "ITERATE_BYTES",
+    "NORMAL_PAGE_BYTES",
+    "PAGE_BYTES",
+    "ZERO_PAGE_BYTES",
+    "ram_bytes_of",
+]
+
+PAGE_BYTES = 4096
+NORMAL_PAGE_BYTES = 8 + PAGE_BYTES
+ZERO_PAGE_BYTES = 8 + 1
+ITERATE_BYTES = 5 + 8 + 5
+BATCH_BYTES = 32 * NORMAL_PAGE_BYTES
+"""One write: 64 iovec entries, a header and a page each."""
+
+
+def ram_bytes_of(normal_pages: float, zero_pages: float, iterate_calls: float = 0) -> float:
+    """Bytes of RAM records in the stream, block names left out.
+
+    Examples
+    --------
+    >>> ram_bytes_of(51, 32847)
+    504927
+    """
+    return normal_pages * NORMAL_PAGE_BYTES + zero_pages * ZERO_PAGE_BYTES + iterate_calls * ITERATE_BYTES

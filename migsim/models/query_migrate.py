@@ -1,0 +1,120 @@
+"""The counters of QMP `query-migrate`, each by QEMU's own definition.
+
+Law
+---
+`transferred` counts RAM records only up to 8.1 and every byte of the channel from 8.2 on; `normal-bytes` is payload
+without headers; `remaining` is raw bytes of set bits; `total-time` runs from the QMP command; at completion `mbps` is
+all bytes over (total - setup), and `expected-downtime` gives way to `downtime`. Until the first window refreshes it,
+`expected-downtime` equals the limit.
+
+Mirrors: `migration/migration.c` populate_time_info, populate_ram_info; `migration/migration-stats.h`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from migsim.models.behaviour import Behaviour
+from migsim.models.page_stream import PAGE_BYTES
+
+__all__ = ["Counters", "migration_info"]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What QEMU counts while it migrates; bytes unless the name says otherwise.
+
+    Attributes
+    ----------
+    ram_stream : float
+        RAM records in the stream so far.
+    other_stream : float
+        Everything else in the stream: headers, device state, description.
+    downtime_stream : float
+        Part of the stream sent while the guest stood still.
+    normal, duplicate : float
+        Pages sent raw and as zero pages.
+    """
+
+    total_bytes: int
+    downtime_limit_ms: float
+    ram_stream: float = 0.0
+    other_stream: float = 0.0
+    downtime_stream: float = 0.0
+    normal: float = 0.0
+    duplicate: float = 0.0
+    remaining_bytes: float = 0.0
+    dirty_sync_count: int = 0
+    dirty_pages_rate: float = 0.0
+    mbps: float = 0.0
+    pages_per_second: float = 0.0
+    expected_downtime_ms: float | None = None
+    setup_s: float = 0.0
+
+    def transferred(self, behaviour: Behaviour) -> float:
+        """`ram.transferred` by the release's definition."""
+        return self.ram_stream + (self.other_stream if behaviour.transferred_counts == "stream" else 0.0)
+
+
+def migration_info(
+    counters: Counters, behaviour: Behaviour, *, status: str, total_s: float, downtime_s: float | None = None
+) -> dict[str, Any]:
+    """Build the `query-migrate` answer of a moment.
+
+    Parameters
+    ----------
+    counters : Counters
+    behaviour : Behaviour
+    status : str
+        QAPI's MigrationStatus.
+    total_s : float
+        Seconds since the QMP command.
+    downtime_s : float, optional
+        Set once the migration is completed.
+
+    Returns
+    -------
+    dict
+        QAPI's names, types and units.
+    """
+    c = counters
+    completed = status == "completed"
+    transferred = c.transferred(behaviour)
+    mbps = c.mbps
+    if completed and total_s > c.setup_s:
+        mbps = (c.ram_stream + c.other_stream) * 8 / (total_s - c.setup_s) / 1e6
+    ram: dict[str, Any] = {
+        "total": int(c.total_bytes),
+        "transferred": round(transferred),
+        "remaining": 0 if completed else round(c.remaining_bytes / PAGE_BYTES) * PAGE_BYTES,
+        "duplicate": round(c.duplicate),
+        "normal": round(c.normal),
+        "normal-bytes": round(c.normal) * PAGE_BYTES,
+        "dirty-pages-rate": 0 if completed else round(c.dirty_pages_rate),
+        "mbps": mbps,
+        "dirty-sync-count": c.dirty_sync_count,
+        "postcopy-requests": 0,
+        "page-size": PAGE_BYTES,
+        "multifd-bytes": 0,
+        "pages-per-second": round(c.pages_per_second),
+        "dirty-sync-missed-zero-copy": 0,
+    }
+    if behaviour.byte_split:
+        ram["precopy-bytes"] = round(transferred - c.downtime_stream)
+        ram["downtime-bytes"] = round(c.downtime_stream)
+        ram["postcopy-bytes"] = 0
+    if behaviour.skipped_reported:
+        ram["skipped"] = 0
+    info: dict[str, Any] = {
+        "status": status,
+        "total-time": round(total_s * 1000),
+        "setup-time": round(c.setup_s * 1000),
+        "ram": ram,
+    }
+    if completed:
+        info["downtime"] = round((downtime_s or 0.0) * 1000)
+    else:
+        expected = c.downtime_limit_ms if c.expected_downtime_ms is None else c.expected_downtime_ms
+        info["expected-downtime"] = round(expected)
+    return info

@@ -1,0 +1,51 @@
+r"""The bandwidth limiter: a quota of bytes in every 100 ms window.
+
+Law
+---
+Quota :math:`q = \lfloor L/10 \rfloor`; sending stops at the first check that finds more than `q` used, and what is left
+of a quota is lost when the window closes. Charged when queued (up to 8.0) the window carries :math:`\lfloor q/4104\rfloor+1`
+pages; charged when written (8.1 on) it carries whole batches of 32 pages, the first number of them that exceeds `q`.
+
+Mirrors: `migration/qemu-file.c`, `migration/migration-stats.c`, `migration/migration.c` migration_rate_limit.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from migsim.models.page_stream import BATCH_BYTES
+
+__all__ = ["ITERATE_MAX_S", "WINDOW_S", "window_bytes", "window_quota_bytes"]
+
+WINDOW_S = 0.100
+"""Accounting window (`BUFFER_DELAY`)."""
+
+ITERATE_MAX_S = 0.051
+"""One RAM iterate call ends when its whole milliseconds exceed 50."""
+
+
+def window_quota_bytes(max_bandwidth: int) -> float:
+    """Quota of one window in bytes; infinite when `max_bandwidth` is 0 (no limit).
+
+    Examples
+    --------
+    >>> window_quota_bytes(125_000_000)
+    12500000.0
+    """
+    return float(max_bandwidth // 10) if max_bandwidth else float("inf")
+
+
+def window_bytes(quota_bytes: float, record_bytes: float, charged_at: Literal["enqueue", "flush"]) -> float:
+    """Bytes after which a window that sends records of one size stops.
+
+    Examples
+    --------
+    >>> window_bytes(12_500_000.0, 4104, "enqueue")
+    12500784.0
+    >>> window_bytes(12_500_000.0, 4104, "flush")
+    12607488.0
+    """
+    if quota_bytes == float("inf"):
+        return quota_bytes
+    unit = record_bytes if charged_at == "enqueue" else BATCH_BYTES
+    return (quota_bytes // unit + 1) * unit

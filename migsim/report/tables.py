@@ -1,0 +1,56 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from migsim.units import format_bytes
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from migsim.study.predict import Prediction
+
+__all__ = ["prediction_table"]
+
+
+def prediction_table(made: Prediction, console: Console) -> None:
+    """Print a prediction: verdict and reason, figures with 80 % intervals, downtime parts, assumptions."""
+    from rich.table import Table
+
+    result = made.result
+    completed = result.outcome.status == "completed"
+    word = "converges" if completed else "does not converge"
+    console.print(f"[bold]{word}[/bold] ({made.completed_fraction:.0%} of the draws). {result.outcome.reason}")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "predicted", "80 % interval"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for label, name, value, form in (
+        ("total-time", "total-time", result.info["total-time"], _milliseconds),
+        ("downtime", "downtime", result.info.get("downtime"), _milliseconds),
+        ("guest stands still", "blackout", result.blackout_ms, _milliseconds),
+        ("ram.transferred", "transferred", result.info["ram"]["transferred"], _bytes),
+        ("ram.dirty-sync-count", "rounds", result.info["ram"]["dirty-sync-count"], _count),
+    ):
+        if value is None or value != value:
+            continue
+        low, high = result.intervals.get(name, (value, value))
+        table.add_row(label, form(value), f"{form(low)} .. {form(high)}")
+    console.print(table)
+    if result.downtime_parts_ms:
+        parts = ", ".join(f"{name} {ms:.1f}" for name, ms in result.downtime_parts_ms.items())
+        console.print(f"downtime in ms: {parts}")
+    for note in made.assumptions:
+        console.print(f"assumed: {note}", style="dim")
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value / 1000:.2f} s" if value >= 10_000 else f"{value:.0f} ms"
+
+
+def _bytes(value: float) -> str:
+    return format_bytes(round(value))
+
+
+def _count(value: float) -> str:
+    return f"{value:.0f}"

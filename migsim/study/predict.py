@@ -1,0 +1,229 @@
+"""A prediction: many simulated migrations, drawn from what is uncertain about the guest and the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from migsim.engine.des import simulate
+from migsim.engine.inputs import HOST_TERMS, SimulationInput
+from migsim.qapi import QemuVersion
+from migsim.results import MigrationResult
+from migsim.scenario import HostProfile, MigrationSettings, Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from migsim.calibrate.workload import WorkloadFit
+    from migsim.trace import Trace
+
+__all__ = ["INTERVAL_FIELDS", "Prediction", "predict", "predict_workload"]
+
+REPLICATES = 40
+INTERVAL_FIELDS = ("total-time", "downtime", "transferred", "rounds", "blackout")
+"""What a prediction gives an 80 % interval for: ms, ms, bytes, dirty-sync-count, ms."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is predicted for one migration.
+
+    Attributes
+    ----------
+    result : MigrationResult
+        The draw nearest the medians, with `intervals` filled in.
+    completed_fraction : float
+        Share of the draws that completed before the deadline.
+    assumptions : tuple of str
+    draws : tuple of dict
+        `INTERVAL_FIELDS` of every draw that ended like `result`.
+    fit : WorkloadFit, optional
+        How the trace was read, when there was one.
+    """
+
+    result: MigrationResult
+    completed_fraction: float
+    assumptions: tuple[str, ...]
+    draws: tuple[dict[str, float], ...]
+    fit: WorkloadFit | None = None
+
+    def to_json_object(self) -> dict[str, Any]:
+        """`query-migrate`'s object with `outcome`, `reason`, `intervals`, `downtime-parts`, `assumptions`."""
+        r = self.result
+        return {
+            **r.info,
+            "outcome": r.outcome.status,
+            "reason": r.outcome.reason,
+            "completed-fraction": self.completed_fraction,
+            "intervals": {name: list(pair) for name, pair in r.intervals.items()},
+            "downtime-parts": dict(r.downtime_parts_ms),
+            "assumptions": list(self.assumptions),
+        }
+
+    def __repr__(self) -> str:
+        return f"<Prediction {self.result.outcome.status}: {self.result.outcome.reason}>"
+
+    def _repr_html_(self) -> str:
+        return str(self.result._repr_html_())
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """One draw and the fields that intervals are made of."""
+
+    result: MigrationResult
+    fields: dict[str, float] = field(default_factory=dict)
+
+
+def predict(
+    trace: Trace,
+    *,
+    host: HostProfile,
+    settings: MigrationSettings | None = None,
+    qemu_version: str | None = None,
+    replicates: int = REPLICATES,
+    seed: int = 1,
+    deadline_s: float = 1800.0,
+    link_bytes_per_s: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Prediction:
+    """Predict the migration of a traced guest.
+
+    Parameters
+    ----------
+    trace : Trace
+        What `migsim trace record` wrote.
+    host : HostProfile
+        What `migsim calibrate host` measured.
+    settings : MigrationSettings, optional
+        Parameters and capabilities; what is absent has the release's default.
+    qemu_version : str, optional
+        Default: the profile's.
+    replicates : int
+        Draws; 1 uses the medians and expected dirty counts.
+    seed : int
+    deadline_s : float
+        When the migration would be given up.
+    link_bytes_per_s : float, optional
+        What the network carries, when that is less than the CPUs do.
+    progress : callable, optional
+        Called with (done, of) draws.
+
+    Raises
+    ------
+    TraceError, ProfileError, ParameterError
+
+    Examples
+    --------
+    >>> predict(Trace.open("db.trace"), host=profile).result.outcome       # doctest: +SKIP
+    """
+    from migsim.calibrate.workload import fit_workload
+
+    fit = fit_workload(trace, dirty_fault_s=host.median("dirty_fault_s"))
+    made = predict_workload(
+        fit.workload,
+        host=host,
+        settings=settings,
+        qemu_version=qemu_version,
+        replicates=replicates,
+        seed=seed,
+        deadline_s=deadline_s,
+        link_bytes_per_s=link_bytes_per_s,
+        progress=progress,
+    )
+    return replace(made, fit=fit)
+
+
+def predict_workload(
+    workload: Workload,
+    *,
+    host: HostProfile,
+    settings: MigrationSettings | None = None,
+    qemu_version: str | None = None,
+    replicates: int = REPLICATES,
+    seed: int = 1,
+    deadline_s: float = 1800.0,
+    link_bytes_per_s: float | None = None,
+    dirty_ring: bool = False,
+    name: str = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> Prediction:
+    """Predict the migration of a guest whose workload is known; see `predict`."""
+    version = QemuVersion.parse(qemu_version or host.qemu_version)
+    checked = (settings or MigrationSettings()).for_version(version)
+    base = SimulationInput(
+        workload=workload,
+        terms=_terms(host, None),
+        version=version,
+        parameters=checked.parameters,
+        capabilities=checked.capabilities,
+        accel=host.accel,
+        dirty_ring=dirty_ring,
+        link_bytes_per_s=link_bytes_per_s,
+        deadline_s=deadline_s,
+        name=name,
+    )
+    drawn: list[_Drawn] = []
+    for k, seeds in enumerate(np.random.SeedSequence(seed).spawn(replicates)):
+        one = base if replicates == 1 else _draw(base, host, seeds)
+        result = simulate(one, seed=None if replicates == 1 else int(seeds.generate_state(1)[0]))
+        drawn.append(_Drawn(result, _fields(result)))
+        if progress:
+            progress(k + 1, replicates)
+    return _summarise(drawn, workload, host, version)
+
+
+def _terms(host: HostProfile, rng: np.random.Generator | None) -> dict[str, float]:
+    """Every term that the model needs, at its median or drawn."""
+    drawn = host.sample(rng) if rng is not None else {}
+    return {name: drawn.get(name, host.median(name)) for name in HOST_TERMS}
+
+
+def _draw(base: SimulationInput, host: HostProfile, seeds: np.random.SeedSequence) -> SimulationInput:
+    """Draw the host's terms and the guest's activity."""
+    rng = np.random.default_rng(seeds)
+    terms = _terms(host, rng)
+    factor = float(np.exp(base.workload.writes_spread * rng.standard_normal()))
+    return replace(base, terms=terms, workload=base.workload.scaled(factor))
+
+
+def _fields(result: MigrationResult) -> dict[str, float]:
+    completed = result.outcome.status == "completed"
+    return {
+        "total-time": float(result.info["total-time"]),
+        "downtime": float(result.info.get("downtime", np.nan)) if completed else float("nan"),
+        "transferred": float(result.info["ram"]["transferred"]),
+        "rounds": float(result.info["ram"]["dirty-sync-count"]),
+        "blackout": float(result.blackout_ms),
+    }
+
+
+def _summarise(
+    drawn: list[_Drawn], workload: Workload, host: HostProfile, version: QemuVersion
+) -> Prediction:
+    """Take the majority's verdict, its draw nearest the medians, and the middle 80 %."""
+    completed = [d for d in drawn if d.result.outcome.status == "completed"]
+    fraction = len(completed) / len(drawn)
+    kept = completed if fraction >= 0.5 else [d for d in drawn if d not in completed]
+    table = np.array([[d.fields[name] for name in INTERVAL_FIELDS] for d in kept])
+    middle = np.median(table, axis=0)
+    weights = np.array([4.0, 2.0, 2.0, 0.5, 0.0])
+    distance = np.nansum(weights * np.abs(table - middle) / np.maximum(np.abs(middle), 1e-9), axis=1)
+    central = kept[int(np.argmin(distance))].result
+    low, high = np.percentile(table, [10, 90], axis=0)
+    intervals = {
+        name: (float(a), float(b))
+        for name, a, b in zip(INTERVAL_FIELDS, low, high, strict=True)
+        if np.isfinite(a)
+    }
+    notes = [*workload.assumptions]
+    if not host.qemu_version.startswith(f"{version.major}.{version.minor}"):
+        notes.append(f"The host profile was measured with QEMU {host.qemu_version}, not {version}.")
+    return Prediction(
+        result=replace(central, intervals=intervals),
+        completed_fraction=fraction,
+        assumptions=tuple(notes),
+        draws=tuple(d.fields for d in kept),
+    )
