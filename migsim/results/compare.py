@@ -88,8 +88,8 @@ def summarise(comparison: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``name``, ``metric``, ``unit``, ``runs``, ``predicted``, ``measured`` (median), ``lowest``, ``highest`` (of
-        the measured), ``error``, ``relative_error`` (against the median), ``inside`` (share of the runs whose
+        ``name``, ``metric``, ``unit``, ``runs``, ``predicted``, ``measured`` (median), ``lowest``, ``highest``
+        (of the measured), ``error``, ``relative_error`` (against the median), ``inside`` (share of the runs whose
         interval is known), ``verdicts_right`` (share).
     """
     import pandas as pd

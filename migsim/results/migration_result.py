@@ -126,7 +126,7 @@ class MigrationResult:
 
     @property
     def verdict(self) -> Status:
-        """The outcome's status: did it converge?"""
+        """The outcome's status."""
         return self.outcome.status
 
     def metrics(self) -> dict[str, float]:

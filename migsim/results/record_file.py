@@ -114,10 +114,13 @@ def _frame(columns: Any) -> pd.DataFrame:
 
     if not isinstance(columns, dict):
         raise TypeError("a table is not an object of columns")
-    frame = pd.DataFrame({name: pd.Series(values) for name, values in columns.items()})
     if len({len(values) for values in columns.values()}) > 1:
         raise ValueError("the columns of a table differ in length")
-    return frame
+    # a column of nothing but null is a number that was never known
+    unknown = {name for name, values in columns.items() if all(value is None for value in values)}
+    return pd.DataFrame(
+        {name: pd.Series(values, dtype="float64" if name in unknown else None) for name, values in columns.items()}
+    )
 
 
 def _plain(value: Any) -> Any:
