@@ -141,7 +141,7 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
         terms=made,
         qemu_version=str(QemuVersion.parse(runs[0].qemu_version)),
         accel=qemu.accel,
-        provenance=Provenance.now(command=command).to_dict(),
+        provenance=Provenance.now(command).as_dict(),
     )
 
 

@@ -7,11 +7,12 @@ does not show it. All are ratios of times and counts that QEMU itself reported.
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 import numpy as np
 
 from migsim.lab.guest.serial import Progress, parse_line
 from migsim.models.behaviour import behaviour_of
-from migsim.models.page_stream import NORMAL_PAGE_BYTES, PAGE_BYTES, ZERO_PAGE_BYTES
+from migsim.models.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
 from migsim.models.rate_limit import WINDOW_S, window_bytes, window_quota_bytes
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
@@ -114,7 +115,8 @@ def dirty_fault_s(run: MigrationResult, settle_s: float) -> float | None:
     The closed-loop guest makes `w` writes a second before the migration and `w'` during it, and takes as many faults
     as pages are reported: `c = (1 - w'/w) / faults`. None where the guest said too little.
     """
-    lines = [p for p in map(parse_line, run.guest_log) if isinstance(p, Progress)]
+    said = [parse_line(row["line"]) for row in run.guest_log if row["side"] == "source"]
+    lines = [p for p in said if isinstance(p, Progress)]
     total_s = run.info["total-time"] / 1000
     before = _speed([p for p in lines if 0.5 < p.t_us / 1e6 <= settle_s])
     end_s = max((p.t_us / 1e6 for p in lines), default=0.0)
@@ -123,7 +125,7 @@ def dirty_fault_s(run: MigrationResult, settle_s: float) -> float | None:
     length = float((rounds["end_s"] - rounds["start_s"]).sum())
     if before is None or during is None or length < 1.0:
         return None
-    dirty_pages = float(rounds["remaining_bytes_after_sync"].iloc[1:].sum()) / PAGE_BYTES
+    dirty_pages = float(rounds["dirty_pages"].iloc[1:].sum())
     return max((1 - during / before) * length / max(dirty_pages, 1.0), 0.0)
 
 

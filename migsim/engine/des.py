@@ -129,7 +129,7 @@ class _Precopy:
         self.counters.setup_s = self.env.now - begun
         self.memory.start(self.env.now)
         self.period_start = self.env.now
-        self._count_sync(self.env.now, self._sync_seconds(0.0))
+        self._count_sync(self.env.now, self._sync_seconds(0.0), 0.0)
 
     def _sync_seconds(self, dirty_pages: float) -> float:
         return sync_s(
@@ -151,13 +151,13 @@ class _Precopy:
                 self.period_pages, self.env.now - self.period_start
             )
             self.period_start, self.period_pages = self.env.now, 0.0
-        self._count_sync(begun, length)
+        self._count_sync(begun, length, new)
 
-    def _count_sync(self, begun: float, length: float) -> None:
+    def _count_sync(self, begun: float, length: float, new_pages: float) -> None:
         self.dirty_after_sync = self.remaining_bytes
         self.counters.remaining_bytes = self.remaining_bytes
         self.counters.dirty_sync_count += 1
-        self.recorder.sync(begun, length, self.remaining_bytes)
+        self.recorder.sync(begun, length, new_pages, self.remaining_bytes)
 
     def _iterate(self) -> Steps:
         """One RAM iterate call: until its time or the quota is used up, or nothing is dirty."""
@@ -202,7 +202,7 @@ class _Precopy:
     def _complete(self) -> Steps:
         """Stop the guest, sync once more, send what is left with the limiter off, and the device state."""
         yield self.env.timeout(self.terms["switch_gap_s"])
-        self.memory.sync(self.env.now)
+        new = self.memory.sync(self.env.now)
         normal, zero = self.memory.remaining_by_kind()
         parts: Blackout = blackout(
             normal,
@@ -214,7 +214,7 @@ class _Precopy:
             device_state_s=self.terms["device_state_s"],
             load_s=self.terms["load_s"],
         )
-        self._count_sync(self.env.now, parts.sync_s)
+        self._count_sync(self.env.now, parts.sync_s, new)
         yield self.env.timeout(parts.downtime_s)
         c = self.counters
         stream = ram_bytes_of(normal, zero, 1)

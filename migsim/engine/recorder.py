@@ -27,13 +27,14 @@ class Recorder:
         self.ended_s = 0.0
         self.parts: Blackout | None = None
 
-    def sync(self, begun: float, length: float, remaining_bytes: float) -> None:
+    def sync(self, begun: float, length: float, new_pages: float, remaining_bytes: float) -> None:
         """Note a bitmap sync: one row of `iterations` begins."""
         self.syncs.append(
             {
                 "dirty_sync_count": float(self.counters.dirty_sync_count),
                 "start_s": begun,
                 "sync_s": length,
+                "dirty_pages": new_pages,
                 "remaining_bytes_after_sync": remaining_bytes,
                 "stream_at_start": self.counters.transferred(self.behaviour),
                 "normal_at_start": self.counters.normal,
@@ -115,6 +116,7 @@ class Recorder:
                     "start_s": row["start_s"],
                     "end_s": after["start_s"],
                     "sync_s": row["sync_s"],
+                    "dirty_pages": row["dirty_pages"],
                     "remaining_bytes_after_sync": row["remaining_bytes_after_sync"],
                     "transferred_bytes": after["stream_at_start"] - row["stream_at_start"],
                     "normal": after["normal_at_start"] - row["normal_at_start"],

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 from migsim.units import format_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
     from rich.console import Console
 
     from migsim.study.predict import Prediction
 
-__all__ = ["prediction_table"]
+__all__ = ["comparison_table", "prediction_table"]
 
 
 def prediction_table(made: Prediction, console: Console) -> None:
@@ -54,3 +57,38 @@ def _bytes(value: float) -> str:
 
 def _count(value: float) -> str:
     return f"{value:.0f}"
+
+
+def comparison_table(frame: pd.DataFrame, console: Console) -> None:
+    """Print what `migsim.results.compare` gave: a row per scenario and metric."""
+    from rich.table import Table
+
+    from migsim.results import summarise
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("scenario", "", "predicted", "80 % interval", "measured", "lowest .. highest", "error"):
+        table.add_column(heading, justify="left" if heading in ("scenario", "") else "right")
+    before = ""
+    for row in summarise(frame).itertuples(index=False):
+        of = frame[(frame["name"] == row.name) & (frame["metric"] == row.metric)].iloc[0]
+        form = {"ms": _milliseconds, "bytes": _bytes}.get(str(row.unit), _count)
+        verdict = of["predicted_verdict"] + ("" if of["verdict_right"] else f", but {of['measured_verdict']}")
+        if row.name != before:
+            table.add_row(f"[bold]{row.name}[/bold]", verdict)
+            before = str(row.name)
+        if row.measured != row.measured:
+            continue
+        table.add_row(
+            "",
+            str(row.metric),
+            _or_dash(form, row.predicted),
+            f"{_or_dash(form, of['low'])} .. {_or_dash(form, of['high'])}",
+            _or_dash(form, row.measured),
+            f"{_or_dash(form, row.lowest)} .. {_or_dash(form, row.highest)}",
+            f"{row.relative_error:+.1%}" if row.relative_error == row.relative_error else "-",
+        )
+    console.print(table)
+
+
+def _or_dash(form: Callable[[float], str], value: float) -> str:
+    return form(value) if value == value else "-"

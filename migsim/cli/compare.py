@@ -1,0 +1,63 @@
+"""``migsim compare``: predicted beside measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["compare"]
+
+
+def compare(
+    records: Annotated[
+        list[Path], typer.Argument(metavar="RECORD...", help="Records of real migrations; repeats share a name.")
+    ],
+    trace: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The guest's trace; else it is looked for in --traces.")
+    ] = None,
+    traces: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where a trace of each record's guest is looked for.")
+    ] = Path("traces"),
+    host: Annotated[
+        Path | None, typer.Option(metavar="PROFILE", help="The host's profile; else looked for in --hosts.")
+    ] = None,
+    hosts: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where a profile for each record's QEMU is looked for.")
+    ] = Path("validation/hosts"),
+    output_format: Annotated[str, typer.Option("--format", metavar="table|csv")] = "table",
+    replicates: Annotated[int, typer.Option(min=1, help="Simulated migrations behind the intervals.")] = 40,
+) -> None:
+    """Predict each record's migration from its guest's trace, and put it beside what was measured.
+
+    Example: migsim compare validation/records/kvm-4g-*.json --trace traces/kvm-4g.trace
+    """
+    from migsim.cli.console import progress, stdout_console
+    from migsim.errors import UsageError
+    from migsim.report.tables import comparison_table
+    from migsim.results import MigrationResult
+    from migsim.results import compare as put_beside
+    from migsim.scenario import HostProfile
+    from migsim.study.matching import matching_profile, matching_trace, predict_record
+    from migsim.trace import Trace
+
+    if output_format not in ("table", "csv"):
+        raise UsageError(f"--format is {output_format!r}.", "It is table or csv.", "Choose one of them.")
+    measured = [MigrationResult.load(path) for path in records]
+    predicted = {}
+    with progress("simulating", total=len(measured)) as update:
+        for done, record in enumerate(measured):
+            update(done, record.name)
+            if record.name not in predicted:
+                predicted[record.name] = predict_record(
+                    record,
+                    Trace.open(trace) if trace else matching_trace(record, traces),
+                    HostProfile.load(host) if host else matching_profile(record, hosts),
+                    replicates=replicates,
+                ).result
+    frame = put_beside(predicted.values(), measured)
+    if output_format == "csv":
+        print(frame.to_csv(index=False), end="")
+    else:
+        comparison_table(frame, stdout_console())

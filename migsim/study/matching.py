@@ -1,0 +1,96 @@
+"""Which trace and which host profile a record is to be compared with.
+
+A trace of a lab guest says in its `meta.guest` what the guest was told to do; a record's scenario says the same. The
+trace matches when both are equal: same RAM, same workload. A profile matches by QEMU's release and the accelerator.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from migsim.errors import ProfileError, TraceError
+from migsim.qapi import QemuVersion
+from migsim.results import MigrationResult
+from migsim.scenario import HostProfile, LabScenario, MigrationSettings
+from migsim.study.predict import Prediction, predict
+
+if TYPE_CHECKING:
+    from migsim.trace import Trace
+
+__all__ = ["matching_profile", "matching_trace", "predict_record"]
+
+
+def matching_trace(record: MigrationResult, folder: Path, collector: str = "stream") -> Trace:
+    """Find the trace of a record's guest in a folder; by that collector where there are several.
+
+    Raises
+    ------
+    TraceError
+        When no trace there is of that guest.
+    """
+    from migsim.trace import Trace
+
+    guest = record.scenario.get("guest")
+    traces = [Trace.open(p) for p in sorted(folder.glob("*.trace"))]
+    same = [t for t in traces if guest and t.meta.guest == guest]
+    if not same:
+        raise TraceError(
+            f"None of the {len(traces)} traces in {folder} is of the guest of {record.name!r}.",
+            "A trace of a lab guest carries the guest's description, and that has to equal the record's.",
+            "Give the trace with --trace, or record one with `migsim lab trace`.",
+        )
+    return next((t for t in same if t.meta.collector == collector), same[0])
+
+
+def matching_profile(record: MigrationResult, folder: Path) -> HostProfile:
+    """Find the host profile for a record's QEMU release and accelerator in a folder.
+
+    Raises
+    ------
+    ProfileError
+        When there is none.
+    """
+    release = QemuVersion.parse(record.qemu_version).release
+    for path in sorted(folder.glob("*.json")):
+        profile = HostProfile.load(path)
+        if profile.accel == record.accel and QemuVersion.parse(profile.qemu_version).release == release:
+            return profile
+    raise ProfileError(
+        f"No profile in {folder} is of QEMU {record.qemu_version} with {record.accel}.",
+        "Costs differ between releases and accelerators.",
+        "Measure it with `migsim calibrate host`, or give a profile with --host.",
+    )
+
+
+def predict_record(
+    record: MigrationResult, trace: Trace, host: HostProfile, *, replicates: int = 40, seed: int = 1
+) -> Prediction:
+    """Predict a record's migration from what was known before it: trace, host, settings, deadline.
+
+    Nothing of the measured run is used. Returns the prediction under the record's name.
+
+    Raises
+    ------
+    ScenarioError
+        When the record does not hold the scenario it came from.
+    """
+    scenario = LabScenario.from_dict(record.scenario)
+    made = predict(
+        trace,
+        host=host,
+        settings=MigrationSettings(
+            parameters=scenario.migration.parameters, capabilities=scenario.migration.capabilities
+        ),
+        qemu_version=scenario.qemu.version,
+        deadline_s=scenario.deadline_s,
+        replicates=replicates,
+        seed=seed,
+    )
+    return Prediction(
+        result=made.result.replace(name=record.name),
+        completed_fraction=made.completed_fraction,
+        assumptions=made.assumptions,
+        draws=made.draws,
+        fit=made.fit,
+    )
