@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["UniqueDirtyCurve", "unique_dirty_curve"]
 
 _STARTS = 16
+_STEPS = 32
+_GAP_S = 1e-4
 _POOL = 0.1  # intervals whose lengths differ by less than this share are one point
 _Row = tuple[float, float, float, str]
 
@@ -141,38 +143,53 @@ def _from_intervals(trace: Trace) -> list[_Row]:
     rows: list[_Row] = []
     for group in groups:
         sample = dirty[group]
-        spread = float(sample.var(ddof=1)) if sample.size > 1 else 0.0
-        sd = float(np.sqrt(max(spread, float(sample.mean()), 1.0)))
-        rows.append((float(lengths[group].mean()), float(sample.mean()), sd, trace.meta.collector))
+        rows.append(
+            (float(lengths[group].mean()), float(sample.mean()), _deviation(sample), trace.meta.collector)
+        )
     return rows
 
 
 def _from_events(trace: Trace, events: pd.DataFrame) -> list[_Row]:
     time_s = events["time_us"].to_numpy(np.int64) * 1e-6
     page = events["page"].to_numpy(np.int64)
-    intervals = trace.intervals
-    # A new interval begins at each re-protection of every page; lossy intervals count too little.
-    good = intervals[intervals["lost_events"] == 0]
-    starts = (good if len(good) else intervals)["start_s"].to_numpy(float)
+    starts, ends = _watched(trace.intervals)
     if starts.size > _STARTS:
-        starts = starts[np.linspace(0, starts.size - 1, _STARTS).astype(int)]
-    end = float(intervals["end_s"].max())
-    longest = end - float(starts.min())
+        kept = np.linspace(0, starts.size - 1, _STARTS).astype(int)
+        starts, ends = starts[kept], ends[kept]
+    longest = float((ends - starts).max(initial=0.0))
     if longest <= 0:
         return []
-    ladder = np.geomspace(min(1e-3, longest), longest, 32)
+    ladder = np.geomspace(min(1e-3, longest), longest, _STEPS)
     counts = np.full((starts.size, ladder.size), np.nan)
-    for row, start in enumerate(starts):
-        first = int(np.searchsorted(time_s, start))
-        _, seen = np.unique(page[first:], return_index=True)
-        firsts = np.sort(time_s[first:][seen])
+    for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        low, high = np.searchsorted(time_s, [start - 1e-6, end])
+        _, seen = np.unique(page[low:high], return_index=True)
+        firsts = np.sort(time_s[low:high][seen])
         inside = ladder <= end - start + 1e-9
         counts[row, inside] = np.searchsorted(firsts, start + ladder[inside])
     rows: list[_Row] = []
     for column, window in enumerate(ladder):
         sample = counts[~np.isnan(counts[:, column]), column]
         if sample.size:
-            spread = float(sample.var(ddof=1)) if sample.size > 1 else 0.0
-            sd = float(np.sqrt(max(spread, float(sample.mean()), 1.0)))
-            rows.append((float(window), float(sample.mean()), sd, "dirty-ring"))
+            rows.append((float(window), float(sample.mean()), _deviation(sample), "dirty-ring"))
     return rows
+
+
+def _watched(intervals: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Where counting may start, and until when events followed without a gap or a loss.
+
+    Every interval begins at a re-protection of all pages, so each is a start.
+    """
+    good = intervals[intervals["lost_events"] == 0]
+    starts, ends = good["start_s"].to_numpy(float), good["end_s"].to_numpy(float)
+    until = ends.copy()
+    for index in range(len(starts) - 2, -1, -1):
+        if starts[index + 1] - ends[index] <= _GAP_S:
+            until[index] = until[index + 1]
+    return starts, until
+
+
+def _deviation(sample: npt.NDArray[np.float64]) -> float:
+    """Return the sample's standard deviation, and never less than counting's own."""
+    spread = float(sample.var(ddof=1)) if sample.size > 1 else 0.0
+    return float(np.sqrt(max(spread, float(sample.mean()), 1.0)))

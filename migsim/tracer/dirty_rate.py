@@ -1,8 +1,8 @@
 """The `dirty-rate` collector: QEMU's own ``calc-dirty-rate`` over a ladder of windows.
 
 One answer is one number, so the curve of unique pages against window length comes from asking with many
-windows, in turn and in every mode that the host offers, until the time is up. QEMU 7.2 takes whole seconds, 8.2
-and newer milliseconds from 50 on. It disturbs little: page sampling not at all, the dirty bitmap by its faults.
+windows, in turn and in every mode that the host offers, until the time is up. QEMU 7.2 takes whole seconds,
+8.2 and newer milliseconds from 50 on. Page sampling does not disturb the guest, the dirty bitmap's faults do.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class DirtyRateCollector:
         if self._asked_for:
             raise QmpError(
                 f"QEMU refuses to measure in mode {mode}.",
-                "dirty-ring needs a guest started with -accel kvm,dirty-ring-size=N, dirty-bitmap one without.",
+                "dirty-ring needs a guest with -accel kvm,dirty-ring-size=N, dirty-bitmap one without.",
                 "Leave the modes out, and all that work are used.",
             )
         modes.remove(mode)
@@ -190,7 +190,7 @@ class _Meter:
                 return None
             if left < -_OVERDUE_S:
                 raise QmpError(
-                    f"QEMU has not finished a {window_s:g} s dirty-rate window after {window_s - left:.0f} s.",
+                    f"QEMU has not finished a {window_s:g} s window after {window_s - left:.0f} s.",
                     "It should answer when the window is over.",
                     "Look whether QEMU hangs.",
                 )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from migsim.errors import QmpError
 from migsim.provenance import Provenance
@@ -20,6 +20,7 @@ __all__ = [
     "RamBlockLine",
     "describe_guest",
     "hmp",
+    "is_root",
     "parse_ramblock",
     "ram_block_lines",
     "refuse_while_busy",
@@ -182,12 +183,6 @@ def _resident_bytes(line: RamBlockLine, mappings: list[tuple[int, int, int]]) ->
     low, high = line.host_address, line.host_address + line.used_bytes
     inside = [resident for start, end, resident in mappings if start < high and end > low]
     return sum(inside) if inside else None
-
-
-def thread_ids(session: QmpSession) -> dict[int, int]:
-    """Map each vCPU's host thread to its index."""
-    answer: list[dict[str, Any]] = session.execute("query-cpus-fast")
-    return {int(cpu["thread-id"]): int(cpu["cpu-index"]) for cpu in answer}
 
 
 def is_root() -> bool:

@@ -1,0 +1,266 @@
+"""The `dirty-ring` collector: every page that KVM logs as dirty, with its time and vCPU.
+
+A guest that runs with ``-accel kvm,dirty-ring-size=N`` logs into per-vCPU rings while somebody measures, and the
+kernel's tracepoint ``kvm_dirty_ring_push`` fires for every entry. A page is logged at its first write after each
+re-protection (``kvm_dirty_ring_reset``), so intervals are made to begin at resets. Hosts without hardware
+virtualisation emulate instructions and log every write; they also run past the end of a ring that fills up, and the
+guest then hangs for ever, so there the rings are emptied long before they can fill.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from migsim.errors import QmpError
+from migsim.qapi import QemuVersion
+from migsim.tracer.base import Availability, Progress, Stop
+from migsim.tracer.memory_slots import SlotMap, parse_mtree
+from migsim.tracer.preflight import hmp, is_root, refuse_while_busy
+from migsim.tracer.tracefs import EVENTS, Pushes, RingInstance, mounted_tracefs
+
+if TYPE_CHECKING:
+    from migsim.qmp import QmpSession
+    from migsim.trace import TraceWriter
+
+__all__ = ["DirtyRingCollector", "next_window_s", "ring_entries"]
+
+_MILLISECONDS_SINCE = QemuVersion.parse("8.2")
+_SMALL_RING = 32768
+_SHORTEST_S, _LONGEST_S = 0.05, 60.0
+_FULLEST = 0.3  # of a ring, where a full ring would hang the guest
+_INTERVAL_S = 0.25
+_POLL_S = 0.04
+_OVERDUE_S = 30.0
+
+
+def ring_entries(pid: int | None, proc: Path = Path("/proc")) -> int | None:
+    """Read from QEMU's command line how many entries its dirty rings have; 0 without ring, None where unknown."""
+    try:
+        words = (proc / str(pid) / "cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"dirty-ring-size=(\d+)", words)
+    return int(found[1]) if found else 0
+
+
+def emulates_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Say whether this x86 host has KVM without hardware virtualisation."""
+    if platform.machine() not in ("x86_64", "i686"):
+        return False
+    try:
+        return not re.search(r"\b(vmx|svm)\b", cpuinfo.read_text())
+    except OSError:
+        return False
+
+
+def next_window_s(last_s: float, pushes: int, entries: int) -> float:
+    """Choose the next measurement's length so that a ring stays a third full, were the guest to speed up by half.
+
+    Examples
+    --------
+    >>> next_window_s(0.05, 5000, 65536)
+    0.1
+    >>> next_window_s(0.4, 120_000, 65536)
+    0.065
+    """
+    rate = max(pushes / last_s, 1.0)
+    wanted = min(_FULLEST * entries / rate, 2 * last_s, 5.0)
+    return max(int(wanted * 1000) / 1000, _SHORTEST_S)
+
+
+class DirtyRingCollector:
+    """Reads KVM's dirty-ring events through tracefs, as root.
+
+    Examples
+    --------
+    >>> DirtyRingCollector().name
+    'dirty-ring'
+    """
+
+    name = "dirty-ring"
+
+    def check(self, session: QmpSession) -> Availability:
+        """Say whether root, tracepoint and ring are there, and whether it is safe."""
+        if not is_root():
+            return Availability(False, "reading tracefs needs root")
+        if not session.execute("query-kvm").get("enabled"):
+            return Availability(False, "the guest does not run under KVM")
+        entries = ring_entries(session.peer_pid)
+        if entries is None:
+            return Availability(False, "QEMU's command line cannot be read, so its dirty ring is unknown")
+        if not entries:
+            return Availability(False, "the guest was not started with -accel kvm,dirty-ring-size=N")
+        if emulates_instructions() and (
+            entries < _SMALL_RING or session.version < _MILLISECONDS_SINCE or _vcpus(session) > 1
+        ):
+            return Availability(
+                False,
+                "this host's KVM emulates instructions and hangs a guest whose ring fills up; safe here are only "
+                f"one vCPU, dirty-ring-size={_SMALL_RING} or more and QEMU {_MILLISECONDS_SINCE} or newer",
+            )
+        try:
+            with mounted_tracefs() as tracefs:
+                missing = [name for name in EVENTS if not (tracefs / "events" / "kvm" / name).is_dir()]
+        except Exception as error:
+            return Availability(False, str(error))
+        if missing:
+            return Availability(False, f"the kernel has no tracepoint {missing[0]}")
+        return Availability(True, "KVM's dirty ring shows every logged page with its time")
+
+    def record(
+        self, session: QmpSession, writer: TraceWriter, *, duration_s: float, progress: Progress, stop: Stop
+    ) -> None:
+        """Keep a dirty-ring measurement running and take down the events.
+
+        Raises
+        ------
+        HostError
+            tracefs fails, or a slot cannot be explained.
+        QmpError
+            A migration or a measurement is under way, or QEMU goes away.
+        """
+        refuse_while_busy(session)
+        entries = ring_entries(session.peer_pid) or 0
+        careful = emulates_instructions()
+        slots = SlotMap(parse_mtree(hmp(session, "info mtree -f")), writer.meta.ram_blocks)
+        window = _SHORTEST_S if careful else min(duration_s, _LONGEST_S)
+        with mounted_tracefs() as tracefs, RingInstance(tracefs, _threads(session)) as instance:
+            began = time.monotonic()
+            log = _EventLog(writer, slots, instance, int(began * 1e9))
+            while time.monotonic() - began < duration_s and not stop():
+                taken = self._measure(
+                    session,
+                    log,
+                    window,
+                    stop,
+                    lambda: progress(time.monotonic() - began, f"{log.events:,} events"),
+                )
+                if careful:
+                    window = next_window_s(window, taken, entries)
+                left = duration_s - (time.monotonic() - began)
+                window = max(min(window, left), _SHORTEST_S)
+        writer.update_meta(
+            note="; ".join(filter(None, (writer.meta.note, f"slots taken as: {slots}" if str(slots) else "")))
+        )
+
+    def _measure(
+        self,
+        session: QmpSession,
+        log: _EventLog,
+        window_s: float,
+        stop: Stop,
+        tick: Callable[[], None],
+    ) -> int:
+        """Run one measurement; return how many events it brought."""
+        milliseconds = session.version >= _MILLISECONDS_SINCE
+        arguments: dict[str, object] = {"mode": "dirty-ring"}
+        if milliseconds:
+            arguments |= {"calc-time": round(window_s * 1000), "calc-time-unit": "millisecond"}
+        else:
+            arguments |= {"calc-time": max(1, round(window_s))}
+        before = log.events
+        log.begin()
+        session.execute("calc-dirty-rate", arguments)
+        due = time.monotonic() + window_s
+        while True:
+            left = due - time.monotonic()
+            time.sleep(min(max(left, 0.002), _POLL_S))
+            log.take()
+            tick()
+            if stop():
+                break
+            if left > _POLL_S:
+                continue
+            if session.execute("query-dirty-rate").get("status") == "measured":
+                break
+            if left < -_OVERDUE_S:
+                raise QmpError(
+                    f"QEMU has not finished a {window_s:g} s measurement {_OVERDUE_S:g} s after its time.",
+                    "The guest's processors must stop for a moment for it to end.",
+                    "Look whether the guest hangs.",
+                )
+        log.finish()
+        return log.events - before
+
+
+class _EventLog:
+    """Cuts the stream of events into intervals that begin at a re-protection."""
+
+    def __init__(self, writer: TraceWriter, slots: SlotMap, instance: RingInstance, origin_ns: int) -> None:
+        self.events = 0
+        self._writer = writer
+        self._slots = slots
+        self._instance = instance
+        self._origin_ns = origin_ns
+        self._start_ns: int | None = None
+        self._waiting: list[Pushes] = []
+
+    def begin(self) -> None:
+        """A measurement starts: logging begins, with every page protected."""
+        self._instance.read()
+        self._start_ns = None
+        self._waiting = []
+
+    def take(self) -> None:
+        """Read what came, and add every interval that has ended."""
+        taken = self._instance.read()
+        if not taken.time_ns.size and not taken.resets_ns.size:
+            return
+        self.events += taken.time_ns.size
+        if self._start_ns is None and taken.time_ns.size:
+            # The first event shows when logging began, better than when it was asked for.
+            self._start_ns = int(taken.time_ns[0])
+        self._waiting.append(taken)
+        for reset in taken.resets_ns:
+            if self._start_ns is not None and reset - self._start_ns >= _INTERVAL_S * 1e9:
+                self._cut(int(reset))
+
+    def finish(self) -> None:
+        """The measurement has ended: its last events are the last interval."""
+        self.take()
+        if self._start_ns is None:
+            return
+        ends = [
+            int(times[-1]) for part in self._waiting for times in (part.time_ns, part.resets_ns) if times.size
+        ]
+        if ends and max(ends) > self._start_ns:
+            self._cut(max(ends) + 1)
+
+    def _cut(self, end_ns: int) -> None:
+        time_ns, vcpu, slot, offset = (
+            np.concatenate([getattr(part, name) for part in self._waiting])
+            for name in ("time_ns", "vcpu", "slot", "offset")
+        )
+        now = time_ns < end_ns
+        pages = self._slots.pages(slot[now], offset[now])
+        self._writer.add_events((time_ns[now] - self._origin_ns) // 1000, pages, vcpu[now])
+        start = self._start_ns or 0
+        self._writer.add_interval(
+            (start - self._origin_ns) / 1e9,
+            (end_ns - self._origin_ns) / 1e9,
+            pages=pages,
+            lost_events=self._instance.lost(),
+        )
+        later = ~now
+        rest = Pushes(time_ns[later], vcpu[later], slot[later], offset[later], np.zeros(0, np.int64))
+        self._waiting = [rest]
+        self._start_ns = end_ns
+
+
+def _threads(session: QmpSession) -> list[int]:
+    """QEMU's threads: vCPUs push, whoever reaps resets."""
+    try:
+        return sorted(int(task.name) for task in Path(f"/proc/{session.peer_pid}/task").iterdir())
+    except OSError:
+        return sorted(int(cpu["thread-id"]) for cpu in session.execute("query-cpus-fast"))
+
+
+def _vcpus(session: QmpSession) -> int:
+    return len(session.execute("query-cpus-fast"))

@@ -1,0 +1,271 @@
+"""The kernel's ring of trace events, read in binary: KVM's dirty-ring events of one QEMU, in an instance of our own.
+
+A tracing instance has its own buffers and its own set of enabled events, so nobody else's tracing is disturbed; it
+is removed at the end, and tracefs unmounted where it was not mounted before. A buffer page is a time stamp, the
+number of bytes used, and events: a 32-bit head (5 bits type or length, 27 bits nanoseconds since the event before)
+and a body laid out as the event's ``format`` file says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from migsim.errors import HostError
+
+__all__ = ["EVENTS", "TRACEFS", "Pushes", "RingInstance", "decode_page", "event_layout", "mounted_tracefs"]
+
+TRACEFS = Path("/sys/kernel/tracing")
+EVENTS = ("kvm_dirty_ring_push", "kvm_dirty_ring_reset")
+_FIELD = re.compile(r"field:(?:[\w ]+?)\s(\w+);\s+offset:(\d+);\s+size:(\d+);\s+signed:(\d);")
+_PADDING, _TIME_EXTEND, _TIME_STAMP = 29, 30, 31
+_COMMIT_MASK = (1 << 20) - 1
+_BUFFER_KIB = 128 << 10  # over all processors
+
+
+class Pushes(NamedTuple):
+    """Dirty-ring pushes in time order, and the times of the resets among them, in ns of the monotonic clock."""
+
+    time_ns: npt.NDArray[np.int64]
+    vcpu: npt.NDArray[np.int64]
+    slot: npt.NDArray[np.int64]
+    offset: npt.NDArray[np.int64]
+    resets_ns: npt.NDArray[np.int64]
+
+
+def event_layout(text: str) -> tuple[int, dict[str, tuple[int, int]]]:
+    """Read an event's ``format`` file: its id and each field's (offset, size).
+
+    Raises
+    ------
+    HostError
+        It is not one.
+    """
+    number = re.search(r"^ID:\s*(\d+)", text, re.MULTILINE)
+    fields = {match[1]: (int(match[2]), int(match[3])) for match in _FIELD.finditer(text)}
+    if number is None or "common_type" not in fields:
+        raise HostError("A tracepoint's format file cannot be read.", "tracefs describes every event.", "")
+    return int(number[1]), fields
+
+
+def push_dtype(fields: dict[str, tuple[int, int]]) -> np.dtype[np.void]:
+    """Lay a push out as numpy sees it, its 32-bit head in front."""
+    names = ["common_type", "index", "slot", "offset"]
+    end = max(offset + size for offset, size in fields.values())
+    return np.dtype(
+        {
+            "names": ["head", *names],
+            "formats": ["<u4", *(f"<u{fields[name][1]}" for name in names)],
+            "offsets": [0, *(4 + fields[name][0] for name in names)],
+            "itemsize": 4 + (end + 3) // 4 * 4,
+        }
+    )
+
+
+def decode_page(
+    page: bytes, push_id: int, push: np.dtype[np.void], reset_id: int
+) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64], list[int]]:
+    """Decode one buffer page.
+
+    Parameters
+    ----------
+    page : bytes
+        As read from ``trace_pipe_raw``: header and data.
+    push_id, reset_id : int
+        Event numbers of `EVENTS`.
+    push : dtype
+        From `push_dtype`.
+
+    Returns
+    -------
+    records, their times in ns, times of the resets in ns
+    """
+    if len(page) < 16:
+        return np.zeros(0, push), np.zeros(0, np.int64), []
+    now = int.from_bytes(page[:8], "little")
+    used = min(int.from_bytes(page[8:16], "little") & _COMMIT_MASK, len(page) - 16)
+    at, end = 16, 16 + used
+    words = push.itemsize // 4 - 1
+    records, times, resets = [], [], []
+    while at + 4 <= end:
+        head = int.from_bytes(page[at : at + 4], "little")
+        kind, delta = head & 31, head >> 5
+        if kind == words:
+            # Nearly all events are pushes: take the whole run of equally long ones at once.
+            run = np.frombuffer(page, push, count=(end - at) // push.itemsize, offset=at)
+            other = np.flatnonzero(run["head"] & 31 != words)
+            run = run[: other[0]] if other.size else run
+            if run.size:
+                stamps = now + np.cumsum((run["head"] >> 5).astype(np.int64))
+                now = int(stamps[-1])
+                mine = run["common_type"] == push_id
+                records.append(run[mine])
+                times.append(stamps[mine])
+                at += run.size * push.itemsize
+                continue
+        array = int.from_bytes(page[at + 4 : at + 8], "little")
+        if kind == _PADDING:
+            if not delta:
+                break
+            now, at = now + delta, at + 4 + array
+        elif kind == _TIME_EXTEND:
+            now, at = now + delta + (array << 27), at + 8
+        elif kind == _TIME_STAMP:
+            # An absolute stamp holds 59 bits; the rest is that of the page.
+            now, at = (now >> 59 << 59) | (array << 27) | delta, at + 8
+        else:
+            now += delta
+            body = at + (4 if kind else 8)
+            if int.from_bytes(page[body : body + 2], "little") == reset_id:
+                resets.append(now)
+            at += 4 + (4 * kind if kind else (array + 3) // 4 * 4)
+    if not records:
+        return np.zeros(0, push), np.zeros(0, np.int64), resets
+    return np.concatenate(records), np.concatenate(times), resets
+
+
+@contextlib.contextmanager
+def mounted_tracefs(path: Path = TRACEFS) -> Iterator[Path]:
+    """Yield a mounted tracefs, mounted for as long as needed where it was not.
+
+    Raises
+    ------
+    HostError
+        It cannot be mounted here.
+    """
+    if (path / "instances").is_dir():
+        yield path
+        return
+    done = subprocess.run(
+        ["mount", "-t", "tracefs", "nodev", str(path)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise HostError(
+            f"Cannot mount tracefs at {path}: {done.stderr.strip() or 'mount failed'}.",
+            "The dirty-ring collector reads a kernel tracepoint.",
+            "Run as root on a kernel with tracing, or use another --method.",
+        )
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", str(path)], capture_output=True, check=False)
+
+
+class RingInstance:
+    """A tracing instance that holds one QEMU's dirty-ring events; a context manager.
+
+    Parameters
+    ----------
+    tracefs : Path
+        Mounted.
+    threads : sequence of int
+        QEMU's threads; events of others are filtered out by the kernel.
+
+    Raises
+    ------
+    HostError
+        The kernel lacks the tracepoint or refuses.
+    """
+
+    def __init__(self, tracefs: Path, threads: list[int]) -> None:
+        self._folder = tracefs / "instances" / f"migsim-{uuid.uuid4().hex[:8]}"
+        self._threads = threads
+        self._pipes: list[int] = []
+        self._overrun = 0
+
+    def __enter__(self) -> RingInstance:
+        try:
+            self._folder.mkdir()
+            self._set_up()
+        except OSError as error:
+            self._remove()
+            raise HostError(
+                f"Cannot trace in {self._folder}: {error.strerror}.",
+                "The dirty-ring collector needs the tracepoints kvm_dirty_ring_push and kvm_dirty_ring_reset.",
+                "Run as root on a kernel with KVM and tracing, or use another --method.",
+            ) from error
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._remove()
+
+    def _set_up(self) -> None:
+        folder = self._folder
+        # The monotonic clock is time.monotonic_ns()'s, so that times need no matching.
+        (folder / "trace_clock").write_text("mono")
+        processors = sorted(folder.glob("per_cpu/cpu*"))
+        kib = min(max(_BUFFER_KIB // max(len(processors), 1), 1024), 32 << 10)
+        (folder / "buffer_size_kb").write_text(str(kib))
+        mine = " || ".join(f"common_pid == {thread}" for thread in self._threads)
+        layouts = []
+        for name in EVENTS:
+            event = folder / "events" / "kvm" / name
+            layouts.append(event_layout((event / "format").read_text()))
+            (event / "filter").write_text(mine)
+        (self._push_id, fields), (self._reset_id, _) = layouts
+        self._push = push_dtype(fields)
+        self._page_bytes = _page_bytes(folder)
+        self._stats = [processor / "stats" for processor in processors]
+        for processor in processors:
+            self._pipes.append(os.open(processor / "trace_pipe_raw", os.O_RDONLY | os.O_NONBLOCK))
+        for name in EVENTS:
+            (folder / "events" / "kvm" / name / "enable").write_text("1")
+
+    def _remove(self) -> None:
+        for pipe in self._pipes:
+            os.close(pipe)
+        self._pipes = []
+        for name in EVENTS:
+            with contextlib.suppress(OSError):
+                (self._folder / "events" / "kvm" / name / "enable").write_text("0")
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()
+
+    def read(self) -> Pushes:
+        """Take all events out of the buffers."""
+        records, times, resets = [np.zeros(0, self._push)], [np.zeros(0, np.int64)], []
+        for pipe in self._pipes:
+            while page := self._page(pipe):
+                part, stamps, reset = decode_page(page, self._push_id, self._push, self._reset_id)
+                records.append(part)
+                times.append(stamps)
+                resets += reset
+        joined, time_ns = np.concatenate(records), np.concatenate(times)
+        order = np.argsort(time_ns, kind="stable")
+        joined, time_ns = joined[order], time_ns[order]
+        columns = [joined[name].astype(np.int64) for name in ("index", "slot", "offset")]
+        return Pushes(time_ns, *columns, np.sort(np.array(resets, dtype=np.int64)))
+
+    def lost(self) -> int:
+        """Count the events lost since the last call, over all processors."""
+        total = 0
+        for stats in self._stats:
+            for line in stats.read_text().splitlines():
+                if line.startswith(("overrun:", "dropped events:")):
+                    total += int(line.rpartition(":")[2])
+        self._overrun, before = total, self._overrun
+        return total - before
+
+    def _page(self, pipe: int) -> bytes:
+        try:
+            return os.read(pipe, self._page_bytes)
+        except BlockingIOError:
+            return b""
+
+
+def _page_bytes(folder: Path) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        return int((folder / "buffer_subbuf_size_kb").read_text()) * 1024
+    return os.sysconf("SC_PAGESIZE")
