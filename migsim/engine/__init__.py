@@ -1,1 +1,1 @@
-"""To be filled."""
+"""Where time passes: the SimPy engine. Every law it applies comes from `migsim.models`."""

@@ -1,1 +1,1 @@
-"""To be filled."""
+"""Pictures: `plot_x(data, *, ax=None) -> Axes`, never shown by themselves."""

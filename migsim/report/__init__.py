@@ -1,1 +1,1 @@
-"""To be filled."""
+"""Tables and pages made of results."""

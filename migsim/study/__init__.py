@@ -1,1 +1,1 @@
-"""To be filled."""
+"""What users ask: predictions, and predictions beside records."""

@@ -1,0 +1,45 @@
+"""The unique-dirty curve: what was traced, and the classes fitted to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from migsim.plot.style import MEASURED, SIMULATED, finish
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from migsim.calibrate.workload import WorkloadFit
+
+__all__ = ["plot_unique_dirty"]
+
+
+def plot_unique_dirty(fit: WorkloadFit, *, ax: Axes | None = None) -> Axes:
+    """Draw unique dirty memory against window length: traced points and the fit.
+
+    Parameters
+    ----------
+    fit : WorkloadFit
+        Its `residuals` are the numbers of this picture.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        ax = plt.figure().add_subplot()
+    s = fit.spectrum
+    mib = 4096 / 2**20
+    t = np.geomspace(s.window_s.min() / 2, s.window_s.max() * 1.2, 200)
+    ax.plot(t, s.unique_pages(t) * mib, **SIMULATED, label="fitted classes")
+    ax.plot(s.window_s, s.measured_pages * mib, **MEASURED, label=f"traced ({fit.mode})")
+    ax.set_xscale("log")
+    ax.set_ylim(bottom=0)
+    ax.legend(frameon=False, fontsize=8)
+    finish(ax, title="What the guest dirties", x="window [s of guest time]", y="unique dirty memory [MiB]")
+    return ax
