@@ -65,7 +65,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
         return _arguments(data, path)
     except KeyError as error:
         raise RecordError(f"{path} lacks {error.args[0]!r}.", "A record holds it.", "Record again.") from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise RecordError(f"{path} is damaged: {error}.", "", "Record again.") from None
 
 

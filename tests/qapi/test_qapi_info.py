@@ -46,7 +46,7 @@ def test_fields_belong_to_versions():
     info = example("7.2")
     assert "skipped" in info["ram"]
     assert "disk" in info
-    with pytest.raises(RecordError, match="disk|skipped"):
+    with pytest.raises(RecordError, match=r"disk|skipped"):
         validate_migration_info(info, "10.0")
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(info, migration_info_schema("10.0"))

@@ -1,4 +1,4 @@
-"""The tables against real QEMUs: `qemu-system-x86_64` on PATH, and the one that MIGSIM_QEMU_10 names, if any."""
+"""The tables against real QEMUs: `qemu-system-x86_64` on PATH and, if set, the one of MIGSIM_QEMU_10."""
 
 import itertools
 import json

@@ -1,0 +1,133 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from migsim.errors import MigsimError, ProfileError, ScenarioError
+from migsim.provenance import Provenance
+from migsim.scenario import HostProfile, Term, Workload, WorkloadClass
+
+HOT = WorkloadClass(pages=20, writes_per_page_per_s=2.5, extents=((100, 10), (200, 30)))
+WORKLOAD = Workload(
+    ram_bytes=1 << 30,
+    ram_total_bytes=(1 << 30) + (16 << 20),
+    zero_pages=1000,
+    classes=(HOT, WorkloadClass(pages=5, writes_per_page_per_s=0, pattern="sweep")),
+    writes_spread=0.1,
+    assumptions=("Writes are independent.",),
+    source="a.trace",
+)
+PROFILE = HostProfile(
+    terms={
+        "zero_page_s": Term(median=9e-7, spread=0.2, n=5, unit="s/page"),
+        "fixed": Term(median=2.0),
+    },
+    qemu_version="10.0.2",
+    machine={"cpus": 2},
+    provenance=Provenance.now("x").as_dict(),
+)
+
+
+@pytest.mark.parametrize("kept", [WORKLOAD, PROFILE], ids=["workload", "profile"])
+def test_files_round_trip(tmp_path, kept):
+    path = tmp_path / "kept.json"
+    kept.save(path)
+    assert type(kept).load(path) == kept
+    assert json.loads(path.read_text())["version"] == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("kept", "kind"), [(WORKLOAD, ScenarioError), (PROFILE, ProfileError)])
+def test_damaged_foreign_and_newer_files_are_refused(tmp_path, kept, kind):
+    path = tmp_path / "kept.json"
+    kept.save(path)
+    text = path.read_text()
+    for cut in range(0, len(text) - 3, 7):
+        path.write_text(text[:cut])
+        with pytest.raises(kind, match=r"kept\.json"):
+            type(kept).load(path)
+    other = PROFILE if kept is WORKLOAD else WORKLOAD
+    other.save(path)
+    with pytest.raises(kind, match="is no migsim"):
+        type(kept).load(path)
+    path.write_text(text.replace('"version": 1', '"version": 2'))
+    with pytest.raises(kind, match="version 2"):
+        type(kept).load(path)
+    path.write_text(text.replace('"version": 1', '"version": 1, "extra": 0'))
+    with pytest.raises(kind, match="extra is unknown"):
+        type(kept).load(path)
+    with pytest.raises(kind, match="No such file"):
+        type(kept).load(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"zero_pages": -1}, r"zero.pages"),
+        ({"zero_pages": 10**9}, r"zero.pages"),
+        ({"ram_total_bytes": 4096}, r"ram.total.bytes"),
+        ({"writes_spread": float("nan")}, r"writes.spread"),
+        ({"classes": (WorkloadClass(pages=10**9, writes_per_page_per_s=1),)}, "pages there are"),
+    ],
+)
+def test_a_workload_that_cannot_be_is_refused(change, says):
+    with pytest.raises(ScenarioError, match=says):
+        WORKLOAD.replace(**change)
+
+
+@pytest.mark.parametrize(
+    "extents", [((0, 5),), ((5, 20), (0, 20)), ((0, 20), (10, 20)), ((-1, 30),), ((0, 0), (1, 30))]
+)
+def test_extents_that_cannot_be_are_refused(extents):
+    with pytest.raises(ScenarioError, match=r"[Ee]xtents"):
+        WorkloadClass(pages=20, writes_per_page_per_s=1, extents=extents)
+
+
+def test_rates_add_up_and_scale():
+    assert HOT.writes_per_s == 50
+    assert WORKLOAD.writes_per_s == 50
+    assert WORKLOAD.scaled(0.5).writes_per_s == 25
+    with pytest.raises(ScenarioError):
+        WORKLOAD.scaled(-1)
+
+
+def test_a_missing_term_is_named():
+    assert PROFILE.median("zero_page_s") == 9e-7
+    with pytest.raises(ProfileError, match=r"zero_pages_s.*Did you mean 'zero_page_s'"):
+        PROFILE.median("zero_pages_s")
+    with pytest.raises(ProfileError, match="sync_s"):
+        PROFILE.term("sync_s")
+    with pytest.raises(ProfileError, match="median"):
+        Term(median=-1)
+
+
+def test_samples_are_lognormal_about_the_median_and_repeatable():
+    draws = [PROFILE.sample(rng) for rng in [np.random.default_rng(1)] for _ in range(4000)]
+    logs = np.log([draw["zero_page_s"] / 9e-7 for draw in draws])
+    assert abs(np.median(logs)) < 4 * 0.2 * 1.2533 / np.sqrt(len(logs))
+    assert np.std(logs) == pytest.approx(0.2, rel=0.06)
+    assert {draw["fixed"] for draw in draws} == {2.0}
+    assert PROFILE.sample(np.random.default_rng(5)) == PROFILE.sample(np.random.default_rng(5))
+
+
+def test_terms_keep_their_draws_when_spreads_change():
+    """Common random numbers: a term's draw does not depend on another term's spread."""
+    wider = PROFILE.replace(terms=PROFILE.terms | {"fixed": Term(median=2.0, spread=1.0)})
+    a, b = (profile.sample(np.random.default_rng(3)) for profile in (PROFILE, wider))
+    assert a["zero_page_s"] == b["zero_page_s"]
+
+
+@given(
+    st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5), st.lists, max_leaves=5),
+    st.data(),
+)
+def test_any_value_in_any_place_is_taken_or_refused_with_our_error(value, data):
+    for kept in (WORKLOAD, PROFILE):
+        broken = kept.as_dict()
+        broken[data.draw(st.sampled_from([*broken, "foreign"]))] = value
+        try:
+            type(kept).from_dict(broken)
+        except MigsimError as error:
+            assert error.what
