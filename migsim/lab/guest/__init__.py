@@ -1,7 +1,7 @@
 """migsim's own guest: a small bare-metal program that writes memory in a known way.
 
-It boots by ``-kernel`` (multiboot) under KVM and TCG, on ``-machine pc`` and ``q35``, with 32 MiB to 1 TiB, and
-uses one vCPU. It needs no disk and no interrupts, and all its state is in RAM and registers, so it can be
+It boots by ``-kernel`` (multiboot) under KVM and TCG, on ``-machine pc`` and ``q35``, with 32 MiB to 1 TiB,
+and uses one vCPU. It needs no disk and no interrupts, and all its state is in RAM and registers, so it can be
 migrated at any time. ``python -m migsim.lab.guest`` builds its image anew.
 
 Pages

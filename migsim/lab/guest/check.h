@@ -10,6 +10,7 @@
 #define DEEP_EVERY 32                     /* writes to one page whose every word is read */
 #define STAMPS_PER_WRITE 4
 #define FAILURES_SHOWN 20
+#define FIRMWARE_BYTES 0x1000000          /* below 4 GiB the last MiBs were its workspace */
 
 struct record {
     u64 stamp, sum;
@@ -53,6 +54,16 @@ static void check_extent(void)
     }
     if (damage_page != ~0ull && damage_page >= record_count)
         fail("damage is outside the pages", "damage=");
+}
+
+/* Records begin as those of zero pages. So do pages that are not touched, but where the firmware has worked. */
+static void clear_records(void)
+{
+    u64 firmware = low_bytes > FIRMWARE_BYTES + WORKLOAD_AT ? (low_bytes - FIRMWARE_BYTES - WORKLOAD_AT) / 4096 : 0;
+    u64 past = (low_bytes - WORKLOAD_AT) / 4096;
+    fill_words((u64 *)records, 0, record_count * 2);
+    for (u64 i = touched > firmware ? touched : firmware; i < record_count && i < past; i++)
+        fill_words((u64 *)(WORKLOAD_AT + i * 4096), 0, 512);
 }
 
 static void mismatch(u64 page, u64 expected, u64 got)

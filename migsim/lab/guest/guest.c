@@ -200,6 +200,9 @@ _Noreturn void guest_main(const struct multiboot_info *info)
         next_random();
     check_extent();
     map_memory();
+    clear_firmware();
+    if (checking)
+        clear_records();
     prepare_classes();
     build_schedule();
     touch_pages();

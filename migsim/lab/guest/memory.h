@@ -8,7 +8,7 @@ struct memory_range {
     u32 type;
 } __attribute__((packed));
 
-static u64 low_bytes, high_base, high_bytes;
+static u64 low_bytes, high_base, high_bytes, firmware_at;
 
 static void find_memory(const struct multiboot_info *info)
 {
@@ -30,7 +30,8 @@ static void find_memory(const struct multiboot_info *info)
             low_bytes = range->base + range->length;
         }
     }
-    /* the firmware's tables take the last few KiB below the hole; nothing here needs them */
+    /* the firmware's tables take the last few KiB below the hole; nothing here needs them: clear_firmware() */
+    firmware_at = low_bytes & ~7ull;
     low_bytes = (low_bytes + 0xFFFFF) & ~0xFFFFFull;
     if (high_bytes && low_bytes & 0x1FFFFF)
         fail("RAM below 4 GiB does not end at 2 MiB", "memory map");
@@ -59,5 +60,10 @@ static void map_memory(void)
     u64 *next = map_run((u64 *)PD_AT, 0, low_bytes);
     map_run(next, high_base, high_bytes);
     __asm__ volatile("mov %%cr3, %%rax; mov %%rax, %%cr3" ::: "rax", "memory");
+}
+
+static void clear_firmware(void)
+{
+    fill_words((u64 *)firmware_at, 0, (low_bytes - firmware_at) / 8);
 }
 #endif

@@ -1,9 +1,9 @@
-"""What the guest says on its serial line.
+r"""What the guest says on its serial line.
 
 ::
 
     migsim-guest boot version=1
-    migsim-guest ready t_us=0 boot_us=281843 tsc=4095444443690 tsc_khz=2596134 \\
+    migsim-guest ready t_us=0 boot_us=281843 tsc=4095444443690 tsc_khz=2596134 \
         ram_bytes=268435456 touched=10000 workload_base=16777216
     migsim-guest progress t_us=500095 tsc=4096742759436 writes=65728 checked=0
     migsim-guest progress t_us=500335 tsc=4202091408685 writes=3920 checked=15802 failed=0      (check=1)
@@ -95,7 +95,7 @@ class SerialLog:
         return max(len(self.failures), self.progress[-1].failed if self.progress else 0)
 
     def writes_per_s(self) -> float:
-        """Mean rate from the first to the last progress line, per second of guest time; 0 if fewer than two."""
+        """Mean rate from the first to the last progress line, per guest second; 0 if fewer than two."""
         if len(self.progress) < 2 or self.progress[-1].t_us <= self.progress[0].t_us:
             return 0.0
         first, last = self.progress[0], self.progress[-1]

@@ -30,6 +30,7 @@ def bucket_edges(pages: int, exponent: float) -> NDArray[np.float64]:
     import numpy as np
 
     u = np.arange(BUCKETS + 1) / BUCKETS
+    edges: NDArray[np.float64]
     power = 1.0 - round(exponent * 1000) / 1000
     if power == 0:
         edges = np.expm1(u * np.log1p(pages))
