@@ -29,6 +29,7 @@ def test_nothing_is_skipped_unseen(
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = live\n")
     (tmp_path / "test_it.py").write_text(test)
     clean = {name: value for name, value in os.environ.items() if name != "MIGSIM_LIVE"}
+    clean["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rs", str(tmp_path)],
         capture_output=True,

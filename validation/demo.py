@@ -6,86 +6,76 @@ The command lines it runs are shown as they run, for a reader to run again.
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
+from migsim.scenario import HostProfile, LabScenario
+from migsim.study.matching import predict_record
+from migsim.trace import Trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["main"]
+__all__ = ["draw", "main", "plot_metric", "settings_of"]
 
 _DONE, _DOES_NOT_CONVERGE = 0, 4
-# title: unit, what one of QEMU's own is worth in it, where it stands in query-migrate's answer
+# title: a name of `MigrationResult.metrics`, the axis's unit, what one of the metric is worth in it
 _PANELS = {
-    "total time": ("s", 1e-3, ("total-time",)),
-    "downtime": ("ms", 1.0, ("downtime",)),
-    "sent": ("MiB", 2.0**-20, ("ram", "transferred")),
-    "dirty syncs": ("", 1.0, ("ram", "dirty-sync-count")),
+    "total time": ("total-time", "s", 1e-3),
+    "downtime": ("downtime", "ms", 1.0),
+    "sent": ("transferred", "MiB", 2.0**-20),
+    "dirty syncs": ("rounds", "", 1.0),
 }
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return the first failing command's exit code, or 0."""
     parser = argparse.ArgumentParser(prog="validation.demo", description=__doc__)
     parser.add_argument("trace", type=Path, help="trace of the running guest")
     parser.add_argument("records", type=Path, nargs="+", help="records of that guest's real migrations")
-    parser.add_argument("--host", type=Path, help="profile of the host they ran on")
+    parser.add_argument("--host", type=Path, required=True, help="profile of the host they ran on")
     parser.add_argument("-o", "--output", type=Path, default=Path("build/demo.png"))
     options = parser.parse_args(arguments)
     measured = [MigrationResult.load(path) for path in options.records]
-    host = ["--host", str(options.host)] if options.host else []
-    predict = ["predict", str(options.trace), *host, *settings_of(measured[0])]
+    given = [str(options.trace), "--host", str(options.host)]
     for command in (
         ["trace", "info", str(options.trace)],
-        predict,
-        ["compare", *map(str, options.records), "--trace", str(options.trace), *host],
+        ["predict", *given, *settings_of(measured[0])],
+        ["compare", *map(str, options.records), "--trace", *given],
     ):
-        code = run_migsim(command)
+        print(f"\n$ migsim {shlex.join(command)}", flush=True)
+        code = subprocess.run([sys.executable, "-m", "migsim", *command], check=False).returncode
         if code not in (_DONE, _DOES_NOT_CONVERGE):
             return code
-    draw(predicted_by(predict), measured, options.output)
+    prediction = predict_record(measured[0], Trace.open(options.trace), HostProfile.load(options.host))
+    draw(prediction.result, measured, options.output)
     print(f"\nThe picture is in {options.output}.")
     return 0
 
 
 def settings_of(record: MigrationResult) -> list[str]:
-    """Return the options that ask for what a record's scenario asked for."""
-    migration = record.scenario.get("migration", {})
-    words = ["--qemu-version", ".".join(record.qemu_version.split(".")[:2])]
-    for name, value in {**migration.get("parameters", {}), **migration.get("capabilities", {})}.items():
-        text = {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+    """Return the options of `migsim predict` that ask for what a record's scenario asked for."""
+    scenario = LabScenario.from_dict(record.scenario)
+    words = ["--qemu-version", str(QemuVersion.parse(scenario.qemu.version).release)]
+    for name, value in {**scenario.migration.parameters, **scenario.migration.capabilities}.items():
+        text = ("on" if value else "off") if isinstance(value, bool) else str(value)
         words += ["--set", f"{name}={text}"]
-    return words
+    return [*words, "--deadline", f"{scenario.deadline_s:g}s"]
 
 
-def run_migsim(words: list[str]) -> int:
-    """Show a command line and run it."""
-    print(f"\n$ migsim {shlex.join(words)}", flush=True)
-    return subprocess.run([sys.executable, "-m", "migsim", *words], check=False).returncode
-
-
-def predicted_by(words: list[str]) -> dict[str, Any]:
-    """Return what a `migsim predict` command says, as the JSON object it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "migsim", *words, "--format", "json"], check=False, stdout=subprocess.PIPE
-    )
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
-
-
-def draw(predicted: dict[str, Any], measured: list[MigrationResult], output: Path) -> None:
-    """Write one panel a quantity: measured in black, predicted as a line with its 80 % band."""
+def draw(predicted: MigrationResult, measured: Sequence[MigrationResult], output: Path) -> None:
+    """Write one panel a metric: measured in black, predicted as a line with its 80 % band."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     for axes, title in zip(figure.subplots(1, len(_PANELS)), _PANELS, strict=True):
-        plot_quantity(title, predicted, measured, ax=axes)
+        plot_metric(title, predicted, measured, ax=axes)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     figure.suptitle(f"{measured[0].name}: predicted from a trace, and {len(measured)} real migrations")
@@ -93,36 +83,20 @@ def draw(predicted: dict[str, Any], measured: list[MigrationResult], output: Pat
     figure.savefig(output, dpi=120)
 
 
-def plot_quantity(
-    title: str, predicted: dict[str, Any], measured: list[MigrationResult], *, ax: Axes
+def plot_metric(
+    title: str, predicted: MigrationResult, measured: Sequence[MigrationResult], *, ax: Axes
 ) -> Axes:
-    """Draw one quantity's panel on `ax`."""
-    unit, scale, path = _PANELS[title]
-    runs = [value * scale for record in measured if (value := _at(record.info, path)) is not None]
-    ax.plot(range(1, len(runs) + 1), runs, "ko", label="measured")
-    answer = _at(predicted, path)
-    if answer is not None:
-        ax.axhline(answer * scale, color="C0", label="predicted")
-    band = _interval(predicted.get("intervals", {}), path)
-    if band is not None:
-        ax.axhspan(band[0] * scale, band[1] * scale, color="C0", alpha=0.2, label="80 % interval")
-    ax.set(title=title, xlabel="run", ylabel=unit, ylim=(0, None), xlim=(0.5, max(len(runs), 1) + 0.5))
-    ax.set_xticks(range(1, len(runs) + 1))
+    """Draw one metric's panel on `ax`."""
+    metric, unit, scale = _PANELS[title]
+    runs = range(1, len(measured) + 1)
+    ax.plot(runs, [record.metrics()[metric] * scale for record in measured], "ko", label="measured")
+    ax.axhline(predicted.metrics()[metric] * scale, color="C0", label="predicted")
+    if metric in predicted.intervals:
+        low, high = predicted.intervals[metric]
+        ax.axhspan(low * scale, high * scale, color="C0", alpha=0.2, label="80 % interval")
+    ax.set(title=title, xlabel="run", ylabel=unit, ylim=(0, None), xlim=(0.5, len(measured) + 0.5))
+    ax.set_xticks(runs)
     return ax
-
-
-def _at(info: Any, path: tuple[str, ...]) -> Any:
-    for name in path:
-        info = info.get(name) if isinstance(info, dict) else None
-    return info
-
-
-def _interval(intervals: dict[str, Any], path: tuple[str, ...]) -> tuple[float, float] | None:
-    for name in (".".join(path), path[-1], "-".join(path)):
-        if intervals.get(name):
-            low, high = intervals[name]
-            return low, high
-    return None
 
 
 if __name__ == "__main__":
