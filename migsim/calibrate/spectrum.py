@@ -96,10 +96,8 @@ def fit_spectrum(window_s: Floats, dirty_pages: Floats, sd_pages: Floats, most_p
     sd = np.maximum(np.maximum(sd, 0.01 * u), 1.0)
     rates = np.geomspace(0.05 / t.max(), 8.0 / t.min(), GRID_POINTS)
     random_only = _solve(t, u, sd, rates, np.zeros(GRID_POINTS, bool), most_pages)
-    both = _solve(
-        t, u, sd, np.tile(rates, 2), np.repeat([False, True], GRID_POINTS), most_pages
-    )
-    n, rate, sweep, cost = both if both[3] < SWEEP_GAIN * random_only[3] else random_only
+    both = _solve(t, u, sd, np.tile(rates, 2), np.repeat([False, True], GRID_POINTS), most_pages)
+    n, rate, sweep, _ = both if both[3] < SWEEP_GAIN * random_only[3] else random_only
     n, rate, sweep = _join(n, rate, sweep)
     fitted = unique_pages(n, rate, sweep, t)
     return Spectrum(n, rate, sweep, t, u, fitted, sd)
@@ -126,9 +124,7 @@ def _solve(
     return n[used], rates[used], sweep[used], cost
 
 
-def _join(
-    n: Floats, rate: Floats, sweep: NDArray[np.bool_]
-) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+def _join(n: Floats, rate: Floats, sweep: NDArray[np.bool_]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Join grid neighbours of one kind into one class with their mean rate."""
     groups: list[list[int]] = []
     for i in np.lexsort((rate, sweep)):

@@ -32,7 +32,7 @@ def active_seconds(run: MigrationResult) -> float:
     """Time in which the sender could send with the guest running: total less setup, downtime and syncs."""
     info = run.info
     syncs = float(np.nansum(run.iterations["sync_s"].to_numpy(float)))
-    return (info["total-time"] - info["setup-time"] - info["downtime"]) / 1000 - syncs
+    return float(info["total-time"] - info["setup-time"] - info["downtime"]) / 1000 - syncs
 
 
 def _downtime_pages(run: MigrationResult) -> float:
@@ -91,7 +91,8 @@ def device_state_bytes(run: MigrationResult) -> float:
     """Bytes in the stream that are no page records (counted from 8.2 on)."""
     ram = run.info["ram"]
     return max(
-        float(ram["transferred"] - ram["normal"] * NORMAL_PAGE_BYTES - ram["duplicate"] * ZERO_PAGE_BYTES), 0.0
+        float(ram["transferred"] - ram["normal"] * NORMAL_PAGE_BYTES - ram["duplicate"] * ZERO_PAGE_BYTES),
+        0.0,
     )
 
 

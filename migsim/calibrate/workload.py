@@ -107,9 +107,11 @@ def fit_workload(trace: Trace, *, dirty_fault_s: float = 0.0) -> WorkloadFit:
         t = np.array([guest_seconds(w, d, dirty_fault_s) for w, d in zip(t, faults, strict=True)])
     total = trace.meta.total_pages
     nonzero = total - (trace.meta.zero_pages or 0)
-    spectrum = fit_spectrum(t, u, sd, most_pages=float(nonzero if trace.meta.zero_pages is not None else total))
+    spectrum = fit_spectrum(
+        t, u, sd, most_pages=float(nonzero if trace.meta.zero_pages is not None else total)
+    )
     assumptions = _assumptions(trace, mode, history)
-    classes, used = _classes(spectrum, history, trace, nonzero)
+    classes, used = _classes(spectrum, history, nonzero)
     workload = Workload(
         ram_bytes=trace.meta.ram_bytes,
         ram_total_bytes=total * trace.meta.page_bytes,
@@ -139,7 +141,7 @@ def _points(trace: Trace, history: RoundHistory | None) -> tuple[str, Floats, Fl
 
 
 def _classes(
-    spectrum: Spectrum, history: RoundHistory | None, trace: Trace, nonzero: int
+    spectrum: Spectrum, history: RoundHistory | None, nonzero: int
 ) -> tuple[tuple[WorkloadClass, ...], int]:
     """Classes with their places, and the pages that any class holds."""
     places = _places(spectrum, history)
@@ -158,13 +160,14 @@ def _classes(
     used = sum(c.pages for c in classes)
     still = nonzero - used
     if still > 0:
+        # The trace counts these pages but does not place them.
         end = max((f + n for c in classes for f, n in c.extents), default=0)
         classes.append(
             WorkloadClass(
                 pages=still,
                 writes_per_page_per_s=0.0,
                 pattern="random",
-                extents=_still_extents(trace, history, still, end),
+                extents=((end, still),),
             )
         )
     return tuple(classes), used + max(still, 0)
@@ -174,19 +177,6 @@ def _places(spectrum: Spectrum, history: RoundHistory | None) -> list[Extents]:
     if history is None:
         return lay_out(0, spectrum.pages)
     return [extents_of(p) for p in place_by_hits(history.pages, history.hits, spectrum.pages)]
-
-
-def _still_extents(trace: Trace, history: RoundHistory | None, still: int, end: int) -> Extents:
-    """Pages that hold data and were never written while traced: their places, or behind the others."""
-    if history is not None:
-        nonzero = trace.nonzero_pages()
-        if nonzero is not None:
-            places = np.setdiff1d(nonzero, history.pages, assume_unique=True)
-            if len(places):
-                extents = extents_of(places)
-                extra = still - len(places)
-                return extents if extra <= 0 else (*extents, (int(places[-1]) + 1, extra))
-    return ((end, still),)
 
 
 def _spread(history: RoundHistory | None, spectrum: Spectrum, dirty_fault_s: float) -> float:
@@ -211,7 +201,6 @@ def _assumptions(trace: Trace, mode: str, history: RoundHistory | None) -> tuple
         notes.append("Rates are from page sampling: rewrites with equal contents are not seen.")
     if not trace.meta.complete:
         notes.append("The trace was cut short.")
+    notes.append("Pages with data that were never written while traced lie behind the written ones.")
     notes.append("The guest works in a closed loop: time lost to the migration is not caught up.")
     return tuple(notes)
-
-

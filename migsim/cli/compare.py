@@ -12,10 +12,12 @@ __all__ = ["compare"]
 
 def compare(
     records: Annotated[
-        list[Path], typer.Argument(metavar="RECORD...", help="Records of real migrations; repeats share a name.")
+        list[Path],
+        typer.Argument(metavar="RECORD...", help="Records of real migrations; repeats share a name."),
     ],
     trace: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The guest's trace; else it is looked for in --traces.")
+        Path | None,
+        typer.Option(metavar="FILE", help="The guest's trace; else it is looked for in --traces."),
     ] = None,
     traces: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where a trace of each record's guest is looked for.")

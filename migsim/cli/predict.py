@@ -16,7 +16,9 @@ def predict(
     trace: Annotated[Path, typer.Argument(metavar="TRACE", help="What `migsim trace record` wrote.")],
     host: Annotated[
         Path | None,
-        typer.Option(metavar="PROFILE", help="What `migsim calibrate host` measured; else a bundled profile."),
+        typer.Option(
+            metavar="PROFILE", help="What `migsim calibrate host` measured; else a bundled profile."
+        ),
     ] = None,
     qemu_version: Annotated[
         str | None, typer.Option(metavar="VERSION", help="Behave like this QEMU, as 7.2 or 10.0.")

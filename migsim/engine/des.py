@@ -73,9 +73,7 @@ class _Precopy:
         self.limit_ms = float(what.parameter("downtime-limit"))
         quota = window_quota_bytes(int(what.parameter("max-bandwidth")))
         self.quota = window_bytes(quota, NORMAL_PAGE_BYTES, self.behaviour.quota_charged_at)
-        self.counters = Counters(
-            total_bytes=what.workload.ram_total_bytes, downtime_limit_ms=self.limit_ms
-        )
+        self.counters = Counters(total_bytes=what.workload.ram_total_bytes, downtime_limit_ms=self.limit_ms)
         self.recorder = Recorder(self.counters, self.behaviour)
         self.threshold = 0.0
         self.dirty_after_sync = 0.0
@@ -161,9 +159,7 @@ class _Precopy:
 
     def _iterate(self) -> Steps:
         """One RAM iterate call: until its time or the quota is used up, or nothing is dirty."""
-        sent = self.memory.send(
-            self.env.now, ITERATE_MAX_S, self.quota - self.window_used, self.costs
-        )
+        sent = self.memory.send(self.env.now, ITERATE_MAX_S, self.quota - self.window_used, self.costs)
         yield self.env.timeout(sent.seconds)
         self._count_sent(sent)
         self.counters.ram_stream += ITERATE_BYTES

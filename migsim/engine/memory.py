@@ -7,6 +7,7 @@ expected values (or draws around them), so no event is ever a page. All laws com
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,7 +139,7 @@ class GuestMemory:
             seconds = guest_seconds(wall, float((expected - self.unsent).sum()), self.dirty_fault_s)
         if self.rng is None:
             return expected, seconds
-        return self._drawn(expected), seconds
+        return self._drawn(expected, self.rng), seconds
 
     def _written(self, start: Floats | float, end: float) -> Floats:
         """Fraction of each segment written between two instants of guest time since the last sync."""
@@ -154,14 +155,14 @@ class GuestMemory:
             )
         return fraction
 
-    def _drawn(self, expected: Floats) -> Floats:
+    def _drawn(self, expected: Floats, rng: np.random.Generator) -> Floats:
         """Draw counts around the expectation with a binomial's spread; sweeps have none."""
-        assert self.rng is not None
         new = expected - self.unsent
         room = np.maximum(self.pages - self.unsent, 1e-9)
         variance = np.where(self.is_sweep, 0.0, np.maximum(new * (1 - new / room), 0.0))
-        drawn = new + np.sqrt(variance) * self.rng.standard_normal(len(new))
-        return self.unsent + np.clip(np.where(new > 0, drawn, 0.0), 0.0, self.pages - self.unsent)
+        drawn = new + np.sqrt(variance) * rng.standard_normal(len(new))
+        drawn_new: Floats = np.clip(np.where(new > 0, drawn, 0.0), 0.0, self.pages - self.unsent)
+        return self.unsent + drawn_new
 
     def send(self, now: float, budget_s: float, budget_bytes: float, costs: SendCosts) -> Sent:
         """Send from the cursor on until time, quota or the bitmap is used up."""
@@ -224,7 +225,7 @@ def _cut(first: float, pages: float, pieces: int) -> list[tuple[float, float]]:
     """Cut an extent into equal pieces, and those at chunk boundaries."""
     cuts: list[tuple[float, float]] = []
     edges = np.linspace(first, first + pages, pieces + 1)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges.tolist()):
         while high - low > 1e-9:
             edge = min((low // CHUNK_PAGES + 1) * CHUNK_PAGES, high)
             cuts.append((float(low), float(edge - low)))

@@ -35,12 +35,12 @@ def random_fraction(writes_per_page_per_s: Floats | float, seconds: Floats | flo
     >>> float(random_fraction(1.0, 0.0)), round(float(random_fraction(2.0, 0.5)), 4)
     (0.0, 0.6321)
     """
-    return -np.expm1(-np.asarray(writes_per_page_per_s) * np.asarray(seconds))
+    return np.asarray(-np.expm1(-np.asarray(writes_per_page_per_s) * np.asarray(seconds)))
 
 
 def sweep_fraction(writes_per_page_per_s: Floats | float, seconds: Floats | float) -> Floats:
     r"""Fraction of a cyclic sweep's pages written in `seconds`, :math:`\min(1, \lambda t)`."""
-    return np.minimum(1.0, np.asarray(writes_per_page_per_s) * np.asarray(seconds))
+    return np.asarray(np.minimum(1.0, np.asarray(writes_per_page_per_s) * np.asarray(seconds)))
 
 
 def arc_fraction(offset: Floats, length: Floats, start: Floats | float, end: Floats | float) -> Floats:

@@ -2,9 +2,10 @@ r"""The bandwidth limiter: a quota of bytes in every 100 ms window.
 
 Law
 ---
-Quota :math:`q = \lfloor L/10 \rfloor`; sending stops at the first check that finds more than `q` used, and what is left
-of a quota is lost when the window closes. Charged when queued (up to 8.0) the window carries :math:`\lfloor q/4104\rfloor+1`
-pages; charged when written (8.1 on) it carries whole batches of 32 pages, the first number of them that exceeds `q`.
+Quota :math:`q = \lfloor L/10 \rfloor`; sending stops at the first check that finds more than `q` used, and what is
+left of a quota is lost when the window closes. Charged when queued (up to 8.0) a window carries
+:math:`\lfloor q/4104\rfloor+1` pages; charged when written (8.1 on) it carries whole batches of 32 pages, the first
+number of them that exceeds `q`.
 
 Mirrors: `migration/qemu-file.c`, `migration/migration-stats.c`, `migration/migration.c` migration_rate_limit.
 """

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["BAND", "LIMIT", "MEASURED", "SIMULATED", "finish"]
 
@@ -12,7 +15,7 @@ BAND: dict[str, Any] = {"color": "#1f77b4", "alpha": 0.2, "linewidth": 0}
 LIMIT: dict[str, Any] = {"color": "0.5", "linestyle": "--", "linewidth": 1.0}
 
 
-def finish(ax: Any, *, title: str, x: str, y: str) -> Any:
+def finish(ax: Axes, *, title: str, x: str, y: str) -> Axes:
     """Label an Axes the way all of ours are; returns it."""
     ax.set_title(title, fontsize=10)
     ax.set_xlabel(x)

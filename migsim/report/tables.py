@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from migsim.calibrate.workload import WorkloadFit
+    from migsim.scenario import HostProfile
     from migsim.study.predict import Prediction
 
-__all__ = ["comparison_table", "prediction_table"]
+__all__ = ["comparison_table", "fit_table", "prediction_table", "profile_table"]
 
 
 def prediction_table(made: Prediction, console: Console) -> None:
@@ -24,7 +26,9 @@ def prediction_table(made: Prediction, console: Console) -> None:
     result = made.result
     completed = result.outcome.status == "completed"
     word = "converges" if completed else "does not converge"
-    console.print(f"[bold]{word}[/bold] ({made.completed_fraction:.0%} of the draws). {result.outcome.reason}")
+    console.print(
+        f"[bold]{word}[/bold] ({made.completed_fraction:.0%} of the draws). {result.outcome.reason}"
+    )
     table = Table(box=None, pad_edge=False)
     for heading in ("", "predicted", "80 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")
@@ -69,26 +73,70 @@ def comparison_table(frame: pd.DataFrame, console: Console) -> None:
     for heading in ("scenario", "", "predicted", "80 % interval", "measured", "lowest .. highest", "error"):
         table.add_column(heading, justify="left" if heading in ("scenario", "") else "right")
     before = ""
-    for row in summarise(frame).itertuples(index=False):
-        of = frame[(frame["name"] == row.name) & (frame["metric"] == row.metric)].iloc[0]
-        form = {"ms": _milliseconds, "bytes": _bytes}.get(str(row.unit), _count)
+    for row in summarise(frame).to_dict("records"):
+        same = (frame["name"] == row["name"]) & (frame["metric"] == row["metric"])
+        of = frame[same].to_dict("records")[0]
+        form = {"ms": _milliseconds, "bytes": _bytes}.get(str(row["unit"]), _count)
         verdict = of["predicted_verdict"] + ("" if of["verdict_right"] else f", but {of['measured_verdict']}")
-        if row.name != before:
-            table.add_row(f"[bold]{row.name}[/bold]", verdict)
-            before = str(row.name)
-        if row.measured != row.measured:
+        if row["name"] != before:
+            table.add_row(f"[bold]{row['name']}[/bold]", verdict)
+            before = str(row["name"])
+        if row["measured"] != row["measured"]:
             continue
         table.add_row(
             "",
-            str(row.metric),
-            _or_dash(form, row.predicted),
+            str(row["metric"]),
+            _or_dash(form, row["predicted"]),
             f"{_or_dash(form, of['low'])} .. {_or_dash(form, of['high'])}",
-            _or_dash(form, row.measured),
-            f"{_or_dash(form, row.lowest)} .. {_or_dash(form, row.highest)}",
-            f"{row.relative_error:+.1%}" if row.relative_error == row.relative_error else "-",
+            _or_dash(form, row["measured"]),
+            f"{_or_dash(form, row['lowest'])} .. {_or_dash(form, row['highest'])}",
+            f"{row['relative_error']:+.1%}" if row["relative_error"] == row["relative_error"] else "-",
         )
     console.print(table)
 
 
 def _or_dash(form: Callable[[float], str], value: float) -> str:
     return form(value) if value == value else "-"
+
+
+def profile_table(profile: HostProfile, console: Console) -> None:
+    """Print a host profile: each term with its median, spread and number of measurements."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("term", "median", "unit", "spread", "measured"):
+        table.add_column(heading, justify="right" if heading in ("median", "spread", "measured") else "left")
+    for name, term in profile.terms.items():
+        table.add_row(name, f"{term.median:.3g}", term.unit, f"{term.spread:.1%}", str(term.n))
+    console.print(f"QEMU {profile.qemu_version}, {profile.accel}")
+    console.print(table)
+
+
+def fit_table(fit: WorkloadFit, console: Console) -> None:
+    """Print fitted page classes and the residuals of the curve."""
+    from rich.table import Table
+
+    classes = Table(box=None, pad_edge=False)
+    for heading in ("pages", "writes per page per s", "pattern", "places"):
+        classes.add_column(heading, justify="right")
+    for c in fit.workload.classes:
+        classes.add_row(
+            f"{c.pages:,}", f"{c.writes_per_page_per_s:.3g}", c.pattern, f"{len(c.extents)} extents"
+        )
+    console.print(classes)
+    points = Table(box=None, pad_edge=False)
+    for heading in ("window", "measured pages", "fitted pages", "error"):
+        points.add_column(heading, justify="right")
+    rows = fit.residuals.sort_values("window_s")
+    step = max(1, len(rows) // 12)
+    for row in rows.iloc[::step].to_dict("records"):
+        points.add_row(
+            f"{row['window_s']:.3g} s",
+            f"{row['measured_pages']:,.0f}",
+            f"{row['fitted_pages']:,.0f}",
+            f"{row['relative_error']:+.1%}",
+        )
+    console.print(f"{fit.mode} points, residual {fit.spectrum.relative_error:.1%} rms:")
+    console.print(points)
+    for note in fit.workload.assumptions:
+        console.print(f"assumed: {note}", style="dim")

@@ -1,0 +1,96 @@
+"""``migsim calibrate``: what this host's migrations cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="calibrate",
+    help="Measure what this host's migrations cost; fit a trace.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def host(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="PROFILE", help="The profile to write.")],
+    qemu: Annotated[
+        str, typer.Option(metavar="CMD", help="QEMU's command; $NAME stands for a variable.")
+    ] = "qemu-system-x86_64",
+    qemu_version: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="What it is; asked of the command when left out.")
+    ] = None,
+    accel: Annotated[str, typer.Option(metavar="kvm|tcg")] = "kvm",
+    repeats: Annotated[int, typer.Option(min=1, help="Of each probe.")] = 3,
+) -> None:
+    """Measure this host with short probe migrations, some minutes in all.
+
+    Leave the machine alone meanwhile: what runs beside the probes is in the terms.
+
+    Example: migsim calibrate host --qemu qemu-system-x86_64 -o host.json
+    """
+    import shlex
+    import sys
+
+    from migsim.calibrate.host import measure_host, probes
+    from migsim.cli.console import progress, stdout_console
+    from migsim.lab.qemu import installed_version
+    from migsim.report.tables import profile_table
+    from migsim.scenario import QemuSpec
+
+    spec = QemuSpec.from_dict({"command": qemu, "version": qemu_version or "7.2", "accel": accel})
+    if qemu_version is None:
+        spec = spec.replace(version=installed_version(spec))
+    with progress("probes", total=repeats * len(probes(spec))) as update:
+        profile = measure_host(
+            spec, repeats=repeats, progress=update, command=shlex.join(["migsim", *sys.argv[1:]])
+        )
+    profile.save(output)
+    profile_table(profile, stdout_console())
+
+
+@app.command()
+def trace(
+    file: Annotated[Path, typer.Argument(metavar="TRACE")],
+    host: Annotated[Path | None, typer.Option(metavar="PROFILE", help="For the cost of a fault.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Keep the workload as JSON.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the curve and its fit.")] = None,
+) -> None:
+    """Fit page classes to a trace and show the residuals.
+
+    Example: migsim calibrate trace db.trace --plot db.png
+    """
+    from migsim.calibrate.workload import fit_workload
+    from migsim.cli.console import stdout_console
+    from migsim.report.tables import fit_table
+    from migsim.scenario import HostProfile
+    from migsim.scenario.hosts import bundled_profile
+    from migsim.trace import Trace
+
+    opened = Trace.open(file)
+    profile = (
+        HostProfile.load(host)
+        if host
+        else bundled_profile(opened.meta.qemu_version, opened.meta.accel or "kvm")
+    )
+    fit = fit_workload(opened, dirty_fault_s=profile.median("dirty_fault_s"))
+    fit_table(fit, stdout_console())
+    if output:
+        fit.workload.save(output)
+    if plot:
+        from matplotlib.figure import Figure
+
+        from migsim.files import atomic_path
+        from migsim.plot.curve import plot_unique_dirty
+
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        plot_unique_dirty(fit, ax=figure.subplots())
+        with atomic_path(plot) as temporary:
+            figure.savefig(temporary, format=plot.suffix.lstrip(".") or "png", dpi=130)
