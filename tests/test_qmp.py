@@ -215,12 +215,11 @@ def test_a_silent_server_runs_into_the_timeout(path):
         await reader.read()
 
     began = time.monotonic()
-    with serving(path, handler):
-        with (
-            pytest.raises(QmpError, match=r"No answer to the greeting within 0\.2 s"),
-            QmpSession(path, timeout_s=0.2),
-        ):
-            pass
+    with (
+        serving(path, handler), pytest.raises(QmpError, match=r"No answer to the greeting within 0\.2 s"),
+        QmpSession(path, timeout_s=0.2),
+    ):
+        pass
     assert time.monotonic() - began < 3
 
 

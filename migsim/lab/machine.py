@@ -1,8 +1,8 @@
 """From a scenario to QEMU's command line: a minimal machine, its accelerator and its memory.
 
 Memory is ``plain`` (anonymous, unreserved: pages that nobody touches cost the host nothing) or ``aliased``:
-several memory nodes that all map one file in ``/dev/shm``, so that a guest full of data fits a small host. KVM
-logs dirty pages by guest address, so the aliases stay apart for migration.
+several memory nodes that all map one file in ``/dev/shm``, so that a guest full of data fits a small host.
+KVM logs dirty pages by guest address, so the aliases stay apart for migration.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def machine_arguments(qemu: QemuSpec, guest: GuestSpec, backing: Path | None) ->
     QemuError
         When the QEMU program cannot be found.
     """
-    accel = qemu.accel
+    accel: str = qemu.accel
     if qemu.accel == "kvm" and qemu.dirty_ring_size:
         accel += f",dirty-ring-size={qemu.dirty_ring_size}"
     return [

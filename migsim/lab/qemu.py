@@ -184,19 +184,16 @@ class QemuProcess:
 
     def last_words(self, lines: int = 5) -> str:
         """Return the last lines of stderr on one line, '(none)' where there are none."""
-        try:
-            text = self.stderr_path.read_text(errors="replace")
-        except OSError:
-            text = ""
-        return " | ".join(line.strip() for line in text.splitlines()[-lines:] if line.strip()) or "(none)"
+        said = [line.strip() for line in _text(self.stderr_path).splitlines() if line.strip()]
+        return " | ".join(said[-lines:]) or "(none)"
 
-    def serial_lines(self) -> list[str]:
-        """Return what the guest has written on its serial port, whole lines only."""
-        return _whole_lines(self.serial_path)
+    def serial_text(self) -> str:
+        """Return what the guest has written on its serial port."""
+        return _text(self.serial_path)
 
     def trace_lines(self) -> list[str]:
         """Return QEMU's trace log, whole lines only."""
-        return _whole_lines(self.trace_path)
+        return _text(self.trace_path).split("\n")[:-1]
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self.stderr_path.open("wb") as stderr:
@@ -253,10 +250,8 @@ class QemuProcess:
                 return
 
 
-def _whole_lines(path: Path) -> list[str]:
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(errors="replace")
+        return path.read_text(errors="replace")
     except OSError:
-        return []
-    lines = text.split("\n")
-    return [line.rstrip("\r") for line in lines[:-1]]
+        return ""

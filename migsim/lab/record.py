@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
 from typing import TYPE_CHECKING, Any
 
+from migsim.errors import GuestError
 from migsim.lab import guest_log
 from migsim.lab.qemu import QemuProcess, shortened
-from migsim.lab.rounds import Round, rounds
+from migsim.lab.rounds import round_rows
 from migsim.lab.switchover import blackout_ms, downtime_parts_ms
 from migsim.lab.trace_events import TraceEvent, parse_trace_log
 from migsim.provenance import Provenance
@@ -34,14 +35,12 @@ def make_result(scenario: LabScenario, seen: Observed, *, command: str = "") -> 
     command : str
         The command line that asked for it.
     """
-    import pandas as pd
-
-    from migsim.results import MigrationResult
+    from migsim.results import MigrationResult, iterations_frame, timeline_frame
 
     trace = parse_trace_log(seen.source.trace_lines())
     began, ended = _bounds(trace, seen)
-    info = _last_info(seen)
-    rows = rounds(trace, seen.samples, began, ended)
+    info = _info(seen.samples[-1])
+    rows = round_rows(trace, seen.samples, began, ended)
     completed = info.get("status") == "completed"
     return MigrationResult(
         kind="measured",
@@ -50,11 +49,13 @@ def make_result(scenario: LabScenario, seen: Observed, *, command: str = "") -> 
         accel=scenario.qemu.accel,
         outcome=_outcome(seen, info, rows),
         info=info,
-        iterations=pd.DataFrame([dataclasses.asdict(row) for row in rows]),
-        timeline=_timeline(seen.samples, began),
+        iterations=iterations_frame(rows),
+        timeline=timeline_frame((sample["seconds"] - began, _info(sample)) for sample in seen.samples),
         events=_events(seen),
         downtime_parts_ms=downtime_parts_ms(trace, info.get("downtime", 0)) if completed else {},
-        blackout_ms=blackout_ms(seen.source.qmp.events, seen.destination.qmp.events) if completed else None,
+        blackout_ms=blackout_ms(seen.source.qmp.events, seen.destination.qmp.events)
+        if completed
+        else math.nan,
         scenario=scenario.as_dict(),
         provenance=_provenance(seen, command),
         guest_log=_guest_lines("source", seen.source) + _guest_lines("destination", seen.destination),
@@ -71,17 +72,8 @@ def _bounds(trace: list[TraceEvent], seen: Observed) -> tuple[float, float]:
     return states.get("setup", seen.began), ended
 
 
-def _last_info(seen: Observed) -> dict[str, Any]:
-    return {name: value for name, value in seen.samples[-1].items() if name != "seconds"}
-
-
-def _timeline(samples: list[dict[str, Any]], began: float) -> Any:
-    """Return one row a sample: ``t_s``, then the answer's fields, nested ones with a dot between."""
-    import pandas as pd
-
-    frame = pd.json_normalize(samples)
-    frame.insert(0, "t_s", frame.pop("seconds") - began)
-    return frame
+def _info(sample: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in sample.items() if name != "seconds"}
 
 
 def _events(seen: Observed) -> list[dict[str, Any]]:
@@ -93,40 +85,48 @@ def _events(seen: Observed) -> list[dict[str, Any]]:
     return sorted(found, key=lambda event: event["seconds"])
 
 
-def _outcome(seen: Observed, info: dict[str, Any], rows: list[Round]) -> Outcome:
+def _outcome(seen: Observed, info: dict[str, Any], rows: list[dict[str, Any]]) -> Outcome:
     from migsim.results import Outcome
 
     status = info.get("status")
     if seen.not_converged:
         return Outcome("not-converged", _why_not(seen, info, rows))
     if status == "completed":
-        lost = guest_log.damage(seen.source.serial_lines() + seen.destination.serial_lines())
-        if lost:
-            return Outcome("failed", f"The guest found its memory damaged: {lost}")
-        if not seen.progressed:
-            return Outcome(
-                "failed", "The guest did not go on at the destination: no line on its serial port."
-            )
-        return Outcome("completed", "")
+        return _after_arrival(seen)
     reason = str(info.get("error-desc", "")) or f"QEMU gives no reason for the state {status}."
     return Outcome("cancelled" if status == "cancelled" else "failed", reason)
 
 
-def _why_not(seen: Observed, info: dict[str, Any], rows: list[Round]) -> str:
+def _after_arrival(seen: Observed) -> Outcome:
+    """Judge a migration that QEMU calls completed by how the guest fared."""
+    from migsim.results import Outcome
+
+    try:
+        guest_log.log_of(seen.destination).raise_for_fault()
+        guest_log.log_of(seen.source).raise_for_fault()
+    except GuestError as error:
+        return Outcome("failed", error.what)
+    if not seen.progressed:
+        return Outcome("failed", "The guest did not go on at the destination: its serial port stayed silent.")
+    return Outcome("completed", "")
+
+
+def _why_not(seen: Observed, info: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """Say in one sentence why the deadline came first, from the last whole round."""
     ram = info.get("ram", {})
     begin = (
         f"Not converged after {seen.ended - seen.began:.0f} s and {ram.get('dirty-sync-count', 0)} syncs: "
         f"{ram.get('remaining', 0) / 1e6:.0f} MB remained"
     )
-    whole = [row for row in rows[1:-1] if row.duration_s > 0]
-    if not whole:
-        return f"{begin}; the first round was not over, at {_rate(ram.get('transferred', 0), seen.ended - seen.began)}."
-    dirtied = rows[rows.index(whole[-1]) + 1].dirty_pages * _PAGE_BYTES
-    last = whole[-1]
+    if len(rows) < 3:
+        sent = _rate(ram.get("transferred", 0), seen.ended - seen.began)
+        return f"{begin}; the first rounds took all the time, at {sent}."
+    last, after = rows[-2:]
+    duration_s = last["end_s"] - last["start_s"]
     return (
-        f"{begin}; in its last whole round of {last.duration_s:.2f} s the guest dirtied "
-        f"{_rate(dirtied, last.duration_s)} while {_rate(last.sent_bytes, last.duration_s)} were sent."
+        f"{begin}; in its last whole round of {duration_s:.2f} s the guest dirtied "
+        f"{_rate(after['dirty_pages'] * _PAGE_BYTES, duration_s)} "
+        f"while {_rate(last['transferred_bytes'], duration_s)} were sent."
     )
 
 
@@ -135,7 +135,7 @@ def _rate(size: float, seconds: float) -> str:
 
 
 def _guest_lines(role: str, side: QemuProcess) -> list[dict[str, str]]:
-    return [{"side": role, "line": line} for line in side.serial_lines()]
+    return [{"side": role, "line": line} for line in side.serial_text().splitlines() if line]
 
 
 def _provenance(seen: Observed, command: str) -> dict[str, Any]:

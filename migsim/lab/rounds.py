@@ -1,21 +1,22 @@
 """Per-round figures from QEMU's trace log and from `query-migrate` samples.
 
-A round is what lies between two bitmap syncs; round *k* begins with the sync that made `dirty-sync-count` *k*.
-The log gives when each sync began and ended, to the microsecond. QEMU prints there the pages that became dirty
-*in the current rate period*, which a sync closes when more than a second has passed since the period began; the
-pages of one sync are the differences.
+A round is what lies between two bitmap syncs; round *k* begins with the sync that makes `dirty-sync-count` k.
+The log gives when each sync began and ended, to the microsecond, and exactly how many pages were sent between
+two: what was pending after the one, less what was before the other. Bytes and kinds of these pages come from the
+samples, interpolated over the pages sent, not over time: the limiter sends in bursts.
 """
 
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from migsim.lab.trace_events import TraceEvent
 
-__all__ = ["Round", "Sync", "rounds", "syncs"]
+__all__ = ["Sync", "round_rows", "syncs"]
 
 _PERIOD_S = 1.0
 _PAGE_BYTES = 4096
@@ -23,52 +24,29 @@ _PAGE_BYTES = 4096
 
 @dataclass(frozen=True)
 class Sync:
-    """One bitmap sync: when it began and ended (host clock) and the pages it found newly dirty."""
+    """One bitmap sync.
+
+    Attributes
+    ----------
+    start, end : float
+        Host clock.
+    dirty_pages : int
+        Pages that it found newly dirty; 0 for the first, which declares everything dirty.
+    pending_bytes : int or None
+        Dirty memory right after it, where the log says so (not for the last).
+    """
 
     start: float
     end: float
     dirty_pages: int
-
-
-@dataclass(frozen=True)
-class Round:
-    """What lies between two syncs.
-
-    Attributes
-    ----------
-    dirty_sync_count : int
-        Number of the sync that opens it, from 1.
-    start_s, duration_s : float
-        Since the migration began; up to the next sync's beginning, or the migration's end.
-    sync_s : float
-        How long the opening sync took.
-    dirty_pages : int
-        Pages that sync found newly dirty; 0 for the first, which declares everything dirty.
-    transferred_bytes : float
-        `ram.transferred` as the round began, between samples by interpolation.
-    sent_pages : int or None
-        In this round, from the log's pending bytes; exact, None where the log does not say.
-    sent_bytes, normal_pages, zero_pages : float
-        In this round, by interpolation.
-    remaining_bytes : float or None
-        Dirty memory after the opening sync, where the log says it.
-    """
-
-    dirty_sync_count: int
-    start_s: float
-    duration_s: float
-    sync_s: float
-    dirty_pages: int
-    transferred_bytes: float
-    sent_pages: int | None
-    sent_bytes: float
-    normal_pages: float
-    zero_pages: float
-    remaining_bytes: float | None
+    pending_bytes: int | None = None
 
 
 def syncs(trace: Sequence[TraceEvent]) -> list[Sync]:
     """Return the bitmap syncs of a source's trace log, in order.
+
+    QEMU prints the pages that became dirty *in the current rate period*, which a sync closes when more than a
+    second has passed since it began; the pages of one sync are the differences.
 
     Examples
     --------
@@ -86,27 +64,32 @@ def syncs(trace: Sequence[TraceEvent]) -> list[Sync]:
     start: float | None = None
     period_start: float | None = None
     counted = 0
+    pending_is_due = False
     for event in trace:
         if event.name == "migration_bitmap_sync_start":
             start = event.seconds
             period_start = start if period_start is None else period_start
+            pending_is_due = False
         elif event.name == "migration_bitmap_sync_end" and start is not None and period_start is not None:
             in_period = event.number("dirty_pages") or 0
             # A smaller count than before can only be a new period, whatever the clocks say.
-            found.append(
-                Sync(start, event.seconds, in_period - counted if in_period >= counted else in_period)
-            )
+            newly = in_period - counted if in_period >= counted else in_period
+            found.append(Sync(start, event.seconds, newly))
             counted = in_period
             if event.seconds > period_start + _PERIOD_S:
                 period_start, counted = event.seconds, 0
-            start = None
+            start, pending_is_due = None, True
+        elif pending_is_due and event.name.startswith("migrate_pending"):
+            last = found[-1]
+            found[-1] = Sync(last.start, last.end, last.dirty_pages, event.number("size"))
+            pending_is_due = False
     return found
 
 
-def rounds(
+def round_rows(
     trace: Sequence[TraceEvent], samples: Sequence[dict[str, Any]], began: float, ended: float
-) -> list[Round]:
-    """Return one Round for each sync.
+) -> list[dict[str, Any]]:
+    """Return a row of `migsim.results.iterations` for each sync.
 
     Parameters
     ----------
@@ -118,75 +101,70 @@ def rounds(
         Of the migration, host clock.
     """
     found = syncs(trace)
-    edges = [*(sync.start for sync in found), ended]
-    curves = {name: _curve(samples, name, began, edges) for name in ("transferred", "normal", "duplicate")}
-    remaining = [_remaining(trace, sync, edges[index + 1]) for index, sync in enumerate(found)]
-    sent = _sent_pages(found, remaining, samples)
-    return [
-        Round(
-            dirty_sync_count=index + 1,
-            start_s=sync.start - began,
-            duration_s=edges[index + 1] - sync.start,
-            sync_s=sync.end - sync.start,
-            dirty_pages=sync.dirty_pages,
-            transferred_bytes=curves["transferred"][index],
-            sent_pages=sent[index],
-            sent_bytes=curves["transferred"][index + 1] - curves["transferred"][index],
-            normal_pages=curves["normal"][index + 1] - curves["normal"][index],
-            zero_pages=curves["duplicate"][index + 1] - curves["duplicate"][index],
-            remaining_bytes=remaining[index],
+    sent = _sent_pages(found, _pages(samples[-1]) if samples else 0)
+    done = [float(sum(sent[:index])) for index in range(len(sent) + 1)]
+    names = {"transferred_bytes": "transferred", "normal": "normal", "duplicate": "duplicate"}
+    curves = {column: _over_pages(samples, name, done) for column, name in names.items()}
+    ends = [*(sync.start for sync in found[1:]), ended]
+    rows = []
+    for index, sync in enumerate(found):
+        after = next((s for s in samples if s["seconds"] >= sync.end), {})
+        pending = sync.pending_bytes
+        if pending is None and index == len(found) - 1:
+            pending = sent[index] * _PAGE_BYTES  # all that was left went out
+        rows.append(
+            {
+                "dirty_sync_count": index + 1,
+                "start_s": sync.start - began,
+                "end_s": ends[index] - began,
+                "sync_s": sync.end - sync.start,
+                "dirty_pages": sync.dirty_pages,
+                "remaining_bytes_after_sync": pending,
+                "dirty_pages_rate": after.get("ram", {}).get("dirty-pages-rate"),
+                "mbps": after.get("ram", {}).get("mbps"),
+            }
+            | {column: curve[index + 1] - curve[index] for column, curve in curves.items()}
         )
-        for index, sync in enumerate(found)
-    ]
+    return rows
 
 
-def _curve(samples: Sequence[dict[str, Any]], name: str, began: float, edges: Sequence[float]) -> list[float]:
-    """Interpolate a cumulative counter at `edges`; the last sample is the counter's final value."""
-    times, values = [began], [0.0]
+def _sent_pages(found: Sequence[Sync], total: int) -> list[int]:
+    """Return the pages sent in each round; `total` is QEMU's own count at the end."""
+    sent: list[int] = []
+    for now, then in itertools.pairwise(found):
+        if now.pending_bytes is None:
+            sent.append(0)
+        elif then.pending_bytes is not None:
+            sent.append((now.pending_bytes - then.pending_bytes) // _PAGE_BYTES + then.dirty_pages)
+        else:
+            # Nothing is sent between the sync that allowed the switchover and the last one, except where the
+            # migration ended because nothing was left to send.
+            sent.append(max(total - sum(sent) - now.pending_bytes // _PAGE_BYTES - then.dirty_pages, 0))
+    return [*sent, max(total - sum(sent), 0)] if found else []
+
+
+def _pages(sample: dict[str, Any]) -> int:
+    """Return the pages that a sample counts as sent, of whatever kind."""
+    ram = sample.get("ram", {})
+    encoded = sample.get("xbzrle-cache", {}).get("pages", 0) + sample.get("compression", {}).get("pages", 0)
+    return int(ram.get("normal", 0) + ram.get("duplicate", 0) + encoded)
+
+
+def _over_pages(samples: Sequence[dict[str, Any]], name: str, done: Sequence[float]) -> list[float]:
+    """Interpolate a counter at the numbers of sent pages `done`; it ends at its last value."""
+    pages, values = [0.0], [0.0]
     for sample in samples:
         if name in sample.get("ram", {}):
-            times.append(min(float(sample["seconds"]), edges[-1]))
+            pages.append(float(_pages(sample)))
             values.append(float(sample["ram"][name]))
-    return [*(_at(times, values, edge) for edge in edges[:-1]), values[-1]]
+    return [*(_at(pages, values, edge) for edge in done[:-1]), values[-1]]
 
 
-def _at(times: Sequence[float], values: Sequence[float], moment: float) -> float:
-    right = bisect.bisect_right(times, moment)
+def _at(xs: Sequence[float], ys: Sequence[float], x: float) -> float:
+    right = bisect.bisect_right(xs, x)
     if right == 0:
-        return values[0]
-    if right == len(times) or times[right] == times[right - 1]:
-        return values[right - 1] if right == len(times) else values[right]
-    weight = (moment - times[right - 1]) / (times[right] - times[right - 1])
-    return values[right - 1] + weight * (values[right] - values[right - 1])
-
-
-def _sent_pages(
-    found: Sequence[Sync], remaining: Sequence[float | None], samples: Sequence[dict[str, Any]]
-) -> list[int | None]:
-    """Return the pages sent in each round: what was pending after a sync, less what was before the next.
-
-    The last sync is not followed by a look at what is pending; what it found and what was left before go out.
-    """
-    sent: list[int | None] = []
-    for index in range(len(found) - 1):
-        now, then = remaining[index], remaining[index + 1]
-        if index == len(found) - 2 and then is None and now is not None:
-            # Between the sync that allowed the switchover and the last one nothing is sent.
-            then = now + found[-1].dirty_pages * _PAGE_BYTES
-        if now is None or then is None:
-            sent.append(None)
-        else:
-            sent.append(round((now - then) / _PAGE_BYTES) + found[index + 1].dirty_pages)
-    final = samples[-1].get("ram", {}) if samples else {}
-    total = final.get("normal", 0) + final.get("duplicate", 0)
-    known = all(pages is not None for pages in sent)
-    return [*sent, round(total - sum(pages or 0 for pages in sent)) if known and found else None]
-
-
-def _remaining(trace: Sequence[TraceEvent], sync: Sync, until: float) -> float | None:
-    """Return what the log gives as pending right after a sync (7.2 and 10.0 word it differently)."""
-    for event in trace:
-        if event.seconds < sync.end or not event.name.startswith("migrate_pending"):
-            continue
-        return event.number("size") if event.seconds < until else None
-    return None
+        return ys[0]
+    if right == len(xs):
+        return ys[-1]
+    weight = (x - xs[right - 1]) / (xs[right] - xs[right - 1])
+    return ys[right - 1] + weight * (ys[right] - ys[right - 1])

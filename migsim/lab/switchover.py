@@ -15,6 +15,7 @@ The log's resolution is a microsecond, `downtime` is in whole milliseconds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from migsim.lab.trace_events import TraceEvent
@@ -47,15 +48,15 @@ def downtime_parts_ms(trace: Sequence[TraceEvent], downtime_ms: float) -> dict[s
     return parts | {"rest": round(max(downtime_ms - sum(parts.values()), 0.0), 3)}
 
 
-def blackout_ms(source: Sequence[QmpEvent], destination: Sequence[QmpEvent]) -> float | None:
-    """Return STOP on the source to RESUME on the destination, None where either is missing.
+def blackout_ms(source: Sequence[QmpEvent], destination: Sequence[QmpEvent]) -> float:
+    """Return STOP on the source to RESUME on the destination, NaN where either is missing.
 
     Both stamps are of one host's clock, so this says something on one machine only.
     """
     stops = [event.seconds for event in source if event.name == "STOP"]
     resumes = [event.seconds for event in destination if event.name == "RESUME"]
     if not stops or not resumes:
-        return None
+        return math.nan
     return round((resumes[0] - stops[-1]) * 1000, 3)
 
 
