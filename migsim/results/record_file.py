@@ -119,7 +119,10 @@ def _frame(columns: Any) -> pd.DataFrame:
     # a column of nothing but null is a number that was never known
     unknown = {name for name, values in columns.items() if all(value is None for value in values)}
     return pd.DataFrame(
-        {name: pd.Series(values, dtype="float64" if name in unknown else None) for name, values in columns.items()}
+        {
+            name: pd.Series(values, dtype="float64" if name in unknown else None)
+            for name, values in columns.items()
+        }
     )
 
 

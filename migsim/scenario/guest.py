@@ -45,11 +45,15 @@ class GuestWorkload(Declared):
     Attributes
     ----------
     touched_pages : int
-        Pages given random contents before the guest is ready.
+        Pages written to before the guest is ready, from the first on.
+    fill : {"word", "page"}
+        Whether such a page gets one word of data or is full of it.
     classes : tuple of PageClass
         Empty: the guest only fills its memory, then idles.
     pace : {"closed", "clock"}
         As fast as it can (a throttled guest writes less), or `writes_per_s` by the clock (it catches up).
+    work : int
+        Turns of an empty loop after each write: a guest that computes, too.
     check : bool
         Keep checksums of what was written and check them for ever.
     report_s : float
@@ -59,9 +63,11 @@ class GuestWorkload(Declared):
     """
 
     touched_pages: int = Field(default=0, ge=0)
+    fill: Literal["word", "page"] = "word"
     classes: tuple[PageClass, ...] = Field(default=(), max_length=16)
     pace: Literal["closed", "clock"] = "closed"
     writes_per_s: float | None = Field(default=None, gt=0)
+    work: int = Field(default=0, ge=0, lt=2**31)
     check: bool = False
     report_s: Seconds = Field(default=1.0, gt=0)
     seed: int = Field(default=1, ge=0, lt=2**63)

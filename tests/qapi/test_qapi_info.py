@@ -2,7 +2,7 @@ import copy
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.errors import RecordError
@@ -76,6 +76,7 @@ def test_what_is_not_query_migrates_is_refused(change, says):
         validate_migration_info([], "10.0")
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_the_check_and_the_schema_agree(data):
     """Break one thing in a good answer: both refuse it, or both take it."""

@@ -94,7 +94,7 @@ def test_a_bare_record_round_trips(tmp_path):
     same(MigrationResult.load(tmp_path / "r.json"), bare)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 @given(st.data())
 def test_a_cut_or_altered_record_is_refused_or_read_but_never_crashes(tmp_path, data):
     path = tmp_path / "r.json"
@@ -224,6 +224,7 @@ def test_comparison_matches_by_name():
     assert len(compare(result(), [])) == 0
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 10**7), min_size=1, max_size=6), st.integers(0, 10**7))
 def test_inside_means_between_the_ends(measured, half):
     guess = result(total=10**6, intervals={"total-time": (1e6 - half, 1e6 + half)})

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.errors import MigsimError, ProfileError, ScenarioError
@@ -119,6 +119,7 @@ def test_terms_keep_their_draws_when_spreads_change():
     assert a["zero_page_s"] == b["zero_page_s"]
 
 
+@settings(deadline=None)
 @given(
     st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5), st.lists, max_leaves=5),
     st.data(),

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.errors import MigsimError, ParameterError, ScenarioError, UnitError
@@ -116,7 +116,7 @@ def test_files_that_cannot_be_read(tmp_path):
         LabScenario.load(tmp_path / "b.toml")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None)
 @given(st.integers(0, len(TEXT)), st.integers(0, len(TEXT)), st.text(max_size=3))
 def test_a_damaged_scenario_is_read_or_refused_with_our_error(start, length, inserted):
     damaged = TEXT[:start] + inserted + TEXT[start + length // 8 :]
@@ -144,12 +144,15 @@ guests = st.builds(
         touched_pages=st.integers(0, 2000),
         classes=st.lists(classes, max_size=3).map(tuple),
         check=st.booleans(),
+        fill=st.sampled_from(["word", "page"]),
+        work=st.integers(0, 1000),
         report_s=st.floats(0.01, 100),
         seed=st.integers(0, 2**62),
     ),
 )
 
 
+@settings(deadline=None)
 @given(guests, st.integers(1, 10**12), st.floats(0, 1e4), st.sampled_from(["unix", "tcp"]))
 def test_any_scenario_round_trips(guest, bandwidth, settle_s, transport):
     scenario = LabScenario(
