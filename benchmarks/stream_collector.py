@@ -99,8 +99,7 @@ def read_parsed(reader: socket.socket, seconds: float) -> float:
     parser = StreamParser(book)
     total, begin = 0, time.perf_counter()
     while time.perf_counter() - begin < seconds:
-        book.now_s = time.time()
-        total += receive(reader, parser)
+        total += receive(reader, parser, book)
         if book.pages_seen > GUEST_PAGES:
             book.cut(0.0, book.now_s)
             sampler.take()

@@ -32,7 +32,7 @@ class ContentSampler:
 
     Pages are chosen by the hash of their number. All are taken at first; when the store is full, or
     more than about one page in 500 is compared, the bar is lowered by half and what lies above it is
-    forgotten. So what stays is a fair sample of the pages seen, and costs the reader about a tenth of its time.
+    forgotten. So what stays is a fair sample of the pages seen, at a small part of the reader's time.
 
     Parameters
     ----------

@@ -83,7 +83,7 @@ class StreamSink(Protocol):
         """Take one XBZRLE-encoded or compressed page."""
 
     def section_end(self, pages: int) -> None:
-        """Note that a RAM section (one iterate call of the source) ended after `pages` page records."""
+        """Note that one iterate call of the source ended after `pages` page records (not called for setup)."""
 
 
 class _NeedMoreError(Exception):
@@ -320,7 +320,8 @@ class StreamParser:
         elif word == _EOS:
             self._begin += 8
             self._state = self._section
-            self.sink.section_end(self._section_pages)
+            if self._section_type != _START:
+                self.sink.section_end(self._section_pages)
         elif word == _MULTIFD_FLUSH:
             self._begin += 8
         elif flags & _MEM_SIZE:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 import time
 
-from migsim.errors import MigsimError
+from migsim.errors import TraceError
 from migsim.tracer.stream_format import StreamParser
 from migsim.tracer.stream_rounds import RoundBook
 
@@ -16,7 +17,7 @@ __all__ = ["StreamReader", "receive"]
 _PIECE_BYTES = 512 << 10  # fits the second-level cache, and is enough for the parser's strided views to pay
 
 
-def receive(connection: socket.socket, parser: StreamParser) -> int:
+def receive(connection: socket.socket, parser: StreamParser, book: RoundBook) -> int:
     """Receive what is there, up to half a MiB, and parse it; wait only for the first byte.
 
     Returns
@@ -33,6 +34,7 @@ def receive(connection: socket.socket, parser: StreamParser) -> int:
     """
     space = parser.free_space()
     total = connection.recv_into(space)
+    book.now_s = time.time()
     with contextlib.suppress(BlockingIOError):
         while 0 < total < _PIECE_BYTES:
             count = connection.recv_into(space[total:], 0, socket.MSG_DONTWAIT)
@@ -46,36 +48,60 @@ def receive(connection: socket.socket, parser: StreamParser) -> int:
 class StreamReader(threading.Thread):
     """Accepts one connection and reads the stream from it into a `RoundBook` until it ends.
 
+    Parameters
+    ----------
+    listener : socket
+        Listens on the path that QEMU was told to connect to.
+    book : RoundBook
+        Gets what is found.
+    peer_pid : int or None
+        The only process whose connection is taken, where it is known.
+
     Attributes
     ----------
     ended : threading.Event
         The stream ended or could not be read; `error` then says why, None for a plain end.
     """
 
-    def __init__(self, listener: socket.socket, book: RoundBook) -> None:
+    def __init__(self, listener: socket.socket, book: RoundBook, peer_pid: int | None = None) -> None:
         super().__init__(name="migsim-stream", daemon=True)
         self.book = book
         self.parser = StreamParser(book)
         self.ended = threading.Event()
-        self.error: MigsimError | OSError | None = None
+        self.error: TraceError | None = None
+        self._peer_pid = peer_pid
         self._listener = listener
-        self._connection: socket.socket | None = None
+        self._closing = threading.Event()
 
     def run(self) -> None:
         """Read until the end."""
         try:
-            self._connection, _ = self._listener.accept()
-            while True:
-                # Taken before the bytes: a round's pages are never dated before they were sent by more than a piece.
-                if not self._receive(self._connection):
-                    return
-        except (MigsimError, OSError) as error:
+            with self._accept() as connection:
+                while receive(connection, self.parser, self.book):
+                    pass
+        except TraceError as error:
             self.error = error
+        except OSError:
+            pass  # the source closed or reset the connection: an end like any other
         finally:
-            if self._connection is not None:
-                self._connection.close()
             self.ended.set()
 
-    def _receive(self, connection: socket.socket) -> int:
-        self.book.now_s = time.time()
-        return receive(connection, self.parser)
+    def close(self) -> None:
+        """Wait for the thread, which ends when the source has closed the stream."""
+        self._closing.set()
+        if self.is_alive():
+            self.join(5.0)
+
+    def _accept(self) -> socket.socket:
+        self._listener.settimeout(0.1)
+        while not self._closing.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except TimeoutError:
+                continue
+            peer = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+            if self._peer_pid in (None, 0, peer) or not peer:
+                connection.settimeout(None)
+                return connection
+            connection.close()
+        raise ConnectionError

@@ -73,8 +73,9 @@ class RoundBook:
         Empty until the block table has arrived.
     now_s : float
         Arrival time of the bytes being parsed; the reader sets it before each `received`.
-    quiet : bool
-        The last section was empty: the source has nothing left to send.
+    quiet_s : float
+        When the last section, an empty one, began to arrive: the source had nothing left to send; 0 after a
+        section with pages.
     pages_seen : int
         Page records so far.
     """
@@ -82,7 +83,7 @@ class RoundBook:
     def __init__(self, sampler: ContentSampler | None = None) -> None:
         self.blocks: tuple[RamBlock, ...] = ()
         self.now_s = 0.0
-        self.quiet = False
+        self.quiet_s = 0.0
         self.pages_seen = 0
         self.keep_pages = False
         self.sampler = sampler
@@ -123,7 +124,7 @@ class RoundBook:
 
     def section_end(self, pages: int) -> None:
         """Close the open section."""
-        self.quiet = pages == 0
+        self.quiet_s = self.now_s if pages == 0 else 0.0
         section, self._open = self._open, None
         if section is not None:
             section.end_s = self.now_s
@@ -164,7 +165,8 @@ class RoundBook:
     def settled(self, end_s: float) -> bool:
         """Whether everything sent before `end_s` has certainly been filed."""
         with self._lock:
-            return bool(self._closed) and self._closed[-1].begin_s > end_s
+            filed = bool(self._closed) and self._closed[-1].begin_s > end_s
+        return filed or self.quiet_s > end_s
 
     @staticmethod
     def _belongs_before(closed: list[Section], index: int) -> bool:

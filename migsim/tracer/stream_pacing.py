@@ -1,0 +1,140 @@
+"""When the source of a recorded migration syncs its bitmap: how rounds get the lengths that are wanted.
+
+`HeldRounds` (QEMU 8.2+). A sync needs pending < theta = avail-switchover-bandwidth x downtime-limit. With one byte
+a millisecond, theta is 0 or 1 byte: at 0 no sync happens, at 1 one happens once everything is sent. New settings
+count from the next 100 ms window on, in which a source with nothing to send would spin through empty sections
+(and, at 1, through syncs); a bandwidth of almost nothing puts it to sleep.
+
+`PacedRounds` (before). A source that has sent everything switches over, so some pages must stay unsent until the
+round may end: most are sent at once and the last few are spread over the time that is left, one a window at
+least. A round of d pages lasts d x 0.1 s at most.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from migsim.tracer.stream_rounds import RoundBook
+from migsim.tracer.stream_source import StreamSource
+
+__all__ = ["HeldRounds", "PacedRounds"]
+
+_WINDOW_S = 0.1  # QEMU's accounting window; bandwidth quota and theta change with it
+_RECORD_BYTES = 4104
+_TRICKLE = 1000  # bytes/s: a few empty sections a window
+_POLL_S = 0.01
+# How much of what is dirty is sent in one window. Held: what is left of the quota after everything is sent goes
+# into syncs back to back. Paced: theta, a hundredth of what the last window sent, must stay below what is left.
+_MOST = 0.75
+
+
+@dataclass
+class HeldRounds:
+    """Rounds that end when they are told to.
+
+    Parameters
+    ----------
+    max_bandwidth : int
+        Bytes/s while pages are sent.
+    windows_s : sequence of float
+        Lengths of the rounds, in turn; not below 0.1 s.
+    ended : callable
+        Asked often; once true, `run` returns.
+    """
+
+    max_bandwidth: int
+    windows_s: Sequence[float]
+    ended: Callable[[], bool]
+    _seen: dict[float, int] = field(default_factory=dict)
+
+    def first_parameters(self) -> dict[str, int]:
+        """Parameters for the first round."""
+        return {
+            "max_bandwidth": self.max_bandwidth,
+            "downtime_limit": 0,
+            "avail_switchover_bandwidth": 1000,
+        }
+
+    def run(self, source: StreamSource, book: RoundBook) -> Iterator[None]:
+        """Steer; yields whenever the caller may look at what has arrived."""
+        yield from self._until(lambda: bool(book.quiet_s))
+        for window_s in itertools.cycle(self.windows_s):
+            yield from self._round(source, book, window_s)
+            if self.ended():
+                return
+
+    def _round(self, source: StreamSource, book: RoundBook, window_s: float) -> Iterator[None]:
+        """Wait out the window, have the source sync once, and wait until it has sent what it found."""
+        source.set(max_bandwidth=_TRICKLE)
+        yield
+        syncs, pages = len(source.syncs()), book.pages_seen
+        # The sync comes at the next accounting window's begin, half a window from now on average.
+        go_s = source.syncs()[-1] + window_s - _WINDOW_S / 2
+        yield from self._until(lambda: time.time() >= go_s)
+        source.set(downtime_limit=1, max_bandwidth=self._go_bandwidth(window_s))
+        yield from self._until(lambda: len(source.syncs()) > syncs)
+        if self.ended():
+            return
+        source.set(downtime_limit=0, max_bandwidth=self.max_bandwidth)
+        yield from self._until(lambda: book.quiet_s > source.syncs()[-1])
+        self._seen[window_s] = book.pages_seen - pages
+
+    def _go_bandwidth(self, window_s: float) -> int:
+        """Bytes/s whose quota for one window sends most of what the sync will find, so that none follows it."""
+        expected = self._seen.get(window_s, min(self._seen.values(), default=0))
+        return max(_TRICKLE, min(self.max_bandwidth, int(_MOST * expected * _RECORD_BYTES / _WINDOW_S)))
+
+    def _until(self, reached: Callable[[], bool]) -> Iterator[None]:
+        while not reached() and not self.ended():
+            time.sleep(_POLL_S)
+            yield
+
+
+@dataclass
+class PacedRounds:
+    """Rounds that are kept from ending by pages left unsent; parameters as `HeldRounds`."""
+
+    max_bandwidth: int
+    windows_s: Sequence[float]
+    ended: Callable[[], bool]
+
+    def first_parameters(self) -> dict[str, int]:
+        """Parameters for the first window: too slow to send a small guest before theta is known."""
+        return {"max_bandwidth": 100_000, "downtime_limit": 1}
+
+    def run(self, source: StreamSource, book: RoundBook) -> Iterator[None]:
+        """Steer; yields whenever the caller may look at what has arrived."""
+        slow_until = time.time() + 3 * _WINDOW_S
+        while time.time() < slow_until and not self.ended():
+            time.sleep(_POLL_S)
+            yield
+        source.set(max_bandwidth=self.max_bandwidth)
+        syncs, windows = len(source.syncs()), itertools.cycle(self.windows_s)
+        window_s, bandwidth = 0.0, self.max_bandwidth
+        while not self.ended():
+            time.sleep(2 * _POLL_S)
+            yield
+            if self.ended():
+                return
+            now = source.syncs()
+            if len(now) > max(syncs, 1):
+                syncs, window_s = len(now), next(windows)
+            wanted = self._bandwidth(
+                source.remaining_pages(), now[-1] + window_s - time.time() if now else 0.0
+            )
+            if wanted != bandwidth:
+                bandwidth = wanted
+                source.set(max_bandwidth=bandwidth)
+
+    def _bandwidth(self, pages: int, left_s: float) -> int:
+        whole = pages * _RECORD_BYTES
+        if left_s <= _WINDOW_S or whole * _MOST > 2 * self.max_bandwidth * _WINDOW_S:
+            wanted = whole / _WINDOW_S
+        elif pages > 10 * left_s / _WINDOW_S:
+            wanted = _MOST * whole / _WINDOW_S
+        else:
+            wanted = whole / left_s
+        return max(_RECORD_BYTES, min(self.max_bandwidth, int(wanted)))
