@@ -19,7 +19,7 @@ missing_packages() {
 
 install_packages() {
   local packages
-  packages=$(missing_packages | tr '\n' ' ')
+  packages=$(missing_packages | paste -sd ' ')
   [ -n "$packages" ] || return 0
   if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
     echo "Missing here: $packages. They come from the distribution, which needs root and apt-get." \
