@@ -68,7 +68,7 @@ class Trace:
             raise TraceError(f"There is no trace at {path}.", "", "Check the path.") from error
         except KeyError as error:
             raise _unreadable(path, "it is a zip without meta.json") from error
-        except (OSError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
             raise _unreadable(path, getattr(error, "strerror", None) or str(error)) from error
         foreign = names - {f"{member}.parquet" for member in MEMBERS}
         if foreign:
@@ -166,7 +166,7 @@ class Trace:
                 # read() checks the member's CRC, which seeking inside it would not.
                 data = archive.read(f"{member}.parquet")
             return read_table(pa.BufferReader(data), member, total)
-        except (OSError, ValueError, RuntimeError, pa.ArrowException, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, RuntimeError, pa.ArrowException, zipfile.BadZipFile) as error:
             raise _unreadable(self.path, f"{member}.parquet is damaged ({error})") from error
 
     def __repr__(self) -> str:

@@ -172,7 +172,10 @@ class TraceWriter:
         notes = "; ".join(part for part in (self.meta.note, note) if part)
         duration = self.meta.duration_s or self._end_s
         self.meta = replace(self.meta, complete=complete, note=notes, duration_s=duration)
-        self._journal.write_meta(self.meta)
+        try:
+            self._journal.write_meta(self.meta)
+        except HostError as error:
+            raise _still_in(self._journal.folder, error) from error
         pack_part(self._journal.folder, self.path)
 
     def __enter__(self) -> Self:

@@ -1,10 +1,10 @@
 """The `dirty-ring` collector: every page that KVM logs as dirty, with its time and vCPU.
 
-A guest that runs with ``-accel kvm,dirty-ring-size=N`` logs into per-vCPU rings while somebody measures, and the
-kernel's tracepoint ``kvm_dirty_ring_push`` fires for every entry. A page is logged at its first write after each
-re-protection (``kvm_dirty_ring_reset``), so intervals are made to begin at resets. Hosts without hardware
-virtualisation emulate instructions and log every write; they also run past the end of a ring that fills up, and the
-guest then hangs for ever, so there the rings are emptied long before they can fill.
+A guest that runs with ``-accel kvm,dirty-ring-size=N`` logs into per-vCPU rings while somebody measures, and
+the kernel's tracepoint ``kvm_dirty_ring_push`` fires for every entry. A page is logged at its first write
+after each re-protection (``kvm_dirty_ring_reset``), so intervals are made to begin at resets. Hosts without
+hardware virtualisation emulate instructions and log every write; they also run past the end of a ring that
+fills up, and the guest then hangs for ever, so there the rings are emptied long before they can fill.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _OVERDUE_S = 30.0
 
 
 def ring_entries(pid: int | None, proc: Path = Path("/proc")) -> int | None:
-    """Read from QEMU's command line how many entries its dirty rings have; 0 without ring, None where unknown."""
+    """Read the size of QEMU's dirty rings from its command line; 0 without ring, None where unknown."""
     try:
         words = (proc / str(pid) / "cmdline").read_bytes().decode(errors="replace")
     except OSError:
@@ -61,7 +61,7 @@ def emulates_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 def next_window_s(last_s: float, pushes: int, entries: int) -> float:
-    """Choose the next measurement's length so that a ring stays a third full, were the guest to speed up by half.
+    """Choose the next length so that a ring stays a third full at this rate of pushes.
 
     Examples
     --------
@@ -102,7 +102,7 @@ class DirtyRingCollector:
         ):
             return Availability(
                 False,
-                "this host's KVM emulates instructions and hangs a guest whose ring fills up; safe here are only "
+                "this host's KVM emulates instructions and hangs a guest whose ring fills up; safe are only "
                 f"one vCPU, dirty-ring-size={_SMALL_RING} or more and QEMU {_MILLISECONDS_SINCE} or newer",
             )
         try:

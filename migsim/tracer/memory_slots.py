@@ -1,9 +1,10 @@
 """From KVM's (slot, offset) to the trace's page numbers.
 
-QEMU does not tell which slot number it gave to which piece of memory. What is known: ``info mtree -f`` lists the
-pieces registered with KVM; a slot is one of them and longer than every offset seen in it; x86 machines register the
-RAM above 4 GiB once, when the machine is made (slots 1, 2, ... in order of address), while the RAM below is
-registered again when firmware changes the map. Where these leave a choice, the longest piece below 4 GiB is taken.
+QEMU does not tell which slot number it gave to which piece of memory. What is known: ``info mtree -f`` lists
+the pieces registered with KVM; a slot is one of them and longer than every offset seen in it; x86 machines
+register the RAM above 4 GiB once, when the machine is made (slots 1, 2, ... in order of address), while the
+RAM below is registered again when firmware changes the map. Where these leave a choice, the longest piece
+below 4 GiB is taken.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = ["KvmRange", "SlotMap", "parse_mtree"]
 
 _FOUR_GIB = 1 << 32
 _RANGE = re.compile(
-    r"^\s+([0-9a-f]{8,})-([0-9a-f]{8,}) \(prio -?\d+, (ram|rom|romd|nv-ram)\): (\S.*?)(?: @([0-9a-f]+))? KVM\s*$"
+    r"^\s+([0-9a-f]{8,})-([0-9a-f]{8,}) \(prio -?\d+, ram\): (\S.*?)(?: @([0-9a-f]+))? KVM\s*$"
 )
 
 
@@ -47,11 +48,9 @@ def parse_mtree(text: str, page_bytes: int = 4096) -> list[KvmRange]:
     for line in text.splitlines():
         if match := _RANGE.match(line):
             low, high = int(match[1], 16), int(match[2], 16)
-            if match[3] != "ram":
-                continue
-            inside = int(match[5] or "0", 16)
+            inside = int(match[4] or "0", 16)
             found.add(
-                KvmRange(low // page_bytes, (high + 1 - low) // page_bytes, match[4], inside // page_bytes)
+                KvmRange(low // page_bytes, (high + 1 - low) // page_bytes, match[3], inside // page_bytes)
             )
     return sorted(found)
 

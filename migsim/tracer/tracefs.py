@@ -1,9 +1,9 @@
-"""The kernel's ring of trace events, read in binary: KVM's dirty-ring events of one QEMU, in an instance of our own.
+"""KVM's dirty-ring events of one QEMU, read in binary from a tracing instance of our own.
 
-A tracing instance has its own buffers and its own set of enabled events, so nobody else's tracing is disturbed; it
-is removed at the end, and tracefs unmounted where it was not mounted before. A buffer page is a time stamp, the
-number of bytes used, and events: a 32-bit head (5 bits type or length, 27 bits nanoseconds since the event before)
-and a body laid out as the event's ``format`` file says.
+A tracing instance has its own buffers and its own set of enabled events, so nobody else's tracing is
+disturbed; it is removed at the end, and tracefs unmounted where it was not mounted before. A buffer page is
+a time stamp, the number of bytes used, and events: a 32-bit head (5 bits type or length, 27 bits nanoseconds
+since the event before) and a body laid out as the event's ``format`` file says.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BUFFER_KIB = 128 << 10  # over all processors
 
 
 class Pushes(NamedTuple):
-    """Dirty-ring pushes in time order, and the times of the resets among them, in ns of the monotonic clock."""
+    """Dirty-ring pushes in time order, and the times of the resets, in ns of the monotonic clock."""
 
     time_ns: npt.NDArray[np.int64]
     vcpu: npt.NDArray[np.int64]
@@ -190,7 +190,7 @@ class RingInstance:
             self._remove()
             raise HostError(
                 f"Cannot trace in {self._folder}: {error.strerror}.",
-                "The dirty-ring collector needs the tracepoints kvm_dirty_ring_push and kvm_dirty_ring_reset.",
+                f"The dirty-ring collector needs the tracepoints {' and '.join(EVENTS)}.",
                 "Run as root on a kernel with KVM and tracing, or use another --method.",
             ) from error
         except BaseException:
@@ -245,8 +245,8 @@ class RingInstance:
         joined, time_ns = np.concatenate(records), np.concatenate(times)
         order = np.argsort(time_ns, kind="stable")
         joined, time_ns = joined[order], time_ns[order]
-        columns = [joined[name].astype(np.int64) for name in ("index", "slot", "offset")]
-        return Pushes(time_ns, *columns, np.sort(np.array(resets, dtype=np.int64)))
+        vcpu, slot, offset = (joined[name].astype(np.int64) for name in ("index", "slot", "offset"))
+        return Pushes(time_ns, vcpu, slot, offset, np.sort(np.array(resets, dtype=np.int64)))
 
     def lost(self) -> int:
         """Count the events lost since the last call, over all processors."""

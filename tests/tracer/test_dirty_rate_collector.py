@@ -1,0 +1,167 @@
+import pytest
+
+from migsim.errors import QmpError, UsageError
+from migsim.qapi import QemuVersion
+from migsim.qmp import QmpCommandError
+from migsim.trace import Trace, TraceMeta, TraceWriter
+from migsim.tracer import dirty_rate
+from migsim.tracer.base import never_stop, silent
+from migsim.tracer.dirty_rate import DirtyRateCollector, ladder, sample_pages_per_gib
+
+RAMBLOCK = (
+    "              Block Name    PSize              Offset               Used              Total\n"
+    "                  pc.ram    4 KiB  0x0000000000000000 0x0000000040000000 0x0000000040000000\n"
+    "      /rom@etc/acpi/rsdp    4 KiB  0x00000000402c0000 0x0000000000001000 0x0000000000001000\n"
+)
+
+
+class Guest:
+    """Answers as QEMU does; every measurement is over at once."""
+
+    def __init__(self, version="10.0.8", ring=False, migration="none", busy=False, rate=100, dies_after=None):
+        self.version = QemuVersion.parse(version)
+        self.peer_pid = None
+        self.ring = ring
+        self.migration = migration
+        self.rate = rate
+        self.asked = []
+        self.status = "measuring" if busy else "unstarted"
+        self.dies_after = dies_after
+
+    def execute(self, command, arguments=None, *, timeout_s=None):
+        if command == "query-migrate":
+            return {} if self.migration == "none" else {"status": self.migration}
+        if command == "human-monitor-command":
+            return RAMBLOCK
+        if command == "query-dirty-rate":
+            last = self.asked[-1] if self.asked else {"calc-time": 0}
+            return {"status": self.status, "dirty-rate": self.rate, "calc-time": last["calc-time"]}
+        assert command == "calc-dirty-rate"
+        if self.dies_after is not None and len(self.asked) >= self.dies_after:
+            raise QmpError("QEMU closed the connection.")
+        if arguments.get("mode") == ("dirty-bitmap" if self.ring else "dirty-ring"):
+            text = f"mode {arguments['mode']} is not enabled, use other method instead."
+            raise QmpCommandError(command, "GenericError", text)
+        self.asked.append(arguments)
+        self.status = "measured"
+        return {}
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch):
+    class Clock:
+        now = 0.0
+
+        @classmethod
+        def monotonic(cls):
+            return cls.now
+
+        @classmethod
+        def sleep(cls, seconds):
+            cls.now += seconds
+
+    monkeypatch.setattr(dirty_rate, "time", Clock)
+
+
+def record(path, guest, duration_s=30.0, modes=(), stop=never_stop):
+    meta = TraceMeta("dirty-rate", str(guest.version), 1 << 30)
+    with TraceWriter(path, meta) as writer:
+        DirtyRateCollector(modes).record(guest, writer, duration_s=duration_s, progress=silent, stop=stop)
+    return Trace.open(path)
+
+
+def test_every_window_in_every_mode_that_works(tmp_path):
+    guest = Guest()
+    windows = record(tmp_path / "a.trace", guest).windows
+    assert set(windows["mode"]) == {"dirty-bitmap", "page-sampling"}
+    for _, group in windows.groupby("mode"):
+        assert sorted(set(group["window_s"])) == ladder(True, 30)
+        assert (group["window_s"].value_counts() > 1).any()
+    assert windows["start_s"].is_monotonic_increasing
+    assert (windows["start_s"] + windows["measured_s"]).max() < 32
+    row = windows[(windows["mode"] == "dirty-bitmap") & (windows["window_s"] == 0.4)].iloc[0]
+    assert row["dirty_bytes"] == 100 * 2**20 * 0.4
+    assert all(a["calc-time-unit"] == "millisecond" for a in guest.asked)
+
+
+def test_with_a_dirty_ring_the_bitmap_gives_way(tmp_path):
+    windows = record(tmp_path / "a.trace", Guest(ring=True)).windows
+    assert set(windows["mode"]) == {"dirty-ring", "page-sampling"}
+
+
+def test_older_qemu_gets_whole_seconds(tmp_path):
+    guest = Guest("7.2.22")
+    windows = record(tmp_path / "a.trace", guest).windows
+    assert sorted(set(windows["window_s"])) == [1, 2, 3, 5]
+    assert not any("calc-time-unit" in a for a in guest.asked)
+    assert {a["calc-time"] for a in guest.asked} == {1, 2, 3, 5}
+
+
+def test_sample_pages_only_where_qemu_takes_them(tmp_path):
+    guest = Guest()
+    windows = record(tmp_path / "a.trace", guest, 3).windows
+    assert {a.get("sample-pages") for a in guest.asked if a["mode"] != "page-sampling"} == {None}
+    assert {a.get("sample-pages") for a in guest.asked if a["mode"] == "page-sampling"} == {16384}
+    sampled = windows[windows["mode"] == "page-sampling"]["sampled_pages"]
+    assert set(sampled) == {16384}
+
+
+def test_very_old_qemu_knows_no_modes(tmp_path):
+    guest = Guest("5.2.0")
+    record(tmp_path / "a.trace", guest, 3)
+    assert not any("mode" in a for a in guest.asked)
+    assert not DirtyRateCollector().check(Guest("5.1"))
+
+
+def test_a_mode_asked_for_and_refused_is_an_error(tmp_path):
+    with pytest.raises(QmpError, match="dirty-ring-size"):
+        record(tmp_path / "a.trace", Guest(), modes=["dirty-ring"])
+    with pytest.raises(UsageError, match="Did you mean 'dirty-bitmap'"):
+        DirtyRateCollector(["dirty-bitmp"])
+
+
+@pytest.mark.parametrize(
+    "status", ["active", "setup", "postcopy-active", "device", "cancelling", "wait-unplug"]
+)
+def test_never_while_a_migration_is_under_way(tmp_path, status):
+    with pytest.raises(QmpError, match="migration"):
+        record(tmp_path / "a.trace", Guest(migration=status))
+    assert not list(tmp_path.iterdir())
+
+
+def test_never_while_somebody_else_measures(tmp_path):
+    with pytest.raises(QmpError, match="measuring"):
+        record(tmp_path / "a.trace", Guest(busy=True))
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
+def test_a_migration_that_is_over_is_no_hindrance(tmp_path, status):
+    assert len(record(tmp_path / "a.trace", Guest(migration=status), 2).windows)
+
+
+def test_a_dying_qemu_leaves_the_windows_before(tmp_path):
+    with pytest.raises(QmpError, match="closed"):
+        record(tmp_path / "a.trace", Guest(dies_after=3))
+    trace = Trace.open(tmp_path / "a.trace")
+    assert len(trace.windows) == 3
+    assert not trace.meta.complete
+
+
+def test_stop_ends_soon(tmp_path):
+    calls = iter(range(1000))
+    trace = record(tmp_path / "a.trace", Guest(), stop=lambda: next(calls) > 5)
+    assert 0 < len(trace.windows) < 5
+
+
+@pytest.mark.parametrize("duration", [0.1, 1, 5, 60, 600])
+@pytest.mark.parametrize("milliseconds", [True, False])
+def test_the_ladder_is_what_qemu_takes(duration, milliseconds):
+    steps = ladder(milliseconds, duration)
+    assert steps == sorted(set(steps))
+    assert min(steps) >= (0.05 if milliseconds else 1)
+    assert max(steps) <= 60
+
+
+@pytest.mark.parametrize("ram", [1 << 20, 1 << 30, 1 << 37, 1 << 44])
+def test_sample_pages_stay_within_qemus_limits(ram):
+    assert 128 <= sample_pages_per_gib(ram) <= 16384
