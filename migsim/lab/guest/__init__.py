@@ -10,7 +10,8 @@ Workload page ``i`` is page ``4096 + i`` of the guest's RAM: of block ``pc.ram``
 one after the other. The PCI hole is no part of that count, whatever machine and memory size
 (`workload_page_to_ram_page`; `ram_page_to_guest_address` for the guest-physical address).
 The first 16 MiB hold the firmware's and the guest's own tables: a few hundred non-zero pages, one for each
-GiB of RAM among them. With ``check`` the last ``16 * pages`` bytes of RAM hold the records.
+GiB of RAM among them. The firmware leaves a few dozen more in the last 18 MiB of RAM below 4 GiB. With
+``check`` the last ``16 * pages`` bytes of RAM hold the records.
 
 Command line
 ------------

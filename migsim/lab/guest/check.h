@@ -10,7 +10,7 @@
 #define DEEP_EVERY 32                     /* writes to one page whose every word is read */
 #define STAMPS_PER_WRITE 4
 #define FAILURES_SHOWN 20
-#define FIRMWARE_BYTES 0x1000000          /* below 4 GiB the last MiBs were its workspace */
+#define FIRMWARE_BYTES 0x1200000          /* below 4 GiB the last MiBs were its workspace */
 
 struct record {
     u64 stamp, sum;

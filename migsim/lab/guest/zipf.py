@@ -29,15 +29,14 @@ def bucket_edges(pages: int, exponent: float) -> NDArray[np.float64]:
     """
     import numpy as np
 
-    u = np.arange(BUCKETS + 1) / BUCKETS
+    u = np.arange(BUCKETS) / BUCKETS
     edges: NDArray[np.float64]
     power = 1.0 - round(exponent * 1000) / 1000
     if power == 0:
         edges = np.expm1(u * np.log1p(pages))
     else:
         edges = np.expm1(np.log1p(u * np.expm1(power * np.log1p(pages))) / power)
-    edges[0], edges[-1] = 0.0, pages
-    return edges
+    return np.append(edges, float(pages))
 
 
 def page_shares(pages: int, exponent: float) -> NDArray[np.float64]:
