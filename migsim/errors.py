@@ -98,7 +98,7 @@ class ProfileError(MigsimError):
 
 
 class HostError(MigsimError):
-    """This machine lacks something: KVM, tracefs, disk space, a package."""
+    """The machine lacks something: KVM, tracefs, disk space, a package."""
 
 
 class QemuError(MigsimError):
