@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["StreamCollector"]
 
-DEFAULT_WINDOWS_S = (0.1, 0.2, 0.1, 0.5, 0.1, 1.0, 0.2, 2.0, 0.1, 0.5, 4.0)
+DEFAULT_WINDOWS_S = (0.2, 0.3, 0.2, 0.5, 0.2, 1.0, 0.3, 2.0, 0.2, 0.5, 4.0)
 _SHORTEST_S = 0.005  # rounds are joined until they span this: what a sync takes would blur shorter ones
 
 
@@ -45,7 +45,7 @@ class StreamCollector:
         the sending thread takes little from the guest. A guest that writes to more than that is traced in
         rounds as long as sending takes.
     windows_s : sequence of float
-        Lengths of the rounds wanted, in turn, 0.1 or more. QEMU 8.2 and newer keeps to them up to 0.1 s;
+        Lengths of the rounds wanted, in turn, 0.2 or more. QEMU 8.2 and newer keeps to them up to 0.1 s;
         before, a round of d pages lasts no longer than d x 0.1 s.
     sampled_pages : int
         Pages whose contents are kept in memory to compare; 0 for none.

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from migsim.tracer.stream_rounds import RoundBook
 from migsim.tracer.stream_source import StreamSource
@@ -26,8 +26,8 @@ _WINDOW_S = 0.1  # QEMU's accounting window; bandwidth quota and theta change wi
 _RECORD_BYTES = 4104
 _TRICKLE = 1000  # bytes/s: a few empty sections a window
 _POLL_S = 0.01
-# How much of what is dirty is sent in one window. Held: what is left of the quota after everything is sent goes
-# into syncs back to back. Paced: theta, a hundredth of what the last window sent, must stay below what is left.
+# How much of what is dirty is sent in one window: theta, a hundredth of what the last window sent, must stay below
+# what is left.
 _MOST = 0.75
 
 
@@ -40,7 +40,7 @@ class HeldRounds:
     max_bandwidth : int
         Bytes/s while pages are sent.
     windows_s : sequence of float
-        Lengths of the rounds, in turn; not below 0.1 s.
+        Lengths of the rounds, in turn. One takes 0.2 s at least: sync, then sending.
     ended : callable
         Asked often; once true, `run` returns.
     """
@@ -48,7 +48,6 @@ class HeldRounds:
     max_bandwidth: int
     windows_s: Sequence[float]
     ended: Callable[[], bool]
-    _seen: dict[float, int] = field(default_factory=dict)
 
     def first_parameters(self) -> dict[str, int]:
         """Parameters for the first round."""
@@ -70,22 +69,17 @@ class HeldRounds:
         """Wait out the window, have the source sync once, and wait until it has sent what it found."""
         source.set(max_bandwidth=_TRICKLE)
         yield
-        syncs, pages = len(source.syncs()), book.pages_seen
+        before = source.syncs()
         # The sync comes at the next accounting window's begin, half a window from now on average.
-        go_s = source.syncs()[-1] + window_s - _WINDOW_S / 2
+        go_s = before[-1] + window_s - _WINDOW_S / 2
         yield from self._until(lambda: time.time() >= go_s)
-        source.set(downtime_limit=1, max_bandwidth=self._go_bandwidth(window_s))
-        yield from self._until(lambda: len(source.syncs()) > syncs)
+        # The quota is gone with the first page after the sync, so no second sync follows before theta is 0 again.
+        source.set(downtime_limit=1)
+        yield from self._until(lambda: len(source.syncs()) > len(before) or not book.quiet_s)
         if self.ended():
             return
         source.set(downtime_limit=0, max_bandwidth=self.max_bandwidth)
         yield from self._until(lambda: book.quiet_s > source.syncs()[-1])
-        self._seen[window_s] = book.pages_seen - pages
-
-    def _go_bandwidth(self, window_s: float) -> int:
-        """Bytes/s whose quota for one window sends most of what the sync will find, so that none follows it."""
-        expected = self._seen.get(window_s, min(self._seen.values(), default=0))
-        return max(_TRICKLE, min(self.max_bandwidth, int(_MOST * expected * _RECORD_BYTES / _WINDOW_S)))
 
     def _until(self, reached: Callable[[], bool]) -> Iterator[None]:
         while not reached() and not self.ended():
