@@ -232,10 +232,12 @@ def pack_part(folder: str | os.PathLike[str], target: str | os.PathLike[str]) ->
                     with archive.open(f"{member}.parquet", "w", force_zip64=True) as stream:
                         _join(stream, member, pieces[member], meta.total_pages)
     except HostError as error:
-        raise HostError(
-            error.what, f"The recording is whole and readable in {folder}.", error.todo
-        ) from error
+        raise _still_in(folder, error) from error
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _still_in(folder: Path, error: HostError) -> HostError:
+    return HostError(error.what, f"The recording is whole and readable in {folder}.", error.todo)
 
 
 def _join(stream: IO[bytes], member: str, pieces: list[Path], total_pages: int) -> None:

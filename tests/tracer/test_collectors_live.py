@@ -37,15 +37,20 @@ def guest(folder, version, accel="kvm"):
     ]
     with QemuProcess(arguments, folder, "source") as qemu:
         deadline = time.monotonic() + 60
-        while not any("progress" in line for line in qemu.serial_lines()):
-            assert time.monotonic() < deadline, qemu.serial_lines()
+        while not any("progress" in line for line in serial_lines(qemu)):
+            assert time.monotonic() < deadline, serial_lines(qemu)
             time.sleep(0.1)
         qemu.qmp.close()
         yield qemu
 
 
+def serial_lines(qemu):
+    """Whole lines only."""
+    return qemu.serial_path.read_text(errors="replace").split("\n")[:-1] if qemu.serial_path.exists() else []
+
+
 def writes(qemu):
-    return [int(line.split("writes=")[1].split()[0]) for line in qemu.serial_lines() if "progress" in line]
+    return [int(line.split("writes=")[1].split()[0]) for line in serial_lines(qemu) if "progress" in line]
 
 
 def runs_on(qemu):
@@ -169,25 +174,9 @@ def test_not_while_a_migration_is_active(tmp_path):
             session.execute("migrate-set-parameters", {"max-bandwidth": 1 << 20})
             session.execute("migrate", {"uri": "exec:cat>/dev/null"})
             time.sleep(0.5)
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "migsim",
-                "trace",
-                "record",
-                "--qmp",
-                str(qemu.socket_path),
-                "-o",
-                str(tmp_path / "a.trace"),
-                "--method",
-                "dirty-rate",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        command = [sys.executable, "-m", "migsim", "trace", "record", "--method", "dirty-rate"]
+        command += ["--qmp", str(qemu.socket_path), "-o", str(tmp_path / "a.trace")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 3
         assert "migration of this guest is under way" in done.stderr
         assert not list(tmp_path.glob("a.trace*"))
