@@ -216,7 +216,8 @@ def test_a_silent_server_runs_into_the_timeout(path):
 
     began = time.monotonic()
     with (
-        serving(path, handler), pytest.raises(QmpError, match=r"No answer to the greeting within 0\.2 s"),
+        serving(path, handler),
+        pytest.raises(QmpError, match=r"No answer to the greeting within 0\.2 s"),
         QmpSession(path, timeout_s=0.2),
     ):
         pass
@@ -253,9 +254,12 @@ def test_noise_instead_of_an_answer(path, noise):
         writer.write(noise)
         return "silence"
 
-    with serving(path, with_answers({"query-migrate": answer})), QmpSession(path, timeout_s=1) as qmp:
-        with pytest.raises(QmpError):
-            qmp.execute("query-migrate")
+    with (
+        serving(path, with_answers({"query-migrate": answer})),
+        QmpSession(path, timeout_s=1) as qmp,
+        pytest.raises(QmpError),
+    ):
+        qmp.execute("query-migrate")
 
 
 def test_a_late_answer_does_not_reach_the_next_command(path):

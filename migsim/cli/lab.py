@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,11 +21,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-@app.callback()
-def _root() -> None:
-    """Keep `migrate` a sub-command while it is the only one."""
 
 
 @app.command()
@@ -57,13 +54,62 @@ def migrate(
         with progress(declared.name) as update:
             result = run_migration(
                 declared,
-                progress=lambda info, update=update: update(None, _note(info)),
+                progress=_Noting(update),
                 ready_timeout_s=ready_timeout_s,
                 command=command,
             )
         result.save(target)
         results.append((target, result))
     _print(results)
+
+
+@app.command()
+def trace(
+    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO.toml", help="Whose guest to trace.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The trace to write.")],
+    method: Annotated[
+        str, typer.Option(metavar="METHOD", help="auto, dirty-rate, stream or dirty-ring.")
+    ] = "auto",
+    duration: Annotated[str, typer.Option(metavar="TIME", help="How long, as 30s or 2min.")] = "30s",
+    dirty_ring_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Start the guest with a dirty ring of N entries.")
+    ] = None,
+) -> None:
+    """Start the scenario's guest, trace it, end it.
+
+    The trace keeps what the guest was told to do, so that records of the same guest find it.
+    """
+    from migsim.cli.console import progress
+    from migsim.lab.running import running_guest
+    from migsim.scenario import LabScenario
+    from migsim.tracer import record_trace
+    from migsim.units import parse_duration_s
+
+    duration_s = parse_duration_s(duration, field="--duration")
+    declared = LabScenario.load(scenario)
+    if dirty_ring_size is not None:
+        declared = declared.replace(qemu=declared.qemu.replace(dirty_ring_size=dirty_ring_size))
+    with running_guest(declared) as socket, progress("tracing", total=duration_s) as update:
+        recording = record_trace(
+            socket,
+            output,
+            method=method,
+            duration_s=duration_s,
+            command=shlex.join(["migsim", *sys.argv[1:]]),
+            guest=declared.guest.as_dict(),
+            progress=update,
+        )
+    print(f"{output} holds {recording.held}")
+
+
+class _Noting:
+    """Turns `query-migrate` answers into a progress line."""
+
+    def __init__(self, update: Callable[..., None]) -> None:
+        self.update = update
+
+    def __call__(self, info: dict[str, Any]) -> None:
+        self.update(None, _note(info))
 
 
 def _outputs(output: Path, repeat: int) -> list[Path]:
@@ -110,9 +156,9 @@ def _print(results: list[tuple[Path, MigrationResult]]) -> None:
             (result.blackout_ms, ".1f"),
             (result.rounds, ".0f"),
             (result.transferred_bytes / 2**20, ".0f"),
-            (result.host_load.get("busy_fraction", float("nan")), ".0%"),
+            (result.host_load.get("busy_fraction", math.nan), ".0%"),
         )
-        cells = ("-" if value != value else format(value, form) for value, form in numbers)
+        cells = ("-" if math.isnan(value) else format(value, form) for value, form in numbers)
         table.add_row(path.name, result.verdict, *cells)
     console = stdout_console()
     console.print(table)

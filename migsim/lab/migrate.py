@@ -99,7 +99,7 @@ def run_migration(
 
     check_host(scenario.qemu)
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="migsim-")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="migsim-lab-")))
         source = _start(stack, scenario, folder, "source")
         _check_version(scenario, source.qmp)
         guest_log.wait_ready(source, ready_timeout_s)
@@ -126,7 +126,10 @@ def _start(stack: contextlib.ExitStack, scenario: LabScenario, folder: Path, rol
     ]
     if role == "destination":
         arguments += ["-incoming", "defer"]
-    return stack.enter_context(QemuProcess(arguments, folder, role))
+    process = stack.enter_context(QemuProcess(arguments, folder, role))
+    if backing is not None:
+        backing.unlink()  # QEMU has it open; so not even a SIGKILL of migsim leaves gigabytes behind
+    return process
 
 
 def _check_version(scenario: LabScenario, qmp: QmpSession) -> None:
@@ -205,6 +208,17 @@ def _migrate(
     seen.host_load = load.stop()
     if status == "completed":
         _final_answer(seen)
+    elif status == "failed":
+        _raise_if_killed(seen.destination)
+
+
+def _raise_if_killed(side: QemuProcess) -> None:
+    """Tell a destination that crashed from one that refused the stream: the latter is a result."""
+    deadline = time.monotonic() + 0.5
+    while side.alive and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if side.killed:
+        raise side.death()
 
 
 def _sample(seen: Observed) -> dict[str, Any]:

@@ -164,6 +164,11 @@ class QemuProcess:
         """Whether the process still runs."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def killed(self) -> bool:
+        """Whether a signal ended the process."""
+        return not self.alive and self._process is not None and (self._process.returncode or 0) < 0
+
     def check_alive(self) -> None:
         """Raise QemuError, with the end of its stderr, when the process is gone."""
         if not self.alive:

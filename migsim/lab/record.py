@@ -94,6 +94,8 @@ def _outcome(seen: Observed, info: dict[str, Any], rows: list[dict[str, Any]]) -
     if status == "completed":
         return _after_arrival(seen)
     reason = str(info.get("error-desc", "")) or f"QEMU gives no reason for the state {status}."
+    if not seen.destination.alive:
+        reason = f"{reason.rstrip('.')}. The destination's last words: {seen.destination.last_words()}"
     return Outcome("cancelled" if status == "cancelled" else "failed", reason)
 
 
