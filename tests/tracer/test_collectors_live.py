@@ -29,11 +29,11 @@ QEMUS = {"7.2": "qemu-system-x86_64", "10.0": os.environ.get("MIGSIM_QEMU_10", "
 
 
 @contextmanager
-def guest(folder, version, accel="kvm"):
+def guest(folder, version, accel="kvm", memory="256M", workload=WORKLOAD):
     arguments = [
         *QEMUS[version].split(),
-        *("-accel", accel, "-m", "256M", "-nodefaults", "-display", "none"),
-        *("-kernel", str(IMAGE), "-append", f"-- {WORKLOAD}"),
+        *("-accel", accel, "-m", memory, "-nodefaults", "-display", "none"),
+        *("-kernel", str(IMAGE), "-append", f"-- {workload}"),
     ]
     with QemuProcess(arguments, folder, "source") as qemu:
         deadline = time.monotonic() + 60
