@@ -6,8 +6,9 @@ count from the next 100 ms window on, in which a source with nothing to send wou
 (and, at 1, through syncs); a bandwidth of almost nothing puts it to sleep.
 
 `PacedRounds` (before). A source that has sent everything switches over, so some pages must stay unsent until the
-round may end: most are sent at once and the last few are spread over the time that is left, one a window at
-least. A round of d pages lasts d x 0.1 s at most.
+round may end. Each window sends a part of what is left, the last pages go one a window: at the sync no quota is
+left, so that no second sync follows that finds next to nothing. A round of thousands of pages takes 0.8 s or so,
+and one of d pages d x 0.1 s at most.
 """
 
 from __future__ import annotations
@@ -26,9 +27,8 @@ _WINDOW_S = 0.1  # QEMU's accounting window; bandwidth quota and theta change wi
 _RECORD_BYTES = 4104
 _TRICKLE = 1000  # bytes/s: a few empty sections a window
 _POLL_S = 0.01
-# How much of what is dirty is sent in one window: theta, a hundredth of what the last window sent, must stay below
-# what is left.
-_MOST = 0.75
+# Paced rounds: how much of what is dirty is sent in one window, and how few pages go one a window.
+_MOST, _TAIL_PAGES = 0.6, 4
 
 
 @dataclass
@@ -124,11 +124,10 @@ class PacedRounds:
                 source.set(max_bandwidth=bandwidth)
 
     def _bandwidth(self, pages: int, left_s: float) -> int:
+        """Bytes/s for the next window, whose quota must never be enough for all pages."""
         whole = pages * _RECORD_BYTES
-        if left_s <= _WINDOW_S or whole * _MOST > 2 * self.max_bandwidth * _WINDOW_S:
-            wanted = whole / _WINDOW_S
-        elif pages > 10 * left_s / _WINDOW_S:
-            wanted = _MOST * whole / _WINDOW_S
-        else:
-            wanted = whole / left_s
-        return max(_RECORD_BYTES, min(self.max_bandwidth, int(wanted)))
+        if whole > 3 * self.max_bandwidth * _WINDOW_S:
+            return self.max_bandwidth
+        if pages > max(_TAIL_PAGES, 2 * left_s / _WINDOW_S):
+            return min(self.max_bandwidth, int(_MOST * whole / _WINDOW_S))
+        return _RECORD_BYTES
