@@ -105,7 +105,7 @@ def measure_host(
     HostError, QemuError, GuestError
         As `migsim.lab.run_migration`; QemuError also when a probe does not complete.
     """
-    from migsim.lab import run_migration
+    from migsim.lab.migrate import run_migration
 
     runs: list[MigrationResult] = []
     for done, (_repeat, probe) in enumerate((r, p) for r in range(repeats) for p in probes(qemu)):

@@ -23,6 +23,9 @@ __all__ = ["Spectrum", "fit_spectrum"]
 Floats = NDArray[np.float64]
 
 GRID_POINTS = 72
+JOINED = 1.6
+"""Classes whose rates lie within this factor become one."""
+
 SWEEP_GAIN = 0.6
 """Sweeps are taken in only when they bring the squared residual below this share of the fit without them."""
 
@@ -50,9 +53,11 @@ class Spectrum:
 
     @property
     def relative_error(self) -> float:
-        """Root mean square of (fitted - measured) / measured."""
-        error = self.fitted_pages / np.maximum(self.measured_pages, 1.0) - 1
-        return float(np.sqrt(np.mean(error**2)))
+        """Median of |fitted - measured| / measured."""
+        seen = self.measured_pages > 0
+        if not seen.any():
+            return 0.0
+        return float(np.median(np.abs(self.fitted_pages[seen] / self.measured_pages[seen] - 1)))
 
     def unique_pages(self, seconds: Floats) -> Floats:
         """U(t) of the classes."""
@@ -92,15 +97,28 @@ def fit_spectrum(window_s: Floats, dirty_pages: Floats, sd_pages: Floats, most_p
             "A workload is fitted to unique dirty pages over windows of known length.",
             "Record for longer, or with another --method.",
         )
-    # A relative floor keeps one very exact point from ruling the rest: the guest itself varies.
-    sd = np.maximum(np.maximum(sd, 0.01 * u), 1.0)
+    # Floors keep one very exact (or empty) point from ruling the rest: the guest itself varies.
+    sd = np.maximum.reduce([sd, 0.01 * u, np.full_like(u, max(0.01 * float(np.median(u)), 1.0))])
     rates = np.geomspace(0.05 / t.max(), 8.0 / t.min(), GRID_POINTS)
-    random_only = _solve(t, u, sd, rates, np.zeros(GRID_POINTS, bool), most_pages)
-    both = _solve(t, u, sd, np.tile(rates, 2), np.repeat([False, True], GRID_POINTS), most_pages)
+    random_only = _solve_robustly(t, u, sd, rates, np.zeros(GRID_POINTS, bool), most_pages)
+    both = _solve_robustly(t, u, sd, np.tile(rates, 2), np.repeat([False, True], GRID_POINTS), most_pages)
     n, rate, sweep, _ = both if both[3] < SWEEP_GAIN * random_only[3] else random_only
     n, rate, sweep = _join(n, rate, sweep)
     fitted = unique_pages(n, rate, sweep, t)
     return Spectrum(n, rate, sweep, t, u, fitted, sd)
+
+
+def _solve_robustly(
+    t: Floats, u: Floats, sd: Floats, rates: Floats, sweep: NDArray[np.bool_], most: float
+) -> tuple[Floats, Floats, NDArray[np.bool_], float]:
+    """Solve, then again with the points that lie far off counting less (Cauchy weights): stalls happen."""
+    n, rate, kind, cost = _solve(t, u, sd, rates, sweep, most)
+    for _ in range(4):
+        off = (unique_pages(n, rate, kind, t) - u) / sd
+        scale = max(1.4826 * float(np.median(np.abs(off))), 1.0)
+        loosened = sd * np.sqrt(1 + (off / (2.4 * scale)) ** 2)
+        n, rate, kind, cost = _solve(t, u, loosened, rates, sweep, most)
+    return n, rate, kind, cost
 
 
 def _solve(
@@ -129,7 +147,8 @@ def _join(n: Floats, rate: Floats, sweep: NDArray[np.bool_]) -> tuple[Floats, Fl
     groups: list[list[int]] = []
     for i in np.lexsort((rate, sweep)):
         last = groups[-1][-1] if groups else -1
-        if groups and sweep[last] == sweep[i] and rate[i] < rate[last] * 1.25:
+        near = groups and sweep[last] == sweep[i] and rate[i] < rate[groups[-1][0]] * JOINED
+        if near:
             groups[-1].append(int(i))
         else:
             groups.append([int(i)])

@@ -67,7 +67,7 @@ class WorkloadFit:
         n = len(self.workload.classes)
         return (
             f"<WorkloadFit from {len(self.spectrum.window_s)} {self.mode} points: {n} classes, "
-            f"residual {self.spectrum.relative_error:.1%} rms>"
+            f"residual {self.spectrum.relative_error:.1%} in the median>"
         )
 
     def _repr_html_(self) -> str:
@@ -77,7 +77,7 @@ class WorkloadFit:
         )
         return (
             "<table><caption>Page classes (residual "
-            f"{self.spectrum.relative_error:.1%} rms)</caption><tr><th>pages</th>"
+            f"{self.spectrum.relative_error:.1%} in the median)</caption><tr><th>pages</th>"
             f"<th>writes per page per s</th><th>pattern</th></tr>{rows}</table>"
         )
 

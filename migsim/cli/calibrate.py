@@ -39,13 +39,12 @@ def host(
 
     from migsim.calibrate.host import measure_host, probes
     from migsim.cli.console import progress, stdout_console
-    from migsim.lab.qemu import installed_version
+    from migsim.lab.version import installed_version
     from migsim.report.tables import profile_table
     from migsim.scenario import QemuSpec
 
-    spec = QemuSpec.from_dict({"command": qemu, "version": qemu_version or "7.2", "accel": accel})
-    if qemu_version is None:
-        spec = spec.replace(version=installed_version(spec))
+    version = qemu_version or str(installed_version(QemuSpec(command=qemu, version="7.2").expanded_command()))
+    spec = QemuSpec.from_dict({"command": qemu, "version": version, "accel": accel})
     with progress("probes", total=repeats * len(probes(spec))) as update:
         profile = measure_host(
             spec, repeats=repeats, progress=update, command=shlex.join(["migsim", *sys.argv[1:]])

@@ -136,7 +136,7 @@ def fit_table(fit: WorkloadFit, console: Console) -> None:
             f"{row['fitted_pages']:,.0f}",
             f"{row['relative_error']:+.1%}",
         )
-    console.print(f"{fit.mode} points, residual {fit.spectrum.relative_error:.1%} rms:")
+    console.print(f"{fit.mode} points, residual {fit.spectrum.relative_error:.1%} in the median:")
     console.print(points)
     for note in fit.workload.assumptions:
         console.print(f"assumed: {note}", style="dim")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from migsim.errors import MigsimError
 from migsim.tracer.auto import choose
@@ -43,6 +43,7 @@ def record_trace(
     method: str = "auto",
     duration_s: float = 30.0,
     command: str = "",
+    guest: dict[str, Any] | None = None,
     progress: Progress = silent,
     stop: Stop = never_stop,
     chosen: Progress = silent,
@@ -60,6 +61,8 @@ def record_trace(
     duration_s : float
     command : str
         Kept in the trace.
+    guest : dict, optional
+        What the guest was told to do, where that is known; kept in the trace.
     progress, stop : callable
         See `Collector.record`.
     chosen : callable
@@ -82,7 +85,7 @@ def record_trace(
         refuse_while_busy(session)
         collector, why = choose(session, method)
         chosen(0.0, why)
-        writer = TraceWriter(path, describe_guest(session, collector.name, command))
+        writer = TraceWriter(path, replace(describe_guest(session, collector.name, command), guest=guest or {}))
         try:
             collector.record(session, writer, duration_s=duration_s, progress=progress, stop=stop)
         except MigsimError as error:

@@ -1,0 +1,225 @@
+"""Make `validation/README.md` and its picture from the records: `python -m validation.report`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from migsim.files import atomic_path, write_text_atomically
+from validation.rivals import RIVALS
+from validation.scores import METRICS, Scored, load_records, score
+
+HERE = Path(__file__).parent
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Score every recorded scenario and write the page."""
+    parser = argparse.ArgumentParser(prog="validation.report", description=__doc__)
+    parser.add_argument("--records", type=Path, default=HERE / "records")
+    parser.add_argument("--traces", type=Path, default=HERE.parent / "traces")
+    parser.add_argument("--hosts", type=Path, default=HERE / "hosts")
+    parser.add_argument("--replicates", type=int, default=60)
+    parser.add_argument("-o", "--output", type=Path, default=HERE / "README.md")
+    options = parser.parse_args(arguments)
+    scored = [
+        score(runs, options.traces, options.hosts, replicates=options.replicates)
+        for runs in load_records(options.records).values()
+    ]
+    notes = options.output.with_name("notes.md")
+    text = page(scored, notes.read_text(encoding="utf-8") if notes.exists() else "")
+    write_text_atomically(options.output, text)
+    draw(scored, options.output.with_name("predicted-measured.png"))
+    print(summary(scored))
+    return 0
+
+
+def page(scored: Sequence[Scored], notes: str) -> str:
+    """Compose the page."""
+    return "\n".join(
+        [
+            "# Predicted beside measured",
+            "",
+            "Made by `python -m validation.report` from `validation/records/`, `traces/` and `validation/hosts/`.",
+            "Each prediction sees the guest's trace, the host's profile, the settings and the deadline, nothing of",
+            "the runs. Measured: median over the repeats, lowest to highest in brackets. Predicted: 80 % interval",
+            "in brackets.",
+            "",
+            summary(scored),
+            "",
+            "![predicted against measured](predicted-measured.png)",
+            "",
+            "## Scenario by scenario",
+            "",
+            scenario_table(scored),
+            "",
+            "## Rivals on the same runs",
+            "",
+            "Each is given the same trace, settings and (where there is no limit) the same uncapped speed as ours.",
+            "",
+            rival_table(scored),
+            "",
+            notes,
+        ]
+    )
+
+
+def summary(scored: Sequence[Scored]) -> str:
+    """Median errors, verdicts and coverage, as a Markdown table."""
+    small = [s for s in scored if not s.large]
+    large = [s for s in scored if s.large]
+    wrong = [s.name for s in scored if not s.right]
+    inside = [hit for s in scored if s.right and s.converged for m in METRICS for hit in s.inside(m)]
+    rows = [
+        ("total-time, up to 8 GiB", "median error <= 2 %", _percent(_errors(small, "total-time"))),
+        ("total-time, 128 GiB", "<= 10 %", _percent(_errors(large, "total-time"))),
+        (
+            "downtime",
+            "median <= 5 ms or 10 %",
+            f"{_median(_absolute(scored, 'downtime')):.1f} ms, {_percent(_errors(scored, 'downtime'))}",
+        ),
+        ("transferred", "<= 3 %", _percent(_errors(scored, "transferred"))),
+        ("rounds (dirty-sync-count)", "", f"{_median(_absolute(scored, 'rounds')):.1f}"),
+        (
+            "wrong verdicts",
+            "none",
+            f"{len(wrong)} of {len(scored)}" + (f": {', '.join(wrong)}" if wrong else ""),
+        ),
+        (
+            "inside the 80 % interval",
+            "70-90 %",
+            f"{np.mean(inside):.0%} of {len(inside)}" if inside else "-",
+        ),
+    ]
+    lines = ["| | aim | here |", "|---|---|---|"]
+    return "\n".join(lines + [f"| {a} | {b} | {c} |" for a, b, c in rows])
+
+
+def scenario_table(scored: Iterable[Scored]) -> str:
+    """One row a scenario: verdict and the four metrics."""
+    lines = [
+        "| scenario | verdict: predicted / measured | total s | downtime ms | MiB | syncs |",
+        "|---|---|---|---|---|---|",
+    ]
+    scale = {"total-time": 1e-3, "downtime": 1.0, "transferred": 2.0**-20, "rounds": 1.0}
+    digits = {"total-time": 2, "downtime": 0, "transferred": 0, "rounds": 0}
+    for s in scored:
+        ours = s.prediction.result.outcome.status
+        ends = sum(r.outcome.status == "completed" for r in s.runs)
+        verdict = f"{ours} / {ends} of {len(s.runs)} completed" + ("" if s.right else " **wrong**")
+        cells = [
+            _cell(s, m, scale[m], digits[m]) if s.right and s.converged else _only(s, m, scale[m], digits[m])
+            for m in METRICS
+        ]
+        lines.append(f"| {s.name} | {verdict} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def rival_table(scored: Sequence[Scored]) -> str:
+    """Median relative error of each metric and wrong verdicts, ours and the rivals'."""
+    lines = [
+        "| predictor | total-time | downtime | transferred | wrong verdicts | no answer |",
+        "|---|---|---|---|---|---|",
+    ]
+    done = [s for s in scored if s.converged]
+    ours = [_percent(_errors(scored, m)) for m in ("total-time", "downtime", "transferred")]
+    wrong = sum(not s.right for s in scored)
+    lines.append(f"| **migsim** | {' | '.join(ours)} | {wrong} of {len(scored)} | 0 |")
+    fields: dict[str, Callable[[object], float | None]] = {
+        "total-time": lambda p: getattr(p, "total_time_ms", None),
+        "downtime": lambda p: getattr(p, "downtime_ms", None),
+        "transferred": lambda p: getattr(p, "transferred_bytes", None),
+    }
+    for name in RIVALS:
+        cells = []
+        for metric, read in fields.items():
+            errors = [
+                abs(value / np.median(s.measured[metric]) - 1)
+                for s in done
+                if (value := read(s.rivals[name])) is not None
+            ]
+            cells.append(_percent(errors))
+        said = [s for s in scored if s.rivals[name].converges is not None]
+        bad = sum(s.rivals[name].converges != s.converged for s in said)
+        lines.append(f"| {name} | {' | '.join(cells)} | {bad} of {len(said)} | {len(scored) - len(said)} |")
+    return "\n".join(lines)
+
+
+def draw(scored: Sequence[Scored], path: Path) -> None:
+    """Draw predicted against measured for total time, downtime and bytes."""
+    from matplotlib.figure import Figure
+
+    from migsim.plot.style import LIMIT, finish
+
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    panels = {
+        "total-time": ("total time [s]", 1e-3),
+        "downtime": ("downtime [ms]", 1.0),
+        "transferred": ("transferred [MiB]", 2.0**-20),
+    }
+    for ax, (metric, (label, scale)) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+        both = [s for s in scored if s.right and s.converged]
+        values: list[float] = []
+        for s in both:
+            x = s.measured[metric] * scale
+            y = s.predicted(metric) * scale
+            low, high = (v * scale for v in s.prediction.result.intervals[metric])
+            ax.plot(x, [y] * len(x), "o", color="black", markersize=3)
+            ax.plot([np.median(x)] * 2, [low, high], color="#1f77b4", linewidth=4, alpha=0.4)
+            values += [*x, y]
+        if values:
+            edge = [min(values) * 0.8, max(values) * 1.25]
+            ax.plot(edge, edge, **LIMIT)
+            ax.set_xscale("log")
+            ax.set_yscale("log")
+        finish(ax, title=label, x="measured", y="predicted, 80 % interval")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+
+
+def _cell(s: Scored, metric: str, scale: float, digits: int) -> str:
+    values = s.measured[metric] * scale
+    low, high = (v * scale for v in s.prediction.result.intervals[metric])
+    error = s.predicted(metric) * scale / np.median(values) - 1
+    return (
+        f"{s.predicted(metric) * scale:.{digits}f} [{low:.{digits}f}..{high:.{digits}f}] / "
+        f"{np.median(values):.{digits}f} [{values.min():.{digits}f}..{values.max():.{digits}f}], {error:+.1%}"
+    )
+
+
+def _only(s: Scored, metric: str, scale: float, digits: int) -> str:
+    """What there is where predicted and measured do not both have a completed migration."""
+    if not s.converged or not len(s.measured[metric]):
+        return "-"
+    return f"- / {np.median(s.measured[metric]) * scale:.{digits}f}"
+
+
+def _errors(scored: Iterable[Scored], metric: str) -> list[float]:
+    """Absolute relative errors against the median of the repeats."""
+    return [
+        abs(s.predicted(metric) / float(np.median(s.measured[metric])) - 1)
+        for s in scored
+        if s.right and s.converged
+    ]
+
+
+def _absolute(scored: Iterable[Scored], metric: str) -> list[float]:
+    return [
+        abs(s.predicted(metric) - float(np.median(s.measured[metric])))
+        for s in scored
+        if s.right and s.converged
+    ]
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values)) if len(values) else float("nan")
+
+
+def _percent(values: Sequence[float]) -> str:
+    return f"{_median(values):.1%}" if len(values) else "-"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
