@@ -118,6 +118,20 @@ def test_dirty_ring(tmp_path):
     assert hot.sum() / inside.sum() == pytest.approx(0.9, abs=0.05)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="tracefs needs root")
+def test_dirty_ring_knows_memory_above_four_gib_from_below(tmp_path):
+    low, high, span = 1000, 900_000, 500  # 3 GiB of RAM are below the machine's hole
+    classes = " ".join(f"class={first}:{span}:1:random:bytes=8" for first in (low, high))
+    workload = f"touch=100 {classes} pace=clock rate=5000"
+    with guest(tmp_path, "10.0", "kvm,dirty-ring-size=65536", "6G", workload) as qemu:
+        record_trace(qemu.socket_path, tmp_path / "a.trace", method="dirty-ring", duration_s=2)
+    page = Trace.open(tmp_path / "a.trace").events()["page"]
+    for first in (low, high):
+        mine = page[page.between(FIRST_PAGE + first, FIRST_PAGE + first + span - 1)]
+        assert mine.nunique() > 0.9 * span
+    assert page.max() < FIRST_PAGE + high + span
+
+
 @pytest.mark.skipif(
     not emulates_instructions(), reason="only hosts without hardware virtualisation overrun rings"
 )
