@@ -155,19 +155,13 @@ class _Recording:
         if source is None:
             return
         syncs = source.syncs()
-        if self.book.blocks and not self.book.keep_pages and self._first_round_sent(len(syncs)):
-            self.book.keep_pages = True
         while len(syncs) > self._cut and self.book.settled(syncs[self._cut]):
-            self._write(self.book.cut(syncs[self._cut - 1], syncs[self._cut]), syncs, source.began_s)
+            sent = self.book.cut(syncs[self._cut - 1], syncs[self._cut], first=self._cut == 1)
+            self._write(sent, syncs, source.began_s)
             self._cut += 1
         done_s = max(0.0, time.time() - syncs[1]) if len(syncs) > 1 else 0.0
         note = f"{self._rounds} rounds" if done_s else f"first round: {self.book.pages_seen} pages"
         self.progress(min(done_s, self.duration_s), note)
-
-    def _first_round_sent(self, syncs: int) -> bool:
-        """Whether pages that come from now on may be of the second round."""
-        last = self.book.blocks[-1]
-        return syncs > 1 or self.book.pages_seen >= last.first_page + last.pages
 
     def _write(self, sent: Round, syncs: list[float], began_s: float) -> None:
         self._rounds += 1

@@ -78,6 +78,8 @@ class RoundBook:
         section with pages.
     pages_seen : int
         Page records so far.
+    keep_pages : bool
+        The first round is over, so page numbers are kept and contents sampled.
     """
 
     def __init__(self, sampler: ContentSampler | None = None) -> None:
@@ -90,6 +92,11 @@ class RoundBook:
         self._open: Section | None = None
         self._closed: list[Section] = []
         self._lock = threading.Lock()
+
+    @property
+    def total_pages(self) -> int:
+        """Pages of all blocks; 0 until the block table has arrived."""
+        return self.blocks[-1].first_page + self.blocks[-1].pages if self.blocks else 0
 
     # ---- StreamSink ----
 
@@ -129,6 +136,8 @@ class RoundBook:
         if section is not None:
             section.end_s = self.now_s
             self.pages_seen += section.sent
+            # The first round is all of RAM: nobody needs its page numbers, and a big guest has many.
+            self.keep_pages = self.keep_pages or self.pages_seen >= self.total_pages
             with self._lock:
                 self._closed.append(section)
 
@@ -139,15 +148,19 @@ class RoundBook:
 
     # ---- the controlling thread ----
 
-    def cut(self, begin_s: float, end_s: float) -> Round:
+    def cut(self, begin_s: float, end_s: float, *, first: bool = False) -> Round:
         """Take the round between the syncs at `begin_s` and `end_s` out of the book.
 
-        Call it once `settled(end_s)`; rounds must be cut in order.
+        Call it once `settled(end_s)`; rounds must be cut in order. The `first` one ends with the last page of
+        RAM, whatever its arrival says.
         """
         with self._lock:
             closed = self._closed
             count = sum(section.begin_s <= end_s for section in closed)
-            while count < len(closed) and self._belongs_before(closed, count):
+            if first:
+                so_far = np.cumsum([section.sent for section in closed])
+                count = int((so_far <= self.total_pages).sum())
+            while not first and count < len(closed) and self._belongs_before(closed, count):
                 count += 1
             mine, self._closed = closed[:count], closed[count:]
         parts = [part for section in mine for part in section.pages]
