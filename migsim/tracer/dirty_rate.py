@@ -27,7 +27,7 @@ _MILLISECONDS_SINCE = QemuVersion.parse("8.2")
 _FIRST = QemuVersion.parse("5.2")
 _MODES_SINCE = QemuVersion.parse("6.2")
 _MIB = 1 << 20
-_SAMPLES = 1 << 18  # in all: hashing them takes a quarter of a second
+_SAMPLES_PER_S = 100_000  # of the window: hashing them twice takes a fraction of it
 _SMALLEST_SAMPLED_BLOCK = 128 << 10  # QEMU skips smaller blocks
 _OVERDUE_S = 30.0
 
@@ -50,15 +50,19 @@ def ladder(milliseconds: bool, duration_s: float) -> list[float]:
     return kept or steps[:1]
 
 
-def sample_pages_per_gib(ram_bytes: int) -> int:
-    """Choose how many pages a GiB to sample: as many as hash in a quarter of a second, 512 to 16384.
+def sample_pages_per_gib(ram_bytes: int, window_s: float) -> int:
+    """Choose how many pages a GiB to sample, from 128 to 16384.
+
+    Hashing must take a small part of the window only: pages are hashed one after the other, the first time more
+    slowly than the second, so that long hashing shortens the windows that they are really watched for.
 
     Examples
     --------
-    >>> sample_pages_per_gib(4 << 30), sample_pages_per_gib(128 << 30)
-    (16384, 2048)
+    >>> sample_pages_per_gib(4 << 30, 0.4), sample_pages_per_gib(128 << 30, 0.4), sample_pages_per_gib(1 << 30, 5)
+    (10000, 312, 16384)
     """
-    return min(max(_SAMPLES * (1 << 30) // max(ram_bytes, 1), 512), 16384)
+    wanted = int(_SAMPLES_PER_S * window_s * (1 << 30)) // max(ram_bytes, 1)
+    return min(max(wanted, 128), 16384)
 
 
 class DirtyRateCollector:
@@ -156,9 +160,7 @@ class _Meter:
         self._session = session
         self._with_mode = session.version >= _MODES_SINCE
         self._vcpus = vcpus
-        sizes = [line.used_bytes for line in ram_block_lines(session)]
-        self._per_gib = sample_pages_per_gib(sum(sizes))
-        self._samples = sum(s * self._per_gib >> 30 for s in sizes if s >= _SMALLEST_SAMPLED_BLOCK)
+        self._sizes = [line.used_bytes for line in ram_block_lines(session)]
 
     def measure(self, mode: str, window_s: float, start_s: float, stop: Stop) -> dict[str, Any] | None:
         """Measure once; None where QEMU refuses the mode or `stop` came first."""
@@ -171,7 +173,7 @@ class _Meter:
         if self._with_mode:
             arguments["mode"] = mode
         if mode == "page-sampling":
-            arguments["sample-pages"] = self._per_gib
+            arguments["sample-pages"] = sample_pages_per_gib(sum(self._sizes), window_s)
         try:
             self._session.execute("calc-dirty-rate", arguments)
         except QmpCommandError as error:
@@ -179,7 +181,12 @@ class _Meter:
                 return None
             raise
         answer = self._answer(window_s, stop)
-        return None if answer is None else self._row(mode, window_s, start_s, answer)
+        samples = sum(
+            size * arguments.get("sample-pages", 0) >> 30
+            for size in self._sizes
+            if size >= _SMALLEST_SAMPLED_BLOCK
+        )
+        return None if answer is None else self._row(mode, window_s, start_s, answer, samples)
 
     def _answer(self, window_s: float, stop: Stop) -> dict[str, Any] | None:
         arguments = {"calc-time-unit": "millisecond"} if self.milliseconds else {}
@@ -201,7 +208,9 @@ class _Meter:
             if answer.get("status") == "measured":
                 return answer
 
-    def _row(self, mode: str, window_s: float, start_s: float, answer: dict[str, Any]) -> dict[str, Any]:
+    def _row(
+        self, mode: str, window_s: float, start_s: float, answer: dict[str, Any], samples: int
+    ) -> dict[str, Any]:
         # Newer QEMUs report the time that passed, in milliseconds; older ones only its whole seconds.
         measured = float(answer["calc-time"]) / (1000 if self.milliseconds else 1)
         measured = max(measured, window_s)
@@ -218,5 +227,5 @@ class _Meter:
             "measured_s": measured,
             "dirty_bytes": round(max(rate, 0) * measured),
             "resolution_bytes": round(resolution),
-            "sampled_pages": self._samples if mode == "page-sampling" else 0,
+            "sampled_pages": samples,
         }
