@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -67,7 +68,7 @@ def children(monkeypatch):
 
     monkeypatch.setattr("migsim.lab.qemu.subprocess.Popen", note)
     yield started
-    left = [pid for pid in started if os.path.exists(f"/proc/{pid}")]
+    left = [pid for pid in started if Path(f"/proc/{pid}").exists()]
     assert left == []
 
 
@@ -155,12 +156,12 @@ def test_the_command_line_ends_clean_on_interrupt_and_on_bad_input(tmp_path):
         children = []
         while len(children) < 2 and time.monotonic() < deadline:
             time.sleep(0.1)
-            with open(f"/proc/{run.pid}/task/{run.pid}/children") as stream:
+            with Path(f"/proc/{run.pid}/task/{run.pid}/children").open() as stream:
                 children = [int(pid) for pid in stream.read().split()]
         run.send_signal(signal.SIGINT)
         said = run.communicate(timeout=30)[1]
     assert run.returncode == 130 and "Traceback" not in said
-    assert not any(os.path.exists(f"/proc/{pid}") for pid in children)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
     assert sorted(found.name for found in tmp_path.iterdir()) == ["s.toml"]
     done = subprocess.run(
         [*words[:-3], str(tmp_path / "none.toml"), *words[-2:]], capture_output=True, text=True
