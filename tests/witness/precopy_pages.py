@@ -33,13 +33,14 @@ class Writes:
     """One class of guest writes: `rate` page writes a second spread over the pages `first .. first+pages`.
 
     `pattern` is "random" (Poisson arrivals, uniform over the pages) or "sweep" (one page after the other, round and
-    round, at a constant pace).
+    round, at a constant pace, from the page `phase` on; None: from anywhere).
     """
 
     first: int
     pages: int
     rate: float
     pattern: str = "random"
+    phase: float | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class _Memory:
         self.slot: Bits = np.zeros(n, dtype=bool)
         self.dirty: Bits = np.ones(n, dtype=bool)
         self.chunk_due: Bits = np.zeros(-(-n // rules.chunk_pages), dtype=bool)
-        self.sweep_at = [float(rng.uniform(0, w.pages)) for w in guest.writes]
+        self.sweep_at = [float(rng.uniform(0, w.pages)) if w.phase is None else w.phase for w in guest.writes]
         self.cursor = 0
         self.order: NDArray[np.int64] = np.arange(n)
         self.sent = 0  # how far into `order`
