@@ -96,9 +96,9 @@ class ContentSampler:
         return ContentStatistics(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
     def _make_room(self, page: int) -> bool:
-        while not self._free:
+        while not self._free and self._bar > 1:
             self._lower_bar()
-        return bool(_hash(np.array([page]))[0] < self._bar)
+        return bool(self._free) and bool(_hash(np.array([page]))[0] < self._bar)
 
     def _lower_bar(self) -> None:
         self._bar = max(self._bar // 2, 1)

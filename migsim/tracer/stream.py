@@ -12,6 +12,7 @@ only from the sending of its 1 GiB chunk on, not from the sync: most pages are s
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -156,7 +157,9 @@ class _Recording:
             return
         syncs = source.syncs()
         while len(syncs) > self._cut and self.book.settled(syncs[self._cut]):
-            sent = self.book.cut(syncs[self._cut - 1], syncs[self._cut], first=self._cut == 1)
+            next_s = syncs[self._cut + 1] if len(syncs) > self._cut + 1 else math.inf
+            begin_s, end_s = syncs[self._cut - 1 : self._cut + 1]
+            sent = self.book.cut(begin_s, end_s, first=self._cut == 1, next_s=next_s)
             self._write(sent, syncs, source.began_s)
             self._cut += 1
         done_s = max(0.0, time.time() - syncs[1]) if len(syncs) > 1 else 0.0

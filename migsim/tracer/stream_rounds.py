@@ -7,6 +7,7 @@ arrived late would break that, the boundary is moved over it.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -148,11 +149,11 @@ class RoundBook:
 
     # ---- the controlling thread ----
 
-    def cut(self, begin_s: float, end_s: float, *, first: bool = False) -> Round:
+    def cut(self, begin_s: float, end_s: float, *, first: bool = False, next_s: float = math.inf) -> Round:
         """Take the round between the syncs at `begin_s` and `end_s` out of the book.
 
         Call it once `settled(end_s)`; rounds must be cut in order. The `first` one ends with the last page of
-        RAM, whatever its arrival says.
+        RAM, whatever its arrival says. `next_s` is the sync after `end_s`, where it is known already.
         """
         with self._lock:
             closed = self._closed
@@ -160,7 +161,7 @@ class RoundBook:
             if first:
                 so_far = np.cumsum([section.sent for section in closed])
                 count = int((so_far <= self.total_pages).sum())
-            while not first and count < len(closed) and self._belongs_before(closed, count):
+            while not first and count < len(closed) and self._belongs_before(closed, count, next_s):
                 count += 1
             mine, self._closed = closed[:count], closed[count:]
         parts = [part for section in mine for part in section.pages]
@@ -182,9 +183,9 @@ class RoundBook:
         return filed or self.quiet_s > end_s
 
     @staticmethod
-    def _belongs_before(closed: list[Section], index: int) -> bool:
+    def _belongs_before(closed: list[Section], index: int, next_s: float) -> bool:
         """Whether the section repeats in the one right after it, though both arrived after the sync."""
-        if index + 1 >= len(closed):
+        if index + 1 >= len(closed) or closed[index + 1].begin_s > next_s:
             return False
         here, after = closed[index].pages, closed[index + 1].pages
         if not here or not after:
