@@ -75,7 +75,7 @@ def border_scenario(number):
     tau = draw.choice([30, 100, 300])
     threshold = pages_per_s(host, limit) * tau / 1000
     hot = int(threshold * draw.uniform(1.5, 3))
-    share = draw.choice([0.6, 0.75, 1.3]) * threshold / hot
+    share = (0.7, 0.85, 1.1, 1.4)[number // 2] * threshold / hot
     rate = -np.log(1 - min(share, 0.95)) * hot / max(tau / 1000, 0.1)
     first = draw.randint(0, 65536 - hot)
     rules = Rules(
