@@ -1,3 +1,87 @@
-"""Predict QEMU/KVM live migrations from traces of the running guest."""
+"""Predict QEMU/KVM live migrations from traces of the running guest.
+
+>>> import migsim
+>>> trace = migsim.Trace.open("traces/hot-4g.trace")                   # doctest: +SKIP
+>>> host = migsim.bundled_profile("10.0")                              # doctest: +SKIP
+>>> migsim.predict(trace, host=host)                                   # doctest: +SKIP
+
+Names load on first use, so that importing the package stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from migsim.calibrate.workload import fit_workload
+    from migsim.errors import MigsimError
+    from migsim.results import MigrationResult, ResultCollection, compare
+    from migsim.scenario import HostProfile, LabScenario, MigrationSettings, Workload, WorkloadClass
+    from migsim.scenario.hosts import bundled_profile
+    from migsim.study.predict import Prediction, predict, predict_workload
+    from migsim.trace import Trace
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "predict": "migsim.study.predict",
+    "predict_workload": "migsim.study.predict",
+    "Trace": "migsim.trace",
+    "fit_workload": "migsim.calibrate.workload",
+    "HostProfile": "migsim.scenario",
+    "bundled_profile": "migsim.scenario.hosts",
+    "MigrationSettings": "migsim.scenario",
+    "MigrationResult": "migsim.results",
+    "ResultCollection": "migsim.results",
+    "compare": "migsim.results",
+    "Prediction": "migsim.study.predict",
+    "Workload": "migsim.scenario",
+    "WorkloadClass": "migsim.scenario",
+    "LabScenario": "migsim.scenario",
+    "MigsimError": "migsim.errors",
+}
+
+__all__ = [
+    "HostProfile",
+    "LabScenario",
+    "MigrationResult",
+    "MigrationSettings",
+    "MigsimError",
+    "Prediction",
+    "ResultCollection",
+    "Trace",
+    "Workload",
+    "WorkloadClass",
+    "bundled_profile",
+    "compare",
+    "fit_workload",
+    "predict",
+    "predict_workload",
+    "show_versions",
+]
+
+
+def show_versions() -> dict[str, Any]:
+    """Return what a bug report needs: versions of migsim, Python and libraries, and what this machine is.
+
+    Examples
+    --------
+    >>> show_versions()["migsim"] == __version__
+    True
+    """
+    from migsim.provenance import Provenance
+
+    return Provenance.now("").as_dict() | {"migsim": __version__}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    from migsim.errors import near_misses
+
+    raise AttributeError(f"module 'migsim' has no attribute {name!r}. {near_misses(name, __all__)}".strip())
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,8 +1,9 @@
 """From a few short probe migrations to a host profile.
 
 The probes are guests of our own that no prediction is about: two sizes of empty RAM (scan, sync, setup), one with
-data and no limit (send, blackout), two limited ones with a hot set (windows and switchover; faults). In each the
-vCPU is busy, as in a guest worth migrating. A term is the median over probes and repeats; its spread is theirs.
+data and no limit (pages new to the destination), one with a hot set and no limit (pages sent again), two limited
+ones with a hot set (windows and switchover; faults). In each the vCPU is busy, as in a guest worth migrating. A term
+is the median over probes and repeats; its spread is theirs.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ __all__ = ["Probe", "fit_profile", "measure_host", "probes"]
 
 LIMIT = 62_500_000
 FAULTS = "probe-faults-1g"
+RESEND = "probe-resend-1g"
 LEAST_SPREAD = 0.01
 
 
@@ -70,15 +72,17 @@ def probes(qemu: QemuSpec) -> list[Probe]:
         )
 
     unlimited = {"max-bandwidth": 0, "downtime-limit": 300}
-    limited = {"max-bandwidth": LIMIT, "downtime-limit": 60}
+    limited = {"max-bandwidth": LIMIT, "downtime-limit": 150}
+    # A millisecond's limit keeps a migration from ending, so that many rounds are seen.
     endless = {"max-bandwidth": LIMIT, "downtime-limit": 1}
+    endless_unlimited = {"max-bandwidth": 0, "downtime-limit": 1}
     return [
         Probe("scan, setup and sync, small", scenario("probe-empty-1g", 1, 500, 64, unlimited)),
         Probe("scan, setup and sync, large", scenario("probe-empty-24g", 24, 500, 64, unlimited)),
         Probe("send and blackout, no limit", scenario("probe-data-2g", 2, 330_000, 64, unlimited)),
-        Probe("windows and switchover", scenario("probe-hot-1g", 1, 30_000, 1000, limited)),
-        # A millisecond's limit keeps it from ending, so that the guest is seen under the log for a while.
+        Probe("windows and switchover", scenario("probe-hot-1g", 1, 30_000, 2000, limited)),
         Probe("faults", scenario(FAULTS, 1, 20_000, 2500, endless, 5.0, 9.0)),
+        Probe("send again, no limit", scenario(RESEND, 1, 40_000, 30_000, endless_unlimited, deadline_s=6.0)),
     ]
 
 
@@ -127,7 +131,8 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
 
     runs = list(runs)
     faults = [r for r in runs if r.name == FAULTS]
-    runs = [r for r in runs if r.name != FAULTS]
+    resend = [r for r in runs if r.name == RESEND]
+    runs = [r for r in runs if r.name not in (FAULTS, RESEND)]
     failed = [r for r in runs if r.outcome.status != "completed"]
     if failed:
         raise ProfileError(
@@ -138,12 +143,14 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
     of = {name: [r for r in runs if r.name == name] for name in {r.name for r in runs}}
     hot, data = of["probe-hot-1g"], of["probe-data-2g"]
     empty = [*of["probe-empty-1g"], *of["probe-empty-24g"]]
-    zero_s, normal_s = terms.page_cost_s([*of["probe-empty-24g"], *data])
+    zero_s, fresh_s = terms.page_cost_s([*of["probe-empty-24g"], *data])
     made = {
         **_by_size(empty),
         "zero_page_s": _term(zero_s, "s/page"),
-        "normal_page_s": _term(normal_s, "s/page"),
-        "burst_page_s": _term([b for r in data if (b := terms.burst_page_s(r))] or normal_s, "s/page"),
+        "normal_page_s": _term([p for r in resend for p in terms.resent_page_s(r)], "s/page"),
+        "fresh_page_s": _term(fresh_s, "s/page"),
+        "burst_page_s": _term([b for r in hot if (b := terms.burst_page_s(r))], "s/page"),
+        "burst_fresh_page_s": _term([b for r in data if (b := terms.burst_page_s(r))], "s/page"),
         "window_overhead_s": _term([w for r in hot for w in terms.window_overhead_s(r, LIMIT)], "s"),
         "device_state_bytes": _term([terms.device_state_bytes(r) for r in data], "bytes"),
         "dirty_fault_s": _term(
@@ -193,16 +200,22 @@ def _switchover(runs: list[MigrationResult]) -> dict[str, Term]:
     """Terms of the blackout, from every probe that shows its parts."""
     parts = [(r, r.downtime_parts_ms) for r in runs if "device" in r.downtime_parts_ms]
     load = [(r.blackout_ms - (r.info["downtime"] - p["stop"])) / 1000 for r, p in parts]
-    begun = [float(r.iterations["start_s"].iloc[0]) for r in runs]
+    # setup-time ends with the first sync; what comes before setup is the connection.
+    first = [r.iterations.iloc[0] for r in runs]
+    connect = [
+        max(float(f["start_s"] + f["sync_s"]) - r.info["setup-time"] / 1000, 0.0)
+        for f, r in zip(first, runs, strict=True)
+    ]
     gap = [
         float(r.iterations["start_s"].iloc[-1] - r.iterations["start_s"].iloc[-2])
         - float(r.iterations["sync_s"].iloc[-2])
-        for r in runs
+        - p["stop"] / 1000
+        for r, p in parts
         if len(r.iterations) > 2
     ]
     return {
-        "connect_s": _term(begun, "s"),
-        "switch_gap_s": _term([g for g in gap if 0 <= g < 0.05], "s"),
+        "connect_s": _term(connect, "s"),
+        "switch_gap_s": _term([max(g, 0.0) for g in gap if g < 0.05], "s"),
         "stop_s": _term([p["stop"] / 1000 for _, p in parts], "s"),
         "final_sync_s": _term([0.0], "s"),
         "device_state_s": _term([(p["device"] + p.get("rest", 0.0)) / 1000 for _, p in parts], "s"),

@@ -24,6 +24,7 @@ __all__ = [
     "dirty_fault_s",
     "linear_in_gib",
     "page_cost_s",
+    "resent_page_s",
     "window_overhead_s",
 ]
 
@@ -41,16 +42,16 @@ def _downtime_pages(run: MigrationResult) -> float:
 
 
 def page_cost_s(runs: Sequence[MigrationResult]) -> tuple[list[float], list[float]]:
-    """Cost of a zero and of a normal page with the limiter off, by solving pairs of unlike probes.
+    """Cost of a zero page and of a page sent for the first time, limiter off, by solving unlike probes.
 
     Parameters
     ----------
     runs : sequence of MigrationResult
-        Unlimited probes, some mostly zero pages, some with much data.
+        Unlimited probes whose guests hardly write: some mostly zero pages, some with much data.
 
     Returns
     -------
-    zero_page_s, normal_page_s : list of float
+    zero_page_s, fresh_page_s : list of float
         One value for each probe that is mostly of that kind.
     """
     time = np.array([active_seconds(r) for r in runs])
@@ -67,11 +68,20 @@ def page_cost_s(runs: Sequence[MigrationResult]) -> tuple[list[float], list[floa
     )
 
 
+def resent_page_s(run: MigrationResult) -> list[float]:
+    """Cost of a page sent again with the limiter off: each whole round's time less its sync, over its pages."""
+    rounds = run.iterations.iloc[2:-2]
+    seconds = (rounds["end_s"] - rounds["start_s"] - rounds["sync_s"]).to_numpy(float)
+    pages = rounds["normal"].to_numpy(float)
+    many = pages > 2000
+    return [float(v) for v in seconds[many] / pages[many]]
+
+
 def burst_page_s(run: MigrationResult) -> float | None:
-    """Cost of a page in the blackout: the flush over the pages it carried; None below 500 pages."""
+    """Cost of a page in the blackout: the flush over the pages it carried; None below 400 pages."""
     pages = _downtime_pages(run)
     flush = run.downtime_parts_ms.get("flush")
-    if flush is None or pages < 500:
+    if flush is None or pages < 400:
         return None
     return flush / 1000 / pages
 

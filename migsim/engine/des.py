@@ -64,12 +64,24 @@ class _Precopy:
         self.terms = what.terms
         self.behaviour = what.behaviour
         self.memory = GuestMemory(
-            what.workload, chunked=what.chunked, dirty_fault_s=what.terms["dirty_fault_s"], rng=rng
+            what.workload,
+            chunked=what.chunked,
+            dirty_fault_s=what.terms["dirty_fault_s"],
+            rng=rng,
+            fresh_pages=what.fresh_pages,
         )
-        normal = what.terms["normal_page_s"]
-        if what.link_bytes_per_s:
-            normal = max(normal, NORMAL_PAGE_BYTES / what.link_bytes_per_s)
-        self.costs = SendCosts(normal_page_s=normal, zero_page_s=what.terms["zero_page_s"])
+        link = NORMAL_PAGE_BYTES / what.link_bytes_per_s if what.link_bytes_per_s else 0.0
+        self.costs, self.burst = (
+            SendCosts(
+                normal_page_s=max(what.terms[normal], link),
+                fresh_page_s=max(what.terms[fresh], link),
+                zero_page_s=what.terms["zero_page_s"],
+            )
+            for normal, fresh in (
+                ("normal_page_s", "fresh_page_s"),
+                ("burst_page_s", "burst_fresh_page_s"),
+            )
+        )
         self.limit_ms = float(what.parameter("downtime-limit"))
         quota = window_quota_bytes(int(what.parameter("max-bandwidth")))
         self.quota = window_bytes(quota, NORMAL_PAGE_BYTES, self.behaviour.quota_charged_at)
@@ -198,15 +210,18 @@ class _Precopy:
     def _complete(self) -> Steps:
         """Stop the guest, sync once more, send what is left with the limiter off, and the device state."""
         yield self.env.timeout(self.terms["switch_gap_s"])
-        new = self.memory.sync(self.env.now)
-        normal, zero = self.memory.remaining_by_kind()
+        new = self.memory.sync(self.env.now + self.terms["stop_s"])
+        again, fresh, zero = self.memory.remaining_by_kind()
+        normal = again + fresh
         parts: Blackout = blackout(
-            normal,
+            again,
+            fresh,
             zero,
             sync_s=self._sync_seconds(0.0) + self.terms["final_sync_s"],
             stop_s=self.terms["stop_s"],
-            burst_page_s=max(self.terms["burst_page_s"], self._link_page_s()),
-            zero_page_s=self.terms["zero_page_s"],
+            normal_page_s=self.burst.normal_page_s,
+            fresh_page_s=self.burst.fresh_page_s,
+            zero_page_s=self.burst.zero_page_s,
             device_state_s=self.terms["device_state_s"],
             load_s=self.terms["load_s"],
         )
@@ -222,10 +237,6 @@ class _Precopy:
         c.downtime_stream += stream + (self.terms["device_state_bytes"] if counted else 0.0)
         c.remaining_bytes = 0.0
         self.recorder.complete(self.env.now, parts, normal + zero)
-
-    def _link_page_s(self) -> float:
-        link = self.what.link_bytes_per_s
-        return NORMAL_PAGE_BYTES / link if link else 0.0
 
     def _stands_still(self) -> bool:
         """Whether the last exact tests show that it would go on like this for ever."""

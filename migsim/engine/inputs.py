@@ -20,10 +20,12 @@ HOST_TERMS: dict[str, str] = {
     "sync_base_s": "bitmap sync: fixed part",
     "sync_s_per_gib": "bitmap sync: a GiB of RAM",
     "zero_page_s": "finding and recording a zero page",
-    "normal_page_s": "sending a page, limiter off, guest running",
-    "burst_page_s": "sending a page in the blackout",
+    "normal_page_s": "sending a page again, limiter off, guest running",
+    "fresh_page_s": "the same for a page whose memory the destination has yet to touch",
+    "burst_page_s": "sending a page again in the blackout",
+    "burst_fresh_page_s": "the same for a page that the destination has yet to touch",
     "window_overhead_s": "waking up late after a window's sleep",
-    "switch_gap_s": "from the exact sync to the vCPUs standing still",
+    "switch_gap_s": "from the exact sync to the downtime clock's start",
     "stop_s": "from the downtime clock's start to the vCPUs standing still",
     "final_sync_s": "the final sync beyond the ordinary law, with the vCPUs stopped",
     "device_state_s": "device state, description and the end of the stream",
@@ -54,6 +56,9 @@ class SimulationInput:
         What the network carries; None: the CPUs are the limit.
     deadline_s : float
         When the migration is given up.
+    fresh_pages : int, optional
+        Data pages that the destination has yet to touch; None: all of them. Fewer where its memory is there
+        already (preallocated, or our lab's aliased guests).
     """
 
     workload: Workload
@@ -65,6 +70,7 @@ class SimulationInput:
     dirty_ring: bool = False
     link_bytes_per_s: float | None = None
     deadline_s: float = 1800.0
+    fresh_pages: int | None = None
     name: str = ""
 
     @property

@@ -31,13 +31,15 @@ class SendCosts:
 
     Attributes
     ----------
-    normal_page_s, zero_page_s : float
-        A page sent raw, and one found zero.
+    normal_page_s, fresh_page_s, zero_page_s : float
+        A page sent raw again, one sent raw for the first time (the destination has to find memory for it), and
+        one found zero.
     clear_chunk_s : float
         Write-protecting a chunk again before its first page goes.
     """
 
     normal_page_s: float
+    fresh_page_s: float
     zero_page_s: float
     clear_chunk_s: float = 0.0
 
@@ -65,6 +67,8 @@ class GuestMemory:
         Guest time lost at the first write to a protected page.
     rng : numpy.random.Generator, optional
         When given, dirty counts are drawn around their expectation.
+    fresh_pages : float, optional
+        Data pages that the destination has yet to touch; by default all.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class GuestMemory:
         chunked: bool = True,
         dirty_fault_s: float = 0.0,
         rng: np.random.Generator | None = None,
+        fresh_pages: float | None = None,
     ) -> None:
         rows = _segments(workload)
         self.pages = np.array([r[1] for r in rows])
@@ -89,6 +94,7 @@ class GuestMemory:
         self.rng = rng
         self.unsent = self.pages.copy()
         self.sent = np.zeros_like(self.pages)
+        self.fresh = self._fresh(fresh_pages)
         self.cursor = 0
         self.guest_s = 0.0
         self._cleared_at: dict[int, float] = {}
@@ -100,10 +106,19 @@ class GuestMemory:
         """Set bits of the migration bitmap."""
         return float(self.unsent.sum())
 
-    def remaining_by_kind(self) -> tuple[float, float]:
-        """Set bits of normal and of zero pages."""
+    def remaining_by_kind(self) -> tuple[float, float, float]:
+        """Set bits of pages sent before, of pages the destination has yet to touch, and of zero pages."""
         zero = float(self.unsent[self.is_zero].sum())
-        return self.remaining_pages - zero, zero
+        fresh = float(np.minimum(self.fresh, self.unsent).sum())
+        return self.remaining_pages - zero - fresh, fresh, zero
+
+    def _fresh(self, limit: float | None) -> Floats:
+        """Pages of each segment that the destination has yet to touch: the first ones, up to a limit."""
+        fresh = np.where(self.is_zero, 0.0, self.pages)
+        if limit is None:
+            return fresh
+        before = np.cumsum(fresh) - fresh
+        return np.clip(limit - before, 0.0, fresh)
 
     def start(self, now: float) -> None:
         """Start logging: every page is dirty, nothing is protected before its chunk is cleared."""
@@ -120,6 +135,11 @@ class GuestMemory:
         self._cleared_at.clear()
         self._first_round = False
         return self.remaining_pages - before
+
+    def _page_s(self, i: int, left: float, costs: SendCosts) -> float:
+        """Mean cost of a segment's pages: some of them may be new to the destination."""
+        new = min(float(self.fresh[i]) / left, 1.0)
+        return costs.normal_page_s + new * (costs.fresh_page_s - costs.normal_page_s)
 
     def _after(self, wall: float) -> tuple[Floats, float]:
         """Set bits after a sync now, and the guest time that passed, found together by fixed point."""
@@ -173,7 +193,7 @@ class GuestMemory:
             left = float(self.unsent[i])
             if left > 0:
                 zero = bool(self.is_zero[i])
-                page_s = costs.zero_page_s if zero else costs.normal_page_s
+                page_s = costs.zero_page_s if zero else self._page_s(i, left, costs)
                 page_bytes = ZERO_PAGE_BYTES if zero else NORMAL_PAGE_BYTES
                 chunk = int(self.chunk[i])
                 if chunk not in self._cleared_at:
@@ -185,6 +205,7 @@ class GuestMemory:
                     max((budget_bytes - done.stream_bytes) / page_bytes, 0.0),
                 )
                 self.unsent[i] = left - most if left - most > 1e-6 else 0.0
+                self.fresh[i] *= 1 - most / left
                 self.sent[i] += most
                 done.seconds += most * page_s
                 done.stream_bytes += most * page_bytes

@@ -55,23 +55,25 @@ class Blackout:
 
 def blackout(
     normal_pages: float,
+    fresh_pages: float,
     zero_pages: float,
     *,
     sync_s: float,
     stop_s: float,
-    burst_page_s: float,
+    normal_page_s: float,
+    fresh_page_s: float,
     zero_page_s: float,
     device_state_s: float,
     load_s: float,
 ) -> Blackout:
-    """Compute the parts of the blackout for the pages that are left.
+    """Compute the parts of the blackout for the pages that are left: sent before, new to the destination, zero.
 
     Examples
     --------
-    >>> b = blackout(1000, 0, sync_s=.001, stop_s=.001, burst_page_s=4e-6, zero_page_s=1e-6,
-    ...              device_state_s=.005, load_s=.004)
+    >>> b = blackout(1000, 0, 0, sync_s=.001, stop_s=.001, normal_page_s=4e-6, fresh_page_s=9e-6,
+    ...              zero_page_s=1e-6, device_state_s=.005, load_s=.004)
     >>> round(b.downtime_s, 6), round(b.blackout_s, 6), round(sum(b.parts_ms().values()), 6)
     (0.011, 0.014, 11.0)
     """
-    flush = normal_pages * burst_page_s + zero_pages * zero_page_s
+    flush = normal_pages * normal_page_s + fresh_pages * fresh_page_s + zero_pages * zero_page_s
     return Blackout(stop_s=stop_s, sync_s=sync_s, flush_s=flush, device_s=device_state_s, load_s=load_s)

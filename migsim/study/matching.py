@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from migsim.errors import ProfileError, TraceError
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
-from migsim.scenario import HostProfile, LabScenario, MigrationSettings
+from migsim.scenario import PAGE_BYTES, HostProfile, LabScenario, MigrationSettings
 from migsim.study.predict import Prediction, predict
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def predict_record(
         ),
         qemu_version=scenario.qemu.version,
         deadline_s=scenario.deadline_s,
+        fresh_pages=_fresh_pages(scenario),
         replicates=replicates,
         seed=seed,
     )
@@ -94,3 +95,9 @@ def predict_record(
         draws=made.draws,
         fit=made.fit,
     )
+
+
+def _fresh_pages(scenario: LabScenario) -> int | None:
+    """Pages that the destination has to find memory for: of an aliased guest only the one file behind it."""
+    alias = scenario.guest.alias_bytes
+    return None if alias is None else alias // PAGE_BYTES

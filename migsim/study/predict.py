@@ -87,6 +87,7 @@ def predict(
     seed: int = 1,
     deadline_s: float = 1800.0,
     link_bytes_per_s: float | None = None,
+    fresh_pages: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prediction:
     """Predict the migration of a traced guest.
@@ -108,6 +109,8 @@ def predict(
         When the migration would be given up.
     link_bytes_per_s : float, optional
         What the network carries, when that is less than the CPUs do.
+    fresh_pages : int, optional
+        Data pages that the destination has yet to touch; by default all. 0 where its memory is preallocated.
     progress : callable, optional
         Called with (done, of) draws.
 
@@ -131,6 +134,7 @@ def predict(
         seed=seed,
         deadline_s=deadline_s,
         link_bytes_per_s=link_bytes_per_s,
+        fresh_pages=fresh_pages,
         progress=progress,
     )
     return replace(made, fit=fit)
@@ -146,6 +150,7 @@ def predict_workload(
     seed: int = 1,
     deadline_s: float = 1800.0,
     link_bytes_per_s: float | None = None,
+    fresh_pages: int | None = None,
     dirty_ring: bool = False,
     name: str = "",
     progress: Callable[[int, int], None] | None = None,
@@ -163,6 +168,7 @@ def predict_workload(
         dirty_ring=dirty_ring,
         link_bytes_per_s=link_bytes_per_s,
         deadline_s=deadline_s,
+        fresh_pages=fresh_pages,
         name=name,
     )
     drawn: list[_Drawn] = []

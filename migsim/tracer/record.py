@@ -85,7 +85,9 @@ def record_trace(
         refuse_while_busy(session)
         collector, why = choose(session, method)
         chosen(0.0, why)
-        writer = TraceWriter(path, replace(describe_guest(session, collector.name, command), guest=guest or {}))
+        writer = TraceWriter(
+            path, replace(describe_guest(session, collector.name, command), guest=guest or {})
+        )
         try:
             collector.record(session, writer, duration_s=duration_s, progress=progress, stop=stop)
         except MigsimError as error:
