@@ -22,6 +22,8 @@ HOST = dict.fromkeys(HOST_TERMS, 0.0) | {
     "log_start_base_s": 0.005,
     "normal_page_s": 4e-6,
     "burst_page_s": 4e-6,
+    "fresh_page_s": 4e-6,
+    "burst_fresh_page_s": 4e-6,
     "zero_page_s": 4e-7,
     "sync_base_s": 2e-4,
     "switch_gap_s": 2e-4,

@@ -29,8 +29,10 @@ def simulated(guest, host, rules, monkeypatch):
 
 
 def some_host(draw):
+    page_s = draw.uniform(2e-6, 10e-6)
     return Host(
-        page_s=draw.uniform(2e-6, 10e-6),
+        page_s=page_s,
+        fresh_s=page_s * draw.choice([1, 1.5, 2]),
         zero_s=draw.uniform(0.2e-6, 1e-6),
         sync_s=draw.uniform(0, 3e-3),
         gap_s=draw.uniform(0, 2e-3),

@@ -8,19 +8,21 @@ seconds = st.floats(0, 2)
 counts = st.floats(0, 1e6)
 
 
-@given(counts, counts, seconds, seconds, seconds, seconds)
-def test_parts_sum_to_the_downtime(normal, zero, sync, stop, device, load):
+@given(counts, counts, counts, seconds, seconds, seconds, seconds)
+def test_parts_sum_to_the_downtime(normal, fresh, zero, sync, stop, device, load):
     parts = blackout(
         normal,
+        fresh,
         zero,
         sync_s=sync,
         stop_s=stop,
-        burst_page_s=4e-6,
+        normal_page_s=4e-6,
+        fresh_page_s=6e-6,
         zero_page_s=5e-7,
         device_state_s=device,
         load_s=load,
     )
-    flush = normal * 4e-6 + zero * 5e-7
+    flush = normal * 4e-6 + fresh * 6e-6 + zero * 5e-7
     assert parts.flush_s == pytest.approx(flush)
     assert parts.downtime_s == pytest.approx(stop + sync + flush + device)
     assert sum(parts.parts_ms().values()) == pytest.approx(parts.downtime_s * 1000)
@@ -30,7 +32,16 @@ def test_parts_sum_to_the_downtime(normal, zero, sync, stop, device, load):
 
 def test_nothing_left_costs_only_the_rest():
     parts = blackout(
-        0, 0, sync_s=1e-3, stop_s=2e-3, burst_page_s=1, zero_page_s=1, device_state_s=4e-3, load_s=8e-3
+        0,
+        0,
+        0,
+        sync_s=1e-3,
+        stop_s=2e-3,
+        normal_page_s=1,
+        fresh_page_s=1,
+        zero_page_s=1,
+        device_state_s=4e-3,
+        load_s=8e-3,
     )
     assert parts.downtime_s == pytest.approx(7e-3)
     assert parts.blackout_s == pytest.approx(13e-3)

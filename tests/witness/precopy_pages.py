@@ -57,6 +57,7 @@ class Host:
     """Costs as plain numbers: seconds, bytes."""
 
     page_s: float = 4e-6  # one normal page, everything included, uncapped
+    fresh_s: float | None = None  # its first time, when the destination finds memory for it; None: the same
     zero_s: float = 0.3e-6  # one zero page: scan and record
     setup_s: float = 0.01  # before the migration loop, guest running
     connect_s: float = 0.0  # before the first accounting window
@@ -65,8 +66,8 @@ class Host:
     clear_s: float = 0.0  # per KVM_CLEAR_DIRTY_LOG of a chunk
     clear_page_s: float = 0.0  # per page cleared by it
     wake_s: float = 0.0  # lateness of the wake-up at the end of a capped window
-    gap_s: float = 0.0  # decision to vCPUs paused; the guest still writes
-    stop_s: float = 0.005  # inside the downtime, guest paused, besides sync and sending
+    gap_s: float = 0.0  # decision to the start of the downtime; the guest writes
+    stop_s: float = 0.005  # inside the downtime: its start to vCPUs paused; the guest still writes
     device_bytes: int = 0
     device_s: float = 0.0  # serialising the device state
 
@@ -116,6 +117,7 @@ class _Memory:
         # With manual protect the log starts all set (initially-all-set) and nothing is protected until a chunk is
         # cleared; without it everything is protected and clear at log start.
         self.log: Bits = np.full(n, rules.manual_protect, dtype=bool)
+        self.fresh: Bits = np.ones(n, dtype=bool)
         self.slot: Bits = np.zeros(n, dtype=bool)
         self.dirty: Bits = np.ones(n, dtype=bool)
         self.chunk_due: Bits = np.zeros(-(-n // rules.chunk_pages), dtype=bool)
@@ -259,11 +261,15 @@ class _Run:
             self.wire.put(zero)
             sent += 1
         duplicate = sum(zeros[:sent])
+        data = pages[:sent][~self.memory.zero[pages[:sent]]]
+        fresh = int(self.memory.fresh[data].sum())
+        self.memory.fresh[data] = False
         self.out.duplicate += duplicate
         self.out.normal += sent - duplicate
         chunks, cleared = self.memory.clear_chunks(pages[:sent])
         self.memory.take(sent)
-        seconds = duplicate * self.host.zero_s + (sent - duplicate) * self.host.page_s
+        fresh_s = self.host.page_s if self.host.fresh_s is None else self.host.fresh_s
+        seconds = duplicate * self.host.zero_s + fresh * fresh_s + (len(data) - fresh) * self.host.page_s
         return sent, seconds + chunks * self.host.clear_s + cleared * self.host.clear_page_s
 
     def iterate(self) -> None:
@@ -300,7 +306,7 @@ class _Run:
         host, out = self.host, self.out
         self.spend(host.gap_s)
         began, base = self.now, self.wire.total
-        self.now += host.stop_s
+        self.spend(host.stop_s)
         sync_s = self.sync(paused=True)
         sent_s = 0.0
         while self.memory.remaining():

@@ -41,6 +41,7 @@ def workload_of(guest: Guest) -> Workload:
 
 def terms_of(host: Host) -> dict[str, float]:
     """Return the engine's host terms with the witness's values."""
+    fresh_s = host.page_s if host.fresh_s is None else host.fresh_s
     return dict.fromkeys(HOST_TERMS, 0.0) | {
         "connect_s": host.connect_s,
         "log_start_base_s": host.setup_s + host.sync_s,  # the engine's setup holds the first sync
@@ -48,6 +49,8 @@ def terms_of(host: Host) -> dict[str, float]:
         "zero_page_s": host.zero_s,
         "normal_page_s": host.page_s,
         "burst_page_s": host.page_s,
+        "fresh_page_s": fresh_s,
+        "burst_fresh_page_s": fresh_s,
         "window_overhead_s": host.wake_s,
         "switch_gap_s": host.gap_s,
         "stop_s": host.stop_s,
