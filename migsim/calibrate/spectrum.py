@@ -29,6 +29,9 @@ JOINED = 1.6
 SWEEP_GAIN = 0.6
 """Sweeps are taken in only when they bring the squared residual below this share of the fit without them."""
 
+SWEEP_MISFIT = 3.0
+"""... and only when random classes alone miss the points by this many squared deviations in the mean."""
+
 
 @dataclass(frozen=True)
 class Spectrum:
@@ -102,7 +105,10 @@ def fit_spectrum(window_s: Floats, dirty_pages: Floats, sd_pages: Floats, most_p
     rates = np.geomspace(0.05 / t.max(), 8.0 / t.min(), GRID_POINTS)
     random_only = _solve_robustly(t, u, sd, rates, np.zeros(GRID_POINTS, bool), most_pages)
     both = _solve_robustly(t, u, sd, np.tile(rates, 2), np.repeat([False, True], GRID_POINTS), most_pages)
-    n, rate, sweep, _ = both if both[3] < SWEEP_GAIN * random_only[3] else random_only
+    # More freedom always fits noise better; a real sweep's knee is far outside it.
+    misfit = float(np.mean(((unique_pages(*random_only[:3], t) - u) / sd) ** 2))
+    sweeping = misfit > SWEEP_MISFIT and both[3] < SWEEP_GAIN * random_only[3]
+    n, rate, sweep, _ = both if sweeping else random_only
     n, rate, sweep = _join(n, rate, sweep)
     fitted = unique_pages(n, rate, sweep, t)
     return Spectrum(n, rate, sweep, t, u, fitted, sd)

@@ -1,0 +1,160 @@
+import json
+
+import numpy as np
+import pytest
+
+from migsim.engine.inputs import HOST_TERMS
+from migsim.errors import MigsimError, ProfileError
+from migsim.qapi import validate_migration_info
+from migsim.scenario import HostProfile, MigrationSettings, Term, Workload, WorkloadClass
+from migsim.study.predict import INTERVAL_FIELDS, predict, predict_workload
+from migsim.trace import Trace, TraceMeta, TraceWriter
+
+TERMS = {
+    "connect_s": 0.002,
+    "log_start_base_s": 0.005,
+    "log_start_s_per_gib": 1e-4,
+    "sync_base_s": 2e-4,
+    "sync_s_per_gib": 1e-5,
+    "zero_page_s": 4e-7,
+    "normal_page_s": 4e-6,
+    "burst_page_s": 4e-6,
+    "fresh_page_s": 5e-6,
+    "burst_fresh_page_s": 5e-6,
+    "window_overhead_s": 2e-4,
+    "switch_gap_s": 2e-4,
+    "stop_s": 1e-3,
+    "final_sync_s": 0.0,
+    "device_state_s": 4e-3,
+    "load_s": 3e-3,
+    "dirty_fault_s": 1e-6,
+    "device_state_bytes": 80_000.0,
+}
+HOST = HostProfile(
+    terms={name: Term(median=value, spread=0.1) for name, value in TERMS.items()}, qemu_version="10.0.8"
+)
+GUEST = Workload(
+    ram_bytes=512 << 20,
+    ram_total_bytes=528 << 20,
+    zero_pages=35_168,
+    classes=(
+        WorkloadClass(pages=5000, writes_per_page_per_s=1.0, extents=((1000, 5000),)),
+        WorkloadClass(pages=95_000, writes_per_page_per_s=0.0, extents=((6000, 95_000),)),
+    ),
+    writes_spread=0.1,
+    assumptions=("One of the fit's.",),
+)
+BUSY = GUEST.scaled(40)
+LIMITED = MigrationSettings(parameters={"max-bandwidth": 134217728, "downtime-limit": 60})
+
+
+def test_the_profile_of_these_tests_has_every_term():
+    assert TERMS.keys() == HOST_TERMS.keys()
+
+
+def test_the_answer_is_query_migrates_with_intervals():
+    made = predict_workload(GUEST, host=HOST, settings=LIMITED, replicates=12)
+    answer = json.loads(json.dumps(made.to_json_object(), allow_nan=False))
+    extra = {"outcome", "reason", "completed-fraction", "intervals", "downtime-parts", "assumptions"}
+    validate_migration_info({k: v for k, v in answer.items() if k not in extra})
+    assert extra <= answer.keys()
+    assert answer["outcome"] == "completed" and answer["completed-fraction"] == 1
+    assert answer["assumptions"][0] == "One of the fit's."
+    assert answer["intervals"].keys() == set(INTERVAL_FIELDS)
+    for low, high in answer["intervals"].values():
+        assert 0 < low <= high
+    inside = {
+        "total-time": answer["total-time"],
+        "downtime": answer["downtime"],
+        "transferred": answer["ram"]["transferred"],
+    }
+    for name, value in inside.items():
+        low, high = answer["intervals"][name]
+        assert low - 1 <= value <= high + 1, name
+    assert sum(answer["downtime-parts"].values()) == pytest.approx(answer["downtime"], abs=0.51)
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    a, b, c = (
+        predict_workload(GUEST, host=HOST, settings=LIMITED, replicates=6, seed=s).to_json_object()
+        for s in (4, 4, 5)
+    )
+    assert a == b
+    assert a["intervals"] != c["intervals"]
+
+
+def test_intervals_hold_about_80_percent_of_other_draws():
+    made = predict_workload(GUEST, host=HOST, settings=LIMITED, replicates=30, seed=1)
+    other = predict_workload(GUEST, host=HOST, settings=LIMITED, replicates=30, seed=2)
+    low, high = made.result.intervals["total-time"]
+    times = np.array([d["total-time"] for d in other.draws])
+    assert 0.55 <= np.mean((times >= low) & (times <= high)) <= 0.97
+
+
+def test_more_uncertainty_widens_the_intervals():
+    sure = HOST.replace(terms={n: Term(median=v) for n, v in TERMS.items()})
+    guests = GUEST.replace(writes_spread=0.0), GUEST
+    widths = []
+    for host, guest in zip((sure, HOST), guests, strict=True):
+        low, high = predict_workload(guest, host=host, settings=LIMITED, replicates=15).result.intervals[
+            "downtime"
+        ]
+        widths.append(high - low)
+    assert widths[0] < widths[1]
+
+
+def test_a_guest_that_is_too_busy_does_not_converge_and_says_why():
+    made = predict_workload(BUSY, host=HOST, settings=LIMITED, replicates=6, deadline_s=30)
+    answer = made.to_json_object()
+    assert answer["outcome"] == "not-converged"
+    assert answer["completed-fraction"] < 0.5
+    assert "threshold" in answer["reason"]
+    assert "downtime" not in answer and "downtime" not in answer["intervals"]
+    json.dumps(answer, allow_nan=False)
+
+
+def test_one_replicate_is_the_expected_run():
+    a, b = (predict_workload(GUEST, host=HOST, settings=LIMITED, replicates=1, seed=s) for s in (1, 2))
+    assert a.result.info == b.result.info
+    assert len(a.draws) == 1
+
+
+def test_progress_counts_up():
+    seen = []
+    predict_workload(GUEST, host=HOST, replicates=3, progress=lambda done, of: seen.append((done, of)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_foreign_release_is_an_assumption():
+    made = predict_workload(GUEST, host=HOST, qemu_version="7.2", replicates=2)
+    assert any("7.2" in note for note in made.assumptions)
+    assert made.result.qemu_version.startswith("7.2")
+
+
+def test_a_profile_that_lacks_a_term_names_it():
+    lame = HOST.replace(terms={n: t for n, t in HOST.terms.items() if n != "load_s"})
+    with pytest.raises(ProfileError, match="load_s"):
+        predict_workload(GUEST, host=lame, replicates=1)
+
+
+def test_a_setting_that_the_release_lacks_is_refused():
+    wrong = MigrationSettings(parameters={"max-bandwith": 1})
+    with pytest.raises(MigsimError, match="max-bandwith"):
+        predict_workload(GUEST, host=HOST, settings=wrong, replicates=1)
+
+
+def test_from_a_trace_to_a_prediction(tmp_path):
+    rng = np.random.default_rng(1)
+    meta = TraceMeta(
+        collector="stream", qemu_version="10.0.8", accel="kvm", ram_bytes=256 << 20, zero_pages=30_000
+    )
+    path = tmp_path / "db.trace"
+    with TraceWriter(path, meta) as writer:
+        for k in range(20):
+            writer.add_interval(
+                0.25 * k, 0.25 * (k + 1), pages=np.unique(rng.integers(3000, 6000, rng.poisson(500)))
+            )
+    made = predict(Trace.open(path), host=HOST, settings=LIMITED, replicates=5)
+    assert made.result.outcome.status == "completed"
+    assert made.fit is not None and made.fit.mode == "stream"
+    assert made.result.info["ram"]["duplicate"] == pytest.approx(30_000, rel=0.02)
