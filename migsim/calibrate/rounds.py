@@ -15,6 +15,9 @@ __all__ = ["RoundHistory", "read_rounds"]
 
 Floats = NDArray[np.float64]
 
+BOUNDARY_S = 0.01
+"""How well a round's begin and end are known."""
+
 STARTS = 12
 """Unions of consecutive rounds are begun at this many rounds, spread over the trace."""
 
@@ -66,7 +69,7 @@ def read_rounds(trace: Trace) -> RoundHistory | None:
     return RoundHistory(
         window_s=t,
         dirty_pages=u,
-        sd_pages=np.maximum(np.sqrt(u), 0.02 * u),
+        sd_pages=np.sqrt(u + (0.02 * u) ** 2 + (BOUNDARY_S * u / t) ** 2),
         faults=f,
         pages=pages,
         hits=hits,

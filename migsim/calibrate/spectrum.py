@@ -23,6 +23,9 @@ __all__ = ["Spectrum", "fit_spectrum"]
 Floats = NDArray[np.float64]
 
 GRID_POINTS = 72
+LEAST_SD_PAGES = 4.0
+"""No window is known to fewer pages than this."""
+
 JOINED = 1.6
 """Classes whose rates lie within this factor become one."""
 
@@ -101,7 +104,7 @@ def fit_spectrum(window_s: Floats, dirty_pages: Floats, sd_pages: Floats, most_p
             "Record for longer, or with another --method.",
         )
     # Floors keep one very exact (or empty) point from ruling the rest: the guest itself varies.
-    sd = np.maximum.reduce([sd, 0.01 * u, np.full_like(u, max(0.01 * float(np.median(u)), 1.0))])
+    sd = np.maximum.reduce([sd, 0.01 * u, np.full_like(u, LEAST_SD_PAGES)])
     rates = np.geomspace(0.05 / t.max(), 8.0 / t.min(), GRID_POINTS)
     random_only = _solve_robustly(t, u, sd, rates, np.zeros(GRID_POINTS, bool), most_pages)
     both = _solve_robustly(t, u, sd, np.tile(rates, 2), np.repeat([False, True], GRID_POINTS), most_pages)
@@ -109,7 +112,7 @@ def fit_spectrum(window_s: Floats, dirty_pages: Floats, sd_pages: Floats, most_p
     misfit = float(np.mean(((unique_pages(*random_only[:3], t) - u) / sd) ** 2))
     sweeping = misfit > SWEEP_MISFIT and both[3] < SWEEP_GAIN * random_only[3]
     n, rate, sweep, _ = both if sweeping else random_only
-    n, rate, sweep = _join(n, rate, sweep)
+    n, rate, sweep = _polish(t, u, sd, *_join(n, rate, sweep), most_pages)
     fitted = unique_pages(n, rate, sweep, t)
     return Spectrum(n, rate, sweep, t, u, fitted, sd)
 
@@ -146,6 +149,27 @@ def _solve(
     cost = float(np.sum(((basis @ n - u) / sd) ** 2)) + 1e-12
     used = n > 1e-9
     return n[used], rates[used], sweep[used], cost
+
+
+def _polish(
+    t: Floats, u: Floats, sd: Floats, n: Floats, rate: Floats, sweep: NDArray[np.bool_], most: float
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Move sizes and rates off the grid to where the points want them, outliers counting less."""
+    from scipy.optimize import least_squares
+
+    k = len(n)
+    if not k:
+        return n, rate, sweep
+
+    def off(x: Floats) -> Floats:
+        pages = np.exp(x[:k])
+        over = max(float(pages.sum()) / most - 1.0, 0.0)
+        return np.append((unique_pages(pages, np.exp(x[k:]), sweep, t) - u) / sd, 1e3 * over)
+
+    found = least_squares(off, np.log(np.concatenate([n, rate])), loss="cauchy", f_scale=2.0, max_nfev=200)
+    n, rate = np.exp(found.x[:k]), np.exp(found.x[k:])
+    order = np.argsort(-rate)
+    return n[order], rate[order], sweep[order]
 
 
 def _join(n: Floats, rate: Floats, sweep: NDArray[np.bool_]) -> tuple[Floats, Floats, NDArray[np.bool_]]:

@@ -126,9 +126,16 @@ def fit_workload(trace: Trace, *, dirty_fault_s: float = 0.0) -> WorkloadFit:
 
 def _points(trace: Trace, history: RoundHistory | None) -> tuple[str, Floats, Floats, Floats, Floats]:
     """Choose the best mode's points: mode, windows, pages, deviations, faults in the window."""
-    if history is not None and trace.meta.collector == "stream":
-        return "stream", history.window_s, history.dirty_pages, history.sd_pages, history.faults
     curve = trace.unique_dirty_curve()
+    if history is not None and trace.meta.collector == "stream":
+        short = curve.only("dirty-bitmap")  # windows shorter than any round
+        return (
+            "stream",
+            np.concatenate([history.window_s, short.window_s]),
+            np.concatenate([history.dirty_pages, short.dirty_pages]),
+            np.concatenate([history.sd_pages, short.sd_pages]),
+            np.concatenate([history.faults, short.dirty_pages]),
+        )
     for mode in MODES:
         points = curve.only(mode)
         if len(points):

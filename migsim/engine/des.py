@@ -117,7 +117,9 @@ class _Precopy:
                 wake = self.window_start + WINDOW_S + self.terms["window_overhead_s"]
                 yield self.env.timeout(max(wake - self.env.now, 0.0))
                 self._close_window()
-        self.recorder.give_up(self.env.now, self.threshold, self.tests, self._stands_still())
+        self.recorder.give_up(
+            self.env.now, self.what.deadline_s, self.threshold, self.tests, self._stands_still()
+        )
 
     @property
     def remaining_bytes(self) -> float:

@@ -96,7 +96,8 @@ class GuestMemory:
         self.sent = np.zeros_like(self.pages)
         self.fresh = self._fresh(fresh_pages)
         self.cursor = 0
-        self.guest_s = 0.0
+        # Nobody knows where a sweep stands when the migration begins.
+        self.guest_s = 0.0 if rng is None else float(rng.uniform(0.0, 1000.0))
         self._cleared_at: dict[int, float] = {}
         self._synced_at = 0.0
         self._first_round = True
@@ -201,7 +202,7 @@ class GuestMemory:
                     done.seconds += costs.clear_chunk_s
                 most = min(
                     left,
-                    max((budget_s - done.seconds) / page_s, 0.0),
+                    max((budget_s - done.seconds) / max(page_s, 1e-12), 0.0),
                     max((budget_bytes - done.stream_bytes) / page_bytes, 0.0),
                 )
                 self.unsent[i] = left - most if left - most > 1e-6 else 0.0

@@ -57,9 +57,16 @@ class Recorder:
             f"sent in {parts.flush_s * 1000:.0f} ms."
         )
 
-    def give_up(self, now: float, threshold_bytes: float, tests: list[float], steady: bool) -> None:
-        """Note that it does not converge, and say why from the last rounds."""
+    def give_up(
+        self, now: float, deadline_s: float, threshold_bytes: float, tests: list[float], steady: bool
+    ) -> None:
+        """Note that it does not converge, and say why from the last rounds.
+
+        Where it stands still, the counters go on to the deadline at the last rounds' pace.
+        """
         self.status, self.ended_s = "cancelled", now
+        if steady and deadline_s > now:
+            self._go_on(now, deadline_s)
         rounds = self.syncs[-9:]
         gap = (rounds[-1]["start_s"] - rounds[0]["start_s"]) / (len(rounds) - 1) if len(rounds) > 1 else now
         if not tests:
@@ -72,6 +79,16 @@ class Recorder:
             f"(dirty rate over a {gap:.2g} s round, {rate / 1e6:.0f} MB/s), above the switchover threshold of "
             f"{threshold_bytes / 1e6:.1f} MB, {ending}."
         )
+
+    def _go_on(self, now: float, deadline_s: float) -> None:
+        c, first = self.counters, self.syncs[len(self.syncs) // 2]
+        times = (deadline_s - now) / max(now - first["start_s"], 1e-9)
+        c.dirty_sync_count += round(times * (c.dirty_sync_count - first["dirty_sync_count"]))
+        normal = times * (c.normal - first["normal_at_start"])
+        stream = times * (c.transferred(self.behaviour) - first["stream_at_start"])
+        c.normal += normal
+        c.ram_stream += stream
+        self.ended_s = deadline_s
 
     def result(self, what: SimulationInput, seed: int | None) -> MigrationResult:
         """Make the result of what was noted."""

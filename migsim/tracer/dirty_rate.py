@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from migsim.qmp import QmpSession
     from migsim.trace import TraceWriter
 
-__all__ = ["MODES", "DirtyRateCollector", "ladder", "sample_pages_per_gib"]
+__all__ = ["MILLISECONDS_SINCE", "MODES", "DirtyRateCollector", "ladder", "sample_pages_per_gib"]
 
 MODES = ("dirty-bitmap", "dirty-ring", "page-sampling")
-_MILLISECONDS_SINCE = QemuVersion.parse("8.2")
+MILLISECONDS_SINCE = QemuVersion.parse("8.2")
 _FIRST = QemuVersion.parse("5.2")
 _MODES_SINCE = QemuVersion.parse("6.2")
 _MIB = 1 << 20
@@ -72,6 +72,8 @@ class DirtyRateCollector:
     ----------
     modes : sequence of str, optional
         Of `MODES`; by default all that this QEMU and guest offer.
+    only_if_offered : bool
+        Leave modes that the guest does not offer out silently, instead of refusing.
 
     Raises
     ------
@@ -86,7 +88,7 @@ class DirtyRateCollector:
 
     name = "dirty-rate"
 
-    def __init__(self, modes: Sequence[str] = ()) -> None:
+    def __init__(self, modes: Sequence[str] = (), *, only_if_offered: bool = False) -> None:
         for mode in modes:
             if mode not in MODES:
                 raise UsageError(
@@ -95,6 +97,7 @@ class DirtyRateCollector:
                     near_misses(mode, MODES),
                 )
         self._asked_for = tuple(modes)
+        self._insist = bool(modes) and not only_if_offered
 
     def check(self, session: QmpSession) -> Availability:
         """Say whether this QEMU has the command: every one since 5.2."""
@@ -133,7 +136,7 @@ class DirtyRateCollector:
                         continue
                     writer.add_windows([row])
             first_round = False
-            if time.monotonic() - began + min(windows) > duration_s:
+            if not modes or time.monotonic() - began + min(windows) > duration_s:
                 return
 
     def _modes(self, session: QmpSession) -> list[str]:
@@ -143,7 +146,7 @@ class DirtyRateCollector:
 
     def _drop(self, mode: str, modes: list[str]) -> None:
         """Forget a mode that QEMU refuses; an error where the user asked for it."""
-        if self._asked_for:
+        if self._insist:
             raise QmpError(
                 f"QEMU refuses to measure in mode {mode}.",
                 "dirty-ring needs a guest with -accel kvm,dirty-ring-size=N, dirty-bitmap one without.",
@@ -156,7 +159,7 @@ class _Meter:
     """Runs one measurement after the other."""
 
     def __init__(self, session: QmpSession, vcpus: int) -> None:
-        self.milliseconds = session.version >= _MILLISECONDS_SINCE
+        self.milliseconds = session.version >= MILLISECONDS_SINCE
         self._session = session
         self._with_mode = session.version >= _MODES_SINCE
         self._vcpus = vcpus

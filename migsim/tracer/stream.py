@@ -21,6 +21,7 @@ import numpy as np
 
 from migsim.tracer.base import Availability, Progress, Stop
 from migsim.tracer.content import ContentSampler
+from migsim.tracer.dirty_rate import MILLISECONDS_SINCE, DirtyRateCollector
 from migsim.tracer.stream_pacing import HeldRounds, PacedRounds
 from migsim.tracer.stream_reader import StreamReader
 from migsim.tracer.stream_rounds import Round, RoundBook
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from migsim.trace import TraceWriter
 
 __all__ = ["StreamCollector"]
+
+SHORT_WINDOWS_S = 5.0
+"""How long `calc-dirty-rate` is asked for windows that no round can be as short as, before the migration."""
 
 DEFAULT_WINDOWS_S = (0.2, 0.3, 0.2, 0.5, 0.2, 1.0, 0.3, 2.0, 0.2, 0.5, 4.0)
 _SHORTEST_S = 0.005  # rounds are joined until they span this: what a sync takes would blur shorter ones
@@ -102,6 +106,7 @@ class StreamCollector:
         HostError
             The trace cannot be written.
         """
+        self._short_windows(session, writer, progress, stop)
         sampler = ContentSampler(self.sampled_pages) if self.sampled_pages else None
         with listening_socket() as (listener, path):
             reader = StreamReader(listener, RoundBook(sampler), peer_pid=session.peer_pid)
@@ -119,6 +124,18 @@ class StreamCollector:
             finally:
                 reader.close()
                 recording.describe(source)
+
+    def _short_windows(
+        self, session: QmpSession, writer: TraceWriter, progress: Progress, stop: Stop
+    ) -> None:
+        """Ask QEMU itself for windows of 50 to 800 ms, where it answers in milliseconds.
+
+        A round is 200 ms at the least, and what a guest writes in less decides whether it converges.
+        """
+        if session.version < MILLISECONDS_SINCE:
+            return
+        meter = DirtyRateCollector(["dirty-bitmap"], only_if_offered=True)
+        meter.record(session, writer, duration_s=SHORT_WINDOWS_S, progress=progress, stop=stop)
 
 
 class _Recording:
