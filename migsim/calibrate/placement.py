@@ -48,12 +48,11 @@ def place_by_hits(
     Returns
     -------
     list of ndarray
-        Ascending page numbers of each class; the last class takes what is left.
+        Ascending page numbers of each class; what is left over belongs to none.
     """
     order = pages[np.argsort(-hits, kind="stable")]
     cuts = np.minimum(np.round(np.cumsum(class_pages)).astype(int), len(order))
-    parts = np.split(order, cuts[:-1])
-    return [np.sort(part) for part in parts]
+    return [np.sort(part) for part in np.split(order, cuts)[:-1]]
 
 
 def lay_out(first_page: int, class_pages: NDArray[np.float64]) -> list[Extents]:

@@ -110,7 +110,7 @@ def fit_workload(trace: Trace, *, dirty_fault_s: float = 0.0) -> WorkloadFit:
     spectrum = fit_spectrum(
         t, u, sd, most_pages=float(nonzero if trace.meta.zero_pages is not None else total)
     )
-    assumptions = _assumptions(trace, mode, history)
+    assumptions = _assumptions(trace, mode, history, float(t.max()))
     classes, used = _classes(spectrum, history, nonzero)
     workload = Workload(
         ram_bytes=trace.meta.ram_bytes,
@@ -183,7 +183,15 @@ def _classes(
 def _places(spectrum: Spectrum, history: RoundHistory | None) -> list[Extents]:
     if history is None:
         return lay_out(0, spectrum.pages)
-    return [extents_of(p) for p in place_by_hits(history.pages, history.hits, spectrum.pages)]
+    dealt = place_by_hits(history.pages, history.hits, spectrum.pages)
+    end = int(history.pages[-1]) + 1
+    places = []
+    for pages, size in zip(dealt, np.round(spectrum.pages).astype(int), strict=True):
+        unseen = int(size) - len(pages)  # a class's slow pages that no round has shown yet
+        extents = extents_of(pages)
+        places.append((*extents, (end, unseen)) if unseen > 0 else extents)
+        end += max(unseen, 0)
+    return places
 
 
 def _spread(history: RoundHistory | None, spectrum: Spectrum, dirty_fault_s: float) -> float:
@@ -198,8 +206,10 @@ def _spread(history: RoundHistory | None, spectrum: Spectrum, dirty_fault_s: flo
     return float(np.clip(spread, 0.01, 0.5))
 
 
-def _assumptions(trace: Trace, mode: str, history: RoundHistory | None) -> tuple[str, ...]:
-    notes: list[str] = []
+def _assumptions(trace: Trace, mode: str, history: RoundHistory | None, longest_s: float) -> tuple[str, ...]:
+    notes = [
+        f"What the guest dirties in more than {longest_s:.2g} s, the trace's longest window, is extrapolated."
+    ]
     if trace.meta.zero_pages is None:
         notes.append("The trace does not say how many pages are zero: all are taken to hold data.")
     if history is None:
