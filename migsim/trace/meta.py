@@ -73,7 +73,9 @@ class TraceMeta:
     complete : bool
         False where the recording was cut short; `note` says why.
     guest, provenance : dict
-        Free: workload of our own guest; who made the file.
+        Free: what the guest was told to do, where that is known; who made the file.
+    self_check : dict
+        Free: what the collector found of its own effect on the guest.
     command : str
         The command that recorded it.
     lost_events : int
@@ -93,6 +95,7 @@ class TraceMeta:
     complete: bool = False
     note: str = ""
     guest: dict[str, Any] = field(default_factory=dict)
+    self_check: dict[str, Any] = field(default_factory=dict)
     command: str = ""
     lost_events: int = 0
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -130,7 +133,16 @@ class TraceMeta:
                 "Read it with the migsim that recorded it.",
             )
         values = {name: value for name, value in data.items() if name not in ("format", "version")}
-        return cls(**_checked(values, where))
+        return cls(**_checked(_check_moved(values), where))
+
+
+def _check_moved(values: dict[str, Any]) -> dict[str, Any]:
+    """Take the self-check out of `guest`, where the first traces kept it: `guest` has to equal a scenario's."""
+    guest = values.get("guest")
+    if not isinstance(guest, dict) or "self_check" not in guest:
+        return values
+    rest = {name: value for name, value in guest.items() if name != "self_check"}
+    return {**values, "guest": rest, "self_check": values.get("self_check") or guest["self_check"]}
 
 
 def _checked(values: dict[str, Any], where: str) -> dict[str, Any]:

@@ -30,6 +30,9 @@ def summary(trace: Trace) -> list[tuple[str, str]]:
         rows.append(("content", _content(trace)))
     rows.append(("lost events", f"{lost:,}"))
     rows.append(("complete", "yes" if meta.complete else "no"))
+    if meta.self_check:
+        found = [f"{name.replace('_', ' ')}: {value}" for name, value in meta.self_check.items()]
+        rows.append(("self-check", ", ".join(found)))
     if meta.note:
         rows.append(("note", meta.note))
     return rows

@@ -232,8 +232,7 @@ class _Recording:
             )
         if self.uncertain:
             notes.append(f"{self.uncertain} rounds have uncertain ends")
-        guest: dict[str, Any] = {**self.writer.meta.guest, "self_check": check.as_dict()}
-        self.writer.update_meta(guest=guest, note="; ".join(notes))
+        self.writer.update_meta(self_check=check.as_dict(), note="; ".join(notes))
 
 
 def _trace_blocks(book: RoundBook) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from migsim.errors import HostError, TraceError
 from migsim.trace import RamBlock, Trace, TraceMeta, TraceWriter
 from migsim.trace.members import expand_runs, page_runs
+from migsim.trace.render import summary
 
 BLOCKS = RamBlock.stack([("pc.ram", 1 << 30), ("vga.vram", 16 << 20)])
 META = TraceMeta(collector="stream", qemu_version="10.0.8", ram_bytes=1 << 30, ram_blocks=BLOCKS)
@@ -131,6 +132,19 @@ def test_a_wrong_meta_is_refused(change):
     with pytest.raises(TraceError):
         TraceMeta.from_json(json.dumps(data))
     assert TraceMeta.from_json(META.to_json()) == META
+
+
+def test_a_self_check_among_what_the_guest_was_told_is_taken_out(tmp_path):
+    told = {"workload": {"seed": 1}}
+    check = {"guest_stopped_ms": 0.0}
+    data = json.loads(META.to_json())
+    del data["self_check"]
+    old = TraceMeta.from_json(json.dumps(data | {"guest": told | {"self_check": check}}))
+    assert (old.guest, old.self_check) == (told, check)
+    write(tmp_path / "a.trace", old)
+    trace = Trace.open(tmp_path / "a.trace")
+    assert (trace.meta.guest, trace.meta.self_check) == (told, check)
+    assert ("self-check", "guest stopped ms: 0.0") in summary(trace)
 
 
 @given(st.text(max_size=40))

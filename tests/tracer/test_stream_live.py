@@ -54,7 +54,7 @@ def test_pages_are_those_the_guest_writes_and_the_guest_runs_on(version, tmp_pat
         assert settings(guest.qmp) == before
     assert log.failed == 0
     assert log.progress[-1].writes > writes
-    check = trace.meta.guest["self_check"]
+    check = trace.meta.self_check
     assert check["guest_running_at_end"] and check["settings_restored"]
     if (
         version == "10.0"
@@ -96,7 +96,7 @@ def test_an_idle_guest_is_left_running(version, tmp_path):
         trace = record(guest, tmp_path / "guest.trace")
         assert guest.qmp.execute("query-status")["running"]
         assert settings(guest.qmp) == before
-    stopped_ms = trace.meta.guest["self_check"]["guest_stopped_ms"]
+    stopped_ms = trace.meta.self_check["guest_stopped_ms"]
     if version == "10.0":
         assert stopped_ms == 0.0
     else:
