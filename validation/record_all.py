@@ -52,7 +52,8 @@ def commands(repeats: int, steps: list[str]) -> Iterator[tuple[Path, list[str]]]
     if "hosts" in steps:
         for host in plan["host"]:
             target = HERE / host["file"]
-            yield target, ["calibrate", "host", "--qemu", host["command"], "-o", str(_shown(target))]
+            keep = ["--keep", str(_shown(HERE / host["keep"])), "-o", str(_shown(target))]
+            yield target, ["calibrate", "host", "--qemu", host["command"], *keep]
     if "traces" in steps:
         for trace in plan["trace"]:
             target = HERE.parent / "traces" / trace["file"]

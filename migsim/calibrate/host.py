@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -34,6 +35,7 @@ __all__ = ["Probe", "fit_profile", "measure_host", "probes"]
 LIMIT = 62_500_000
 FAULTS = "probe-faults-1g"
 RESEND = "probe-resend-1g"
+DATA = "probe-data-1g"
 LEAST_SPREAD = 0.01
 
 
@@ -79,7 +81,8 @@ def probes(qemu: QemuSpec) -> list[Probe]:
     return [
         Probe("scan, setup and sync, small", scenario("probe-empty-1g", 1, 500, 64, unlimited)),
         Probe("scan, setup and sync, large", scenario("probe-empty-24g", 24, 500, 64, unlimited)),
-        Probe("send and blackout, no limit", scenario("probe-data-2g", 2, 330_000, 64, unlimited)),
+        # Nearly all of its RAM is data, so that the blackout carries pages sent for the first time too.
+        Probe("send and blackout, no limit", scenario(DATA, 1, 250_000, 64, unlimited)),
         Probe("windows and switchover", scenario("probe-hot-1g", 1, 30_000, 2000, limited)),
         Probe("faults", scenario(FAULTS, 1, 20_000, 2500, endless, 5.0, 9.0)),
         Probe("send again, no limit", scenario(RESEND, 1, 40_000, 30_000, endless_unlimited, deadline_s=6.0)),
@@ -91,6 +94,7 @@ def measure_host(
     *,
     repeats: int = 3,
     progress: Callable[[int, str], None] | None = None,
+    keep: Path | None = None,
     command: str = "",
 ) -> HostProfile:
     """Run the probes and fit the profile.
@@ -103,6 +107,9 @@ def measure_host(
         Of each probe.
     progress : callable, optional
         Called with (probes done, what the next is for).
+    keep : Path, optional
+        A folder for the probes' records. A record that is there already is read instead of run again, so that
+        a killed calibration goes on, and one that is whole is fitted anew.
 
     Raises
     ------
@@ -112,10 +119,17 @@ def measure_host(
     from migsim.lab.migrate import run_migration
 
     runs: list[MigrationResult] = []
-    for done, (_repeat, probe) in enumerate((r, p) for r in range(repeats) for p in probes(qemu)):
+    for done, (repeat, probe) in enumerate((r, p) for r in range(1, repeats + 1) for p in probes(qemu)):
         if progress:
             progress(done, probe.purpose)
+        record = keep / f"{probe.scenario.name}-{repeat}.json" if keep else None
+        if record and record.exists():
+            runs.append(MigrationResult.load(record))
+            continue
         runs.append(run_migration(probe.scenario, command=command))
+        if record:
+            record.parent.mkdir(parents=True, exist_ok=True)
+            runs[-1].save(record)
     return fit_profile(runs, qemu, command=command)
 
 
@@ -141,7 +155,7 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
             "Make sure that the machine is idle and try again.",
         )
     of = {name: [r for r in runs if r.name == name] for name in {r.name for r in runs}}
-    hot, data = of["probe-hot-1g"], of["probe-data-2g"]
+    hot, data = of["probe-hot-1g"], of[DATA]
     empty = [*of["probe-empty-1g"], *of["probe-empty-24g"]]
     zero_s, fresh_s = terms.page_cost_s([*of["probe-empty-24g"], *data])
     made = {
@@ -150,7 +164,7 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
         "normal_page_s": _term([p for r in resend for p in terms.resent_page_s(r)], "s/page"),
         "fresh_page_s": _term(fresh_s, "s/page"),
         "burst_page_s": _term([b for r in hot if (b := terms.burst_page_s(r))], "s/page"),
-        "burst_fresh_page_s": _term([b for r in data if (b := terms.burst_page_s(r))], "s/page"),
+        "burst_fresh_page_s": _term([b for r in data if (b := terms.burst_page_s(r))] or fresh_s, "s/page"),
         "window_overhead_s": _term([w for r in hot for w in terms.window_overhead_s(r, LIMIT)], "s"),
         "device_state_bytes": _term([terms.device_state_bytes(r) for r in data], "bytes"),
         "dirty_fault_s": _term(

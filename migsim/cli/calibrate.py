@@ -27,6 +27,10 @@ def host(
     ] = None,
     accel: Annotated[str, typer.Option(metavar="kvm|tcg")] = "kvm",
     repeats: Annotated[int, typer.Option(min=1, help="Of each probe.")] = 3,
+    keep: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep the probes' records here, and take those that are there."),
+    ] = None,
 ) -> None:
     """Measure this host with short probe migrations, some minutes in all.
 
@@ -47,7 +51,7 @@ def host(
     spec = QemuSpec.from_dict({"command": qemu, "version": version, "accel": accel})
     with progress("probes", total=repeats * len(probes(spec))) as update:
         profile = measure_host(
-            spec, repeats=repeats, progress=update, command=shlex.join(["migsim", *sys.argv[1:]])
+            spec, repeats=repeats, progress=update, keep=keep, command=shlex.join(["migsim", *sys.argv[1:]])
         )
     profile.save(output)
     profile_table(profile, stdout_console())
