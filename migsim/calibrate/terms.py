@@ -73,7 +73,7 @@ def resent_page_s(run: MigrationResult) -> list[float]:
     rounds = run.iterations.iloc[2:-2]
     seconds = (rounds["end_s"] - rounds["start_s"] - rounds["sync_s"]).to_numpy(float)
     pages = rounds["normal"].to_numpy(float)
-    many = pages > 2000
+    many = pages > 500
     return [float(v) for v in seconds[many] / pages[many]]
 
 
