@@ -1,0 +1,100 @@
+"""The part of a migration stream that has arrived and is not yet parsed, in one buffer that is used again."""
+
+from __future__ import annotations
+
+import struct
+
+from migsim.errors import TraceError
+
+__all__ = ["LONGEST_BODY", "NeedMoreError", "StreamBuffer"]
+
+LONGEST_BODY = 1 << 16  # bound on the configuration and on one compressed page: more means we lost our place
+_U16, _U32, _U64 = struct.Struct(">H"), struct.Struct(">I"), struct.Struct(">Q")
+
+
+class NeedMoreError(Exception):
+    """The item that begins at the buffer's position has not arrived whole."""
+
+
+class StreamBuffer:
+    """Bytes `begin` to `end` of `data`; readers' offsets count from `begin`, numbers are big-endian.
+
+    Parameters
+    ----------
+    size : int
+        Bytes; at least four of the longest items.
+
+    Attributes
+    ----------
+    data : bytearray
+        Never replaced or resized, so views of it stay good.
+    begin, end : int
+        The first byte not yet parsed, and the end of what has arrived.
+
+    Examples
+    --------
+    >>> buffer = StreamBuffer(1 << 20)
+    >>> buffer.free_space()[:4] = bytes.fromhex("00000102")
+    >>> buffer.end += 4
+    >>> buffer.u32(0)
+    258
+    """
+
+    def __init__(self, size: int) -> None:
+        self.data = bytearray(max(size, 4 * LONGEST_BODY))
+        self.begin = 0
+        self.end = 0
+        self._view = memoryview(self.data)
+        self._before = 0  # stream position of data[0]
+
+    @property
+    def position(self) -> int:
+        """Stream position of `begin`: bytes parsed so far."""
+        return self._before + self.begin
+
+    def free_space(self) -> memoryview:
+        """Make room, and return where the next bytes go; never empty."""
+        rest = self.end - self.begin
+        # Less than one item is left, so moving it is cheap, and the buffer's first pages stay in cache.
+        if rest:
+            self._view[:rest] = bytes(self._view[self.begin : self.end])
+        self._before += self.begin
+        self.begin, self.end = 0, rest
+        return self._view[rest:]
+
+    def need(self, count: int) -> None:
+        """Raise `NeedMoreError` unless `count` bytes are here."""
+        if self.end - self.begin < count:
+            raise NeedMoreError
+
+    def u8(self, at: int) -> int:
+        """One byte."""
+        return self.data[self.begin + at]
+
+    def u16(self, at: int) -> int:
+        """Two bytes."""
+        return int(_U16.unpack_from(self.data, self.begin + at)[0])
+
+    def u32(self, at: int) -> int:
+        """Four bytes."""
+        return int(_U32.unpack_from(self.data, self.begin + at)[0])
+
+    def u64(self, at: int) -> int:
+        """Eight bytes."""
+        return int(_U64.unpack_from(self.data, self.begin + at)[0])
+
+    def put_u64(self, at: int, value: int) -> None:
+        """Write eight bytes over what arrived."""
+        _U64.pack_into(self.data, self.begin + at, value)
+
+    def text(self, at: int, length: int) -> str:
+        """A name."""
+        return self.data[self.begin + at : self.begin + at + length].decode("ascii", "replace")
+
+    def lost(self, what: str) -> TraceError:
+        """Make the error for bytes that no plain precopy stream has here."""
+        return TraceError(
+            f"{what}, at byte {self.position} of the migration stream.",
+            "The stream collector reads plain precopy streams of QEMU 2.4 and newer.",
+            "Turn off multifd, postcopy, mapped-ram and RDMA, or take another collector.",
+        )

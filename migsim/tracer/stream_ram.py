@@ -1,0 +1,223 @@
+"""Reads the body of a RAM section: the block table in the setup, page records in all others.
+
+Everything is big-endian::
+
+    block table      8-byte word: bytes of all blocks | MEM_SIZE; then a name and 8-byte size for each
+    page record      8-byte word: offset in its block | flags; the block's name unless CONTINUE is set; then
+                     ZERO one fill byte, PAGE 4096 bytes, XBZRLE 1 + 2 + n bytes, COMPRESS 4 + n bytes
+    end              8-byte word EOS
+
+A run of normal pages of one block is a row of records of exactly 4104 bytes and a run of zero pages one of
+9 bytes, so a strided numpy view reads all their words at once. Mirrors `migration/ram.c`.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import numpy.typing as npt
+
+from migsim.errors import TraceError
+from migsim.tracer.stream_buffer import LONGEST_BODY, StreamBuffer
+from migsim.tracer.stream_sink import PAGE_BYTES, RamBlock, StreamSink
+
+__all__ = ["RamSection"]
+
+_PAGE_BITS = 12
+_ZERO, _MEM_SIZE, _PAGE, _EOS, _CONTINUE, _XBZRLE = 0x02, 0x04, 0x08, 0x10, 0x20, 0x40
+_COMPRESS, _MULTIFD_FLUSH = 0x100, 0x200
+_FLAGS = PAGE_BYTES - 1
+_NORMAL_RECORD, _ZERO_RECORD = 8 + PAGE_BYTES, 9
+_NORMAL, _ZEROED = _PAGE | _CONTINUE, _ZERO | _CONTINUE
+_FIRST_WINDOW, _LAST_WINDOW = 32, 4096  # records looked at together: grows while a run goes on
+_FLAGS_U64, _PAGE_BITS_U64 = np.uint64(_FLAGS), np.uint64(_PAGE_BITS)
+_U64 = struct.Struct(">Q")
+
+
+class RamSection:
+    """The RAM section being read; block table and current block outlive the single section.
+
+    Parameters
+    ----------
+    buffer : StreamBuffer
+        Read from its position on.
+    sink : StreamSink
+        Gets what is found.
+
+    Attributes
+    ----------
+    blocks : list of RamBlock
+        The block table, once it has arrived.
+    """
+
+    def __init__(self, buffer: StreamBuffer, sink: StreamSink) -> None:
+        self.blocks: list[RamBlock] = []
+        self._buffer = buffer
+        self._sink = sink
+        self._by_name: dict[str, RamBlock] = {}
+        self._block: RamBlock | None = None
+        self._setup = False
+        self._pages = 0
+        self._table_left = 0
+        self._window = _FIRST_WINDOW
+
+    def open(self, *, setup: bool) -> None:
+        """Begin a section's body."""
+        self._setup, self._pages = setup, 0
+
+    def read(self) -> None:
+        """Read up to the end of the section.
+
+        Raises
+        ------
+        NeedMoreError
+            The section's end has not arrived; call again when more has.
+        TraceError
+            The bytes are no RAM section's.
+        """
+        while self._item():
+            pass
+        if not self._setup:
+            self._sink.section_end(self._pages)
+
+    def _item(self) -> bool:
+        """Handle one run of records or one other item; false at the section's end."""
+        if self._table_left:
+            self._table_entry()
+            return True
+        self._buffer.need(8)
+        word = self._buffer.u64(0)
+        flags = word & _FLAGS
+        if flags == _NORMAL and self._block is not None:
+            self._normal_run(self._block)
+        elif flags == _ZEROED and self._block is not None:
+            self._zero_run(self._block)
+        elif word in (_EOS, _MULTIFD_FLUSH):
+            self._buffer.begin += 8
+        elif flags & _MEM_SIZE:
+            self._open_table(word & ~_FLAGS)
+        else:
+            self._odd_record(word, flags)
+        return word != _EOS
+
+    # ---- the block table ----
+
+    def _open_table(self, total: int) -> None:
+        if self.blocks or not self._setup or not total:
+            raise self._buffer.lost("A second or empty RAM block table")
+        self._table_left = total
+        self._buffer.begin += 8
+
+    def _table_entry(self) -> None:
+        buffer = self._buffer
+        buffer.need(1)
+        length = buffer.u8(0)
+        buffer.need(1 + length + 8)
+        name, used = buffer.text(1, length), buffer.u64(1 + length)
+        if used == 0 or used % PAGE_BYTES or used > self._table_left:
+            raise buffer.lost(
+                f"RAM block '{name}' of {used} bytes, {self._table_left} bytes left in the table"
+            )
+        if name in self._by_name:
+            raise buffer.lost(f"RAM block '{name}' comes twice")
+        first = self.blocks[-1].first_page + self.blocks[-1].pages if self.blocks else 0
+        self._by_name[name] = RamBlock(name, used, first)
+        self.blocks.append(self._by_name[name])
+        buffer.begin += 1 + length + 8
+        self._table_left -= used
+        if not self._table_left:
+            self._sink.ram_blocks(tuple(self.blocks))
+
+    # ---- page records ----
+
+    def _normal_run(self, block: RamBlock) -> None:
+        self._buffer.need(_NORMAL_RECORD)
+        at = self._buffer.begin
+        pages = self._run(block, at, _NORMAL_RECORD, _NORMAL)
+        count = len(pages)
+        contents: npt.NDArray[np.uint8] = np.ndarray(
+            (count, PAGE_BYTES), np.uint8, self._buffer.data, at + 8, (_NORMAL_RECORD, 1)
+        )
+        self._buffer.begin = at + count * _NORMAL_RECORD
+        self._pages += count
+        self._sink.normal_pages(pages, contents)
+
+    def _zero_run(self, block: RamBlock) -> None:
+        self._buffer.need(_ZERO_RECORD)
+        at = self._buffer.begin
+        pages = self._run(block, at, _ZERO_RECORD, _ZEROED)
+        count = len(pages)
+        if np.ndarray((count,), np.uint8, self._buffer.data, at + 8, (_ZERO_RECORD,)).any():
+            raise self._buffer.lost("A zero page whose fill byte is not zero")
+        self._buffer.begin = at + count * _ZERO_RECORD
+        self._pages += count
+        self._sink.zero_pages(pages)
+
+    def _run(self, block: RamBlock, at: int, record: int, kind: int) -> npt.NDArray[np.int64]:
+        """Page numbers of the records of `kind` that follow each other from `at`, as many as are here."""
+        data = self._buffer.data
+        here = (self._buffer.end - at) // record
+        after = at + record
+        if here == 1 or _U64.unpack_from(data, after)[0] & _FLAGS != kind:
+            page = _U64.unpack_from(data, at)[0] >> _PAGE_BITS
+            if page >= block.pages:
+                raise self._outside(block, page)
+            return np.array([page + block.first_page], dtype=np.int64)
+        here = min(here, self._window)
+        words = np.ndarray((here,), ">u8", data, at, (record,)).astype(np.uint64)
+        other = (words & _FLAGS_U64) != kind
+        first_other = int(other.argmax())
+        if other[first_other]:
+            words = words[:first_other]
+            self._window = _FIRST_WINDOW
+        else:
+            self._window = min(2 * self._window, _LAST_WINDOW)
+        pages = (words >> _PAGE_BITS_U64).view(np.int64)
+        highest = int(pages.max())
+        if highest >= block.pages:
+            raise self._outside(block, highest)
+        pages += block.first_page
+        return pages
+
+    def _odd_record(self, word: int, flags: int) -> None:
+        """Handle a record that names its block, or an encoded page."""
+        buffer, kind, at, block = self._buffer, flags & ~_CONTINUE, 8, self._block
+        if kind not in (_ZERO, _PAGE, _XBZRLE, _COMPRESS):
+            raise buffer.lost(f"Page record with unknown flags {flags:#x}")
+        if not flags & _CONTINUE:
+            buffer.need(9)
+            length = buffer.u8(8)
+            at = 9 + length
+            buffer.need(at)
+            name = buffer.text(9, length)
+            block = self._by_name.get(name)
+            if block is None:
+                raise buffer.lost(f"Page of RAM block '{name}', which is not in the block table")
+        if block is None:
+            raise buffer.lost("Page record without a RAM block")
+        page = word >> _PAGE_BITS
+        if page >= block.pages:
+            raise self._outside(block, page)
+        if kind in (_PAGE, _ZERO):
+            # Once the name is taken off, the record is like those that follow it.
+            buffer.need(at + (PAGE_BYTES if kind == _PAGE else 1))
+            buffer.begin += at - 8
+            buffer.put_u64(0, word | _CONTINUE)
+        else:
+            self._encoded(block.first_page + page, at, kind)
+        self._block = block
+
+    def _encoded(self, page: int, at: int, kind: int) -> None:
+        buffer, head = self._buffer, 3 if kind == _XBZRLE else 4
+        buffer.need(at + head)
+        length = buffer.u16(at + 1) if kind == _XBZRLE else buffer.u32(at)
+        if length > LONGEST_BODY:
+            raise buffer.lost(f"Encoded page of {length} bytes")
+        buffer.need(at + head + length)
+        buffer.begin += at + head + length
+        self._pages += 1
+        self._sink.encoded_page(page, length)
+
+    def _outside(self, block: RamBlock, page: int) -> TraceError:
+        return self._buffer.lost(f"Page {page} of RAM block '{block.name}', which has {block.pages}")
