@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from migsim.errors import RecordError
 from migsim.results import MigrationResult
 from migsim.scenario import HostProfile, LabScenario
 from migsim.study.matching import matching_profile, matching_trace, predict_record
@@ -60,14 +61,16 @@ class Scored:
         return {m: np.array([r.metrics()[m] for r in done]) for m in METRICS}
 
     def predicted(self, metric: str) -> float:
-        """Our value of a metric."""
-        return self.prediction.result.metrics()[metric]
+        """Our value of a metric: the median of the draws; NaN where we say that it does not converge."""
+        if self.prediction.result.outcome.status != "completed":
+            return float("nan")
+        return self.prediction.medians[metric]
 
     def inside(self, metric: str) -> list[bool]:
         """For each measurement, whether it lies in our 80 % interval."""
-        pair = self.prediction.result.intervals.get(metric)
-        if pair is None:
-            return []
+        if not self.right:
+            return [False] * len(self.measured[metric])
+        pair = self.prediction.result.intervals[metric]
         low, high = pair
         step = 0.5 if metric in ("total-time", "downtime") else 0.0  # QEMU reports whole milliseconds
         return [bool(low - step <= v <= high + step) for v in self.measured[metric]]
@@ -78,6 +81,12 @@ def load_records(folder: Path) -> dict[str, list[MigrationResult]]:
     found: dict[str, list[MigrationResult]] = {}
     for path in sorted(folder.glob("*.json")):
         record = MigrationResult.load(path)
+        if record.outcome.status not in ("completed", "not-converged"):
+            raise RecordError(
+                f"{path} ended as {record.outcome.status}: {record.outcome.reason}",
+                "A run that failed says nothing about convergence.",
+                "Record it again.",
+            )
         found.setdefault(record.name, []).append(record)
     return found
 
@@ -109,8 +118,10 @@ def score(
 def rival_inputs(
     scenario: LabScenario, trace: Trace, prediction: Prediction, host: HostProfile
 ) -> RivalInputs:
-    """What a rival gets: the same trace as we do, and the uncapped speed where there is no limit."""
+    """What a rival gets: our curve, and what the host can send at the most where the limit is above that."""
     bandwidth, limit = settings_of(scenario)
+    page_s = host.median("normal_page_s" if scenario.guest.alias_bytes else "fresh_page_s")
+    fastest = 4096 / page_s
     fit = prediction.fit
     if fit is None:
         raise ValueError("the prediction was not made from a trace")
@@ -123,6 +134,6 @@ def rival_inputs(
         zero_pages=zero,
         window_s=[float(w) for w in windows],
         dirty_pages=[float(u) for u in fit.spectrum.unique_pages(windows)],
-        max_bandwidth_bytes_per_s=bandwidth or round(4096 / host.median("normal_page_s")),
+        max_bandwidth_bytes_per_s=min(bandwidth or fastest, fastest),
         downtime_limit_ms=limit,
     )

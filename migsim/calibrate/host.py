@@ -2,8 +2,9 @@
 
 The probes are guests of our own that no prediction is about: two sizes of empty RAM (scan, sync, setup), one with
 data and no limit (pages new to the destination), one with a hot set and no limit (pages sent again), two limited
-ones with a hot set (windows and switchover; faults). In each the vCPU is busy, as in a guest worth migrating. A term
-is the median over probes and repeats; its spread is theirs.
+ones with a hot set (windows and switchover; faults). In each the vCPU is busy, as in a guest worth migrating. A probe
+gives one value of a term, the median over the repeats is the term, and its spread is that of one more run: the
+repeats' deviation, drawn towards a usual one (few repeats say little about it), and the median's own uncertainty.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from migsim.calibrate import terms
+from migsim.errors import ProfileError
 from migsim.models.dirty_bitmap import GIB
 from migsim.provenance import Provenance
 from migsim.qapi import QemuVersion
@@ -32,11 +34,13 @@ from migsim.scenario import (
 
 __all__ = ["Probe", "fit_profile", "measure_host", "probes"]
 
-LIMIT = 62_500_000
+SLOW = 62_500_000
+FAST = 250_000_000
 FAULTS = "probe-faults-1g"
 RESEND = "probe-resend-1g"
 DATA = "probe-data-1g"
-LEAST_SPREAD = 0.01
+USUAL_SPREAD = 0.12
+USUAL_WEIGHT = 4
 
 
 @dataclass(frozen=True)
@@ -74,16 +78,16 @@ def probes(qemu: QemuSpec) -> list[Probe]:
         )
 
     unlimited = {"max-bandwidth": 0, "downtime-limit": 300}
-    limited = {"max-bandwidth": LIMIT, "downtime-limit": 150}
+    limited = {"max-bandwidth": FAST, "downtime-limit": 300}
     # A millisecond's limit keeps a migration from ending, so that many rounds are seen.
-    endless = {"max-bandwidth": LIMIT, "downtime-limit": 1}
+    endless = {"max-bandwidth": SLOW, "downtime-limit": 1}
     endless_unlimited = {"max-bandwidth": 0, "downtime-limit": 1}
     return [
         Probe("scan, setup and sync, small", scenario("probe-empty-1g", 1, 500, 64, unlimited)),
         Probe("scan, setup and sync, large", scenario("probe-empty-24g", 24, 500, 64, unlimited)),
         # Nearly all of its RAM is data, so that the blackout carries pages sent for the first time too.
         Probe("send and blackout, no limit", scenario(DATA, 1, 250_000, 64, unlimited)),
-        Probe("windows and switchover", scenario("probe-hot-1g", 1, 30_000, 2000, limited)),
+        Probe("windows and switchover", scenario("probe-hot-1g", 1, 100_000, 15_000, limited)),
         Probe("faults", scenario(FAULTS, 1, 20_000, 2500, endless, 5.0, 9.0)),
         Probe("send again, no limit", scenario(RESEND, 1, 40_000, 30_000, endless_unlimited, deadline_s=6.0)),
     ]
@@ -114,7 +118,9 @@ def measure_host(
     Raises
     ------
     HostError, QemuError, GuestError
-        As `migsim.lab.run_migration`; QemuError also when a probe does not complete.
+        As `migsim.lab.run_migration`.
+    ProfileError
+        When a probe does not complete or does not show its term.
     """
     from migsim.lab.migrate import run_migration
 
@@ -141,8 +147,6 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
     ProfileError
         When a probe did not complete.
     """
-    from migsim.errors import ProfileError
-
     runs = list(runs)
     faults = [r for r in runs if r.name == FAULTS]
     resend = [r for r in runs if r.name == RESEND]
@@ -158,18 +162,17 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
     hot, data = of["probe-hot-1g"], of[DATA]
     empty = [*of["probe-empty-1g"], *of["probe-empty-24g"]]
     zero_s, fresh_s = terms.page_cost_s([*of["probe-empty-24g"], *data])
+    slow_fast = [*faults, *hot]
     made = {
         **_by_size(empty),
-        "zero_page_s": _term(zero_s, "s/page"),
-        "normal_page_s": _term([p for r in resend for p in terms.resent_page_s(r)], "s/page"),
-        "fresh_page_s": _term(fresh_s, "s/page"),
-        "burst_page_s": _term([b for r in hot if (b := terms.burst_page_s(r))], "s/page"),
-        "burst_fresh_page_s": _term([b for r in data if (b := terms.burst_page_s(r))] or fresh_s, "s/page"),
-        "window_overhead_s": _term([w for r in hot for w in terms.window_overhead_s(r, LIMIT)], "s"),
-        "device_state_bytes": _term([terms.device_state_bytes(r) for r in data], "bytes"),
-        "dirty_fault_s": _term(
-            [f for r in faults if (f := terms.dirty_fault_s(r, 5.0)) is not None], "s/page"
-        ),
+        "zero_page_s": _term("zero_page_s", zero_s, "s/page"),
+        "normal_page_s": _term("normal_page_s", map(terms.resent_page_s, resend), "s/page"),
+        "fresh_page_s": _term("fresh_page_s", fresh_s, "s/page"),
+        "burst_page_s": _term("burst_page_s", map(terms.burst_page_s, hot), "s/page"),
+        "burst_fresh_page_s": _term("burst_fresh_page_s", map(terms.burst_page_s, data), "s/page"),
+        **_windows(slow_fast),
+        "device_state_bytes": _term("device_state_bytes", map(terms.device_state_bytes, data), "bytes"),
+        "dirty_fault_s": _term("dirty_fault_s", map(terms.dirty_fault_s, faults), "s/page"),
         **_switchover(runs),
     }
     return HostProfile(
@@ -180,58 +183,91 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
     )
 
 
-def _term(values: Iterable[float], unit: str, least: float = 0.0) -> Term:
-    """Median and spread of a term's measurements."""
-    v = np.maximum(np.asarray(list(values), float), least)
+def _term(name: str, values: Iterable[float | None], unit: str) -> Term:
+    """Median of one value a run, at least 0, and the spread of one more run."""
+    v = np.array([value for value in values if value is not None and np.isfinite(value)])
     if not len(v):
-        return Term(median=0.0, spread=0.0, n=1, unit=unit)
-    middle = float(np.median(v))
-    spread = LEAST_SPREAD
-    if len(v) > 1 and middle > 0:
-        low, high = np.percentile(np.log(np.maximum(v, middle / 50)), [16, 84])
-        spread = max(float(high - low) / 2, LEAST_SPREAD)
-    return Term(median=middle, spread=min(spread, 1.0), n=len(v), unit=unit)
+        raise ProfileError(
+            f"No probe shows {name}.",
+            "The model needs every term, and a term that was not measured is not 0.",
+            "Make sure that the machine is idle and try again, with more --repeats.",
+        )
+    middle = max(float(np.median(v)), 0.0)
+    if middle == 0.0:
+        return Term(median=0.0, spread=0.0, n=len(v), unit=unit)
+    return Term(median=middle, spread=_spread(np.log(np.maximum(v, middle / 20)), 1), n=len(v), unit=unit)
+
+
+def _spread(logs: np.ndarray, fitted: int) -> float:
+    """Deviation of one more run's logarithm: pooled with a usual one, and with the estimate's own."""
+    free = max(len(logs) - fitted, 0)
+    own = float(np.sum((logs - logs.mean()) ** 2))
+    pooled = (USUAL_WEIGHT * USUAL_SPREAD**2 + own) / (USUAL_WEIGHT + free)
+    return min(float(np.sqrt(pooled * (1 + 1 / max(len(logs), 1)))), 1.0)
 
 
 def _by_size(runs: list[MigrationResult]) -> dict[str, Term]:
     """Terms that grow with RAM: setup and sync."""
     gib = [r.info["ram"]["total"] / GIB for r in runs]
-    setup = [r.info["setup-time"] / 1000 for r in runs]
-    base, slope, spread = terms.linear_in_gib(gib, setup)
-    syncs = [(g, float(s)) for g, r in zip(gib, runs, strict=True) for s in r.iterations["sync_s"].iloc[1:]]
-    syncs = [(g, s) for g, s in syncs if np.isfinite(s)]
-    sync_base, sync_slope, sync_spread = terms.linear_in_gib([g for g, _ in syncs], [s for _, s in syncs])
-    n = len(runs)
+    setup = [max(r.info["setup-time"], 0.5) / 1000 for r in runs]
+    # The first sync lies in setup and the last in the downtime, when no vCPU runs.
+    sync = [float(r.iterations["sync_s"].iloc[1:-1].mean()) for r in runs]
+    sync = [
+        s if np.isfinite(s) else float(r.iterations["sync_s"].iloc[-1])
+        for s, r in zip(sync, runs, strict=True)
+    ]
+    made: dict[str, Term] = {}
+    for name, seconds in (("setup", setup), ("sync", sync)):
+        base, slope, _ = terms.linear(gib, seconds)
+        off = np.log(np.array(seconds) / np.maximum(base + slope * np.array(gib), 1e-9))
+        spread = _spread(off, 2)
+        made[f"{name}_base_s"] = Term(median=base, spread=spread, n=len(runs), unit="s")
+        made[f"{name}_s_per_gib"] = Term(median=slope, spread=spread, n=len(runs), unit="s/GiB")
+    return made
+
+
+def _windows(runs: list[MigrationResult]) -> dict[str, Term]:
+    """How late the thread wakes up, at two rates."""
+    seen = [
+        (r.scenario["migration"]["parameters"]["max-bandwidth"] / GIB, w)
+        for r in runs
+        if (w := terms.window_overhead_s(r)) is not None
+    ]
+    _term("window_overhead_s", [w for _, w in seen], "s")
+    base, slope, _ = terms.linear([x for x, _ in seen], [max(w, 1e-5) for _, w in seen])
+    off = np.log([max(w, 1e-5) / max(base + slope * x, 1e-5) for x, w in seen])
+    spread = _spread(off, 2)
+    unit = "s/(GiB/s)"
     return {
-        "log_start_base_s": Term(median=base, spread=spread, n=n, unit="s"),
-        "log_start_s_per_gib": Term(median=slope, spread=spread, n=n, unit="s/GiB"),
-        "sync_base_s": Term(median=sync_base, spread=min(sync_spread, 1.0), n=len(syncs), unit="s"),
-        "sync_s_per_gib": Term(median=sync_slope, spread=min(sync_spread, 1.0), n=len(syncs), unit="s/GiB"),
+        "window_overhead_s": Term(median=base, spread=spread, n=len(seen), unit="s"),
+        "window_overhead_s_per_gib_per_s": Term(median=slope, spread=spread, n=len(seen), unit=unit),
     }
 
 
 def _switchover(runs: list[MigrationResult]) -> dict[str, Term]:
-    """Terms of the blackout, from every probe that shows its parts."""
+    """Terms of the blackout, from every probe that shows its parts; spreads are within each kind of probe."""
     parts = [(r, r.downtime_parts_ms) for r in runs if "device" in r.downtime_parts_ms]
-    load = [(r.blackout_ms - (r.info["downtime"] - p["stop"])) / 1000 for r, p in parts]
-    # setup-time ends with the first sync; what comes before setup is the connection.
-    first = [r.iterations.iloc[0] for r in runs]
-    connect = [
-        max(float(f["start_s"] + f["sync_s"]) - r.info["setup-time"] / 1000, 0.0)
-        for f, r in zip(first, runs, strict=True)
-    ]
-    gap = [
-        float(r.iterations["start_s"].iloc[-1] - r.iterations["start_s"].iloc[-2])
-        - float(r.iterations["sync_s"].iloc[-2])
-        - p["stop"] / 1000
-        for r, p in parts
-        if len(r.iterations) > 2
-    ]
-    return {
-        "connect_s": _term(connect, "s"),
-        "switch_gap_s": _term([max(g, 0.0) for g in gap if g < 0.05], "s"),
-        "stop_s": _term([p["stop"] / 1000 for _, p in parts], "s"),
-        "final_sync_s": _term([0.0], "s"),
-        "device_state_s": _term([(p["device"] + p.get("rest", 0.0)) / 1000 for _, p in parts], "s"),
-        "load_s": _term([v for v in load if np.isfinite(v)], "s"),
+    values: dict[str, list[tuple[str, float]]] = {
+        "connect_s": [(r.name, terms.connect_s(r)) for r in runs],
+        "switch_gap_s": [(r.name, _gap_s(r, p)) for r, p in parts if len(r.iterations) > 2],
+        "stop_s": [(r.name, p["stop"] / 1000) for r, p in parts],
+        "device_state_s": [(r.name, (p["device"] + p.get("rest", 0.0)) / 1000) for r, p in parts],
+        "load_s": [(r.name, (r.blackout_ms - r.info["downtime"] + p["stop"]) / 1000) for r, p in parts],
     }
+    return {name: _term_within(name, seen) for name, seen in values.items()}
+
+
+def _gap_s(run: MigrationResult, parts: dict[str, float]) -> float:
+    """From the exact sync's end to the downtime clock's start."""
+    exact, final = run.iterations.iloc[-2], run.iterations.iloc[-1]
+    return max(float(final["start_s"] - exact["start_s"] - exact["sync_s"]) - parts["stop"] / 1000, 0.0)
+
+
+def _term_within(name: str, seen: list[tuple[str, float]]) -> Term:
+    """Median over all probes; the spread is that between repeats of one probe."""
+    found = [(kind, max(v, 1e-6)) for kind, v in seen if np.isfinite(v)]
+    term = _term(name, [v for _, v in found], "s")
+    logs = [
+        np.log(v) - np.mean([np.log(other) for same, other in found if same == kind]) for kind, v in found
+    ]
+    return term.replace(spread=_spread(np.array(logs), len({kind for kind, _ in found})))

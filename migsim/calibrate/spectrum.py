@@ -166,7 +166,18 @@ def _polish(
         over = max(float(pages.sum()) / most - 1.0, 0.0)
         return np.append((unique_pages(pages, np.exp(x[k:]), sweep, t) - u) / sd, 1e3 * over)
 
-    found = least_squares(off, np.log(np.concatenate([n, rate])), loss="cauchy", f_scale=2.0, max_nfev=200)
+    start = np.log(np.concatenate([n, rate]))
+    # Faster than the shortest window or slower than the longest, a rate cannot be told.
+    low = np.concatenate([np.full(k, np.log(0.1)), np.full(k, np.log(0.02 / t.max()))])
+    high = np.concatenate([np.full(k, np.log(2 * most + 1)), np.full(k, np.log(10.0 / t.min()))])
+    found = least_squares(
+        off,
+        np.clip(start, low + 1e-6, high - 1e-6),
+        bounds=(low, high),
+        loss="cauchy",
+        f_scale=2.0,
+        max_nfev=200,
+    )
     n, rate = np.exp(found.x[:k]), np.exp(found.x[k:])
     order = np.argsort(-rate)
     return n[order], rate[order], sweep[order]

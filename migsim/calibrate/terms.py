@@ -1,7 +1,7 @@
 r"""What one probe migration says about the host's terms.
 
-Each function reads a measured `MigrationResult` and returns values of a term, in seconds, or nothing where the record
-does not show it. All are ratios of times and counts that QEMU itself reported.
+Each function reads a measured `MigrationResult` and returns one value of a term, in seconds, or None where the record
+does not show it: times and counts that QEMU reported, and for the fault cost the guest's own count of its writes.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from migsim.results import MigrationResult
 __all__ = [
     "active_seconds",
     "burst_page_s",
+    "connect_s",
     "device_state_bytes",
     "dirty_fault_s",
-    "linear_in_gib",
+    "linear",
     "page_cost_s",
     "resent_page_s",
     "window_overhead_s",
@@ -30,10 +31,18 @@ __all__ = [
 
 
 def active_seconds(run: MigrationResult) -> float:
-    """Time in which the sender could send with the guest running: total less setup, downtime and syncs."""
+    """Time in which the sender could send with the guest running: total less connection, setup, downtime, syncs."""
     info = run.info
-    syncs = float(np.nansum(run.iterations["sync_s"].to_numpy(float)))
+    # The first sync lies in setup, the last in the downtime.
+    syncs = float(np.nansum(run.iterations["sync_s"].to_numpy(float)[1:-1])) + connect_s(run)
     return float(info["total-time"] - info["setup-time"] - info["downtime"]) / 1000 - syncs
+
+
+def connect_s(run: MigrationResult) -> float:
+    """From the QMP command to the beginning of setup, which ends with the first sync."""
+    first = run.iterations.iloc[0]
+    before = float(first["start_s"] + first["sync_s"]) - float(run.info["setup-time"]) / 1000
+    return max(before, 0.0)
 
 
 def _downtime_pages(run: MigrationResult) -> float:
@@ -68,13 +77,14 @@ def page_cost_s(runs: Sequence[MigrationResult]) -> tuple[list[float], list[floa
     )
 
 
-def resent_page_s(run: MigrationResult) -> list[float]:
-    """Cost of a page sent again with the limiter off: each whole round's time less its sync, over its pages."""
+def resent_page_s(run: MigrationResult) -> float | None:
+    """Cost of a page sent again with the limiter off: whole rounds' time less their syncs, over their pages."""
     rounds = run.iterations.iloc[2:-2]
     seconds = (rounds["end_s"] - rounds["start_s"] - rounds["sync_s"]).to_numpy(float)
-    pages = rounds["normal"].to_numpy(float)
+    # Kinds are interpolated between samples, their sum is exact; no page of the hot set is zero.
+    pages = (rounds["normal"] + rounds["duplicate"]).to_numpy(float)
     many = pages > 500
-    return [float(v) for v in seconds[many] / pages[many]]
+    return float(seconds[many].sum() / pages[many].sum()) if many.sum() > 3 else None
 
 
 def burst_page_s(run: MigrationResult) -> float | None:
@@ -86,15 +96,19 @@ def burst_page_s(run: MigrationResult) -> float | None:
     return flush / 1000 / pages
 
 
-def window_overhead_s(run: MigrationResult, max_bandwidth: int) -> list[float]:
-    """How much longer than 100 ms rate-limited windows last, from the `mbps` that QEMU gave each."""
-    version = QemuVersion.parse(run.qemu_version)
-    carried = window_bytes(
-        window_quota_bytes(max_bandwidth), NORMAL_PAGE_BYTES, behaviour_of(version).quota_charged_at
-    )
-    mbps = run.timeline["ram.mbps"].to_numpy(float)
-    full = mbps[(mbps > 0.9 * max_bandwidth * 8e-6) & (mbps < 1.1 * max_bandwidth * 8e-6)]
-    return [float(max(carried * 8 / m / 1e6 - WINDOW_S, 0.0)) for m in full]
+def window_overhead_s(run: MigrationResult) -> float | None:
+    """How much longer than 100 ms rate-limited windows last in the mean, from the `mbps` of each.
+
+    QEMU's windows are whole milliseconds, so only their mean says how late the thread wakes up.
+    """
+    limit = int(run.scenario["migration"]["parameters"]["max-bandwidth"])
+    charged = behaviour_of(QemuVersion.parse(run.qemu_version)).quota_charged_at
+    carried = window_bytes(window_quota_bytes(limit), NORMAL_PAGE_BYTES, charged)
+    mbps = run.timeline["ram.mbps"].dropna().to_numpy(float)
+    full = mbps[(mbps > 0.7 * limit * 8e-6) & (mbps < 1.1 * limit * 8e-6)]
+    if len(full) < 5:
+        return None
+    return max(float(np.mean(carried * 8 / full / 1e6)) - WINDOW_S, 0.0)
 
 
 def device_state_bytes(run: MigrationResult) -> float:
@@ -106,38 +120,41 @@ def device_state_bytes(run: MigrationResult) -> float:
     )
 
 
-def linear_in_gib(gib: Sequence[float], seconds: Sequence[float]) -> tuple[float, float, float]:
-    """Fit seconds = base + slope GiB, both at least 0; returns them and the deviation of the logarithm."""
+def linear(x: Sequence[float], seconds: Sequence[float]) -> tuple[float, float, float]:
+    """Fit seconds = base + slope x, both at least 0; returns them and the deviation of the logarithm."""
     from scipy.optimize import nnls
 
-    x, y = np.asarray(gib, float), np.asarray(seconds, float)
-    # Weighted by 1/y: a relative error counts alike at 1 and at 64 GiB.
+    at, y = np.asarray(x, float), np.asarray(seconds, float)
+    # Weighted by 1/y: a relative error counts alike for a small and a large guest.
     weight = 1 / np.maximum(y, 1e-6)
-    design = np.stack([np.ones_like(x), x], axis=1) * weight[:, None]
+    design = np.stack([np.ones_like(at), at], axis=1) * weight[:, None]
     (base, slope), _ = nnls(design, y * weight)
-    fitted = np.maximum(base + slope * x, 1e-9)
-    spread = float(np.std(np.log(np.maximum(y, 1e-9) / fitted)))
+    fitted = np.maximum(base + slope * at, 1e-9)
+    off = np.log(np.maximum(y, 1e-9) / fitted)
+    spread = float(np.sqrt(np.sum(off**2) / max(len(off) - 2, 1)))
     return float(base), float(slope), spread
 
 
-def dirty_fault_s(run: MigrationResult, settle_s: float) -> float | None:
+def dirty_fault_s(run: MigrationResult) -> float | None:
     """Guest time lost at each first write to a protected page, from the guest's own counts of its writes.
 
     The closed-loop guest makes `w` writes a second before the migration and `w'` during it, and takes as many faults
-    as pages are reported: `c = (1 - w'/w) / faults`. None where the guest said too little.
+    as pages are reported: `c = (1 - w'/w) / faults`. Below 0 where noise exceeds the cost. What the migration takes
+    from the guest otherwise (the host's cores) is in it too.
     """
     said = [parse_line(row["line"]) for row in run.guest_log if row["side"] == "source"]
     lines = [p for p in said if isinstance(p, Progress)]
-    total_s = run.info["total-time"] / 1000
+    settle_s = float(run.scenario["settle-s"])
     before = _speed([p for p in lines if 0.5 < p.t_us / 1e6 <= settle_s])
     end_s = max((p.t_us / 1e6 for p in lines), default=0.0)
+    total_s = run.info.get("total-time", 0) / 1000 or float(run.iterations["end_s"].max())
     during = _speed([p for p in lines if end_s - total_s + 1.0 < p.t_us / 1e6])
+    # Row k's pages were written in the round before it.
     rounds = run.iterations.iloc[1:-1]
-    length = float((rounds["end_s"] - rounds["start_s"]).sum())
+    length = float(rounds["start_s"].iloc[-1] - rounds["start_s"].iloc[0]) if len(rounds) > 2 else 0.0
     if before is None or during is None or length < 1.0:
         return None
-    dirty_pages = float(rounds["dirty_pages"].iloc[1:].sum())
-    return max((1 - during / before) * length / max(dirty_pages, 1.0), 0.0)
+    return (1 - during / before) * length / max(float(rounds["dirty_pages"].iloc[1:].sum()), 1.0)
 
 
 def _speed(lines: Sequence[Progress]) -> float | None:

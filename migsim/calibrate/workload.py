@@ -27,6 +27,9 @@ Floats = NDArray[np.float64]
 MODES = ("dirty-ring", "stream", "dirty-bitmap", "page-sampling")
 """Points are taken from the first of these that the trace holds: exact before sampled."""
 
+USUAL_SPREAD = 0.03
+"""Of a guest's speed, where the trace cannot tell."""
+
 LOGGED_MODES = ("dirty-ring", "stream", "dirty-bitmap")
 """Modes that slow the guest while they measure: each page's first write faults."""
 
@@ -195,15 +198,25 @@ def _places(spectrum: Spectrum, history: RoundHistory | None) -> list[Extents]:
 
 
 def _spread(history: RoundHistory | None, spectrum: Spectrum, dirty_fault_s: float) -> float:
-    """How much the guest's own activity varies from round to round, as a deviation of the logarithm."""
-    if history is None or len(history.counts) < 4:
-        return float(np.clip(spectrum.relative_error, 0.02, 0.5))
+    """How much the guest's own speed varies in the trace, as a deviation of the logarithm.
+
+    Dirty counts say something about speed where the curve is steep: ln U moves by its elasticity times ln speed.
+    Means of a few rounds are compared, so that a single round's counting and timing noise does not pass for speed.
+    """
+    if history is None:
+        return USUAL_SPREAD
     t = np.array(
         [guest_seconds(w, n, dirty_fault_s) for w, n in zip(history.lengths_s, history.counts, strict=True)]
     )
-    ratio = np.log(np.maximum(history.counts, 1.0) / np.maximum(spectrum.unique_pages(t), 1.0))
-    spread = 0.7413 * float(np.subtract(*np.percentile(ratio, [75, 25])))
-    return float(np.clip(spread, 0.01, 0.5))
+    fitted = spectrum.unique_pages(t)
+    elasticity = np.log(spectrum.unique_pages(t * 1.1) / np.maximum(fitted, 1.0)) / np.log(1.1)
+    telling = (elasticity > 0.15) & (history.counts > 0)
+    speed = np.log(history.counts[telling] / fitted[telling]) / elasticity[telling]
+    blocks = [b for b in np.array_split(speed, 8) if len(b) >= 2]
+    if len(blocks) < 4:
+        return USUAL_SPREAD
+    means = np.array([np.median(b) for b in blocks])
+    return float(np.clip(np.std(means, ddof=1), 0.01, 0.3))
 
 
 def _assumptions(trace: Trace, mode: str, history: RoundHistory | None, longest_s: float) -> tuple[str, ...]:

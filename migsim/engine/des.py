@@ -18,10 +18,16 @@ from migsim.engine.inputs import SimulationInput
 from migsim.engine.memory import GuestMemory, SendCosts, Sent
 from migsim.engine.recorder import Recorder
 from migsim.models import migration_thread as thread
-from migsim.models.dirty_bitmap import log_start_s, sync_s
-from migsim.models.page_stream import ITERATE_BYTES, NORMAL_PAGE_BYTES, PAGE_BYTES, ram_bytes_of
+from migsim.models.dirty_bitmap import setup_s, sync_s
+from migsim.models.page_stream import (
+    ITERATE_BYTES,
+    NORMAL_PAGE_BYTES,
+    PAGE_BYTES,
+    SECTION_BYTES,
+    ram_bytes_of,
+)
 from migsim.models.query_migrate import Counters
-from migsim.models.rate_limit import ITERATE_MAX_S, WINDOW_S, window_bytes, window_quota_bytes
+from migsim.models.rate_limit import ITERATE_MAX_S, WINDOW_S, wake_up_s, window_bytes, window_quota_bytes
 from migsim.models.switchover import Blackout, blackout
 from migsim.results import MigrationResult
 
@@ -85,6 +91,11 @@ class _Precopy:
         self.limit_ms = float(what.parameter("downtime-limit"))
         quota = window_quota_bytes(int(what.parameter("max-bandwidth")))
         self.quota = window_bytes(quota, NORMAL_PAGE_BYTES, self.behaviour.quota_charged_at)
+        self.wake_up_s = wake_up_s(
+            int(what.parameter("max-bandwidth")),
+            window_overhead_s=what.terms["window_overhead_s"],
+            window_overhead_s_per_gib_per_s=what.terms["window_overhead_s_per_gib_per_s"],
+        )
         self.counters = Counters(total_bytes=what.workload.ram_total_bytes, downtime_limit_ms=self.limit_ms)
         self.recorder = Recorder(self.counters, self.behaviour)
         self.threshold = 0.0
@@ -114,7 +125,7 @@ class _Precopy:
             if self.env.now >= self.window_start + WINDOW_S:
                 self._close_window()
             elif self.window_used >= self.quota:
-                wake = self.window_start + WINDOW_S + self.terms["window_overhead_s"]
+                wake = self.window_start + WINDOW_S + self.wake_up_s
                 yield self.env.timeout(max(wake - self.env.now, 0.0))
                 self._close_window()
         self.recorder.give_up(
@@ -132,21 +143,20 @@ class _Precopy:
     def _set_up(self) -> Steps:
         """Log start and the first sync; the first accounting window has already begun."""
         begun = self.env.now
-        length = log_start_s(
+        length = setup_s(
             self.what.workload.ram_total_bytes,
-            log_start_base_s=self.terms["log_start_base_s"],
-            log_start_s_per_gib=self.terms["log_start_s_per_gib"],
+            setup_base_s=self.terms["setup_base_s"],
+            setup_s_per_gib=self.terms["setup_s_per_gib"],
         )
         yield self.env.timeout(length)
         self.counters.setup_s = self.env.now - begun
         self.memory.start(self.env.now)
         self.period_start = self.env.now
-        self._count_sync(self.env.now, self._sync_seconds(0.0), 0.0)
+        self._count_sync(self.env.now, self._sync_seconds(), 0.0)
 
-    def _sync_seconds(self, dirty_pages: float) -> float:
+    def _sync_seconds(self) -> float:
         return sync_s(
             self.what.workload.ram_total_bytes,
-            dirty_pages,
             sync_base_s=self.terms["sync_base_s"],
             sync_s_per_gib=self.terms["sync_s_per_gib"],
         )
@@ -155,7 +165,7 @@ class _Precopy:
         """Bitmap sync: nothing is sent meanwhile; what was written until it began is published."""
         begun = self.env.now
         new = self.memory.sync(begun)
-        length = self._sync_seconds(new)
+        length = self._sync_seconds()
         yield self.env.timeout(length)
         self.period_pages += new
         if self.env.now > self.period_start + thread.DIRTY_RATE_PERIOD_S:
@@ -177,6 +187,7 @@ class _Precopy:
         yield self.env.timeout(sent.seconds)
         self._count_sent(sent)
         self.counters.ram_stream += ITERATE_BYTES
+        self.counters.other_stream += SECTION_BYTES
 
     def _count_sent(self, sent: Sent) -> None:
         c = self.counters
@@ -219,7 +230,7 @@ class _Precopy:
             again,
             fresh,
             zero,
-            sync_s=self._sync_seconds(0.0) + self.terms["final_sync_s"],
+            sync_s=self._sync_seconds(),
             stop_s=self.terms["stop_s"],
             normal_page_s=self.burst.normal_page_s,
             fresh_page_s=self.burst.fresh_page_s,
@@ -227,7 +238,7 @@ class _Precopy:
             device_state_s=self.terms["device_state_s"],
             load_s=self.terms["load_s"],
         )
-        self._count_sync(self.env.now, parts.sync_s, new)
+        self._count_sync(self.env.now + parts.stop_s, parts.sync_s, new)
         yield self.env.timeout(parts.downtime_s)
         c = self.counters
         stream = ram_bytes_of(normal, zero, 1)
@@ -235,8 +246,7 @@ class _Precopy:
         c.normal += normal
         c.duplicate += zero
         c.other_stream += self.terms["device_state_bytes"]
-        counted = self.behaviour.transferred_counts == "stream"
-        c.downtime_stream += stream + (self.terms["device_state_bytes"] if counted else 0.0)
+        c.downtime_stream += stream
         c.remaining_bytes = 0.0
         self.recorder.complete(self.env.now, parts, normal + zero)
 

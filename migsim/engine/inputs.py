@@ -15,8 +15,8 @@ __all__ = ["HOST_TERMS", "SimulationInput"]
 
 HOST_TERMS: dict[str, str] = {
     "connect_s": "QMP command to the start of setup",
-    "log_start_base_s": "setup: fixed part",
-    "log_start_s_per_gib": "setup: a GiB of RAM (bitmaps, log start, first sync)",
+    "setup_base_s": "setup: fixed part",
+    "setup_s_per_gib": "setup: a GiB of RAM (bitmaps, log start, first sync)",
     "sync_base_s": "bitmap sync: fixed part",
     "sync_s_per_gib": "bitmap sync: a GiB of RAM",
     "zero_page_s": "finding and recording a zero page",
@@ -25,9 +25,9 @@ HOST_TERMS: dict[str, str] = {
     "burst_page_s": "sending a page again in the blackout",
     "burst_fresh_page_s": "the same for a page that the destination has yet to touch",
     "window_overhead_s": "waking up late after a window's sleep",
+    "window_overhead_s_per_gib_per_s": "the same, for each GiB/s of max-bandwidth",
     "switch_gap_s": "from the exact sync to the downtime clock's start",
     "stop_s": "from the downtime clock's start to the vCPUs standing still",
-    "final_sync_s": "the final sync beyond the ordinary law, with the vCPUs stopped",
     "device_state_s": "device state, description and the end of the stream",
     "load_s": "from the source's end to the guest running on the destination",
     "dirty_fault_s": "guest time lost at the first write to a protected page",

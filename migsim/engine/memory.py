@@ -34,14 +34,11 @@ class SendCosts:
     normal_page_s, fresh_page_s, zero_page_s : float
         A page sent raw again, one sent raw for the first time (the destination has to find memory for it), and
         one found zero.
-    clear_chunk_s : float
-        Write-protecting a chunk again before its first page goes.
     """
 
     normal_page_s: float
     fresh_page_s: float
     zero_page_s: float
-    clear_chunk_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -100,7 +97,6 @@ class GuestMemory:
         self.guest_s = 0.0 if rng is None else float(rng.uniform(0.0, 1000.0))
         self._cleared_at: dict[int, float] = {}
         self._synced_at = 0.0
-        self._first_round = True
 
     @property
     def remaining_pages(self) -> float:
@@ -134,7 +130,6 @@ class GuestMemory:
         self.guest_s += seconds
         self._synced_at = now
         self._cleared_at.clear()
-        self._first_round = False
         return self.remaining_pages - before
 
     def _page_s(self, i: int, left: float, costs: SendCosts) -> float:
@@ -196,16 +191,15 @@ class GuestMemory:
                 zero = bool(self.is_zero[i])
                 page_s = costs.zero_page_s if zero else self._page_s(i, left, costs)
                 page_bytes = ZERO_PAGE_BYTES if zero else NORMAL_PAGE_BYTES
-                chunk = int(self.chunk[i])
-                if chunk not in self._cleared_at:
-                    self._cleared_at[chunk] = now + done.seconds
-                    done.seconds += costs.clear_chunk_s
                 most = min(
                     left,
                     max((budget_s - done.seconds) / max(page_s, 1e-12), 0.0),
                     max((budget_bytes - done.stream_bytes) / page_bytes, 0.0),
                 )
                 self.unsent[i] = left - most if left - most > 1e-6 else 0.0
+                if most <= 0:
+                    return done
+                self._cleared_at.setdefault(int(self.chunk[i]), now + done.seconds)
                 self.fresh[i] *= 1 - most / left
                 self.sent[i] += most
                 done.seconds += most * page_s

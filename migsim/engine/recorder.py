@@ -64,7 +64,7 @@ class Recorder:
 
         Where it stands still, the counters go on to the deadline at the last rounds' pace.
         """
-        self.status, self.ended_s = "cancelled", now
+        self.ended_s = now  # the status stays what it was before somebody cancels
         if steady and deadline_s > now:
             self._go_on(now, deadline_s)
         rounds = self.syncs[-9:]

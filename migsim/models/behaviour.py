@@ -1,6 +1,6 @@
 """Which QEMU release does what, as flags that the laws read.
 
-Mirrors the releases 1.5 to 10.2 for plain precopy; the older main-loop design is not described by these flags.
+Mirrors the releases 3.0 to 10.2 for plain precopy; older ones compute `expected-downtime` otherwise.
 Source: QEMU's release trees, as restated in the mechanics reference (version table).
 """
 
@@ -32,11 +32,6 @@ class Behaviour:
         Whether `precopy-bytes` and `downtime-bytes` are reported (7.0 on).
     skipped_reported : bool
         Whether `ram.skipped` is reported (up to 9.0).
-    lazy_clear : bool
-        Whether KVM's log is cleared chunk by chunk just before a page is sent (4.1 on).
-    expected_downtime_counts : {"rate", "remaining"}
-        What `expected-downtime` divides by the bandwidth: a second's dirtying (up to 2.12) or the bytes
-        left after the last sync (3.0 on).
     """
 
     quota_charged_at: Literal["enqueue", "flush"]
@@ -45,8 +40,6 @@ class Behaviour:
     threshold_inclusive: bool
     byte_split: bool
     skipped_reported: bool
-    lazy_clear: bool
-    expected_downtime_counts: Literal["rate", "remaining"]
 
 
 def behaviour_of(version: QemuVersion) -> Behaviour:
@@ -70,6 +63,4 @@ def behaviour_of(version: QemuVersion) -> Behaviour:
         threshold_inclusive=since("10.1"),
         byte_split=since("7.0"),
         skipped_reported=not since("9.1"),
-        lazy_clear=since("4.1"),
-        expected_downtime_counts="remaining" if since("3.0") else "rate",
     )

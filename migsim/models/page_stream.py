@@ -16,6 +16,7 @@ __all__ = [
     "ITERATE_BYTES",
     "NORMAL_PAGE_BYTES",
     "PAGE_BYTES",
+    "SECTION_BYTES",
     "ZERO_PAGE_BYTES",
     "ram_bytes_of",
 ]
@@ -23,7 +24,12 @@ __all__ = [
 PAGE_BYTES = 4096
 NORMAL_PAGE_BYTES = 8 + PAGE_BYTES
 ZERO_PAGE_BYTES = 8 + 1
-ITERATE_BYTES = 5 + 8 + 5
+ITERATE_BYTES = 8
+"""End-of-section mark of one iterate call: QEMU counts it as RAM."""
+
+SECTION_BYTES = 5 + 5
+"""Section header and footer of one iterate call: in the stream, not counted as RAM."""
+
 BATCH_BYTES = 32 * NORMAL_PAGE_BYTES
 """One write: 64 iovec entries, a header and a page each."""
 

@@ -32,14 +32,16 @@ def prediction_table(made: Prediction, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("", "predicted", "80 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")
-    for label, name, value, form in (
-        ("total-time", "total-time", result.info["total-time"], _milliseconds),
-        ("downtime", "downtime", result.info.get("downtime"), _milliseconds),
-        ("guest stands still", "blackout", result.blackout_ms, _milliseconds),
-        ("ram.transferred", "transferred", result.info["ram"]["transferred"], _bytes),
-        ("ram.dirty-sync-count", "rounds", result.info["ram"]["dirty-sync-count"], _count),
+    medians = made.medians
+    for label, name, form in (
+        ("total-time", "total-time", _milliseconds),
+        ("downtime", "downtime", _milliseconds),
+        ("guest stands still", "blackout", _milliseconds),
+        ("ram.transferred", "transferred", _bytes),
+        ("ram.dirty-sync-count", "rounds", _count),
     ):
-        if value is None or value != value:
+        value = medians[name]
+        if value != value:
             continue
         low, high = result.intervals.get(name, (value, value))
         table.add_row(label, form(value), f"{form(low)} .. {form(high)}")

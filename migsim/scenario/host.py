@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["HostProfile", "Term"]
 
+SHARED = 0.5
+"""How much of the variance of a host's times is common to them."""
+
 
 class Term(Declared):
     """One term of the host.
@@ -24,7 +27,7 @@ class Term(Declared):
     median : float
         In `unit`.
     spread : float
-        Standard deviation of the natural log, run to run.
+        Standard deviation of the natural log of one more run.
     n : int
         Measurements behind it.
     unit : str
@@ -39,10 +42,20 @@ class Term(Declared):
     n: int = Field(default=1, ge=1)
     unit: str = ""
 
-    def sample(self, rng: np.random.Generator) -> float:
-        """Draw a value: log-normal about the median."""
+    def sample(self, rng: np.random.Generator, common: float = 0.0) -> float:
+        """Draw a value: log-normal about the median.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Where chance comes from.
+        common : float
+            A standard normal deviate shared with other terms: they move together in part, as a machine that
+            is slow at one thing is slow at most.
+        """
         # drawn even when it changes nothing, so that streams stay aligned between profiles
-        deviation = float(rng.standard_normal())
+        own = float(rng.standard_normal())
+        deviation = math.sqrt(SHARED) * common + math.sqrt(1 - SHARED) * own if common else own
         return self.median * math.exp(self.spread * deviation)
 
 
@@ -105,11 +118,15 @@ class HostProfile(RecordedModel):
         return {name: term.median for name, term in self.terms.items()}
 
     def sample(self, rng: np.random.Generator) -> dict[str, float]:
-        """Draw every term once, in the order of their names.
+        """Draw every term once, in the order of their names; those that are times move together in part.
 
         Parameters
         ----------
         rng : numpy.random.Generator
             Where chance comes from.
         """
-        return {name: self.terms[name].sample(rng) for name in sorted(self.terms)}
+        common = float(rng.standard_normal())
+        return {
+            name: term.sample(rng, common if term.unit.startswith("s") else 0.0)
+            for name, term in sorted(self.terms.items())
+        }

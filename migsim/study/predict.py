@@ -49,6 +49,11 @@ class Prediction:
     draws: tuple[dict[str, float], ...]
     fit: WorkloadFit | None = None
 
+    @property
+    def medians(self) -> dict[str, float]:
+        """Medians of the draws, `INTERVAL_FIELDS`: the point prediction."""
+        return {name: float(np.median([d[name] for d in self.draws])) for name in INTERVAL_FIELDS}
+
     def to_json_object(self) -> dict[str, Any]:
         """`query-migrate`'s object with `outcome`, `reason`, `intervals`, `downtime-parts`, `assumptions`."""
         r = self.result
@@ -57,6 +62,7 @@ class Prediction:
             "outcome": r.outcome.status,
             "reason": r.outcome.reason,
             "completed-fraction": self.completed_fraction,
+            "medians": {name: value for name, value in self.medians.items() if value == value},
             "intervals": {name: list(pair) for name, pair in r.intervals.items()},
             "downtime-parts": dict(r.downtime_parts_ms),
             "assumptions": list(self.assumptions),
@@ -212,13 +218,15 @@ def _summarise(
     """Take the majority's verdict, its draw nearest the medians, and the middle 80 %."""
     completed = [d for d in drawn if d.result.outcome.status == "completed"]
     fraction = len(completed) / len(drawn)
-    kept = completed if fraction >= 0.5 else [d for d in drawn if d not in completed]
+    status = "completed" if fraction >= 0.5 else "not-converged"
+    kept = [d for d in drawn if d.result.outcome.status == status]
     table = np.array([[d.fields[name] for name in INTERVAL_FIELDS] for d in kept])
     middle = np.median(table, axis=0)
     weights = np.array([4.0, 2.0, 2.0, 0.5, 0.0])
     distance = np.nansum(weights * np.abs(table - middle) / np.maximum(np.abs(middle), 1e-9), axis=1)
     central = kept[int(np.argmin(distance))].result
-    low, high = np.percentile(table, [10, 90], axis=0)
+    low = np.percentile(table, 10, axis=0, method="lower")
+    high = np.percentile(table, 90, axis=0, method="higher")
     intervals = {
         name: (float(a), float(b))
         for name, a, b in zip(INTERVAL_FIELDS, low, high, strict=True)

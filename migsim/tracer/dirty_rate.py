@@ -74,6 +74,8 @@ class DirtyRateCollector:
         Of `MODES`; by default all that this QEMU and guest offer.
     only_if_offered : bool
         Leave modes that the guest does not offer out silently, instead of refusing.
+    windows_s : sequence of float, optional
+        The windows, instead of a ladder up to a sixth of the time.
 
     Raises
     ------
@@ -88,7 +90,13 @@ class DirtyRateCollector:
 
     name = "dirty-rate"
 
-    def __init__(self, modes: Sequence[str] = (), *, only_if_offered: bool = False) -> None:
+    def __init__(
+        self,
+        modes: Sequence[str] = (),
+        *,
+        only_if_offered: bool = False,
+        windows_s: Sequence[float] = (),
+    ) -> None:
         for mode in modes:
             if mode not in MODES:
                 raise UsageError(
@@ -97,6 +105,7 @@ class DirtyRateCollector:
                     near_misses(mode, MODES),
                 )
         self._asked_for = tuple(modes)
+        self._windows_s = tuple(windows_s)
         self._insist = bool(modes) and not only_if_offered
 
     def check(self, session: QmpSession) -> Availability:
@@ -118,7 +127,8 @@ class DirtyRateCollector:
         refuse_while_busy(session)
         meter = _Meter(session, writer.meta.vcpus)
         modes = self._modes(session)
-        windows = ladder(meter.milliseconds, duration_s)
+        windows = list(self._windows_s) or ladder(meter.milliseconds, duration_s)
+        self._warm_up(meter, modes, windows[0], stop)
         began = time.monotonic()
         first_round = True
         while True:
@@ -138,6 +148,15 @@ class DirtyRateCollector:
             first_round = False
             if not modes or time.monotonic() - began + min(windows) > duration_s:
                 return
+
+    def _warm_up(self, meter: _Meter, modes: list[str], window_s: float, stop: Stop) -> None:
+        """Measure once by the bitmap and forget it: the first protection of all memory takes long, and counts."""
+        if (
+            "dirty-bitmap" in modes
+            and meter.measure("dirty-bitmap", window_s, 0.0, stop) is None
+            and not stop()
+        ):
+            self._drop("dirty-bitmap", modes)
 
     def _modes(self, session: QmpSession) -> list[str]:
         if session.version < _MODES_SINCE:
@@ -221,8 +240,9 @@ class _Meter:
         if mode == "page-sampling":
             resolution = measured * _MIB
         else:
-            # Rounded down twice: the dirty memory to whole MiB, then the rate; the ring's for each vCPU.
-            resolution = (measured + 1) * _MIB * (self._vcpus if mode == "dirty-ring" else 1)
+            # The rate is rounded down, before 8.2 the dirty memory too; the ring's for each vCPU.
+            step = measured if self.milliseconds else measured + 1
+            resolution = step * _MIB * (self._vcpus if mode == "dirty-ring" else 1)
         return {
             "mode": mode,
             "window_s": window_s,

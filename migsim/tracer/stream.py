@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["StreamCollector"]
 
-SHORT_WINDOWS_S = 5.0
+SHORT_WINDOWS_S = (0.05, 0.1, 0.2)
+SHORT_DURATION_S = 6.0
 """How long `calc-dirty-rate` is asked for windows that no round can be as short as, before the migration."""
 
 DEFAULT_WINDOWS_S = (0.2, 0.3, 0.2, 0.5, 0.2, 1.0, 0.3, 2.0, 0.2, 0.5, 4.0)
@@ -128,14 +129,14 @@ class StreamCollector:
     def _short_windows(
         self, session: QmpSession, writer: TraceWriter, progress: Progress, stop: Stop
     ) -> None:
-        """Ask QEMU itself for windows of 50 to 800 ms, where it answers in milliseconds.
+        """Ask QEMU itself for windows of 50 to 200 ms, where it answers in milliseconds.
 
         A round is 200 ms at the least, and what a guest writes in less decides whether it converges.
         """
         if session.version < MILLISECONDS_SINCE:
             return
-        meter = DirtyRateCollector(["dirty-bitmap"], only_if_offered=True)
-        meter.record(session, writer, duration_s=SHORT_WINDOWS_S, progress=progress, stop=stop)
+        meter = DirtyRateCollector(["dirty-bitmap"], only_if_offered=True, windows_s=SHORT_WINDOWS_S)
+        meter.record(session, writer, duration_s=SHORT_DURATION_S, progress=progress, stop=stop)
 
 
 class _Recording:
