@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migsim.files import atomic_path
 from migsim.plot.curve import plot_unique_dirty
+from migsim.plot.picture import save_picture
 from migsim.plot.style import LIMIT, MEASURED, SIMULATED, finish
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ def save_prediction(made: Prediction, path: Path, measured: Sequence[MigrationRe
         When the file cannot be written.
     """
     figure = plot_prediction(made, measured)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format=path.suffix.lstrip(".") or "png", dpi=130)
+    save_picture(figure, path)
 
 
 def _axes(ax: Axes | None) -> Axes:
