@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from migsim.trace.xbzrle_length import page_change
 
-__all__ = ["ContentSampler", "ContentStatistics"]
+__all__ = ["ContentSampler", "ContentStatistics", "Contents"]
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing: spreads neighbouring pages over all hash values
 _HIGH = np.uint64(32)
 _PAGE_BYTES = 4096
 _PAGES_A_COMPARISON = 512
+_COMPARED_TOGETHER = 32
 _FREE_COMPARISONS = 256  # granted with each `take`, so that small working sets stay sampled
+
+
+class Contents(Protocol):
+    """Pages that can be picked: an array of shape (n, 4096) will do."""
+
+    def __getitem__(self, index: npt.NDArray[np.intp], /) -> npt.NDArray[np.uint8]:
+        """Pick the pages at `index`."""
+        ...
 
 
 class ContentStatistics(NamedTuple):
@@ -56,44 +65,64 @@ class ContentSampler:
         self._bar = 1 << 32  # a page is sampled while its 32-bit hash is below
         self._found: list[ContentStatistics] = []
         self._budget = float(capacity)
+        # Pages to be compared, before and after: comparing many at once costs less.
+        self._waiting: list[int] = []
+        self._before = np.zeros((_COMPARED_TOGETHER, _PAGE_BYTES), np.uint8)
+        self._after = np.zeros((_COMPARED_TOGETHER, _PAGE_BYTES), np.uint8)
 
-    def look(self, pages: npt.NDArray[np.int64], contents: npt.NDArray[np.uint8]) -> None:
-        """Take pages as they arrive; `contents` has shape (n, 4096) and is copied where kept."""
+    def look(self, pages: npt.NDArray[np.int64], contents: Contents) -> None:
+        """Take pages, each once, as they arrive; of `contents` only what is kept is read, and copied."""
         if not self.capacity:
             return
         self._budget += len(pages) / _PAGES_A_COMPARISON
-        chosen = (_hash(pages) < self._bar).nonzero()[0]
+        chosen = self._chosen(pages)
         if not len(chosen):
             return
-        known = [(int(i), self._slot[int(pages[i])]) for i in chosen if int(pages[i]) in self._slot]
-        if known:
-            at, slots = (np.array(column) for column in zip(*known, strict=True))
-            new = contents[at]
-            self._found.append(ContentStatistics(pages[at], *page_change(self._store[slots], new)))
-            self._store[slots] = new
-            self._budget -= len(known)
-            if self._budget < 0:
-                self._lower_bar()
-        for i in chosen:
-            page = int(pages[i])
-            if page not in self._slot and self._make_room(page):
+        for page, new in zip(pages[chosen].tolist(), contents[chosen], strict=True):
+            slot = self._slot.get(page)
+            if slot is not None:
+                self._compare(page, self._store[slot], new)
+                self._store[slot] = new
+            elif self._make_room(page):
                 slot = self._slot[page] = self._free.pop()
-                self._store[slot] = contents[i]
+                self._store[slot] = new
+        if self._budget < 0:
+            self._lower_bar()
 
     def forget(self, pages: npt.NDArray[np.int64]) -> None:
         """Note that `pages` came as zero pages: their kept contents are zero from now on."""
         if self._slot:
-            slots = [self._slot[page] for page in pages.tolist() if page in self._slot]
-            self._store[slots] = 0
+            chosen = pages[self._chosen(pages)].tolist()
+            self._store[[self._slot[page] for page in chosen if page in self._slot]] = 0
 
     def take(self) -> ContentStatistics:
         """Hand out what was found since the last call."""
+        self._compare_waiting()
         found, self._found = self._found, []
         self._budget = min(self._budget + _FREE_COMPARISONS, self.capacity)
         if not found:
             nothing = np.zeros(0, np.int64)
             return ContentStatistics(nothing, nothing, nothing, nothing)
         return ContentStatistics(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+    def _chosen(self, pages: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+        """Indices of the pages below the bar."""
+        return (_hash(pages) < self._bar).nonzero()[0]
+
+    def _compare(self, page: int, before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8]) -> None:
+        at = len(self._waiting)
+        self._before[at], self._after[at] = before, after
+        self._waiting.append(page)
+        self._budget -= 1
+        if at + 1 == _COMPARED_TOGETHER:
+            self._compare_waiting()
+
+    def _compare_waiting(self) -> None:
+        count = len(self._waiting)
+        if count:
+            change = page_change(self._before[:count], self._after[:count])
+            self._found.append(ContentStatistics(np.array(self._waiting, dtype=np.int64), *change))
+            self._waiting.clear()
 
     def _make_room(self, page: int) -> bool:
         while not self._free and self._bar > 1:

@@ -7,32 +7,25 @@ Everything is big-endian::
                      ZERO one fill byte, PAGE 4096 bytes, XBZRLE 1 + 2 + n bytes, COMPRESS 4 + n bytes
     end              8-byte word EOS
 
-A run of normal pages of one block is a row of records of exactly 4104 bytes and a run of zero pages one of
-9 bytes, so a strided numpy view reads all their words at once. Mirrors `migration/ram.c`.
+Records of normal and of zero pages come in rows, which `stream_rows` reads. Mirrors `migration/ram.c`.
 """
 
 from __future__ import annotations
-
-import struct
 
 import numpy as np
 import numpy.typing as npt
 
 from migsim.errors import TraceError
-from migsim.tracer.stream_buffer import LONGEST_BODY, StreamBuffer
-from migsim.tracer.stream_sink import PAGE_BYTES, RamBlock, StreamSink
+from migsim.tracer.stream_buffer import LONGEST_BODY, NeedMoreError, StreamBuffer
+from migsim.tracer.stream_rows import NORMAL, ZERO, find_rows
+from migsim.tracer.stream_sink import PAGE_BYTES, PageContents, RamBlock, StreamSink
 
 __all__ = ["RamSection"]
 
-_PAGE_BITS = 12
+_PAGE_BITS = np.uint64(12)
 _ZERO, _MEM_SIZE, _PAGE, _EOS, _CONTINUE, _XBZRLE = 0x02, 0x04, 0x08, 0x10, 0x20, 0x40
 _COMPRESS, _MULTIFD_FLUSH = 0x100, 0x200
 _FLAGS = PAGE_BYTES - 1
-_NORMAL_RECORD, _ZERO_RECORD = 8 + PAGE_BYTES, 9
-_NORMAL, _ZEROED = _PAGE | _CONTINUE, _ZERO | _CONTINUE
-_FIRST_WINDOW, _LAST_WINDOW = 32, 4096  # records looked at together: grows while a run goes on
-_FLAGS_U64, _PAGE_BITS_U64 = np.uint64(_FLAGS), np.uint64(_PAGE_BITS)
-_U64 = struct.Struct(">Q")
 
 
 class RamSection:
@@ -60,7 +53,11 @@ class RamSection:
         self._setup = False
         self._pages = 0
         self._table_left = 0
-        self._window = _FIRST_WINDOW
+        # What a record at any position would hold: views, of which only what is asked for is read.
+        data = buffer.data
+        self._words = np.ndarray((len(data) - 7,), ">u8", data, 0, (1,))
+        self._after_word = np.ndarray((len(data) - 8,), np.uint8, data, 8)
+        self._contents = np.ndarray((len(data) - 8 - PAGE_BYTES + 1, PAGE_BYTES), np.uint8, data, 8, (1, 1))
 
     def open(self, *, setup: bool) -> None:
         """Begin a section's body."""
@@ -89,10 +86,8 @@ class RamSection:
         self._buffer.need(8)
         word = self._buffer.u64(0)
         flags = word & _FLAGS
-        if flags == _NORMAL and self._block is not None:
-            self._normal_run(self._block)
-        elif flags == _ZEROED and self._block is not None:
-            self._zero_run(self._block)
+        if flags in (NORMAL, ZERO) and self._block is not None:
+            self._rows(self._block)
         elif word in (_EOS, _MULTIFD_FLUSH):
             self._buffer.begin += 8
         elif flags & _MEM_SIZE:
@@ -131,49 +126,31 @@ class RamSection:
 
     # ---- page records ----
 
-    def _normal_run(self, block: RamBlock) -> None:
-        self._buffer.need(_NORMAL_RECORD)
-        at = self._buffer.begin
-        pages = self._run(block, at, _NORMAL_RECORD, _NORMAL)
-        count = len(pages)
-        contents: npt.NDArray[np.uint8] = np.ndarray(
-            (count, PAGE_BYTES), np.uint8, self._buffer.data, at + 8, (_NORMAL_RECORD, 1)
-        )
-        self._buffer.begin = at + count * _NORMAL_RECORD
-        self._pages += count
-        self._sink.normal_pages(pages, contents)
+    def _rows(self, block: RamBlock) -> None:
+        """Take all normal and zero pages of one block that follow each other."""
+        buffer = self._buffer
+        normal, zero, end = find_rows(buffer.data, buffer.begin, buffer.end)
+        if end == buffer.begin:
+            raise NeedMoreError
+        if normal:
+            at = normal.positions()
+            pages = self._page_numbers(block, at)
+            self._sink.normal_pages(pages, PageContents(self._contents, at))
+            self._pages += len(pages)
+        if zero:
+            at = zero.positions()
+            if self._after_word[at].any():
+                raise buffer.lost("A zero page whose fill byte is not zero")
+            pages = self._page_numbers(block, at)
+            self._sink.zero_pages(pages)
+            self._pages += len(pages)
+        buffer.begin = end
 
-    def _zero_run(self, block: RamBlock) -> None:
-        self._buffer.need(_ZERO_RECORD)
-        at = self._buffer.begin
-        pages = self._run(block, at, _ZERO_RECORD, _ZEROED)
-        count = len(pages)
-        if np.ndarray((count,), np.uint8, self._buffer.data, at + 8, (_ZERO_RECORD,)).any():
-            raise self._buffer.lost("A zero page whose fill byte is not zero")
-        self._buffer.begin = at + count * _ZERO_RECORD
-        self._pages += count
-        self._sink.zero_pages(pages)
-
-    def _run(self, block: RamBlock, at: int, record: int, kind: int) -> npt.NDArray[np.int64]:
-        """Page numbers of the records of `kind` that follow each other from `at`, as many as are here."""
-        data = self._buffer.data
-        here = (self._buffer.end - at) // record
-        after = at + record
-        if here == 1 or _U64.unpack_from(data, after)[0] & _FLAGS != kind:
-            page = _U64.unpack_from(data, at)[0] >> _PAGE_BITS
-            if page >= block.pages:
-                raise self._outside(block, page)
-            return np.array([page + block.first_page], dtype=np.int64)
-        here = min(here, self._window)
-        words = np.ndarray((here,), ">u8", data, at, (record,)).astype(np.uint64)
-        other = (words & _FLAGS_U64) != kind
-        first_other = int(other.argmax())
-        if other[first_other]:
-            words = words[:first_other]
-            self._window = _FIRST_WINDOW
-        else:
-            self._window = min(2 * self._window, _LAST_WINDOW)
-        pages = (words >> _PAGE_BITS_U64).view(np.int64)
+    def _page_numbers(self, block: RamBlock, at: slice | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Global page numbers of the records at `at`."""
+        words = self._words[at].astype(np.uint64)
+        words >>= _PAGE_BITS
+        pages = words.view(np.int64)
         highest = int(pages.max())
         if highest >= block.pages:
             raise self._outside(block, highest)
@@ -196,7 +173,7 @@ class RamSection:
                 raise buffer.lost(f"Page of RAM block '{name}', which is not in the block table")
         if block is None:
             raise buffer.lost("Page record without a RAM block")
-        page = word >> _PAGE_BITS
+        page = word // PAGE_BYTES
         if page >= block.pages:
             raise self._outside(block, page)
         if kind in (_PAGE, _ZERO):

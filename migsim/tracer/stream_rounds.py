@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from migsim.tracer.content import ContentSampler
-from migsim.tracer.stream_sink import RamBlock
+from migsim.tracer.stream_sink import PageContents, RamBlock
 
 __all__ = ["Round", "RoundBook", "Section"]
 
@@ -105,7 +105,7 @@ class RoundBook:
         """Take the block table."""
         self.blocks = tuple(blocks)
 
-    def normal_pages(self, pages: npt.NDArray[np.int64], contents: npt.NDArray[np.uint8]) -> None:
+    def normal_pages(self, pages: npt.NDArray[np.int64], contents: PageContents) -> None:
         """Take normal pages."""
         section = self._section()
         section.normal += len(pages)

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PAGE_BYTES", "RamBlock", "StreamSink"]
+__all__ = ["PAGE_BYTES", "PageContents", "RamBlock", "StreamSink"]
 
 PAGE_BYTES = 4096
 
@@ -28,14 +28,42 @@ class RamBlock:
         return self.used_bytes // PAGE_BYTES
 
 
+class PageContents:
+    """Contents of the pages just reported; what is asked for is copied, the rest is never read.
+
+    Parameters
+    ----------
+    everywhere : ndarray of uint8, shape (positions, 4096)
+        A view of a buffer: what a page that began at any position would hold.
+    positions : slice or ndarray of int64
+        Where the pages begin.
+
+    Examples
+    --------
+    >>> every_third = PageContents(np.arange(40).reshape(10, 4), slice(0, 9, 3))
+    >>> every_third[np.array([1])]
+    array([[12, 13, 14, 15]])
+    """
+
+    def __init__(self, everywhere: npt.NDArray[np.uint8], positions: slice | npt.NDArray[np.int64]) -> None:
+        self._everywhere = everywhere
+        self._positions = positions
+
+    def __getitem__(self, index: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
+        """Copy the pages at `index`; shape (len(index), 4096)."""
+        if isinstance(self._positions, slice):
+            return self._everywhere[self._positions][index]
+        return self._everywhere[self._positions[index]]
+
+
 class StreamSink(Protocol):
-    """What the parser calls. Arrays are views of the parser's buffer, valid during the call only."""
+    """What the parser calls; within a section, zero pages may come before normal ones that were sent first."""
 
     def ram_blocks(self, blocks: Sequence[RamBlock]) -> None:
         """Take the block table; comes once, before any page."""
 
-    def normal_pages(self, pages: npt.NDArray[np.int64], contents: npt.NDArray[np.uint8]) -> None:
-        """Take global page numbers and their contents, shape (n, 4096)."""
+    def normal_pages(self, pages: npt.NDArray[np.int64], contents: PageContents) -> None:
+        """Take global page numbers and their contents, which can be read during the call only."""
 
     def zero_pages(self, pages: npt.NDArray[np.int64]) -> None:
         """Take global numbers of pages that are all zero."""

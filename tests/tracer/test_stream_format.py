@@ -1,4 +1,4 @@
-"""The stream parser: built streams, cut and damaged anywhere."""
+"""The stream parser, framing and RAM sections: built streams, cut and damaged anywhere."""
 
 import struct
 
@@ -24,6 +24,7 @@ class Listing:
         self.blocks = blocks
 
     def normal_pages(self, pages, contents):
+        contents = contents[np.arange(len(pages))]
         assert contents.shape == (len(pages), 4096)
         self.pages += [
             ("normal", p, int(c[0]), int(c[-1])) for p, c in zip(pages.tolist(), contents, strict=True)
@@ -109,6 +110,11 @@ def record_lists(draw):
     return records
 
 
+def by_kind(pages):
+    """In a section normal and zero pages may change places; the order within a kind stays."""
+    return sorted(pages, key=lambda page: page[0])
+
+
 def parse(data, cuts=()):
     listing = Listing()
     parser = StreamParser(listing)
@@ -123,7 +129,7 @@ def test_any_chunking_gives_the_same_pages(sections, footers, data):
     stream = stream_head(footers=footers) + b"".join(section(s, footers=footers) for s in sections)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
     listing, parser = parse(stream, cuts)
-    assert listing.pages == [page for records in sections for page in expected(records)]
+    assert by_kind(listing.pages) == by_kind(page for records in sections for page in expected(records))
     assert listing.sections == [len(records) for records in sections]
     assert [(b.name, b.pages) for b in listing.blocks] == list(BLOCKS)
     assert parser.stream_bytes == len(stream)
@@ -138,7 +144,7 @@ def test_one_byte_at_a_time():
     ]
     stream = stream_head() + section(records)
     listing, _ = parse(stream, range(1, len(stream)))
-    assert listing.pages == expected(records)
+    assert by_kind(listing.pages) == by_kind(expected(records))
 
 
 def test_a_stream_larger_than_the_buffer():
@@ -218,16 +224,20 @@ def test_random_bytes_after_a_good_head(rubbish):
         assert error.rule and error.todo
 
 
-def test_long_runs_arrive_in_few_calls():
-    """The fast path: without it the parser cannot keep up with a migration."""
+@pytest.mark.parametrize("run", [1, 3, 600])
+def test_runs_of_any_length_arrive_in_few_calls(run):
+    """Without it the parser cannot keep up with a migration."""
     calls = []
 
     class Counting(Listing):
-        def normal_pages(self, pages, contents):
+        def normal_pages(self, pages, _contents):
             calls.append(len(pages))
 
+        def zero_pages(self, pages):
+            calls.append(len(pages))
+
+    records = [("zero" if page // run % 2 else "normal", "pc.ram", page) for page in range(600)]
     parser = StreamParser(Counting())
-    parser.feed(stream_head() + section([("normal", "pc.ram", page) for page in range(600)]))
+    parser.feed(stream_head() + section(records))
     assert sum(calls) == 600
     assert len(calls) < 20
-    assert np.max(calls) > 100

@@ -101,6 +101,19 @@ def test_contents_are_compared_with_the_version_before():
     assert sampler.take().changed_bytes.tolist() == [8]
 
 
+def test_many_comparisons_keep_their_pages():
+    """They are put off and made together."""
+    sampler = ContentSampler(200)
+    pages, contents = np.arange(1000, 1100), np.zeros((100, 4096), np.uint8)
+    for changed in (0, 1, 2):
+        contents[np.arange(100), np.arange(100)] = changed
+        contents[50:, 4000] = changed
+        sampler.look(pages, contents)
+    found = sampler.take()
+    assert found.page.tolist() == [*range(1000, 1100)] * 2
+    assert found.changed_bytes.tolist() == ([1] * 50 + [2] * 50) * 2
+
+
 @pytest.mark.parametrize("capacity", [0, 1, 64])
 def test_the_sample_stays_within_its_bound_and_is_fair(capacity):
     sampler = ContentSampler(capacity)

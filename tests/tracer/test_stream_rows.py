@@ -1,0 +1,65 @@
+"""Rows of records, found at once, against a walk record by record."""
+
+import struct
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from migsim.tracer.stream_rows import NORMAL, ZERO, find_rows
+
+SIZES = {NORMAL: 4104, ZERO: 9}
+BEFORE = b"\xff" * 13
+
+
+def walk(data, at, end):
+    """The slow way: positions of normal and of zero records, and where they end."""
+    found = {NORMAL: [], ZERO: []}
+    while at + 8 <= end:
+        flags = struct.unpack_from(">Q", data, at)[0] & 4095
+        if flags not in SIZES or at + SIZES[flags] > end:
+            break
+        found[flags].append(at)
+        at += SIZES[flags]
+    return found[NORMAL], found[ZERO], at
+
+
+def places(runs):
+    if not runs:
+        return []
+    at = runs.positions()
+    return list(range(at.start, at.stop, at.step)) if isinstance(at, slice) else at.tolist()
+
+
+def records(kind, count, fill):
+    """Records whose contents look like words themselves."""
+    words = ((7 * page) << 12 | kind for page in range(count))
+    body = (struct.pack(">Q", fill) * 512) if kind == NORMAL else b"\0"
+    return b"".join(struct.pack(">Q", word) + body for word in words)
+
+
+RUN = st.tuples(
+    st.sampled_from([NORMAL, ZERO]),
+    st.sampled_from([1, 2, 23, 24, 25, 60, 90, 400]),
+    st.sampled_from([0, NORMAL, ZERO, 1 << 12 | NORMAL, 0x128]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(RUN, max_size=6), st.sampled_from([b"", b"\0" * 7 + b"\x10", b"\0" * 6 + b"\1\x28"]), st.data()
+)
+def test_the_same_as_a_walk(runs, tail, data):
+    stream = bytearray(BEFORE + b"".join(records(*run) for run in runs) + tail)
+    end = data.draw(st.one_of(st.just(len(stream)), st.integers(len(BEFORE), len(stream))))
+    normal, zero, last = find_rows(stream, len(BEFORE), end)
+    assert (places(normal), places(zero), last) == walk(stream, len(BEFORE), end)
+
+
+def test_a_long_run_that_breaks_off_inside_a_view():
+    for broken in (24, 87, 88, 89, 343, 344, 345, 2000):
+        stream = bytearray(records(ZERO, 3000, 0))
+        stream[9 * broken + 7] ^= 1
+        _, zero, end = find_rows(stream, 0, len(stream))
+        assert end == 9 * broken
+        assert np.array_equal(places(zero), np.arange(0, end, 9))
