@@ -25,8 +25,10 @@ def host(
     qemu_version: Annotated[
         str | None, typer.Option(metavar="VERSION", help="What it is; asked of the command when left out.")
     ] = None,
-    accel: Annotated[str, typer.Option(metavar="kvm|tcg")] = "kvm",
-    repeats: Annotated[int, typer.Option(min=1, help="Of each probe.")] = 3,
+    accel: Annotated[str, typer.Option(metavar="kvm|tcg", help="How the probes' guests run.")] = "kvm",
+    repeats: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Of each probe; the spread comes from them.")
+    ] = 3,
     keep: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Keep the probes' records here, and take those that are there."),
@@ -43,12 +45,19 @@ def host(
 
     from migsim.calibrate.host import measure_host, probes
     from migsim.cli.console import progress, stdout_console
+    from migsim.cli.options import one_of
+    from migsim.files import check_writable
     from migsim.lab.version import installed_version
+    from migsim.qapi import NEWEST
     from migsim.report.tables import profile_table
     from migsim.scenario import QemuSpec
 
-    version = qemu_version or str(installed_version(QemuSpec(command=qemu, version="7.2").expanded_command()))
-    spec = QemuSpec.from_dict({"command": qemu, "version": version, "accel": accel})
+    one_of(accel, ("kvm", "tcg"), option="--accel")
+    check_writable(output)
+    if qemu_version is None:
+        asked = QemuSpec(command=qemu, version=str(NEWEST))  # only to expand the command's variables
+        qemu_version = str(installed_version(asked.expanded_command()))
+    spec = QemuSpec.from_dict({"command": qemu, "version": qemu_version, "accel": accel})
     with progress("probes", total=repeats * len(probes(spec))) as update:
         profile = measure_host(
             spec, repeats=repeats, progress=update, keep=keep, command=shlex.join(["migsim", *sys.argv[1:]])
@@ -59,8 +68,14 @@ def host(
 
 @app.command()
 def trace(
-    file: Annotated[Path, typer.Argument(metavar="TRACE")],
-    host: Annotated[Path | None, typer.Option(metavar="PROFILE", help="For the cost of a fault.")] = None,
+    file: Annotated[Path, typer.Argument(metavar="TRACE", help="What `migsim trace record` wrote.")],
+    host: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PROFILE",
+            help="What `migsim calibrate host` measured (the cost of a fault); else a bundled profile.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Keep the workload as JSON.")
     ] = None,
@@ -68,15 +83,23 @@ def trace(
 ) -> None:
     """Fit page classes to a trace and show the residuals.
 
+    A class is a number of pages with a rate of writes each; `migsim predict` makes the same fit on the way.
+
     Example: migsim calibrate trace db.trace --plot db.png
     """
     from migsim.calibrate.workload import fit_workload
     from migsim.cli.console import stdout_console
+    from migsim.files import check_writable
+    from migsim.plot.picture import check_picture, save_picture
     from migsim.report.tables import fit_table
     from migsim.scenario import HostProfile
     from migsim.scenario.hosts import bundled_profile
     from migsim.trace import Trace
 
+    if plot:
+        check_picture(plot)
+    if output:
+        check_writable(output)
     opened = Trace.open(file)
     profile = (
         HostProfile.load(host)
@@ -84,16 +107,14 @@ def trace(
         else bundled_profile(opened.meta.qemu_version, opened.meta.accel or "kvm")
     )
     fit = fit_workload(opened, dirty_fault_s=profile.median("dirty_fault_s"))
-    fit_table(fit, stdout_console())
     if output:
         fit.workload.save(output)
     if plot:
         from matplotlib.figure import Figure
 
-        from migsim.files import atomic_path
         from migsim.plot.curve import plot_unique_dirty
 
         figure = Figure(figsize=(6, 4), layout="constrained")
         plot_unique_dirty(fit, ax=figure.subplots())
-        with atomic_path(plot) as temporary:
-            figure.savefig(temporary, format=plot.suffix.lstrip(".") or "png", dpi=130)
+        save_picture(figure, plot)
+    fit_table(fit, stdout_console())

@@ -28,15 +28,23 @@ def compare(
     hosts: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where a profile for each record's QEMU is looked for.")
     ] = Path("validation/hosts"),
-    output_format: Annotated[str, typer.Option("--format", metavar="table|csv")] = "table",
+    output_format: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="table|csv", help="csv has a row per run and metric, in QAPI's units."
+        ),
+    ] = "table",
     replicates: Annotated[int, typer.Option(min=1, help="Simulated migrations behind the intervals.")] = 40,
 ) -> None:
     """Predict each record's migration from its guest's trace, and put it beside what was measured.
 
+    Nothing of a record but its scenario goes into its prediction. Errors are predicted - measured, against the
+    median of the repeats.
+
     Example: migsim compare validation/records/kvm-4g-*.json --trace traces/kvm-4g.trace
     """
     from migsim.cli.console import progress, stdout_console
-    from migsim.errors import UsageError
+    from migsim.cli.options import one_of
     from migsim.report.tables import comparison_table
     from migsim.results import MigrationResult
     from migsim.results import compare as put_beside
@@ -44,8 +52,7 @@ def compare(
     from migsim.study.matching import matching_profile, matching_trace, predict_record
     from migsim.trace import Trace
 
-    if output_format not in ("table", "csv"):
-        raise UsageError(f"--format is {output_format!r}.", "It is table or csv.", "Choose one of them.")
+    one_of(output_format, ("table", "csv"), option="--format")
     measured = [MigrationResult.load(path) for path in records]
     predicted = {}
     with progress("simulating", total=len(measured)) as update:

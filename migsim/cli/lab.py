@@ -33,19 +33,22 @@ def migrate(
         int, typer.Option(min=1, metavar="N", help="Run it N times: RECORD-1.json, RECORD-2.json, ...")
     ] = 1,
     ready_timeout: Annotated[
-        str, typer.Option(metavar="TIME", help="How long the guest may take to fill its memory.")
+        str, typer.Option(metavar="TIME", help="How long the guest may take to fill its memory, as 180s.")
     ] = "180s",
 ) -> None:
     """Start the scenario's guest, migrate it for real, write what was seen.
 
-    Both QEMU processes are ended whatever happens. A migration that does not converge is a result.
+    Both QEMU processes are ended whatever happens. A migration that does not converge is a result: exit code 0,
+    and the record says so.
+
+    Example: migsim lab migrate kvm-4g.toml -o kvm-4g.json --repeat 3
     """
     from migsim.cli.console import progress
+    from migsim.cli.options import positive_duration_s
     from migsim.lab.migrate import run_migration
     from migsim.scenario import LabScenario
-    from migsim.units import parse_duration_s
 
-    ready_timeout_s = parse_duration_s(ready_timeout, field="--ready-timeout")
+    ready_timeout_s = positive_duration_s(ready_timeout, option="--ready-timeout")
     declared = LabScenario.load(scenario)
     outputs = _outputs(output, repeat)
     command = shlex.join(["migsim", *sys.argv[1:]])
@@ -78,14 +81,20 @@ def trace(
     """Start the scenario's guest, trace it, end it.
 
     The trace keeps what the guest was told to do, so that records of the same guest find it.
+
+    Example: migsim lab trace kvm-4g.toml -o kvm-4g.trace --method stream --duration 60s
     """
     from migsim.cli.console import progress
+    from migsim.cli.options import one_of, positive_duration_s
+    from migsim.files import check_writable
     from migsim.lab.running import running_guest
     from migsim.scenario import LabScenario
     from migsim.tracer import record_trace
-    from migsim.units import parse_duration_s
+    from migsim.tracer.auto import METHODS
 
-    duration_s = parse_duration_s(duration, field="--duration")
+    one_of(method, METHODS, option="--method")
+    duration_s = positive_duration_s(duration, option="--duration")
+    check_writable(output)
     declared = LabScenario.load(scenario)
     if dirty_ring_size is not None:
         declared = declared.replace(qemu=declared.qemu.replace(dirty_ring_size=dirty_ring_size))
@@ -114,16 +123,14 @@ class _Noting:
 
 def _outputs(output: Path, repeat: int) -> list[Path]:
     """Return the files to write; fail before the first run where they could not be written."""
-    from migsim.files import atomic_path
+    from migsim.files import check_writable
 
     if repeat == 1:
         targets = [output]
     else:
         targets = [output.with_name(f"{output.stem}-{n}{output.suffix}") for n in range(1, repeat + 1)]
-    probe = output.with_name(f".{output.name}.probe")
-    with atomic_path(probe):
-        pass
-    probe.unlink()
+    for target in targets:
+        check_writable(target)
     return targets
 
 

@@ -8,23 +8,29 @@ A sub-command's module is imported when it is called, not when `migsim --help` l
 2    the command line is wrong
 3    a bad scenario, trace, record or profile, or a host that lacks something
 4    the migration does not converge (`predict`)
-130  interrupted
+129  the terminal was closed (SIGHUP); 130 interrupted (Ctrl-C); 143 SIGTERM: all after cleaning up
+141  whoever read the output closed it (``migsim ... | head -1``)
 ===  ==============================================================
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
+import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from migsim import __version__
-from migsim.errors import MigsimError
+from migsim.errors import HostError, MigsimError
 
 __all__ = ["run"]
 
@@ -37,7 +43,11 @@ _COMMANDS = {
         "Put predicted beside measured, from records of real migrations.",
     ),
     "trace": ("migsim.cli.trace", "app", "Record the dirty pages of a running guest; look at traces."),
-    "calibrate": ("migsim.cli.calibrate", "app", "Measure what this host's migrations cost."),
+    "calibrate": (
+        "migsim.cli.calibrate",
+        "app",
+        "Measure what this host's migrations cost; fit a trace.",
+    ),
     "lab": ("migsim.cli.lab", "app", "Run real migrations and record them."),
 }
 
@@ -73,6 +83,7 @@ class _LazyGroup(TyperGroup):
 _root = typer.Typer(
     cls=_LazyGroup,
     no_args_is_help=True,
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
@@ -84,7 +95,23 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@_root.callback(help="Predict QEMU/KVM live migrations from traces of the running guest.")
+_HELP = "\n\n".join(
+    (
+        "Predict QEMU/KVM live migrations from traces of the running guest.",
+        "Trace a guest, ask what its migration would do, and check that against real migrations:",
+        "  migsim trace record --qmp vm.sock -o db.trace --duration 60s",
+        "  migsim predict db.trace --set max-bandwidth=10Gbps",
+        "  migsim lab migrate scenario.toml -o record.json",
+        "  migsim compare record.json --trace db.trace",
+        "Units are written out: 64MiB, 128GiB; 10Gbps, 32MiB/s; 300ms, 30s, 2min. What could be read in two ways "
+        "(10G, 5m) is refused. Results go to stdout, messages and progress to stderr.",
+        "Exit codes: 0 done; 1 a bug of migsim; 2 wrong command line; 3 a bad file, scenario or value, or a host "
+        "that lacks something; 4 the migration does not converge (predict); 130 interrupted.",
+    )
+)
+
+
+@_root.callback(help=_HELP)
 def _options(
     version: Annotated[
         bool,
@@ -94,22 +121,102 @@ def _options(
     """Hold the options that come before any sub-command."""
 
 
-def _execute(arguments: Sequence[str] | None) -> int:
-    """Run one command line; return its exit code."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP unwind the stack as Ctrl-C does, so that every block ends its processes and files.
+
+    The first one counts; while it unwinds, more of them change nothing. A shell starts background jobs with
+    SIGINT ignored; here it interrupts them too.
+    """
+    ending = False
+
+    def end(number: int, _frame: Any) -> None:
+        nonlocal ending
+        if not ending:
+            ending = True
+            raise SystemExit(128 + number)
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, end)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants it ignored
+            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, end)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _output_closed() -> int:
+    """Return the exit code for a reader that went away; keep Python from writing to it once more at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
+
+
+def _code(end: SystemExit) -> int:
+    if isinstance(end.__context__, BrokenPipeError):  # typer and rich make 1 of it
+        return _output_closed()
+    return end.code if isinstance(end.code, int) else int(end.code is not None)
+
+
+def _run_to_last_byte(arguments: Sequence[str] | None) -> int:
+    code = 0
     try:
         typer.main.get_command(_root).main(args=arguments, prog_name="migsim")
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+        code = _code(end)
+    sys.stdout.flush()
+    return code
+
+
+def _execute(arguments: Sequence[str] | None) -> int:
+    """Run one command line; return its exit code."""
+    try:
+        with _ended_by_signals():
+            return _run_to_last_byte(arguments)
+    except SystemExit as end:
+        return _code(end)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        return _output_closed()
     except MigsimError as error:
-        print(f"migsim: {error}", file=sys.stderr)
-        return error.exit_code
+        return _complain(error)
+    except OSError as error:
+        if error.errno in _FULL:
+            return _complain(_host_lacks(error))
+        return _own_bug()
     except Exception:
-        traceback.print_exc()
-        print("migsim: this is a bug in migsim, not in what you gave it.", file=sys.stderr)
-        return 1
-    return 0
+        return _own_bug()
+
+
+def _complain(error: MigsimError) -> int:
+    print(f"migsim: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _own_bug() -> int:
+    traceback.print_exc()
+    print("migsim: this is a bug in migsim, not in what you gave it.", file=sys.stderr)
+    return 1
+
+
+def _host_lacks(error: OSError) -> HostError:
+    where = f" ({error.filename})" if error.filename else ""
+    if not error.filename:
+        _output_closed()  # what is still buffered could not be written either
+    return HostError(
+        f"The machine refuses to go on: {error.strerror}{where}.",
+        "migsim needs room for its output and for temporary files, and some open files.",
+        "Make room, or set TMPDIR to a folder that has some.",
+    )
 
 
 def run(arguments: Sequence[str] | None = None) -> NoReturn:

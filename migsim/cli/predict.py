@@ -21,7 +21,10 @@ def predict(
         ),
     ] = None,
     qemu_version: Annotated[
-        str | None, typer.Option(metavar="VERSION", help="Behave like this QEMU, as 7.2 or 10.0.")
+        str | None,
+        typer.Option(
+            metavar="VERSION", help="Behave like this QEMU, as 7.2 or 10.0; else like the traced one."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -33,16 +36,32 @@ def predict(
         ),
     ] = None,
     link: Annotated[
-        str | None, typer.Option(metavar="RATE", help="What the network carries, as 10Gbps.")
+        str | None,
+        typer.Option(
+            metavar="RATE", help="What the network carries, as 10Gbps; else the CPUs are the limit."
+        ),
     ] = None,
     deadline: Annotated[
-        str, typer.Option(metavar="TIME", help="When the migration would be given up.")
+        str, typer.Option(metavar="TIME", help="When the migration would be given up, as 90s or 30min.")
     ] = "30min",
-    output_format: Annotated[str, typer.Option("--format", metavar="table|json")] = "table",
-    replicates: Annotated[int, typer.Option(min=1, help="Simulated migrations behind the intervals.")] = 40,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 1,
+    output_format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="table|json",
+            help="json is QMP's query-migrate object plus outcome, reason and intervals.",
+        ),
+    ] = "table",
+    replicates: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Simulated migrations behind the 80 % intervals; 1 takes the medians."
+        ),
+    ] = 40,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="The same seed, the same answer.")] = 1,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also draw the prediction as a picture.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Also draw it: png, svg, pdf, jpg or webp, by the name's ending."),
     ] = None,
 ) -> None:
     """Predict the migration of a traced guest.
@@ -55,15 +74,18 @@ def predict(
     import json
 
     from migsim.cli.console import progress, stdout_console
-    from migsim.errors import UsageError
+    from migsim.cli.options import one_of, positive_duration_s, positive_rate
+    from migsim.plot.picture import check_picture
     from migsim.scenario import HostProfile, MigrationSettings
     from migsim.scenario.hosts import bundled_profile
     from migsim.study.predict import predict as run
     from migsim.trace import Trace
-    from migsim.units import parse_duration_s, parse_rate
 
-    if output_format not in ("table", "json"):
-        raise UsageError(f"--format is {output_format!r}.", "It is table or json.", "Choose one of them.")
+    one_of(output_format, ("table", "json"), option="--format")
+    deadline_s = positive_duration_s(deadline, option="--deadline")
+    link_bytes_per_s = positive_rate(link, option="--link") if link else None
+    if plot:
+        check_picture(plot)
     opened = Trace.open(trace)
     version = qemu_version or opened.meta.qemu_version
     profile = HostProfile.load(host) if host else bundled_profile(version, opened.meta.accel or "kvm")
@@ -75,19 +97,19 @@ def predict(
             qemu_version=version,
             replicates=replicates,
             seed=seed,
-            deadline_s=parse_duration_s(deadline, field="--deadline"),
-            link_bytes_per_s=parse_rate(link, field="--link") if link else None,
+            deadline_s=deadline_s,
+            link_bytes_per_s=link_bytes_per_s,
             progress=lambda done, _of: update(done),
         )
+    if plot:
+        from migsim.plot.prediction import save_prediction
+
+        save_prediction(made, plot)
     if output_format == "json":
         print(json.dumps(made.to_json_object(), indent=2))
     else:
         from migsim.report.tables import prediction_table
 
         prediction_table(made, stdout_console())
-    if plot:
-        from migsim.plot.prediction import save_prediction
-
-        save_prediction(made, plot)
     if made.result.outcome.status != "completed":
         raise typer.Exit(NOT_CONVERGED)

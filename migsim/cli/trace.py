@@ -35,15 +35,23 @@ def record(
     """Trace a running guest.
 
     The guest runs on as it was. Ctrl-C ends the recording early and keeps what was recorded (exit code 130).
+
+    Methods: dirty-ring sees every write with its time (root, and QEMU started with KVM's dirty ring); stream reads
+    page numbers and contents round by round, as a migration's destination that never lets it complete; dirty-rate
+    asks QEMU for totals only. auto takes the first that works here, and says why.
+
+    Example: migsim trace record --qmp vm.sock -o db.trace --duration 60s
     """
     from migsim.cli.console import progress
-    from migsim.errors import UsageError
+    from migsim.cli.options import one_of, positive_duration_s
+    from migsim.files import check_writable
     from migsim.tracer import record_trace
-    from migsim.units import format_duration_s, parse_duration_s
+    from migsim.tracer.auto import METHODS
+    from migsim.units import format_duration_s
 
-    duration_s = parse_duration_s(duration, field="--duration")
-    if duration_s <= 0:
-        raise UsageError(f"--duration is {duration!r}.", "A recording takes time.", "Give more than 0 s.")
+    one_of(method, METHODS, option="--method")
+    duration_s = positive_duration_s(duration, option="--duration")
+    check_writable(output)
     with _interrupt_once() as interrupted, progress("tracing", total=duration_s) as update:
         recording = record_trace(
             qmp,
@@ -69,7 +77,10 @@ def info(
         Path, typer.Argument(metavar="FILE", help="A trace, or the .part folder of one cut off.")
     ],
 ) -> None:
-    """Say what a trace holds."""
+    """Say what a trace holds.
+
+    Example: migsim trace info db.trace
+    """
     from rich.table import Table
     from rich.text import Text
 

@@ -182,7 +182,7 @@ class QemuProcess:
             with contextlib.suppress(ValueError):
                 how = f"was killed by {signal.Signals(-code).name}"
         return QemuError(
-            f"The {self.role} QEMU ({Path(self.arguments[0]).name}) {how}; last words: {self.last_words()}",
+            f"The {self.role} QEMU ({Path(self.arguments[0]).name}) {how}; last words: {self.last_words()}.",
             "The lab needs both QEMU processes until the migration has ended.",
             "Look at these words; check command, accel and extra-arguments under [qemu] of the scenario.",
         )

@@ -27,7 +27,7 @@ def installed_version(command: str) -> QemuVersion:
         raise _no_answer(command, str(error)) from error
     found = re.search(r"QEMU emulator version (\d+\.\d+\.\d+)", said.stdout)
     if found is None:
-        raise _no_answer(command, (said.stdout + said.stderr).strip()[:200])
+        raise _no_answer(command, (said.stdout + said.stderr).strip().partition("\n")[0][:200])
     return QemuVersion.parse(found[1])
 
 

@@ -1,0 +1,76 @@
+"""Reading option values that several sub-commands take; what is wrong is a usage error or a unit error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from migsim.errors import UsageError, near_misses
+from migsim.units import parse_duration_s, parse_rate
+
+__all__ = ["one_of", "positive_duration_s", "positive_rate"]
+
+
+def one_of(value: str, choices: Sequence[str], *, option: str) -> str:
+    """Return `value`, which has to be one of `choices`.
+
+    Raises
+    ------
+    UsageError
+        When it is not.
+
+    Examples
+    --------
+    >>> one_of("json", ("table", "json"), option="--format")
+    'json'
+    """
+    if value in choices:
+        return value
+    raise UsageError(
+        f"{option} is {value!r}.",
+        f"It is {', '.join(choices[:-1])} or {choices[-1]}.",
+        near_misses(value, choices) or "Choose one of them.",
+    )
+
+
+def positive_duration_s(value: str, *, option: str) -> float:
+    """Read a time of more than nothing, in seconds.
+
+    Raises
+    ------
+    UnitError
+        When it has no single reading (``5m``).
+    UsageError
+        When it is 0.
+
+    Examples
+    --------
+    >>> positive_duration_s("2min", option="--duration")
+    120.0
+    """
+    seconds = parse_duration_s(value, field=option)
+    if seconds > 0:
+        return seconds
+    raise UsageError(f"{option} is {value!r}.", "Nothing happens in no time.", "Give more than 0 s.")
+
+
+def positive_rate(value: str, *, option: str) -> int:
+    """Read a rate above 0, in bytes a second.
+
+    Raises
+    ------
+    UnitError
+        When it has no single reading (``10G``).
+    UsageError
+        When it is 0.
+
+    Examples
+    --------
+    >>> positive_rate("10Gbps", option="--link")
+    1250000000
+    """
+    rate = parse_rate(value, field=option)
+    if rate > 0:
+        return rate
+    raise UsageError(
+        f"{option} is {value!r}.", "Nothing crosses a link of no bandwidth.", "Leave it out for no limit."
+    )
