@@ -1,7 +1,8 @@
 """From a few short probe migrations to a host profile.
 
 The probes are guests of our own that no prediction is about: two sizes of empty RAM (scan, sync, setup), one with
-data and no limit (pages new to the destination), one with a hot set and no limit (pages sent again), two limited
+data and no limit (pages new to the destination), one whose memory the destination has (pages in no cache), one
+with a hot set and no limit (pages sent again), two limited
 ones with a hot set (windows and switchover; faults). In each the vCPU is busy, as in a guest worth migrating. A probe
 gives one value of a term, the median over the repeats is the term, and its spread is that of one more run: the
 repeats' deviation, drawn towards a usual one (few repeats say little about it), and the median's own uncertainty.
@@ -22,6 +23,7 @@ from migsim.provenance import Provenance
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
 from migsim.scenario import (
+    PAGE_BYTES,
     GuestSpec,
     GuestWorkload,
     HostProfile,
@@ -38,6 +40,9 @@ SLOW = 62_500_000
 FAST = 250_000_000
 FAULTS = "probe-faults-1g"
 RESEND = "probe-resend-1g"
+EMPTY = "probe-empty-64g"
+COLD = "probe-cold-4g"
+COLD_ALIAS_BYTES = GIB // 2
 DATA = "probe-data-1g"
 USUAL_SPREAD = 0.12
 USUAL_WEIGHT = 4
@@ -62,6 +67,7 @@ def probes(qemu: QemuSpec) -> list[Probe]:
         parameters: dict[str, int],
         settle_s: float = 2.0,
         deadline_s: float = 120.0,
+        alias_bytes: int | None = None,
     ) -> LabScenario:
         workload = GuestWorkload(
             touched_pages=touched,
@@ -71,7 +77,12 @@ def probes(qemu: QemuSpec) -> list[Probe]:
         return LabScenario(
             name=name,
             qemu=qemu,
-            guest=GuestSpec(ram_bytes=gib * GIB, workload=workload),
+            guest=GuestSpec(
+                ram_bytes=gib * GIB,
+                memory="aliased" if alias_bytes else "plain",
+                alias_bytes=alias_bytes,
+                workload=workload,
+            ),
             migration=MigrationSettings(parameters=parameters),
             settle_s=settle_s,
             deadline_s=deadline_s,
@@ -84,9 +95,11 @@ def probes(qemu: QemuSpec) -> list[Probe]:
     endless_unlimited = {"max-bandwidth": 0, "downtime-limit": 1}
     return [
         Probe("scan, setup and sync, small", scenario("probe-empty-1g", 1, 500, 64, unlimited)),
-        Probe("scan, setup and sync, large", scenario("probe-empty-24g", 24, 500, 64, unlimited)),
+        Probe("scan, setup and sync, large", scenario(EMPTY, 64, 500, 64, unlimited)),
         # Nearly all of its RAM is data, so that the blackout carries pages sent for the first time too.
         Probe("send and blackout, no limit", scenario(DATA, 1, 250_000, 64, unlimited)),
+        # Eight views of one file: after the first of them the destination has its memory, and no cache holds it.
+        Probe("send what is there", scenario(COLD, 4, 0, 64, unlimited, alias_bytes=COLD_ALIAS_BYTES)),
         Probe("windows and switchover", scenario("probe-hot-1g", 1, 100_000, 15_000, limited)),
         Probe("faults", scenario(FAULTS, 1, 20_000, 2500, endless, 5.0, 9.0)),
         Probe("send again, no limit", scenario(RESEND, 1, 40_000, 30_000, endless_unlimited, deadline_s=6.0)),
@@ -160,14 +173,18 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
         )
     of = {name: [r for r in runs if r.name == name] for name in {r.name for r in runs}}
     hot, data = of["probe-hot-1g"], of[DATA]
-    empty = [*of["probe-empty-1g"], *of["probe-empty-24g"]]
-    zero_s, fresh_s = terms.page_cost_s([*of["probe-empty-24g"], *data])
+    empty = [*of["probe-empty-1g"], *of[EMPTY]]
+    zero_s, fresh_s = terms.page_cost_s([*of[EMPTY], *data])
+    fresh = float(np.median(fresh_s)), COLD_ALIAS_BYTES // PAGE_BYTES
+    cold_s = [terms.cold_page_s(r, *fresh) for r in of[COLD]]
     slow_fast = [*faults, *hot]
     made = {
         **_by_size(empty),
         "zero_page_s": _term("zero_page_s", zero_s, "s/page"),
         "normal_page_s": _term("normal_page_s", map(terms.resent_page_s, resend), "s/page"),
         "fresh_page_s": _term("fresh_page_s", fresh_s, "s/page"),
+        "cold_page_s": _term("cold_page_s", cold_s, "s/page"),
+        "burst_cold_page_s": _term("burst_cold_page_s", map(terms.burst_page_s, of[COLD]), "s/page"),
         "burst_page_s": _term("burst_page_s", map(terms.burst_page_s, hot), "s/page"),
         "burst_fresh_page_s": _term("burst_fresh_page_s", map(terms.burst_page_s, data), "s/page"),
         **_windows(slow_fast),

@@ -20,6 +20,7 @@ from migsim.results import MigrationResult
 __all__ = [
     "active_seconds",
     "burst_page_s",
+    "cold_page_s",
     "connect_s",
     "device_state_bytes",
     "dirty_fault_s",
@@ -75,6 +76,20 @@ def page_cost_s(runs: Sequence[MigrationResult]) -> tuple[list[float], list[floa
         list((time - normal * normal_s)[scanning] / zero[scanning]),
         list((time - zero * zero_s)[~scanning] / normal[~scanning]),
     )
+
+
+def cold_page_s(run: MigrationResult, fresh_page_s: float, fresh_pages: int) -> float:
+    """Cost of a page sent for the first time to memory that the destination has, from a probe that is mostly that.
+
+    Parameters
+    ----------
+    run : MigrationResult
+        An unlimited probe full of data.
+    fresh_page_s, fresh_pages : float, int
+        Cost and number of the pages in it that the destination had to find memory for.
+    """
+    pages = float(run.info["ram"]["normal"]) - _downtime_pages(run) - fresh_pages
+    return (active_seconds(run) - fresh_pages * fresh_page_s) / pages
 
 
 def resent_page_s(run: MigrationResult) -> float | None:

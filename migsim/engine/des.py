@@ -79,13 +79,14 @@ class _Precopy:
         link = NORMAL_PAGE_BYTES / what.link_bytes_per_s if what.link_bytes_per_s else 0.0
         self.costs, self.burst = (
             SendCosts(
-                normal_page_s=max(what.terms[normal], link),
+                normal_page_s=max(what.terms[again], link),
+                cold_page_s=max(what.terms[cold], link),
                 fresh_page_s=max(what.terms[fresh], link),
                 zero_page_s=what.terms["zero_page_s"],
             )
-            for normal, fresh in (
-                ("normal_page_s", "fresh_page_s"),
-                ("burst_page_s", "burst_fresh_page_s"),
+            for again, cold, fresh in (
+                ("normal_page_s", "cold_page_s", "fresh_page_s"),
+                ("burst_page_s", "burst_cold_page_s", "burst_fresh_page_s"),
             )
         )
         self.limit_ms = float(what.parameter("downtime-limit"))
@@ -224,15 +225,14 @@ class _Precopy:
         """Stop the guest, sync once more, send what is left with the limiter off, and the device state."""
         yield self.env.timeout(self.terms["switch_gap_s"])
         new = self.memory.sync(self.env.now + self.terms["stop_s"])
-        again, fresh, zero = self.memory.remaining_by_kind()
-        normal = again + fresh
+        left = self.memory.remaining_by_kind()
+        normal, zero = left.again + left.first + left.fresh, left.zero
         parts: Blackout = blackout(
-            again,
-            fresh,
-            zero,
+            left,
             sync_s=self._sync_seconds(),
             stop_s=self.terms["stop_s"],
             normal_page_s=self.burst.normal_page_s,
+            cold_page_s=self.burst.cold_page_s,
             fresh_page_s=self.burst.fresh_page_s,
             zero_page_s=self.burst.zero_page_s,
             device_state_s=self.terms["device_state_s"],

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from migsim.models.dirty_log import CHUNK_PAGES, reported_pages
 from migsim.models.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
 from migsim.models.page_writes import arc_fraction, guest_seconds, random_fraction
+from migsim.models.switchover import PagesLeft
 from migsim.scenario import Workload
 
 __all__ = ["GuestMemory", "SendCosts", "Sent"]
@@ -31,12 +32,15 @@ class SendCosts:
 
     Attributes
     ----------
-    normal_page_s, fresh_page_s, zero_page_s : float
-        A page sent raw again, one sent raw for the first time (the destination has to find memory for it), and
-        one found zero.
+    normal_page_s, cold_page_s, fresh_page_s : float
+        A page sent raw again; one sent for the first time, in no cache; and one that the destination has to find
+        memory for besides.
+    zero_page_s : float
+        A page found zero.
     """
 
     normal_page_s: float
+    cold_page_s: float
     fresh_page_s: float
     zero_page_s: float
 
@@ -91,6 +95,7 @@ class GuestMemory:
         self.rng = rng
         self.unsent = self.pages.copy()
         self.sent = np.zeros_like(self.pages)
+        self.first = np.where(self.is_zero, 0.0, self.pages)  # never sent so far
         self.fresh = self._fresh(fresh_pages)
         self.cursor = 0
         # Nobody knows where a sweep stands when the migration begins.
@@ -103,19 +108,19 @@ class GuestMemory:
         """Set bits of the migration bitmap."""
         return float(self.unsent.sum())
 
-    def remaining_by_kind(self) -> tuple[float, float, float]:
-        """Set bits of pages sent before, of pages the destination has yet to touch, and of zero pages."""
+    def remaining_by_kind(self) -> PagesLeft:
+        """Set bits by what they cost to send."""
         zero = float(self.unsent[self.is_zero].sum())
         fresh = float(np.minimum(self.fresh, self.unsent).sum())
-        return self.remaining_pages - zero - fresh, fresh, zero
+        first = float(np.minimum(self.first, self.unsent).sum())
+        return PagesLeft(self.remaining_pages - zero - first, first - fresh, fresh, zero)
 
     def _fresh(self, limit: float | None) -> Floats:
         """Pages of each segment that the destination has yet to touch: the first ones, up to a limit."""
-        fresh = np.where(self.is_zero, 0.0, self.pages)
         if limit is None:
-            return fresh
-        before = np.cumsum(fresh) - fresh
-        return np.clip(limit - before, 0.0, fresh)
+            return self.first.copy()
+        before = np.cumsum(self.first) - self.first
+        return np.clip(limit - before, 0.0, self.first)
 
     def start(self, now: float) -> None:
         """Start logging: every page is dirty, nothing is protected before its chunk is cleared."""
@@ -133,9 +138,14 @@ class GuestMemory:
         return self.remaining_pages - before
 
     def _page_s(self, i: int, left: float, costs: SendCosts) -> float:
-        """Mean cost of a segment's pages: some of them may be new to the destination."""
-        new = min(float(self.fresh[i]) / left, 1.0)
-        return costs.normal_page_s + new * (costs.fresh_page_s - costs.normal_page_s)
+        """Mean cost of a segment's pages: some of them may go for the first time."""
+        first = min(float(self.first[i]) / left, 1.0)
+        fresh = min(float(self.fresh[i]) / left, first)
+        return (
+            (1 - first) * costs.normal_page_s
+            + (first - fresh) * costs.cold_page_s
+            + fresh * costs.fresh_page_s
+        )
 
     def _after(self, wall: float) -> tuple[Floats, float]:
         """Set bits after a sync now, and the guest time that passed, found together by fixed point."""
@@ -200,6 +210,7 @@ class GuestMemory:
                 if most <= 0:
                     return done
                 self._cleared_at.setdefault(int(self.chunk[i]), now + done.seconds)
+                self.first[i] *= 1 - most / left
                 self.fresh[i] *= 1 - most / left
                 self.sent[i] += most
                 done.seconds += most * page_s

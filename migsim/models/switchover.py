@@ -20,7 +20,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Blackout", "blackout"]
+__all__ = ["Blackout", "PagesLeft", "blackout"]
+
+
+@dataclass(frozen=True, slots=True)
+class PagesLeft:
+    """Pages left to send, by what they cost.
+
+    Attributes
+    ----------
+    again : float
+        Sent before.
+    first : float
+        Going for the first time, to memory that the destination has.
+    fresh : float
+        Going for the first time, to memory that the destination has yet to find.
+    zero : float
+    """
+
+    again: float
+    first: float
+    fresh: float
+    zero: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +75,30 @@ class Blackout:
 
 
 def blackout(
-    normal_pages: float,
-    fresh_pages: float,
-    zero_pages: float,
+    left: PagesLeft,
     *,
     sync_s: float,
     stop_s: float,
     normal_page_s: float,
+    cold_page_s: float,
     fresh_page_s: float,
     zero_page_s: float,
     device_state_s: float,
     load_s: float,
 ) -> Blackout:
-    """Compute the parts of the blackout for the pages that are left: sent before, new to the destination, zero.
+    """Compute the parts of the blackout for the pages that are left.
 
     Examples
     --------
-    >>> b = blackout(1000, 0, 0, sync_s=.001, stop_s=.001, normal_page_s=4e-6, fresh_page_s=9e-6,
-    ...              zero_page_s=1e-6, device_state_s=.005, load_s=.004)
+    >>> b = blackout(PagesLeft(1000, 0, 0, 0), sync_s=.001, stop_s=.001, normal_page_s=4e-6, cold_page_s=6e-6,
+    ...              fresh_page_s=9e-6, zero_page_s=1e-6, device_state_s=.005, load_s=.004)
     >>> round(b.downtime_s, 6), round(b.blackout_s, 6), round(sum(b.parts_ms().values()), 6)
     (0.011, 0.014, 11.0)
     """
-    flush = normal_pages * normal_page_s + fresh_pages * fresh_page_s + zero_pages * zero_page_s
+    flush = (
+        left.again * normal_page_s
+        + left.first * cold_page_s
+        + left.fresh * fresh_page_s
+        + left.zero * zero_page_s
+    )
     return Blackout(stop_s=stop_s, sync_s=sync_s, flush_s=flush, device_s=device_state_s, load_s=load_s)
