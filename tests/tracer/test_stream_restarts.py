@@ -1,0 +1,170 @@
+"""A source that switches over again and again, because its guest is idle: a fake QEMU 7.2."""
+
+import socket
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from migsim.errors import QemuError
+from migsim.qapi import QemuVersion
+from migsim.trace import Trace, TraceMeta, TraceWriter
+from migsim.tracer.stream import StreamCollector
+from tests.tracer.stream_bytes import section, stream_head
+
+BLOCKS = (("pc.ram", 50),)
+ROUND_S = 0.1
+CAPABILITIES = ("events", "pause-before-switchover", "xbzrle")
+
+
+class FakeQemu:
+    """Sends its first round, then one round for each list of `rounds`, then begins to switch over.
+
+    With `dies`, it closes the stream instead.
+    """
+
+    version = QemuVersion.parse("7.2")
+    peer_pid = None
+
+    def __init__(self, rounds, stays_stopped=False, dies=False):
+        self.rounds, self.stays_stopped, self.dies = rounds, stays_stopped, dies
+        self.events, self.migrations, self.running, self.status = [], 0, True, "none"
+        self.parameters = {"max-bandwidth": 1 << 27, "downtime-limit": 300}
+        self.capabilities = dict.fromkeys(CAPABILITIES, False)
+        self.thread = None
+        self.cancelled = threading.Event()
+
+    def execute(self, command, arguments=None, *, timeout_s=None):
+        return getattr(self, command.replace("-", "_"))(arguments or {})
+
+    def query_status(self, _arguments):
+        return {"running": self.running}
+
+    def query_migrate(self, _arguments):
+        return {"status": self.status, "ram": {"remaining": 40960}}
+
+    def query_dirty_rate(self, _arguments):
+        return {"status": "unstarted"}
+
+    def query_migrate_parameters(self, _arguments):
+        return dict(self.parameters)
+
+    def query_migrate_capabilities(self, _arguments):
+        return [{"capability": name, "state": state} for name, state in self.capabilities.items()]
+
+    def migrate_set_parameters(self, arguments):
+        self.parameters.update(arguments)
+
+    def migrate_set_capabilities(self, arguments):
+        self.capabilities.update({c["capability"]: c["state"] for c in arguments["capabilities"]})
+
+    def migrate(self, arguments):
+        assert self.status in ("none", "cancelled")
+        self.migrations += 1
+        self.cancelled.clear()
+        self.thread = threading.Thread(target=self.send, args=[arguments["uri"].removeprefix("unix:")])
+        self.thread.start()
+
+    def migrate_cancel(self, _arguments):
+        self.cancelled.set()
+        self.thread.join()
+
+    def note(self, name, **data):
+        self.events.append(SimpleNamespace(name=name, data=data, seconds=time.time()))
+
+    def announce(self, status):
+        self.status = status
+        self.note("MIGRATION", status=status)
+
+    def send(self, path):
+        with socket.socket(socket.AF_UNIX) as stream:
+            stream.connect(path)
+            self.announce("active")
+            self.note("MIGRATION_PASS")
+            everything = [("zero" if page < 30 else "normal", "pc.ram", page) for page in range(50)]
+            stream.sendall(stream_head(BLOCKS) + section(everything))
+            for pages in self.rounds:
+                self.cancelled.wait(ROUND_S)
+                self.note("MIGRATION_PASS")
+                stream.sendall(section([("normal", "pc.ram", page) for page in pages]))
+            self.cancelled.wait(ROUND_S)
+            if not self.dies and not self.cancelled.is_set():
+                self.note("MIGRATION_PASS")
+                self.note("STOP")
+                self.running = False
+                self.announce("pre-switchover")
+            if not self.dies:
+                self.cancelled.wait()
+        if not self.running and not self.stays_stopped:
+            self.running = True
+            self.note("RESUME")
+        self.announce("failed" if self.dies else "cancelled")
+
+
+def record(qemu, path, duration_s, stop=lambda: False):
+    meta = TraceMeta(collector="stream", qemu_version="7.2", ram_bytes=50 * 4096)
+    before = qemu.query_migrate_parameters({}), qemu.query_migrate_capabilities({})
+    try:
+        with TraceWriter(path, meta) as writer:
+            StreamCollector().record(qemu, writer, duration_s=duration_s, progress=lambda *_: None, stop=stop)
+    finally:
+        qemu.thread.join(10.0)
+        assert not qemu.thread.is_alive()
+    assert (qemu.query_migrate_parameters({}), qemu.query_migrate_capabilities({})) == before
+    return Trace.open(path)
+
+
+def test_recording_goes_on_in_a_new_migration_until_the_time_is_over(tmp_path):
+    qemu = FakeQemu([[31, 32], [33], [31, 34]])
+    begun = time.monotonic()
+    trace = record(qemu, tmp_path / "a.trace", 2.0)
+    assert 2.0 < time.monotonic() - begun < 6.0
+    assert trace.meta.complete
+    assert qemu.migrations >= 2
+    switchovers = sum(event.name == "STOP" for event in qemu.events)
+    assert f"{switchovers} times" in trace.meta.note and "stood still for" in trace.meta.note
+    check = trace.meta.self_check
+    assert check["guest_running_at_end"] and check["settings_restored"]
+    assert check["guest_stopped_ms"] > 0
+    assert trace.meta.zero_pages == 30
+    # All rounds of a migration are there, the last one too, which no further section closed.
+    pages = [trace.pages(number).tolist() for number in trace.intervals["interval"]]
+    assert pages[:3] == [[31, 32], [33], [31, 34]]
+    assert len(pages) >= 3 * switchovers
+    assert all(np.isin(found, [31, 32, 33, 34]).all() for found in pages)
+    starts, ends = trace.intervals["start_s"].to_numpy(), trace.intervals["end_s"].to_numpy()
+    assert (starts[1:] >= ends[:-1] - 1e-9).all()
+
+
+def test_a_guest_that_stays_idle_is_left_alone_for_longer_and_longer(tmp_path):
+    qemu = FakeQemu([])
+    trace = record(qemu, tmp_path / "a.trace", 4.0)
+    assert 2 <= qemu.migrations <= 3
+    assert trace.meta.complete
+    assert "switch over" in trace.meta.note
+
+
+def test_a_guest_that_does_not_run_again_ends_the_recording(tmp_path):
+    qemu = FakeQemu([[31]], stays_stopped=True)
+    trace = record(qemu, tmp_path / "a.trace", 60.0)
+    assert qemu.migrations == 1
+    assert not trace.meta.self_check["guest_running_at_end"]
+
+
+def test_stopping_while_the_guest_is_left_alone(tmp_path):
+    qemu = FakeQemu([])
+    until = time.monotonic() + 2.0
+    record(qemu, tmp_path / "a.trace", 60.0, stop=lambda: time.monotonic() > until)
+    assert time.monotonic() < until + 2.0
+
+
+def test_a_migration_that_breaks_is_not_begun_again(tmp_path):
+    qemu = FakeQemu([[31], [32], [33]], dies=True)
+    with pytest.raises(QemuError, match="ended by itself"):
+        record(qemu, tmp_path / "a.trace", 60.0)
+    assert qemu.migrations == 1
+    trace = Trace.open(tmp_path / "a.trace")
+    assert not trace.meta.complete
+    assert len(trace.intervals) >= 1
