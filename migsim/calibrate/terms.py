@@ -94,12 +94,12 @@ def cold_page_s(run: MigrationResult, fresh_page_s: float, fresh_pages: int) -> 
 
 def resent_page_s(run: MigrationResult) -> float | None:
     """Cost of a page sent again with the limiter off: whole rounds' time less their syncs, over their pages."""
-    rounds = run.iterations.iloc[2:-2]
+    rounds = run.iterations.iloc[1:-1]  # the first sends every page for the first time
     seconds = (rounds["end_s"] - rounds["start_s"] - rounds["sync_s"]).to_numpy(float)
     # Kinds are interpolated between samples, their sum is exact; no page of the hot set is zero.
     pages = (rounds["normal"] + rounds["duplicate"]).to_numpy(float)
     many = pages > 500
-    return float(seconds[many].sum() / pages[many].sum()) if many.sum() > 3 else None
+    return float(seconds[many].sum() / pages[many].sum()) if many.any() else None
 
 
 def burst_page_s(run: MigrationResult) -> float | None:

@@ -196,7 +196,8 @@ def _terms(host: HostProfile, rng: np.random.Generator | None) -> dict[str, floa
 def _draw(base: SimulationInput, host: HostProfile, seeds: np.random.SeedSequence) -> SimulationInput:
     """Draw the host's terms and the guest's activity."""
     rng = np.random.default_rng(seeds)
-    terms = _terms(host, rng)
+    # The trace was read with the median cost of a fault: an error of it cancels only if the draw keeps it.
+    terms = _terms(host, rng) | {"dirty_fault_s": base.terms["dirty_fault_s"]}
     factor = float(np.exp(base.workload.writes_spread * rng.standard_normal()))
     return replace(base, terms=terms, workload=base.workload.scaled(factor))
 
