@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,13 @@ from validation.rivals import RIVALS
 from validation.scores import METRICS, Scored, load_records, score
 
 HERE = Path(__file__).parent
+
+FIELDS = {
+    "total-time": "total_time_ms",
+    "downtime": "downtime_ms",
+    "transferred": "transferred_bytes",
+}
+"""What rivals answer: our metric, their field."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -121,33 +128,36 @@ def scenario_table(scored: Iterable[Scored]) -> str:
 
 
 def rival_table(scored: Sequence[Scored]) -> str:
-    """Median relative error of each metric and wrong verdicts, ours and the rivals'."""
+    """Ours and each rival's errors: over every scenario that completed, and where the rival answers."""
     lines = [
         "| predictor | total-time | downtime | transferred | wrong verdicts |",
         "|---|---|---|---|---|",
     ]
     done = [s for s in scored if s.converged]
-    ours = [_percent(_errors(scored, m)) for m in ("total-time", "downtime", "transferred")]
+    ours = [_percent(_errors(scored, m)) for m in FIELDS]
     wrong = sum(not s.right for s in scored)
     lines.append(f"| **migsim** | {' | '.join(ours)} | {wrong} of {len(scored)} |")
-    fields: dict[str, Callable[[object], float | None]] = {
-        "total-time": lambda p: getattr(p, "total_time_ms", None),
-        "downtime": lambda p: getattr(p, "downtime_ms", None),
-        "transferred": lambda p: getattr(p, "transferred_bytes", None),
-    }
     for name in RIVALS:
-        cells = []
-        for metric, read in fields.items():
-            errors = [
-                abs(value / np.median(s.measured[metric]) - 1)
-                for s in done
-                if (value := read(s.rivals[name])) is not None
-            ]
-            cells.append(_percent(errors))
+        cells = [_rival_cell(done, name, metric) for metric in FIELDS]
         said = [s for s in scored if s.rivals[name].converges is not None]
-        bad = sum(s.rivals[name].converges != s.converged for s in said)
-        lines.append(f"| {name} | {' | '.join(cells)} | {bad} of {len(said)} | {len(scored) - len(said)} |")
+        bad = sum(_says_completed(s, name) != s.converged for s in said)
+        verdict = f"{bad} of {len(said)}" if said else "says nothing"
+        lines.append(f"| {name} | {' | '.join(cells)} | {verdict} |")
     return "\n".join(lines)
+
+
+def _rival_cell(done: Sequence[Scored], name: str, metric: str) -> str:
+    """Median over all (no answer, or "never", is infinite); then where it answers, with ours on the same runs."""
+    values = [getattr(s.rivals[name], FIELDS[metric]) for s in done]
+    if all(value is None for value in values):
+        return "says nothing"
+    errors = [
+        abs(value / float(np.median(s.measured[metric])) - 1) if value is not None else float("inf")
+        for s, value in zip(done, values, strict=True)
+    ]
+    answered = [s for s, value in zip(done, values, strict=True) if value is not None]
+    there = _percent([e for e in errors if np.isfinite(e)])
+    return f"{_percent(errors)}; {there} on the {len(answered)} it answers (ours there {_percent(_errors(answered, metric))})"
 
 
 def _says_completed(s: Scored, rival: str) -> bool:
@@ -228,7 +238,9 @@ def _median(values: Sequence[float]) -> float:
 
 
 def _percent(values: Sequence[float]) -> str:
-    return f"{_median(values):.1%}" if len(values) else "-"
+    if not len(values):
+        return "-"
+    return f"{_median(values):.1%}" if np.isfinite(_median(values)) else "infinite"
 
 
 if __name__ == "__main__":
