@@ -1,9 +1,13 @@
 """Traces written from a known process give the process back."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from migsim.calibrate.workload import fit_workload
+from migsim.calibrate.rounds import RoundHistory
+from migsim.calibrate.spectrum import Spectrum
+from migsim.calibrate.workload import USUAL_SPREAD, _spread, fit_workload
 from migsim.errors import TraceError
 from migsim.trace import RamBlock, Trace, TraceMeta, TraceWriter
 
@@ -118,3 +122,72 @@ def test_a_trace_that_saw_nothing_is_refused(tmp_path):
         writer.add_interval(0.0, 1.0)
     with pytest.raises(TraceError, match="no window"):
         fit_workload(Trace.open(path))
+
+
+# How steady the guest is
+
+
+def history_of(speeds, *, pages=20_000, rate=1.0, length_s=0.2, noise=0.0):
+    """Rounds of one Poisson class; the guest runs at `speeds[k]` of its usual speed in round k."""
+    rng = np.random.default_rng(11)
+    lengths = np.full(len(speeds), length_s)
+    counts = pages * -np.expm1(-rate * length_s * np.asarray(speeds, float))
+    counts = np.round(counts * np.exp(noise * rng.standard_normal(len(counts))))
+    nothing = np.array([], dtype=np.int64)
+    history = RoundHistory(lengths, counts, np.sqrt(counts), counts, nothing, nothing, lengths, counts)
+    t = np.array([length_s])
+    u = pages * -np.expm1(-rate * t)
+    spectrum = Spectrum(np.array([float(pages)]), np.array([rate]), np.array([False]), t, u, u, 0.01 * u)
+    return history, spectrum
+
+
+def test_a_constant_speed_has_the_least_spread():
+    assert _spread(*history_of(np.ones(80)), 0.0) == 0.01
+    assert _spread(*history_of(np.ones(80), noise=0.02), 0.0) < 0.02  # counting noise is no speed
+
+
+def test_a_speed_that_halves_midway_is_a_large_spread():
+    halves = np.repeat([1.0, 0.5], 40)
+    # Four blocks at 0 and four at ln 1/2, by deviation 0.37: more than the most that is believed.
+    assert _spread(*history_of(halves), 0.0) == 0.3
+    # A third slower: the law is bent within the round, so a little less than the logarithm's.
+    slower = np.repeat([1.0, 0.75], 40)
+    assert _spread(*history_of(slower), 0.0) == pytest.approx(np.log(1 / 0.75) / 2 * np.sqrt(8 / 7), rel=0.1)
+
+
+def test_dirty_counts_move_less_than_speed_where_the_curve_bends():
+    """Half the pages are written in a round: ln U moves by 0.7 of ln speed, and the speed is what is asked for."""
+    steps = np.repeat([1.0, 0.8], 40)
+    history, spectrum = history_of(steps, rate=3.5)
+    truth = np.log(1 / 0.8) / 2 * np.sqrt(8 / 7)
+    assert np.std(np.log(history.counts), ddof=1) < 0.85 * truth
+    assert _spread(history, spectrum, 0.0) == pytest.approx(truth, rel=0.1)
+
+
+def test_one_odd_round_is_not_speed():
+    speeds = np.ones(80)
+    speeds[33] = 0.2  # a stall
+    assert _spread(*history_of(speeds), 0.0) == 0.01
+
+
+def test_a_saturated_guest_says_nothing_about_its_speed():
+    """Every page is written in every round, at any speed: the usual spread, not none."""
+    assert _spread(*history_of(np.repeat([1.0, 0.5], 40), rate=60.0), 0.0) == USUAL_SPREAD
+
+
+def test_too_few_rounds_or_none_leave_the_usual_spread():
+    history, spectrum = history_of(np.repeat([1.0, 0.5], 5))
+    assert _spread(history, spectrum, 0.0) == USUAL_SPREAD
+    assert _spread(None, spectrum, 0.0) == USUAL_SPREAD
+
+
+def test_time_lost_in_faults_is_not_taken_for_speed():
+    """A guest of constant speed loses a larger share of a short round than of a long one: fewer pages repeat."""
+    fault_s, ran = 2e-5, np.tile([0.1, 2.0], 40)
+    history, spectrum = history_of(np.ones(80))
+    counts = 20_000 * -np.expm1(-ran)
+    walls = ran + fault_s * counts
+    order = np.argsort(ran, kind="stable")  # short rounds first: ignoring faults, the guest seems to speed up
+    steady = dataclasses.replace(history, lengths_s=walls[order], counts=counts[order])
+    assert _spread(steady, spectrum, fault_s) == 0.01
+    assert _spread(steady, spectrum, 0.0) > 0.05

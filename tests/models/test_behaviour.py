@@ -13,8 +13,6 @@ from migsim.qapi import QemuVersion
         ("threshold_inclusive", "10.0", False, "10.1", True),
         ("byte_split", "6.2", False, "7.0", True),
         ("skipped_reported", "9.0", True, "9.1", False),
-        ("lazy_clear", "4.0", False, "4.1", True),
-        ("expected_downtime_counts", "2.12", "rate", "3.0", "remaining"),
     ],
 )
 def test_each_change_is_in_the_release_that_brought_it(flag, before, value_before, since, value_since):

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,8 +42,13 @@ def test_every_answer_is_query_migrates(version, stream, normal, zero, remaining
     ram = info["ram"]
     assert ram["normal-bytes"] == ram["normal"] * 4096
     assert ram["remaining"] % 4096 == 0
+    # Times lose what is less than a millisecond, counts are rounded.
+    assert info["total-time"] == math.floor(total_s * 1000)
+    assert (ram["normal"], ram["duplicate"]) == (round(normal), round(zero))
     if "precopy-bytes" in ram:
-        assert ram["precopy-bytes"] + ram["downtime-bytes"] == pytest.approx(ram["transferred"], abs=1)
+        other = 80_000 if behaviour.transferred_counts == "stream" else 0
+        split = ram["precopy-bytes"] + ram["downtime-bytes"]
+        assert split == pytest.approx(ram["transferred"] - other, abs=1)
 
 
 def test_completion_swaps_the_expected_downtime_for_the_downtime():
@@ -56,6 +63,25 @@ def test_completion_swaps_the_expected_downtime_for_the_downtime():
     # The last mbps is the average over the time after setup, all bytes of the stream counted.
     assert done["ram"]["mbps"] == pytest.approx((5e8 + 80_000) * 8 / (2 - 0.02) / 1e6)
     assert going["ram"]["mbps"] == 800.0
+
+
+@pytest.mark.parametrize("ms", [0.0, 0.4, 0.6, 41.9, 42.1, 999.99])
+def test_milliseconds_are_whole_ones_that_passed(ms):
+    c = counters(setup_s=ms / 1000, expected_downtime_ms=ms)
+    behaviour = behaviour_of(QemuVersion.parse("10.0"))
+    done = migration_info(c, behaviour, status="completed", total_s=2 + ms / 1000, downtime_s=ms / 1000)
+    assert (done["total-time"], done["setup-time"], done["downtime"]) == (2000 + int(ms), int(ms), int(ms))
+    going = migration_info(c, behaviour, status="active", total_s=2)
+    assert going["expected-downtime"] == int(ms)
+
+
+def test_the_split_counts_ram_records_only_in_every_release():
+    """Device state and sections are in `transferred` from 8.2 on, but never in precopy- or downtime-bytes."""
+    for version, other in (("7.2", 0), ("8.1", 0), ("8.2", 80_000), ("10.0", 80_000)):
+        behaviour = behaviour_of(QemuVersion.parse(version))
+        ram = migration_info(counters(), behaviour, status="completed", total_s=2, downtime_s=0.1)["ram"]
+        assert (ram["precopy-bytes"], ram["downtime-bytes"]) == (497_000_000, 3_000_000)
+        assert ram["transferred"] - 500_000_000 == other
 
 
 def test_transferred_counts_the_device_state_from_8_2_on():

@@ -1,13 +1,16 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from migsim.models.page_stream import (
     BATCH_BYTES,
+    ITERATE_BYTES,
     NORMAL_PAGE_BYTES,
+    SECTION_BYTES,
     ZERO_PAGE_BYTES,
     ram_bytes_of,
 )
-from migsim.models.rate_limit import ITERATE_MAX_S, WINDOW_S, window_bytes, window_quota_bytes
+from migsim.models.rate_limit import ITERATE_MAX_S, WINDOW_S, wake_up_s, window_bytes, window_quota_bytes
 
 
 def test_the_windows_never_changed():
@@ -48,4 +51,16 @@ def test_bytes_of_a_run_measured_to_the_byte():
     """51 normal and 32847 zero pages were 505019 bytes in a live 7.2 run, 92 of them block names."""
     assert ram_bytes_of(51, 32847) == 505019 - 92
     assert (NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES) == (4104, 9)
-    assert ram_bytes_of(0, 0, 1) == 18
+
+
+def test_of_an_iterate_calls_18_bytes_qemu_counts_the_end_mark_as_ram():
+    assert (ITERATE_BYTES, SECTION_BYTES) == (8, 5 + 5)
+    assert ram_bytes_of(0, 0, 3) == 24
+    assert ram_bytes_of(2, 5, 1) == 2 * 4104 + 5 * 9 + 8
+
+
+@given(st.integers(0, 10**11), st.floats(0, 1), st.floats(0, 1))
+def test_windows_end_later_the_higher_the_limit(limit, base, slope):
+    late = wake_up_s(limit, window_overhead_s=base, window_overhead_s_per_gib_per_s=slope)
+    assert late == pytest.approx(base + slope * limit / 2**30)
+    assert wake_up_s(0, window_overhead_s=base, window_overhead_s_per_gib_per_s=slope) == base

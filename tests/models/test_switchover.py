@@ -2,27 +2,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migsim.models.switchover import blackout
+from migsim.models.switchover import PagesLeft, blackout
 
 seconds = st.floats(0, 2)
 counts = st.floats(0, 1e6)
 
 
-@given(counts, counts, counts, seconds, seconds, seconds, seconds)
-def test_parts_sum_to_the_downtime(normal, fresh, zero, sync, stop, device, load):
+@given(counts, counts, counts, counts, seconds, seconds, seconds, seconds)
+def test_parts_sum_to_the_downtime(again, first, fresh, zero, sync, stop, device, load):
     parts = blackout(
-        normal,
-        fresh,
-        zero,
+        PagesLeft(again, first, fresh, zero),
         sync_s=sync,
         stop_s=stop,
         normal_page_s=4e-6,
+        cold_page_s=5e-6,
         fresh_page_s=6e-6,
         zero_page_s=5e-7,
         device_state_s=device,
         load_s=load,
     )
-    flush = normal * 4e-6 + fresh * 6e-6 + zero * 5e-7
+    flush = again * 4e-6 + first * 5e-6 + fresh * 6e-6 + zero * 5e-7
     assert parts.flush_s == pytest.approx(flush)
     assert parts.downtime_s == pytest.approx(stop + sync + flush + device)
     assert sum(parts.parts_ms().values()) == pytest.approx(parts.downtime_s * 1000)
@@ -32,12 +31,11 @@ def test_parts_sum_to_the_downtime(normal, fresh, zero, sync, stop, device, load
 
 def test_nothing_left_costs_only_the_rest():
     parts = blackout(
-        0,
-        0,
-        0,
+        PagesLeft(0, 0, 0, 0),
         sync_s=1e-3,
         stop_s=2e-3,
         normal_page_s=1,
+        cold_page_s=1,
         fresh_page_s=1,
         zero_page_s=1,
         device_state_s=4e-3,

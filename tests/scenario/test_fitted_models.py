@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from migsim.errors import MigsimError, ProfileError, ScenarioError
 from migsim.provenance import Provenance
 from migsim.scenario import HostProfile, Term, Workload, WorkloadClass
+from migsim.scenario.host import SHARED
 
 HOT = WorkloadClass(pages=20, writes_per_page_per_s=2.5, extents=((100, 10), (200, 30)))
 WORKLOAD = Workload(
@@ -110,6 +111,38 @@ def test_samples_are_lognormal_about_the_median_and_repeatable():
     assert np.std(logs) == pytest.approx(0.2, rel=0.06)
     assert {draw["fixed"] for draw in draws} == {2.0}
     assert PROFILE.sample(np.random.default_rng(5)) == PROFILE.sample(np.random.default_rng(5))
+
+
+def drawn_logs(*names, n=4000):
+    """Deviations of the named terms over many draws of one profile, in units of their spreads."""
+    spreads = {"fast_s": 0.1, "page_s": 0.3, "state": 0.2}
+    units = {"fast_s": "s", "page_s": "s/page", "state": "bytes"}
+    profile = PROFILE.replace(
+        terms={name: Term(median=2.0, spread=spreads[name], unit=units[name]) for name in spreads}
+    )
+    rng = np.random.default_rng(8)
+    draws = [profile.sample(rng) for _ in range(n)]
+    return [np.log([d[name] / 2.0 for d in draws]) / spreads[name] for name in names]
+
+
+def test_times_of_a_host_move_together_in_part():
+    """Half of the variance of a host's times is common to them; what is no time has its own."""
+    fast, page, state = drawn_logs("fast_s", "page_s", "state")
+    assert SHARED == 0.5
+    assert np.corrcoef(fast, page)[0, 1] == pytest.approx(SHARED, abs=0.05)
+    assert abs(np.corrcoef(fast, state)[0, 1]) < 0.05
+    for logs in (fast, page, state):
+        assert np.std(logs) == pytest.approx(1, rel=0.05)
+        assert abs(np.mean(logs)) < 4 / np.sqrt(len(logs))
+
+
+def test_what_is_shared_shifts_a_term_and_narrows_what_is_its_own():
+    rng, term = np.random.default_rng(9), Term(median=1.0, spread=0.2, unit="s")
+    alone = np.log([term.sample(rng) for _ in range(4000)])
+    slow = np.log([term.sample(rng, common=2.0) for _ in range(4000)])
+    assert np.std(alone) == pytest.approx(0.2, rel=0.05)
+    assert np.std(slow) == pytest.approx(0.2 * np.sqrt(1 - SHARED), rel=0.05)
+    assert np.mean(slow) == pytest.approx(0.2 * np.sqrt(SHARED) * 2, rel=0.05)
 
 
 def test_terms_keep_their_draws_when_spreads_change():

@@ -63,10 +63,11 @@ def _no_waiting(monkeypatch):
     monkeypatch.setattr(dirty_rate, "time", Clock)
 
 
-def record(path, guest, duration_s=30.0, modes=(), stop=never_stop):
+def record(path, guest, duration_s=30.0, modes=(), stop=never_stop, **more):
     meta = TraceMeta("dirty-rate", str(guest.version), 1 << 30)
     with TraceWriter(path, meta) as writer:
-        DirtyRateCollector(modes).record(guest, writer, duration_s=duration_s, progress=silent, stop=stop)
+        collector = DirtyRateCollector(modes, **more)
+        collector.record(guest, writer, duration_s=duration_s, progress=silent, stop=stop)
     return Trace.open(path)
 
 
@@ -116,8 +117,47 @@ def test_very_old_qemu_knows_no_modes(tmp_path):
 def test_a_mode_asked_for_and_refused_is_an_error(tmp_path):
     with pytest.raises(QmpError, match="dirty-ring-size"):
         record(tmp_path / "a.trace", Guest(), modes=["dirty-ring"])
+    with pytest.raises(QmpError, match="dirty-bitmap"):  # at the warm-up already
+        record(tmp_path / "b.trace", Guest(ring=True), modes=["dirty-bitmap"])
     with pytest.raises(UsageError, match="Did you mean 'dirty-bitmap'"):
         DirtyRateCollector(["dirty-bitmp"])
+
+
+@pytest.mark.parametrize("version", ["7.2.22", "10.0.8"])
+def test_the_bitmap_warms_up_first_and_that_is_not_recorded(tmp_path, version):
+    guest = Guest(version)
+    windows = record(tmp_path / "a.trace", guest).windows
+    assert guest.asked[0]["mode"] == "dirty-bitmap"
+    assert guest.asked[0]["calc-time"] == min(a["calc-time"] for a in guest.asked)
+    assert len(windows) == len(guest.asked) - 1
+    assert windows["mode"].tolist() == [a["mode"] for a in guest.asked[1:]]
+    assert windows["start_s"].iloc[0] == 0
+
+
+def test_page_sampling_protects_nothing_and_needs_no_warming_up(tmp_path):
+    guest = Guest()
+    windows = record(tmp_path / "a.trace", guest, modes=["page-sampling"]).windows
+    assert len(windows) == len(guest.asked)
+    assert set(windows["mode"]) == {"page-sampling"}
+
+
+@pytest.mark.parametrize(("version", "more"), [("7.2.22", 1), ("8.2.0", 0), ("10.0.8", 0)])
+def test_counts_are_known_to_their_rounding(tmp_path, version, more):
+    """Whole MiB/s over the window; before 8.2 the memory is whole MiB too. Sampling rounds the rate alone."""
+    windows = record(tmp_path / "a.trace", Guest(version)).windows
+    bitmap = windows["mode"] == "dirty-bitmap"
+    mib = windows["resolution_bytes"] / 2**20
+    assert mib[bitmap].tolist() == pytest.approx((windows["measured_s"] + more)[bitmap].tolist(), rel=1e-4)
+    assert mib[~bitmap].tolist() == pytest.approx(windows["measured_s"][~bitmap].tolist(), rel=1e-4)
+    assert bitmap.any() and not bitmap.all()
+
+
+def test_windows_asked_for_replace_the_ladder(tmp_path):
+    guest = Guest()
+    windows = record(tmp_path / "a.trace", guest, 5, modes=["dirty-bitmap"], windows_s=[0.07, 0.2]).windows
+    assert [a["calc-time"] for a in guest.asked[:3]] == [70, 70, 200]
+    assert windows["window_s"].tolist()[:4] == [0.07, 0.2, 0.07, 0.2]
+    assert set(windows["window_s"]) == {0.07, 0.2}
 
 
 @pytest.mark.parametrize(
@@ -143,7 +183,7 @@ def test_a_dying_qemu_leaves_the_windows_before(tmp_path):
     with pytest.raises(QmpError, match="closed"):
         record(tmp_path / "a.trace", Guest(dies_after=3))
     trace = Trace.open(tmp_path / "a.trace")
-    assert len(trace.windows) == 3
+    assert len(trace.windows) == 2  # the first measurement warms up
     assert not trace.meta.complete
 
 

@@ -44,18 +44,22 @@ def terms_of(host: Host) -> dict[str, float]:
     fresh_s = host.page_s if host.fresh_s is None else host.fresh_s
     return dict.fromkeys(HOST_TERMS, 0.0) | {
         "connect_s": host.connect_s,
-        "log_start_base_s": host.setup_s + host.sync_s,  # the engine's setup holds the first sync
+        "setup_base_s": host.setup_s + host.sync_s,  # the engine's setup holds the first sync
         "sync_base_s": host.sync_s,
         "zero_page_s": host.zero_s,
         "normal_page_s": host.page_s,
         "burst_page_s": host.page_s,
         "fresh_page_s": fresh_s,
+        "cold_page_s": fresh_s,
+        "burst_cold_page_s": fresh_s,
         "burst_fresh_page_s": fresh_s,
         "window_overhead_s": host.wake_s,
+        "window_overhead_s_per_gib_per_s": 0.0,
         "switch_gap_s": host.gap_s,
         "stop_s": host.stop_s,
         "device_state_s": host.device_s + host.device_bytes * host.page_s / NORMAL_RECORD,
         "device_state_bytes": float(host.device_bytes),
+        "guest_speed": 1.0,
     }
 
 
