@@ -153,7 +153,8 @@ class _Precopy:
         self.counters.setup_s = self.env.now - begun
         self.memory.start(self.env.now)
         self.period_start = self.env.now
-        self._count_sync(self.env.now, self._sync_seconds(), 0.0)
+        first = self._sync_seconds()  # the last part of the setup
+        self._count_sync(max(self.env.now - first, begun), first, 0.0)
 
     def _sync_seconds(self) -> float:
         return sync_s(

@@ -39,6 +39,8 @@ class Recorder:
                 "stream_at_start": self.counters.transferred(self.behaviour),
                 "normal_at_start": self.counters.normal,
                 "duplicate_at_start": self.counters.duplicate,
+                "ram_stream_at_start": self.counters.ram_stream,
+                "other_stream_at_start": self.counters.other_stream,
                 "dirty_pages_rate": self.counters.dirty_pages_rate,
                 "mbps": self.counters.mbps,
             }
@@ -85,9 +87,9 @@ class Recorder:
         times = (deadline_s - now) / max(now - first["start_s"], 1e-9)
         c.dirty_sync_count += round(times * (c.dirty_sync_count - first["dirty_sync_count"]))
         normal = times * (c.normal - first["normal_at_start"])
-        stream = times * (c.transferred(self.behaviour) - first["stream_at_start"])
         c.normal += normal
-        c.ram_stream += stream
+        c.ram_stream += times * (c.ram_stream - first["ram_stream_at_start"])
+        c.other_stream += times * (c.other_stream - first["other_stream_at_start"])
         self.ended_s = deadline_s
 
     def result(self, what: SimulationInput, seed: int | None) -> MigrationResult:
