@@ -157,7 +157,8 @@ def _rival_cell(done: Sequence[Scored], name: str, metric: str) -> str:
     ]
     answered = [s for s, value in zip(done, values, strict=True) if value is not None]
     there = _percent([e for e in errors if np.isfinite(e)])
-    return f"{_percent(errors)}; {there} on the {len(answered)} it answers (ours there {_percent(_errors(answered, metric))})"
+    ours = _percent(_errors(answered, metric))
+    return f"{_percent(errors)}; {there} on the {len(answered)} it answers (ours there {ours})"
 
 
 def _says_completed(s: Scored, rival: str) -> bool:

@@ -158,7 +158,7 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
     Raises
     ------
     ProfileError
-        When a probe did not complete.
+        When a probe did not complete, is not there, or does not show its term.
     """
     runs = list(runs)
     faults = [r for r in runs if r.name == FAULTS]
@@ -170,6 +170,13 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
             f"The probe {failed[0].name} ended as {failed[0].outcome.status}: {failed[0].outcome.reason}",
             "A profile is fitted to probes that completed.",
             "Make sure that the machine is idle and try again.",
+        )
+    missing = {p.scenario.name for p in probes(qemu)} - {r.name for r in (*runs, *faults, *resend)}
+    if missing:
+        raise ProfileError(
+            f"There is no record of the probe {min(missing)}.",
+            "A profile is fitted to all of the probes.",
+            "Run it too, with `migsim calibrate host`.",
         )
     of = {name: [r for r in runs if r.name == name] for name in {r.name for r in runs}}
     hot, data = of["probe-hot-1g"], of[DATA]
@@ -191,6 +198,7 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
         "device_state_bytes": _term("device_state_bytes", map(terms.device_state_bytes, data), "bytes"),
         "dirty_fault_s": _term("dirty_fault_s", map(terms.dirty_fault_s, faults), "s/page"),
         **_switchover(runs),
+        "guest_speed": _guest_speed([*runs, *faults, *resend]),
     }
     return HostProfile(
         terms=made,
@@ -272,6 +280,18 @@ def _switchover(runs: list[MigrationResult]) -> dict[str, Term]:
         "load_s": [(r.name, (r.blackout_ms - r.info["downtime"] + p["stop"]) / 1000) for r, p in parts],
     }
     return {name: _term_within(name, seen) for name, seen in values.items()}
+
+
+def _guest_speed(runs: list[MigrationResult]) -> Term:
+    """How much one guest's speed differs from run to run on this host: relative, so 1 in the middle."""
+    seen = [(r.name, np.log(speed)) for r in runs if (speed := terms.guest_speed(r))]
+    off = [v - np.mean([other for same, other in seen if same == kind]) for kind, v in seen]
+    free = len(seen) - len({kind for kind, _ in seen})
+    if free < 1:
+        return Term(median=1.0, spread=0.03, n=max(len(seen), 1), unit="relative")
+    return Term(
+        median=1.0, spread=float(np.sqrt(np.sum(np.square(off)) / free)), n=len(seen), unit="relative"
+    )
 
 
 def _gap_s(run: MigrationResult, parts: dict[str, float]) -> float:

@@ -24,6 +24,7 @@ __all__ = [
     "connect_s",
     "device_state_bytes",
     "dirty_fault_s",
+    "guest_speed",
     "linear",
     "page_cost_s",
     "resent_page_s",
@@ -150,6 +151,11 @@ def linear(x: Sequence[float], seconds: Sequence[float]) -> tuple[float, float, 
     return float(base), float(slope), spread
 
 
+def guest_speed(run: MigrationResult) -> float | None:
+    """Writes a second that the guest made before the migration, from its serial line."""
+    return _speed([p for p in _reports(run) if 0.5 < p.t_us / 1e6 <= float(run.scenario["settle-s"])])
+
+
 def dirty_fault_s(run: MigrationResult) -> float | None:
     """Guest time lost at each first write to a protected page, from the guest's own counts of its writes.
 
@@ -157,10 +163,7 @@ def dirty_fault_s(run: MigrationResult) -> float | None:
     as pages are reported: `c = (1 - w'/w) / faults`. Below 0 where noise exceeds the cost. What the migration takes
     from the guest otherwise (the host's cores) is in it too.
     """
-    said = [parse_line(row["line"]) for row in run.guest_log if row["side"] == "source"]
-    lines = [p for p in said if isinstance(p, Progress)]
-    settle_s = float(run.scenario["settle-s"])
-    before = _speed([p for p in lines if 0.5 < p.t_us / 1e6 <= settle_s])
+    lines, before = _reports(run), guest_speed(run)
     end_s = max((p.t_us / 1e6 for p in lines), default=0.0)
     total_s = run.info.get("total-time", 0) / 1000 or float(run.iterations["end_s"].max())
     during = _speed([p for p in lines if end_s - total_s + 1.0 < p.t_us / 1e6])
@@ -170,6 +173,12 @@ def dirty_fault_s(run: MigrationResult) -> float | None:
     if before is None or during is None or length < 1.0:
         return None
     return (1 - during / before) * length / max(float(rounds["dirty_pages"].iloc[1:].sum()), 1.0)
+
+
+def _reports(run: MigrationResult) -> list[Progress]:
+    """What the guest reported on the source's serial line."""
+    said = [parse_line(row["line"]) for row in run.guest_log if row["side"] == "source"]
+    return [p for p in said if isinstance(p, Progress)]
 
 
 def _speed(lines: Sequence[Progress]) -> float | None:

@@ -34,6 +34,7 @@ HOST_TERMS: dict[str, str] = {
     "load_s": "from the source's end to the guest running on the destination",
     "dirty_fault_s": "guest time lost at the first write to a protected page",
     "device_state_bytes": "device state and description in the stream",
+    "guest_speed": "speed of the guest relative to that of another run",
 }
 """The host's terms of the model, by name: what a `HostProfile` has to hold."""
 

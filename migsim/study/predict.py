@@ -198,7 +198,7 @@ def _draw(base: SimulationInput, host: HostProfile, seeds: np.random.SeedSequenc
     rng = np.random.default_rng(seeds)
     # The trace was read with the median cost of a fault: an error of it cancels only if the draw keeps it.
     terms = _terms(host, rng) | {"dirty_fault_s": base.terms["dirty_fault_s"]}
-    factor = float(np.exp(base.workload.writes_spread * rng.standard_normal()))
+    factor = terms["guest_speed"] * float(np.exp(base.workload.writes_spread * rng.standard_normal()))
     return replace(base, terms=terms, workload=base.workload.scaled(factor))
 
 
