@@ -90,7 +90,7 @@ def trace(
     from migsim.calibrate.workload import fit_workload
     from migsim.cli.console import stdout_console
     from migsim.files import check_writable
-    from migsim.plot.picture import check_picture, save_picture
+    from migsim.plot.picture import check_picture
     from migsim.report.tables import fit_table
     from migsim.scenario import HostProfile
     from migsim.scenario.hosts import bundled_profile
@@ -110,11 +110,7 @@ def trace(
     if output:
         fit.workload.save(output)
     if plot:
-        from matplotlib.figure import Figure
+        from migsim.plot.curve import save_fit
 
-        from migsim.plot.curve import plot_unique_dirty
-
-        figure = Figure(figsize=(6, 4), layout="constrained")
-        plot_unique_dirty(fit, ax=figure.subplots())
-        save_picture(figure, plot)
+        save_fit(fit, plot)
     fit_table(fit, stdout_console())

@@ -9,11 +9,13 @@ import numpy as np
 from migsim.plot.style import MEASURED, SIMULATED, finish
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.axes import Axes
 
     from migsim.calibrate.workload import WorkloadFit
 
-__all__ = ["plot_unique_dirty"]
+__all__ = ["plot_unique_dirty", "save_fit"]
 
 
 def plot_unique_dirty(fit: WorkloadFit, *, ax: Axes | None = None) -> Axes:
@@ -43,3 +45,20 @@ def plot_unique_dirty(fit: WorkloadFit, *, ax: Axes | None = None) -> Axes:
     ax.legend(frameon=False, fontsize=8)
     finish(ax, title="What the guest dirties", x="window [s of guest time]", y="unique dirty memory [MiB]")
     return ax
+
+
+def save_fit(fit: WorkloadFit, path: Path) -> None:
+    """Write `plot_unique_dirty` as a picture; the format follows the file's ending.
+
+    Raises
+    ------
+    HostError
+        When the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    from migsim.plot.picture import save_picture
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    plot_unique_dirty(fit, ax=figure.subplots())
+    save_picture(figure, path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from validation.scores import METRICS, load_records, score
 
 ROOT = Path(__file__).parents[2]
@@ -17,7 +18,8 @@ RECORDS = load_records(ROOT / "validation" / "records")
 @pytest.fixture(scope="module")
 def scored():
     return [
-        score(runs, ROOT / "traces", ROOT / "validation" / "hosts", replicates=24) for runs in RECORDS.values()
+        score(runs, ROOT / "traces", ROOT / "validation" / "hosts", replicates=24)
+        for runs in RECORDS.values()
     ]
 
 
@@ -33,7 +35,9 @@ def test_no_verdict_is_wrong(scored):
 
 def test_bytes_are_met(scored):
     errors = [
-        abs(s.predicted("transferred") / np.median(s.measured["transferred"]) - 1) for s in scored if s.converged
+        abs(s.predicted("transferred") / np.median(s.measured["transferred"]) - 1)
+        for s in scored
+        if s.converged
     ]
     assert np.median(errors) < 0.03
 
