@@ -12,6 +12,7 @@ from migsim.calibrate.placement import Extents, extents_of, lay_out, place_by_hi
 from migsim.calibrate.rounds import RoundHistory, read_rounds
 from migsim.calibrate.spectrum import Spectrum, fit_spectrum
 from migsim.errors import TraceError
+from migsim.html import html_table
 from migsim.models.page_writes import guest_seconds
 from migsim.scenario import Workload, WorkloadClass
 
@@ -74,15 +75,16 @@ class WorkloadFit:
         )
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{c.pages:,}</td><td>{c.writes_per_page_per_s:.3g}</td><td>{c.pattern}</td></tr>"
-            for c in self.workload.classes
+        points = [
+            (f"{t:.3g} s", f"{m:,.0f}", f"{f:,.0f}", f"{e:+.1%}")
+            for t, m, f, e in self.residuals.sort_values("window_s").itertuples(index=False)
+        ]
+        fitted = html_table(
+            f"{self.mode} points, residual {self.spectrum.relative_error:.1%} in the median",
+            ("window", "measured pages", "fitted pages", "error"),
+            points[:: max(1, len(points) // 12)],
         )
-        return (
-            "<table><caption>Page classes (residual "
-            f"{self.spectrum.relative_error:.1%} in the median)</caption><tr><th>pages</th>"
-            f"<th>writes per page per s</th><th>pattern</th></tr>{rows}</table>"
-        )
+        return f"<div>{self.workload._repr_html_()}{fitted}</div>"
 
 
 def fit_workload(trace: Trace, *, dirty_fault_s: float = 0.0) -> WorkloadFit:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from migsim.lab.machine import check_host
+from migsim.lab.migrate import _check_version as check_version
 from migsim.lab.migrate import _settle as settle
 from migsim.lab.migrate import _start as start_side
 from migsim.scenario import LabScenario
@@ -38,6 +39,7 @@ def running_guest(scenario: LabScenario, *, ready_timeout_s: float = 180.0) -> I
         more = (*scenario.qemu.extra_arguments, "-qmp", f"unix:{free},server=on,wait=off")
         qemu = scenario.qemu.replace(extra_arguments=more)
         guest = start_side(stack, scenario.replace(qemu=qemu), folder, "source")
+        check_version(scenario, guest.qmp)
         wait_ready(guest, ready_timeout_s)
         settle(scenario.settle_s, guest)
         yield free

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, overload
 
+from migsim.html import html_table
 from migsim.results.migration_result import MigrationResult
-from migsim.results.render import format_metric, html_table
+from migsim.results.render import format_metric
 
 if TYPE_CHECKING:
     import pandas as pd

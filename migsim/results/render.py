@@ -1,18 +1,18 @@
-"""Small HTML tables for notebooks: escaped, without scripts, readable in dark themes."""
+"""A result as HTML for notebooks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from migsim.html import html_table
 from migsim.units import format_bytes, format_duration_s
 
 if TYPE_CHECKING:
     from migsim.results.migration_result import MigrationResult
 
-__all__ = ["format_metric", "html_table", "result_html"]
+__all__ = ["format_metric", "result_html"]
 
 
 def format_metric(metric: str, value: float) -> str:
@@ -28,14 +28,6 @@ def format_metric(metric: str, value: float) -> str:
     if metric == "transferred":
         return format_bytes(value)
     return f"{value:.4g}" if metric == "rounds" else format_duration_s(value / 1000)
-
-
-def html_table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a captioned table; every cell is escaped."""
-    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    title = f"<caption>{escape(caption)}</caption>"
-    return f"<table>{title}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def result_html(result: MigrationResult) -> str:

@@ -160,7 +160,8 @@ def read_file_text(path: str | Path, error_type: type[MigsimError]) -> str:
 def _translate(error: ValidationError, model: type[Declared], where: str = "") -> MigsimError:
     """Turn pydantic's first complaint into what, rule and todo."""
     problems = error.errors(include_url=False)
-    first = problems[0]
+    # a misspelled key is one unknown and one missing; the unknown one leads to the mistake
+    first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     place = ".".join(str(part) for part in first["loc"])
     file = f"{where}: " if where else ""
     more = f" ({len(problems) - 1} more like this.)" if len(problems) > 1 else ""

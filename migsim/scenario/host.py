@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from migsim.errors import MigsimError, ProfileError, near_misses
+from migsim.html import html_table
 from migsim.scenario.base import Declared, RecordedModel
 
 if TYPE_CHECKING:
@@ -58,6 +59,17 @@ class Term(Declared):
         deviation = math.sqrt(SHARED) * common + math.sqrt(1 - SHARED) * own if common else own
         return self.median * math.exp(self.spread * deviation)
 
+    def interval(self) -> tuple[float, float]:
+        """Return the middle 80 % of what `sample` draws.
+
+        Examples
+        --------
+        >>> [round(end, 2) for end in Term(median=1.0, spread=0.1).interval()]
+        [0.88, 1.14]
+        """
+        factor = math.exp(1.2816 * self.spread)
+        return self.median / factor, self.median * factor
+
 
 class HostProfile(RecordedModel):
     """A host's terms, measured for one QEMU version and accelerator.
@@ -106,7 +118,7 @@ class HostProfile(RecordedModel):
             raise ProfileError(
                 f"The host profile has no term {name!r} (it has {', '.join(sorted(self.terms)) or 'none'}).",
                 "The model needs it.",
-                near_misses(name, self.terms) or "Measure the host again with `migsim calibrate host`.",
+                f"{near_misses(name, self.terms)} `migsim calibrate host` measures every term.".lstrip(),
             ) from None
 
     def median(self, name: str) -> float:
@@ -130,3 +142,11 @@ class HostProfile(RecordedModel):
             name: term.sample(rng, common if term.unit.startswith("s") else 0.0)
             for name, term in sorted(self.terms.items())
         }
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, f"{term.median:.3g}", term.unit, *(f"{end:.3g}" for end in term.interval()), str(term.n))
+            for name, term in sorted(self.terms.items())
+        ]
+        caption = f"Host profile, QEMU {self.qemu_version} ({self.accel})"
+        return html_table(caption, ("term", "median", "unit", "80 % from", "to", "measured"), rows)

@@ -6,8 +6,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from migsim.html import html_list, html_table
 from migsim.scenario.base import Bytes, Declared, RecordedModel
 from migsim.scenario.guest import PAGE_BYTES
+from migsim.units import format_bytes
 
 __all__ = ["Workload", "WorkloadClass"]
 
@@ -101,6 +103,23 @@ class Workload(RecordedModel):
     def writes_per_s(self) -> float:
         """All writes, a second of guest time."""
         return sum(c.writes_per_s for c in self.classes)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                f"{c.pages:,}",
+                f"{c.writes_per_page_per_s:.3g}",
+                c.pattern,
+                f"{c.pages * PAGE_BYTES / 2**20:.4g}",
+            )
+            for c in self.classes
+        ]
+        caption = (
+            f"{format_bytes(self.ram_bytes)} guest, {self.zero_pages:,} zero pages, {self.writes_per_s:,.0f} writes "
+            f"a second (spread {self.writes_spread:.1%})"
+        )
+        table = html_table(caption, ("pages", "writes per page per s", "pattern", "MiB"), rows)
+        return f"<div>{table}{html_list('Assumed', self.assumptions)}</div>"
 
     def scaled(self, factor: float) -> Workload:
         """Return the workload with every write rate multiplied.

@@ -75,7 +75,7 @@ def predict_record(
     ScenarioError
         When the record does not hold the scenario it came from.
     """
-    scenario = LabScenario.from_dict(record.scenario)
+    scenario = LabScenario.from_dict(record.scenario, where=f"The record of {record.name!r}")
     made = predict(
         trace,
         host=host,

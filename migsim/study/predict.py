@@ -9,7 +9,9 @@ import numpy as np
 
 from migsim.engine.des import simulate
 from migsim.engine.inputs import HOST_TERMS, SimulationInput
-from migsim.qapi import QemuVersion
+from migsim.errors import ParameterError
+from migsim.html import html_list
+from migsim.qapi import NEWEST, OLDEST, QemuVersion
 from migsim.results import MigrationResult
 from migsim.scenario import HostProfile, MigrationSettings, Workload
 
@@ -72,7 +74,8 @@ class Prediction:
         return f"<Prediction {self.result.outcome.status}: {self.result.outcome.reason}>"
 
     def _repr_html_(self) -> str:
-        return str(self.result._repr_html_())
+        drawn = f"<p>{self.completed_fraction:.0%} of the draws complete before the deadline.</p>"
+        return f"<div>{self.result._repr_html_()}{drawn}{html_list('Assumed', self.assumptions)}</div>"
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,7 @@ def predict_workload(
     progress: Callable[[int, int], None] | None = None,
 ) -> Prediction:
     """Predict the migration of a guest whose workload is known; see `predict`."""
-    version = QemuVersion.parse(qemu_version or host.qemu_version)
+    version = _modelled(qemu_version or host.qemu_version)
     checked = (settings or MigrationSettings()).for_version(version)
     base = SimulationInput(
         workload=workload,
@@ -184,7 +187,32 @@ def predict_workload(
         drawn.append(_Drawn(result, _fields(result)))
         if progress:
             progress(k + 1, replicates)
-    return _summarise(drawn, workload, host, version)
+    made = _summarise(drawn, workload, host, version)
+    return replace(made, assumptions=(*made.assumptions, *_left_out(version, checked)))
+
+
+def _modelled(version: QemuVersion | str) -> QemuVersion:
+    """Read a version that the tables reach back to; a newer one than they know behaves like their newest."""
+    wanted = QemuVersion.parse(version)
+    if wanted < OLDEST:
+        raise ParameterError(
+            f"QEMU {wanted} cannot be predicted.",
+            f"What a release does is known for {OLDEST} and later.",
+            "Choose a version that migrates, as 7.2 or 10.0.",
+        )
+    return wanted
+
+
+def _left_out(version: QemuVersion, settings: MigrationSettings) -> list[str]:
+    """What was asked for and is not in the model, a sentence each."""
+    notes = [
+        f"{name} is on, and only plain precopy is modelled: what it changes is left out."
+        for name, on in settings.capabilities.items()
+        if on and name not in ("events", "return-path")
+    ]
+    if version.release > NEWEST:
+        notes.append(f"QEMU {version} is taken to behave like {NEWEST}, the newest release that is known.")
+    return notes
 
 
 def _terms(host: HostProfile, rng: np.random.Generator | None) -> dict[str, float]:
