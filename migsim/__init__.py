@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from migsim.version import __version__
+
 if TYPE_CHECKING:
     from migsim.calibrate.workload import fit_workload
     from migsim.errors import MigsimError
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from migsim.scenario.hosts import bundled_profile
     from migsim.study.predict import Prediction, predict, predict_workload
     from migsim.trace import Trace
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "predict": "migsim.study.predict",
@@ -53,6 +53,7 @@ __all__ = [
     "Trace",
     "Workload",
     "WorkloadClass",
+    "__version__",
     "bundled_profile",
     "compare",
     "fit_workload",

@@ -120,7 +120,7 @@ class Provenance:
 
 def _version(package: str) -> str:
     if package == "migsim":
-        from migsim import __version__
+        from migsim.version import __version__
 
         return __version__
     # the module, where it is loaded, is what really ran

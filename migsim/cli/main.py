@@ -29,8 +29,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from migsim import __version__
 from migsim.errors import HostError, MigsimError
+from migsim.version import __version__
 
 __all__ = ["run"]
 
