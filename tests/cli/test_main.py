@@ -137,7 +137,7 @@ print(json.dumps(sorted(heavy | {m for m in sys.modules if m.startswith("migsim.
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     loaded = json.loads(done.stdout.splitlines()[-1])
-    assert set(loaded) == {"migsim.cli", "migsim.cli.main", "migsim.errors"}
+    assert set(loaded) == {"migsim.cli", "migsim.cli.main", "migsim.errors", "migsim.version"}
 
 
 @pytest.mark.parametrize("name", ["predict", "compare", "trace", "calibrate", "lab"])
