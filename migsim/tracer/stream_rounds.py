@@ -166,6 +166,7 @@ class RoundBook:
             mine, self._closed = closed[:count], closed[count:]
         parts = [part for section in mine for part in section.pages]
         pages = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        ordered = np.sort(pages)  # many times faster than np.unique
         return Round(
             begin_s=begin_s,
             end_s=end_s,
@@ -173,7 +174,7 @@ class RoundBook:
             pages=pages,
             normal=sum(section.normal + section.encoded for section in mine),
             zero=sum(section.zero for section in mine),
-            repeated=len(pages) - len(np.unique(pages)),
+            repeated=int(np.count_nonzero(ordered[1:] == ordered[:-1])),
         )
 
     def settled(self, end_s: float) -> bool:
