@@ -117,7 +117,7 @@ class StreamRecording:
 
     def add_check(self, check: SelfCheck) -> None:
         """Add what a migration's end found of the guest."""
-        self.switchovers += self._switching
+        self.switchovers += self._switching or check.stopped_ms > 0
         self.check = SelfCheck(
             running=check.running,
             stopped_ms=self.check.stopped_ms + check.stopped_ms,
@@ -181,7 +181,7 @@ class StreamRecording:
             sent.begin_s - self._began_s,
             sent_pages=sum(part.normal for part in self._joined) + zero,
             zero_pages=zero,
-            pages=np.unique(np.concatenate([part.pages for part in self._joined])),
+            pages=np.concatenate([part.pages for part in self._joined]),
         )
         self._joined = []
 

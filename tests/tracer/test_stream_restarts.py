@@ -1,6 +1,9 @@
 """A source that switches over again and again, because its guest is idle: a fake QEMU 7.2."""
 
+import fcntl
 import socket
+import struct
+import termios
 import threading
 import time
 from types import SimpleNamespace
@@ -78,18 +81,28 @@ class FakeQemu:
         self.status = status
         self.note("MIGRATION", status=status)
 
+    def deliver(self, stream, data):
+        """Send, wait until it has been read, and then for the next sync."""
+        stream.sendall(data)
+        while (
+            struct.unpack("i", fcntl.ioctl(stream, termios.TIOCOUTQ, bytes(4)))[0]
+            and not self.cancelled.is_set()
+        ):
+            time.sleep(0.005)
+        self.cancelled.wait(ROUND_S)
+
     def send(self, path):
         with socket.socket(socket.AF_UNIX) as stream:
             stream.connect(path)
             self.announce("active")
             self.note("MIGRATION_PASS")
             everything = [("zero" if page < 30 else "normal", "pc.ram", page) for page in range(50)]
-            stream.sendall(stream_head(BLOCKS) + section(everything))
+            self.deliver(stream, stream_head(BLOCKS) + section(everything))
             for pages in self.rounds:
-                self.cancelled.wait(ROUND_S)
+                if self.cancelled.is_set():
+                    break
                 self.note("MIGRATION_PASS")
-                stream.sendall(section([("normal", "pc.ram", page) for page in pages]))
-            self.cancelled.wait(ROUND_S)
+                self.deliver(stream, section([("normal", "pc.ram", page) for page in pages]))
             if not self.dies and not self.cancelled.is_set():
                 self.note("MIGRATION_PASS")
                 self.note("STOP")
@@ -124,7 +137,8 @@ def test_recording_goes_on_in_a_new_migration_until_the_time_is_over(tmp_path):
     assert trace.meta.complete
     assert qemu.migrations >= 2
     switchovers = sum(event.name == "STOP" for event in qemu.events)
-    assert f"{switchovers} times" in trace.meta.note and "stood still for" in trace.meta.note
+    times = "once" if switchovers == 1 else f"{switchovers} times"
+    assert times in trace.meta.note and "stood still for" in trace.meta.note
     check = trace.meta.self_check
     assert check["guest_running_at_end"] and check["settings_restored"]
     assert check["guest_stopped_ms"] > 0
@@ -132,7 +146,7 @@ def test_recording_goes_on_in_a_new_migration_until_the_time_is_over(tmp_path):
     # All rounds of a migration are there, the last one too, which no further section closed.
     pages = [trace.pages(number).tolist() for number in trace.intervals["interval"]]
     assert pages[:3] == [[31, 32], [33], [31, 34]]
-    assert len(pages) >= 3 * switchovers
+    assert len(pages) >= 3 * (switchovers - 1)
     assert all(np.isin(found, [31, 32, 33, 34]).all() for found in pages)
     starts, ends = trace.intervals["start_s"].to_numpy(), trace.intervals["end_s"].to_numpy()
     assert (starts[1:] >= ends[:-1] - 1e-9).all()
