@@ -1,6 +1,7 @@
 # make demo    predict the migration of a traced guest and compare with real ones (needs Python, make)
 # make test    lint, types, import arrows and all tests but the slow ones (installs QEMU where it can)
 # make check   the same without the tests that start QEMU
+# make bench   time the stream collector and whole processes into benchmarks/results.json
 # make test-slow, make format, make qemu, make clean
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ DEMO_TRACE ?= traces/hot-4g.trace
 DEMO_HOST ?= validation/hosts/kvm-10.0.json
 DEMO_RECORDS ?= $(wildcard validation/records/kvm-hot-4g-2gbps-300ms-q100-*.json)
 
-.PHONY: demo test check lint live test-slow format qemu clean
+.PHONY: demo test check lint live test-slow bench format qemu clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.installed
@@ -36,6 +37,9 @@ live: .venv/.installed-dev qemu
 
 test-slow: .venv/.installed-dev qemu
 	MIGSIM_LIVE=1 $(BIN)/python -m pytest -q -m slow
+
+bench: .venv/.installed
+	$(BIN)/python -m benchmarks
 
 format: .venv/.installed-dev
 	$(BIN)/ruff check --fix

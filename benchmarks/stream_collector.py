@@ -5,7 +5,7 @@ reads it with `recv_into` alone and with the collector's parser, round book and 
 
     python benchmarks/stream_collector.py [--seconds 2] [--repeats 3] [--normal-share 0.9]
 
-Prints JSON: `stream.bytes_per_s` and `stream.vs_null.ratio` are medians over the repeats.
+Prints JSON, medians over the repeats.
 """
 
 from __future__ import annotations
@@ -116,31 +116,29 @@ def measure(read, body: bytes, seconds: float) -> float:
         os.waitpid(pid, 0)
 
 
+def figures(*, seconds: float, repeats: int, normal_share: float, run_pages: float) -> dict[str, float]:
+    """Medians over the repeats: collector, nothing at all, and their ratio in the same repeat."""
+    body = sweep(normal_share, run_pages, seed=1)
+    null, parsed = [], []
+    for _ in range(repeats):
+        null.append(measure(read_null, body, seconds))
+        parsed.append(measure(read_parsed, body, seconds))
+    ratios = [p / n for p, n in zip(parsed, null, strict=True)]
+    return {
+        "bytes_per_s": round(statistics.median(parsed)),
+        "null.bytes_per_s": round(statistics.median(null)),
+        "vs_null.ratio": round(statistics.median(ratios), 3),
+    }
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--seconds", type=float, default=2.0)
     arguments.add_argument("--repeats", type=int, default=3)
     arguments.add_argument("--normal-share", type=float, default=0.9, help="share of runs of normal pages")
     arguments.add_argument("--run-pages", type=float, default=200.0, help="mean length of a run of one kind")
-    given = arguments.parse_args()
-    body = sweep(given.normal_share, given.run_pages, seed=1)
-    null, parsed = [], []
-    for _ in range(given.repeats):
-        null.append(measure(read_null, body, given.seconds))
-        parsed.append(measure(read_parsed, body, given.seconds))
-    print(
-        json.dumps(
-            {
-                "stream.bytes_per_s": round(statistics.median(parsed)),
-                "stream.null.bytes_per_s": round(statistics.median(null)),
-                "stream.vs_null.ratio": round(
-                    statistics.median(p / n for p, n in zip(parsed, null, strict=True)), 3
-                ),
-                "stream.repeats": given.repeats,
-            },
-            indent=2,
-        )
-    )
+    given = vars(arguments.parse_args())
+    print(json.dumps({f"stream.{name}": value for name, value in figures(**given).items()}, indent=2))
 
 
 if __name__ == "__main__":
