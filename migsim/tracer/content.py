@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -65,6 +66,7 @@ class ContentSampler:
         self._bar = 1 << 32  # a page is sampled while its 32-bit hash is below
         self._found: list[ContentStatistics] = []
         self._budget = float(capacity)
+        self._lock = threading.Lock()  # one thread looks, another takes
         # Pages to be compared, before and after: comparing many at once costs less.
         self._waiting: list[int] = []
         self._before = np.zeros((_COMPARED_TOGETHER, _PAGE_BYTES), np.uint8)
@@ -72,8 +74,29 @@ class ContentSampler:
 
     def look(self, pages: npt.NDArray[np.int64], contents: Contents) -> None:
         """Take pages, each once, as they arrive; of `contents` only what is kept is read, and copied."""
-        if not self.capacity:
-            return
+        if self.capacity:
+            with self._lock:
+                self._look(pages, contents)
+
+    def forget(self, pages: npt.NDArray[np.int64]) -> None:
+        """Note that `pages` came as zero pages: their kept contents are zero from now on."""
+        with self._lock:
+            if self._slot:
+                chosen = pages[self._chosen(pages)].tolist()
+                self._store[[self._slot[page] for page in chosen if page in self._slot]] = 0
+
+    def take(self) -> ContentStatistics:
+        """Hand out what was found since the last call; another thread may be looking meanwhile."""
+        with self._lock:
+            self._compare_waiting()
+            found, self._found = self._found, []
+            self._budget = min(self._budget + _FREE_COMPARISONS, self.capacity)
+        if not found:
+            nothing = np.zeros(0, np.int64)
+            return ContentStatistics(nothing, nothing, nothing, nothing)
+        return ContentStatistics(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+    def _look(self, pages: npt.NDArray[np.int64], contents: Contents) -> None:
         self._budget += len(pages) / _PAGES_A_COMPARISON
         chosen = self._chosen(pages)
         if not len(chosen):
@@ -88,22 +111,6 @@ class ContentSampler:
                 self._store[slot] = new
         if self._budget < 0:
             self._lower_bar()
-
-    def forget(self, pages: npt.NDArray[np.int64]) -> None:
-        """Note that `pages` came as zero pages: their kept contents are zero from now on."""
-        if self._slot:
-            chosen = pages[self._chosen(pages)].tolist()
-            self._store[[self._slot[page] for page in chosen if page in self._slot]] = 0
-
-    def take(self) -> ContentStatistics:
-        """Hand out what was found since the last call."""
-        self._compare_waiting()
-        found, self._found = self._found, []
-        self._budget = min(self._budget + _FREE_COMPARISONS, self.capacity)
-        if not found:
-            nothing = np.zeros(0, np.int64)
-            return ContentStatistics(nothing, nothing, nothing, nothing)
-        return ContentStatistics(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
     def _chosen(self, pages: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
         """Indices of the pages below the bar."""

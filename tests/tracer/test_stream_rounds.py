@@ -1,5 +1,8 @@
 """Cutting a stream into rounds, and the sample of contents."""
 
+import sys
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -112,6 +115,35 @@ def test_many_comparisons_keep_their_pages():
     found = sampler.take()
     assert found.page.tolist() == [*range(1000, 1100)] * 2
     assert found.changed_bytes.tolist() == ([1] * 50 + [2] * 50) * 2
+
+
+def test_one_thread_looks_while_another_takes():
+    """Page p changes in p bytes each time: whatever is found has to fit."""
+    sampler, done = ContentSampler(100), threading.Event()
+    pages = np.arange(1, 91)
+    contents = np.zeros((2, 90, 4096), np.uint8)
+    contents[1][np.arange(4096) < pages[:, None]] = 1
+
+    def look():
+        for turn in range(300):
+            sampler.look(pages, contents[turn % 2])
+        done.set()
+
+    reader = threading.Thread(target=look)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        reader.start()
+        found = []
+        while not done.is_set():
+            found.append(sampler.take())
+    finally:
+        sys.setswitchinterval(interval)
+        reader.join()
+    found.append(sampler.take())
+    assert sum(len(part.page) for part in found) > 90
+    for part in found:
+        assert part.page.tolist() == part.changed_bytes.tolist()
 
 
 @pytest.mark.parametrize("capacity", [0, 1, 64])
