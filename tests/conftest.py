@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ _QEMU_10 = Path(__file__).parents[1] / "build" / "qemu-10" / "command"  # writte
 
 if not os.environ.get("MIGSIM_QEMU_10") and _QEMU_10.exists():
     os.environ["MIGSIM_QEMU_10"] = _QEMU_10.read_text().strip()
+
+
+# A job started in the background ignores Ctrl-C and hands that on: the tests of Ctrl-C need it heard.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
