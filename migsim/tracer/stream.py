@@ -48,7 +48,7 @@ class StreamCollector:
         rounds as long as sending takes.
     windows_s : sequence of float
         Lengths of the rounds wanted, in turn, 0.2 or more. QEMU 8.2 and newer keeps to them up to 0.1 s;
-        before, a round takes some 0.8 s and, with d pages, d x 0.1 s at most.
+        before, a round takes some 1.2 s and, with d pages, d x 0.1 s at most.
     sampled_pages : int
         Pages whose contents are kept in memory to compare; 0 for none.
 

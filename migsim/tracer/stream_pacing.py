@@ -7,7 +7,7 @@ count from the next 100 ms window on, in which a source with nothing to send wou
 
 `PacedRounds` (before). A source that has sent everything switches over, so some pages must stay unsent until the
 round may end. Each window sends a part of what is left, the last pages go one a window: at the sync no quota is
-left, so that no second sync follows that finds next to nothing. A round of thousands of pages takes 0.8 s or so,
+left, so that no second sync follows that finds next to nothing. A round of thousands of pages takes 1.2 s or so,
 and one of d pages d x 0.1 s at most.
 """
 
@@ -27,8 +27,9 @@ _WINDOW_S = 0.1  # QEMU's accounting window; bandwidth quota and theta change wi
 _RECORD_BYTES = 4104
 _TRICKLE = 1000  # bytes/s: a few empty sections a window
 _POLL_S = 0.01
-# Paced rounds: how much of what is dirty is sent in one window, and how few pages go one a window.
-_MOST, _TAIL_PAGES = 0.6, 4
+# Paced rounds: how much of what is dirty is sent in one window: below a half, so that one look that comes a window
+# late does not send all and leave quota for a second sync; and how few pages go one a window.
+_MOST, _TAIL_PAGES = 0.45, 4
 
 
 @dataclass
