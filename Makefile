@@ -23,7 +23,7 @@ demo: .venv/.installed
 test: check live
 
 check: lint
-	$(BIN)/python -m pytest -q -n 2 -m "not live and not slow"
+	$(BIN)/python -m pytest -q --tb=native -m "not live and not slow"
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check
@@ -33,7 +33,7 @@ lint: .venv/.installed-dev
 
 # One after the other: two pairs of QEMUs on two cores disturb each other. A skipped test is a failure here.
 live: .venv/.installed-dev qemu
-	MIGSIM_LIVE=1 $(BIN)/python -m pytest -q -m "live and not slow"
+	MIGSIM_LIVE=1 $(BIN)/python -m pytest -q --tb=native -m "live and not slow"
 
 test-slow: .venv/.installed-dev qemu
 	MIGSIM_LIVE=1 $(BIN)/python -m pytest -q -m slow
