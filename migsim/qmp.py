@@ -169,6 +169,9 @@ class QmpSession:
         self._socket = self._dial()
         self.peer_pid = _peer_pid(self._socket)
         self._loop = asyncio.new_event_loop()
+        # The loop prints exceptions that nobody awaited when they are collected: qemu.qmp leaves some behind
+        # when QEMU dies, and what matters of them is raised by the call that they broke.
+        self._loop.set_exception_handler(lambda _loop, _context: None)
         self._thread = threading.Thread(target=self._loop.run_forever, name="migsim-qmp", daemon=True)
         self._thread.start()
         self._run(self._connect(QMPClient("migsim")), self.timeout_s, "the greeting")

@@ -147,6 +147,7 @@ def _note(info: dict[str, Any]) -> str:
 
 
 def _print(results: list[tuple[Path, MigrationResult]]) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from migsim.cli.console import stdout_console
@@ -166,9 +167,9 @@ def _print(results: list[tuple[Path, MigrationResult]]) -> None:
             (result.host_load.get("busy_fraction", math.nan), ".0%"),
         )
         cells = ("-" if math.isnan(value) else format(value, form) for value, form in numbers)
-        table.add_row(path.name, result.verdict, *cells)
+        table.add_row(escape(path.name), result.verdict, *cells)
     console = stdout_console()
     console.print(table)
     for path, result in results:
         if result.outcome.reason:
-            console.print(f"{path.name}: {result.outcome.reason}")
+            console.print(f"{path.name}: {result.outcome.reason}", markup=False)

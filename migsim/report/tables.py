@@ -67,6 +67,7 @@ def _count(value: float) -> str:
 
 def comparison_table(frame: pd.DataFrame, console: Console) -> None:
     """Print what `migsim.results.compare` gave: a row per scenario and metric."""
+    from rich.markup import escape
     from rich.table import Table
 
     from migsim.results import summarise
@@ -81,7 +82,7 @@ def comparison_table(frame: pd.DataFrame, console: Console) -> None:
         form = {"ms": _milliseconds, "bytes": _bytes}.get(str(row["unit"]), _count)
         verdict = of["predicted_verdict"] + ("" if of["verdict_right"] else f", but {of['measured_verdict']}")
         if row["name"] != before:
-            table.add_row(f"[bold]{row['name']}[/bold]", verdict)
+            table.add_row(f"[bold]{escape(str(row['name']))}[/bold]", verdict)
             before = str(row["name"])
         if row["measured"] != row["measured"]:
             continue

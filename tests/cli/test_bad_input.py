@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -375,8 +376,15 @@ def test_a_host_without_kvm_is_not_calibrated(migsim: Run, monkeypatch: pytest.M
     refused(migsim("calibrate host -o h.json --qemu ./fake-qemu"), "is not there.*needs the host's KVM")
 
 
-@pytest.mark.parametrize("said", [b"SSH-2.0\r\n", b"", b'{"QMP": 7}\n', b'{"return": {}}\n', b"\xff\x00\n"])
-def test_a_socket_that_is_no_monitor(migsim: Run, inputs: Path, said: bytes) -> None:
+GREETING = b'{"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}}, "capabilities": []}}\n'
+
+
+@pytest.mark.parametrize(
+    "said", [b"SSH-2.0\r\n", b"", b'{"QMP": 7}\n', b'{"return": {}}\n', b"\xff\x00\n", GREETING]
+)
+def test_a_socket_that_is_no_monitor(
+    migsim: Run, inputs: Path, caplog: pytest.LogCaptureFixture, said: bytes
+) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(inputs / "odd.sock"))
         server.listen()
@@ -384,6 +392,8 @@ def test_a_socket_that_is_no_monitor(migsim: Run, inputs: Path, said: bytes) -> 
         def answer() -> None:
             client, _ = server.accept()
             client.sendall(said)
+            if said == GREETING:
+                client.recv(1000)
             client.close()
 
         thread = threading.Thread(target=answer)
@@ -393,6 +403,8 @@ def test_a_socket_that_is_no_monitor(migsim: Run, inputs: Path, said: bytes) -> 
         finally:
             thread.join()
             (inputs / "odd.sock").unlink()
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 def command(line: str, **options: Any) -> subprocess.Popen[str]:
@@ -480,6 +492,13 @@ def test_a_signal_leaves_nothing(inputs: Path, tmp_path: Path, line: str, sign: 
     assert (run.returncode, said) == (code, "")
     assert list(scratch.iterdir()) == list(out.iterdir()) == []
     assert not any(Path(f"/proc/{pid}").exists() for pid in started)
+
+
+def test_a_name_with_brackets_is_only_a_name(migsim: Run, inputs: Path) -> None:
+    data = json.loads((inputs / "record.json").read_text())
+    (inputs / "brackets.json").write_text(json.dumps(data | {"name": "a[/b]c"}))
+    code, out, _ = migsim("compare brackets.json --trace good.trace --host host.json --replicates 1")
+    assert code == 0 and "a[/b]c" in out
 
 
 @pytest.mark.live
