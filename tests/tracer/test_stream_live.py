@@ -13,7 +13,7 @@ from migsim.lab.qemu import QemuProcess, split_command
 from migsim.trace import Trace, TraceWriter
 from migsim.tracer.preflight import describe_guest
 from migsim.tracer.record import record_trace
-from migsim.tracer.stream import StreamCollector
+from migsim.tracer.stream import SHORT_DURATION_S, StreamCollector
 
 pytestmark = pytest.mark.live
 QEMUS = ["7.2", "10.0"]
@@ -47,7 +47,7 @@ def test_pages_are_those_the_guest_writes_and_the_guest_runs_on(version, tmp_pat
     with qemu(version, tmp_path) as guest:
         wait_ready(guest, 60.0)
         before = settings(guest.qmp)
-        trace = record(guest, tmp_path / "guest.trace", duration_s=4.0)
+        trace = record(guest, tmp_path / "guest.trace", duration_s=7.0)
         writes = log_of(guest).progress[-1].writes
         time.sleep(1.5)
         log = log_of(guest)
@@ -107,7 +107,7 @@ def test_an_idle_guest_is_left_running(version, tmp_path):
 def test_stopping_early_keeps_whole_intervals(tmp_path):
     with qemu("10.0", tmp_path) as guest:
         wait_ready(guest, 60.0)
-        until = time.monotonic() + 2.0
+        until = time.monotonic() + SHORT_DURATION_S + 3.0
         trace = record(guest, tmp_path / "guest.trace", 60.0, stop=lambda: time.monotonic() > until)
         assert time.monotonic() < until + 5.0
         assert guest.qmp.execute("query-migrate")["status"] == "cancelled"
@@ -121,7 +121,7 @@ def test_qemu_killed_while_recording(tmp_path):
         begun = time.monotonic()
 
         def kill_later():
-            if time.monotonic() > begun + 2.5:
+            if time.monotonic() > begun + SHORT_DURATION_S + 3.5:
                 os.kill(guest.pid, 9)
             return False
 
