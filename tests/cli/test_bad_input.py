@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import re
@@ -382,9 +381,7 @@ GREETING = b'{"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}},
 @pytest.mark.parametrize(
     "said", [b"SSH-2.0\r\n", b"", b'{"QMP": 7}\n', b'{"return": {}}\n', b"\xff\x00\n", GREETING]
 )
-def test_a_socket_that_is_no_monitor(
-    migsim: Run, inputs: Path, caplog: pytest.LogCaptureFixture, said: bytes
-) -> None:
+def test_a_socket_that_is_no_monitor(migsim: Run, inputs: Path, said: bytes) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(inputs / "odd.sock"))
         server.listen()
@@ -403,8 +400,6 @@ def test_a_socket_that_is_no_monitor(
         finally:
             thread.join()
             (inputs / "odd.sock").unlink()
-    gc.collect()
-    assert "never retrieved" not in caplog.text
 
 
 def command(line: str, **options: Any) -> subprocess.Popen[str]:
