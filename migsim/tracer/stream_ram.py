@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from migsim.errors import TraceError
-from migsim.tracer.stream_buffer import LONGEST_BODY, NeedMoreError, StreamBuffer
-from migsim.tracer.stream_rows import NORMAL, ZERO, find_rows
+from migsim.tracer.stream_buffer import LONGEST_BODY, StreamBuffer
+from migsim.tracer.stream_rows import NORMAL, NORMAL_RECORD, ZERO, ZERO_RECORD, find_rows
 from migsim.tracer.stream_sink import PAGE_BYTES, PageContents, RamBlock, StreamSink
 
 __all__ = ["RamSection"]
@@ -56,7 +56,6 @@ class RamSection:
         # What a record at any position would hold: views, of which only what is asked for is read.
         data = buffer.data
         self._words = np.ndarray((len(data) - 7,), ">u8", data, 0, (1,))
-        self._after_word = np.ndarray((len(data) - 8,), np.uint8, data, 8)
         self._contents = np.ndarray((len(data) - 8 - PAGE_BYTES + 1, PAGE_BYTES), np.uint8, data, 8, (1, 1))
 
     def open(self, *, setup: bool) -> None:
@@ -87,6 +86,7 @@ class RamSection:
         word = self._buffer.u64(0)
         flags = word & _FLAGS
         if flags in (NORMAL, ZERO) and self._block is not None:
+            self._buffer.need(NORMAL_RECORD if flags == NORMAL else ZERO_RECORD)
             self._rows(self._block)
         elif word in (_EOS, _MULTIFD_FLUSH):
             self._buffer.begin += 8
@@ -131,7 +131,7 @@ class RamSection:
         buffer = self._buffer
         normal, zero, end = find_rows(buffer.data, buffer.begin, buffer.end)
         if end == buffer.begin:
-            raise NeedMoreError
+            raise buffer.lost("A zero page whose fill byte is not zero")
         if normal:
             at = normal.positions()
             pages = self._page_numbers(block, at)
@@ -139,8 +139,6 @@ class RamSection:
             self._pages += len(pages)
         if zero:
             at = zero.positions()
-            if self._after_word[at].any():
-                raise buffer.lost("A zero page whose fill byte is not zero")
             pages = self._page_numbers(block, at)
             self._sink.zero_pages(pages)
             self._pages += len(pages)
@@ -154,7 +152,8 @@ class RamSection:
         highest = int(pages.max())
         if highest >= block.pages:
             raise self._outside(block, highest)
-        pages += block.first_page
+        if block.first_page:
+            pages += block.first_page
         return pages
 
     def _odd_record(self, word: int, flags: int) -> None:

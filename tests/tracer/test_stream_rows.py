@@ -17,7 +17,7 @@ def walk(data, at, end):
     found = {NORMAL: [], ZERO: []}
     while at + 8 <= end:
         flags = struct.unpack_from(">Q", data, at)[0] & 4095
-        if flags not in SIZES or at + SIZES[flags] > end:
+        if flags not in SIZES or at + SIZES[flags] > end or (flags == ZERO and data[at + 8]):
             break
         found[flags].append(at)
         at += SIZES[flags]
@@ -40,7 +40,7 @@ def records(kind, count, fill):
 
 RUN = st.tuples(
     st.sampled_from([NORMAL, ZERO]),
-    st.sampled_from([1, 2, 23, 24, 25, 60, 90, 400]),
+    st.sampled_from([1, 2, 3, 60, 400]),
     st.sampled_from([0, NORMAL, ZERO, 1 << 12 | NORMAL, 0x128]),
 )
 
@@ -56,10 +56,10 @@ def test_the_same_as_a_walk(runs, tail, data):
     assert (places(normal), places(zero), last) == walk(stream, len(BEFORE), end)
 
 
-def test_a_long_run_that_breaks_off_inside_a_view():
+def test_a_long_run_that_breaks_off():
     for broken in (24, 87, 88, 89, 343, 344, 345, 2000):
         stream = bytearray(records(ZERO, 3000, 0))
-        stream[9 * broken + 7] ^= 1
+        stream[9 * broken + (7 if broken % 2 else 8)] ^= 1
         _, zero, end = find_rows(stream, 0, len(stream))
         assert end == 9 * broken
         assert np.array_equal(places(zero), np.arange(0, end, 9))
