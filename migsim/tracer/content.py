@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from migsim.trace.xbzrle_length import page_change
+from migsim.models.xbzrle import page_change
 
 __all__ = ["ContentSampler", "ContentStatistics", "Contents"]
 

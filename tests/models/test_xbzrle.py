@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migsim.trace.xbzrle_length import page_change, xbzrle_length
+from migsim.models.xbzrle import page_change, xbzrle_length
 
 
 def uleb128(number):
