@@ -2,16 +2,51 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 from migsim.errors import GuestError
 from migsim.lab.guest.serial import SerialLog, parse_serial
 from migsim.lab.qemu import QemuProcess
 
-__all__ = ["log_of", "wait_progress", "wait_ready"]
+__all__ = ["Hearing", "log_of", "wait_progress", "wait_ready"]
 
 _POLL_S = 0.05
+
+
+class Hearing:
+    """Notes when the lines on some guests' serial ports were first seen.
+
+    Parameters
+    ----------
+    *guests : QemuProcess
+        Whose ports are looked at.
+    """
+
+    def __init__(self, *guests: QemuProcess) -> None:
+        self._guests = guests
+        self._seen: dict[str, list[float]] = {guest.role: [] for guest in guests}
+        self.listen(first=True)
+
+    def listen(self, *, first: bool = False) -> None:
+        """Stamp the lines that have come since the last look; those of the first look have no time."""
+        now = math.nan if first else time.time()
+        for guest in self._guests:
+            stamps = self._seen[guest.role]
+            stamps += [now] * (guest.serial_text().count("\n") - len(stamps))
+
+    def lines(self, began: float) -> list[dict[str, Any]]:
+        """Return every line: ``side``, ``line``, and ``t_s`` (since `began`) where it was seen to come."""
+        rows: list[dict[str, Any]] = []
+        for guest in self._guests:
+            stamps = self._seen[guest.role]
+            for index, line in enumerate(guest.serial_text().split("\n")):
+                stamp = stamps[index] if index < len(stamps) else math.nan
+                when = {} if math.isnan(stamp) else {"t_s": round(stamp - began, 3)}
+                rows += [{"side": guest.role, "line": line} | when] if line else []
+        return rows
 
 
 def log_of(guest: QemuProcess) -> SerialLog:
@@ -44,14 +79,18 @@ def wait_ready(guest: QemuProcess, deadline_s: float) -> None:
     )
 
 
-def wait_progress(guest: QemuProcess, *, lines: int, passes: int, deadline_s: float) -> bool:
+def wait_progress(
+    guest: QemuProcess, *, lines: int, passes: int, deadline_s: float, hearing: Hearing | None = None
+) -> bool:
     """Return whether the guest went on: `lines` progress lines, and `passes` comparisons of all its pages.
 
-    Found damage ends the wait at once.
+    Found damage ends the wait at once. `hearing`, where given, stamps what comes.
     """
     before = log_of(guest)
 
     def done(log: SerialLog) -> bool:
+        if hearing is not None:
+            hearing.listen()
         compared = len(log.passes) - len(before.passes)
         return bool(log.failed) or (len(log.progress) - len(before.progress) >= lines and compared >= passes)
 

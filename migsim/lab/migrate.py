@@ -47,6 +47,8 @@ class Observed:
         Whether the deadline came first.
     progressed : bool or None
         Whether the guest went on at the destination; None where it did not get there.
+    hearing : Hearing or None
+        When the guest said what, once the migration has begun.
     """
 
     source: QemuProcess
@@ -57,6 +59,7 @@ class Observed:
     not_converged: bool = False
     progressed: bool | None = None
     host_load: dict[str, Any] = field(default_factory=dict)
+    hearing: guest_log.Hearing | None = None
 
 
 def run_migration(
@@ -183,12 +186,14 @@ def _migrate(
     load = HostLoad([("source", seen.source.pid), ("destination", seen.destination.pid)])
     load.start()
     seen.began = time.time()
+    seen.hearing = guest_log.Hearing(seen.source, seen.destination)
     deadline = time.monotonic() + scenario.deadline_s
     qmp.execute("migrate", {"uri": uri})
     while True:
         info = _sample(seen)
         status = info.get("status")
         load.sample()
+        seen.hearing.listen()
         if progress is not None:
             progress(info)
         if status in _ENDED:
@@ -266,6 +271,7 @@ def _look_afterwards(scenario: LabScenario, seen: Observed) -> None:
         seen.destination,
         lines=2,
         passes=2 if workload.check else 0,
+        hearing=seen.hearing,
         deadline_s=_CHECK_S if workload.check else 5.0 + 4 * workload.report_s,
     )
 

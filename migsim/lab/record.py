@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from migsim.errors import GuestError
 from migsim.lab import guest_log
-from migsim.lab.qemu import QemuProcess, shortened
+from migsim.lab.qemu import shortened
 from migsim.lab.rounds import round_rows
 from migsim.lab.switchover import blackout_ms, downtime_parts_ms
 from migsim.lab.trace_events import TraceEvent, parse_trace_log
@@ -58,7 +58,7 @@ def make_result(scenario: LabScenario, seen: Observed, *, command: str = "") -> 
         else math.nan,
         scenario=scenario.as_dict(),
         provenance=_provenance(seen, command),
-        guest_log=_guest_lines("source", seen.source) + _guest_lines("destination", seen.destination),
+        guest_log=(seen.hearing or guest_log.Hearing(seen.source, seen.destination)).lines(began),
         host_load=seen.host_load,
     )
 
@@ -134,10 +134,6 @@ def _why_not(seen: Observed, info: dict[str, Any], rows: list[dict[str, Any]]) -
 
 def _rate(size: float, seconds: float) -> str:
     return f"{size / 1e6 / seconds if seconds > 0 else 0.0:.1f} MB/s"
-
-
-def _guest_lines(role: str, side: QemuProcess) -> list[dict[str, str]]:
-    return [{"side": role, "line": line} for line in side.serial_text().splitlines() if line]
 
 
 def _provenance(seen: Observed, command: str) -> dict[str, Any]:
