@@ -7,12 +7,13 @@ expected values (or draws around them), so no event is ever a page. All laws com
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.models.dirty_log import CHUNK_PAGES, reported_pages
+from migsim.engine.guest_clock import GuestClock
+from migsim.engine.segments import cut
+from migsim.models.dirty_log import reported_pages
 from migsim.models.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
 from migsim.models.page_writes import arc_fraction, guest_seconds, random_fraction
 from migsim.models.switchover import PagesLeft
@@ -21,9 +22,6 @@ from migsim.scenario import Workload
 __all__ = ["GuestMemory", "SendCosts", "Sent"]
 
 Floats = NDArray[np.float64]
-
-WRITTEN_PIECES = 48
-"""Pieces that each written class is cut into, so that the sender's position inside it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +68,8 @@ class GuestMemory:
         When given, dirty counts are drawn around their expectation.
     fresh_pages : float, optional
         Data pages that the destination has yet to touch; by default all.
+    clock : GuestClock, optional
+        How fast the guest runs; by default as fast as the wall.
     """
 
     def __init__(
@@ -80,16 +80,16 @@ class GuestMemory:
         dirty_fault_s: float = 0.0,
         rng: np.random.Generator | None = None,
         fresh_pages: float | None = None,
+        clock: GuestClock | None = None,
     ) -> None:
-        rows = _segments(workload)
-        self.pages = np.array([r[1] for r in rows])
-        self.chunk = np.array([r[0] // CHUNK_PAGES for r in rows], dtype=np.int64)
-        self.rate = np.array([r[2] for r in rows])
-        self.is_sweep = np.array([r[3] for r in rows], dtype=bool)
-        self.offset = np.array([r[4] for r in rows])
-        self.length = np.array([r[5] for r in rows])
-        self.is_zero = np.array([r[6] for r in rows], dtype=bool)
+        self.segments = cut(workload)
+        self.pages = self.segments.pages
+        self.chunk = self.segments.chunk
+        self.rate = self.segments.rate
+        self.is_sweep = self.segments.is_sweep
+        self.is_zero = self.segments.is_zero
         self.written = self.rate > 0
+        self.clock = clock or GuestClock()
         self.chunked = chunked
         self.dirty_fault_s = dirty_fault_s
         self.rng = rng
@@ -100,7 +100,7 @@ class GuestMemory:
         self.cursor = 0
         # Nobody knows where a sweep stands when the migration begins.
         self.guest_s = 0.0 if rng is None else float(rng.uniform(0.0, 1000.0))
-        self._cleared_at: dict[int, float] = {}
+        self._cleared_at: dict[int, float] = {}  # in the clock's seconds, as the last sync
         self._synced_at = 0.0
 
     @property
@@ -124,16 +124,16 @@ class GuestMemory:
 
     def start(self, now: float) -> None:
         """Start logging: every page is dirty, nothing is protected before its chunk is cleared."""
-        self._synced_at = now
+        self._synced_at = self.clock.run_s(now)
 
     def sync(self, now: float) -> float:
         """Publish what was written; returns the pages that are newly dirty."""
         before = self.remaining_pages
-        wall = now - self._synced_at
-        self.unsent, seconds = self._after(wall)
+        run = self.clock.run_s(now)
+        self.unsent, seconds = self._after(run - self._synced_at)
         self.sent[:] = 0.0
         self.guest_s += seconds
-        self._synced_at = now
+        self._synced_at = run
         self._cleared_at.clear()
         return self.remaining_pages - before
 
@@ -146,6 +146,10 @@ class GuestMemory:
             + (first - fresh) * costs.cold_page_s
             + fresh * costs.fresh_page_s
         )
+
+    def written_s(self, now: float) -> float:
+        """Guest time between the last sync and `now`, the faults of that while left out."""
+        return self.guest_s + self.clock.run_s(now) - self._synced_at
 
     def _after(self, wall: float) -> tuple[Floats, float]:
         """Set bits after a sync now, and the guest time that passed, found together by fixed point."""
@@ -174,8 +178,8 @@ class GuestMemory:
             s = self.is_sweep
             first = np.broadcast_to(np.asarray(start, float), self.pages.shape)[s]
             fraction[s] = arc_fraction(
-                self.offset[s],
-                self.length[s],
+                self.segments.offset[s],
+                self.segments.length[s],
                 self.rate[s] * (self.guest_s + first),
                 self.rate[s] * (self.guest_s + end),
             )
@@ -209,7 +213,7 @@ class GuestMemory:
                 self.unsent[i] = left - most if left - most > 1e-6 else 0.0
                 if most <= 0:
                     return done
-                self._cleared_at.setdefault(int(self.chunk[i]), now + done.seconds)
+                self._cleared_at.setdefault(int(self.chunk[i]), self.clock.run_s(now + done.seconds))
                 self.first[i] *= 1 - most / left
                 self.fresh[i] *= 1 - most / left
                 self.sent[i] += most
@@ -223,56 +227,3 @@ class GuestMemory:
                     return done
             self.cursor = (i + 1) % count
         return done
-
-
-def _segments(workload: Workload) -> list[tuple[float, float, float, bool, float, float, bool]]:
-    """Cut the classes: (first page, pages, rate, sweep?, cycle offset, cycle length, zero?) by address."""
-    rows: list[tuple[float, float, float, bool, float, float, bool]] = []
-    taken: list[tuple[int, int]] = []
-    for c in workload.classes:
-        passed = 0.0
-        rate = float(c.writes_per_page_per_s)
-        for first, pages in c.extents:
-            taken.append((first, pages))
-            pieces = max(1, round(WRITTEN_PIECES * pages / c.pages)) if rate > 0 else 1
-            for start, length in _cut(first, pages, pieces):
-                rows.append(
-                    (start, length, rate, c.pattern == "sweep", passed / c.pages, length / c.pages, False)
-                )
-                passed += length
-    rows += [
-        (start, length, 0.0, False, 0.0, 1.0, True)
-        for first, pages in _zero_extents(workload, taken)
-        for start, length in _cut(first, pages, 1)
-    ]
-    return sorted(rows)
-
-
-def _cut(first: float, pages: float, pieces: int) -> list[tuple[float, float]]:
-    """Cut an extent into equal pieces, and those at chunk boundaries."""
-    cuts: list[tuple[float, float]] = []
-    edges = np.linspace(first, first + pages, pieces + 1)
-    for low, high in pairwise(edges.tolist()):
-        while high - low > 1e-9:
-            edge = min((low // CHUNK_PAGES + 1) * CHUNK_PAGES, high)
-            cuts.append((float(low), float(edge - low)))
-            low = edge
-    return cuts
-
-
-def _zero_extents(workload: Workload, taken: list[tuple[int, int]]) -> list[tuple[float, float]]:
-    """Put the zero pages into the gaps between the classes' extents, in proportion to the gaps."""
-    total = workload.ram_total_bytes // 4096
-    gaps: list[tuple[int, int]] = []
-    end = 0
-    for first, pages in sorted(taken):
-        if first > end:
-            gaps.append((end, first - end))
-        end = max(end, first + pages)
-    if total > end:
-        gaps.append((end, total - end))
-    room = sum(pages for _, pages in gaps)
-    if not room:
-        return [(float(end), float(workload.zero_pages))] if workload.zero_pages else []
-    share = workload.zero_pages / room
-    return [(float(first), pages * share) for first, pages in gaps if pages * share > 0]

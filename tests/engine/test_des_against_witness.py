@@ -24,7 +24,7 @@ WINDOW_S = 0.11
 
 
 def simulated(guest, host, rules, monkeypatch):
-    monkeypatch.setattr("migsim.engine.memory.CHUNK_PAGES", rules.chunk_pages)
+    monkeypatch.setattr("migsim.engine.segments.CHUNK_PAGES", rules.chunk_pages)
     return simulate(simulation_of(guest, host, rules))
 
 
