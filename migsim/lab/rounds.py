@@ -20,6 +20,13 @@ __all__ = ["Sync", "round_rows", "syncs"]
 
 _PERIOD_S = 1.0
 _PAGE_BYTES = 4096
+_CURVES = {
+    "transferred_bytes": ("ram", "transferred"),
+    "normal": ("ram", "normal"),
+    "duplicate": ("ram", "duplicate"),
+    "xbzrle_pages": ("xbzrle-cache", "pages"),
+    "cache_misses": ("xbzrle-cache", "cache-miss"),
+}
 
 
 @dataclass(frozen=True)
@@ -103,8 +110,7 @@ def round_rows(
     found = syncs(trace)
     sent = _sent_pages(found, _pages(samples[-1]) if samples else 0)
     done = [float(sum(sent[:index])) for index in range(len(sent) + 1)]
-    names = {"transferred_bytes": "transferred", "normal": "normal", "duplicate": "duplicate"}
-    curves = {column: _over_pages(samples, name, done) for column, name in names.items()}
+    curves = {column: _over_pages(samples, path, done) for column, path in _CURVES.items()}
     ends = [*(sync.start for sync in found[1:]), ended]
     rows = []
     for index, sync in enumerate(found):
@@ -144,19 +150,24 @@ def _sent_pages(found: Sequence[Sync], total: int) -> list[int]:
 
 
 def _pages(sample: dict[str, Any]) -> int:
-    """Return the pages that a sample counts as sent, of whatever kind."""
-    ram = sample.get("ram", {})
-    encoded = sample.get("xbzrle-cache", {}).get("pages", 0) + sample.get("compression", {}).get("pages", 0)
+    """Return the pages that a sample counts as handled, of whatever kind, each once."""
+    ram, xbzrle = sample.get("ram", {}), sample.get("xbzrle-cache", {})
+    encoded = xbzrle.get("pages", 0) + sample.get("compression", {}).get("pages", 0)
+    if "encoding-rate" in xbzrle:  # since 5.1 pages that overflow are in `pages` and in `normal`
+        encoded -= xbzrle.get("overflow", 0)
     return int(ram.get("normal", 0) + ram.get("duplicate", 0) + encoded)
 
 
-def _over_pages(samples: Sequence[dict[str, Any]], name: str, done: Sequence[float]) -> list[float]:
+def _over_pages(
+    samples: Sequence[dict[str, Any]], path: tuple[str, str], done: Sequence[float]
+) -> list[float]:
     """Interpolate a counter at the numbers of sent pages `done`; it ends at its last value."""
+    part, name = path
     pages, values = [0.0], [0.0]
     for sample in samples:
-        if name in sample.get("ram", {}):
+        if name in sample.get(part, {}):
             pages.append(float(_pages(sample)))
-            values.append(float(sample["ram"][name]))
+            values.append(float(sample[part][name]))
     return [*(_at(pages, values, edge) for edge in done[:-1]), values[-1]]
 
 

@@ -12,6 +12,8 @@ column                         unit     meaning
 ``transferred_bytes``          bytes    sent in this round
 ``normal``                     pages    sent whole in this round
 ``duplicate``                  pages    sent as zero pages in this round
+``xbzrle_pages``               pages    handled by XBZRLE in this round, as ``xbzrle-cache.pages`` counts them
+``cache_misses``               pages    not found in XBZRLE's cache in this round
 ``dirty_pages_rate``           pages/s  ``dirty-pages-rate`` as QEMU gives it after the sync
 ``mbps``                       Mbit/s   ``mbps`` as QEMU gives it at the sync
 =============================  =======  ===========================================================
@@ -41,6 +43,8 @@ ITERATION_COLUMNS = (
     "transferred_bytes",
     "normal",
     "duplicate",
+    "xbzrle_pages",
+    "cache_misses",
     "dirty_pages_rate",
     "mbps",
 )
