@@ -445,6 +445,8 @@ def test_a_full_disk_under_the_output(inputs: Path) -> None:
     ],
 )
 def test_a_full_disk_under_a_file(inputs: Path, tmp_path: Path, line: str) -> None:
+    importlib.import_module("matplotlib.font_manager")  # makes the font cache, which the limit would forbid
+
     def little_room() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 
