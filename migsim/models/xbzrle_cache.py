@@ -231,7 +231,7 @@ class XbzrleCache:
 
     def _access(self, pages: Ints, generation: int, insert: bool) -> npt.NDArray[np.bool_]:
         slot = pages & (self.cache_pages - 1)
-        found = self._page[slot] == pages
+        found: npt.NDArray[np.bool_] = self._page[slot] == pages
         self._used[slot[found]] = generation
         hits = int(np.count_nonzero(found))
         self.hits += hits

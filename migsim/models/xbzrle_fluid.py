@@ -1,0 +1,304 @@
+r"""Which pages XBZRLE's cache holds, as expected fractions of segments of RAM.
+
+Law
+---
+RAM is segments of equally busy pages. A slot is the page number mod C, so a segment lies on an arc of the circle of
+slots, and the ends of all arcs cut the circle into bins. All slots of a bin have the same candidates: at most one page
+of each run of C pages. For each bin and run the state is the fraction of slots that the run's page holds, by the sync
+generations since its last use: a = 0, 1 or 2 and more.
+
+Sending a fraction q of a segment's pages not yet sent in this generation, at random, moves expected fractions. A
+page last used in this generation was sent in it, so of the fractions :math:`p_a` that the run holds
+
+.. math:: \text{hits} = q\,(p_1 + p_2)
+
+become young, :math:`p_0`. The other pages sent miss and take over
+
+- with ageing (2.3 on) the fraction q of what is free or held by others with a = 2 and more: had the page been sent
+  in this generation it would hold such a slot already, so all its pages there are unsent;
+- without ageing the fraction q of what is free or held by others with a > 0, for the same reason, and of the slots
+  that others took in this generation as much as there are unsent pages of the run.
+
+A run may stand for k runs of C pages: then one of k pages finds a free slot with :math:`1-(1-q)^k`, and a page held
+is the first of the k with 1/k.
+
+In expectation this is the exact cache (`xbzrle_cache`) for pages that are dirtied independently of each other.
+
+Leaves out: the spread of the hits. Pages that are sent again and again together (one page of a slot written only when
+another is not) are no independent pages. A segment of more than C pages is sent in address order within one call; over
+several calls its runs take turns, which with ageing changes little, without it a segment should have at most C pages.
+A segment of more than 4 C pages is taken as 4 runs of several pages a slot. Where bins and runs would come to more
+than a million fractions, equal bins take the place of the arcs, and a segment that ends inside a bin counts as
+spread over it.
+
+Mirrors: `migration/page_cache.c`. Source: the mechanics reference, sections 4.2, 4.3 and 4.6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migsim.errors import ParameterError
+
+__all__ = ["FluidXbzrleCache"]
+
+Floats = NDArray[np.float64]
+
+MOST_RUNS = 4
+MOST_TRACKS = 1_000_000
+_GONE = 40.0  # exp(-40) of what there was: nothing is left
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """At most one page a slot (or `k`) of a segment: its place in the state, its bins."""
+
+    place: slice
+    bins: NDArray[np.int64]
+    k: Floats | float
+    covered: Floats | float  # share of each bin's slots that has such a page
+    width: Floats
+
+
+class FluidXbzrleCache:
+    """Expected contents of the cache, for segments of RAM.
+
+    Parameters
+    ----------
+    first_page, pages : ndarray of float, shape (segments,)
+        Segment i is the pages from ``first_page[i]`` on, ``pages[i]`` of them.
+    cache_pages : int
+        Slots.
+    aged : bool
+        Whether entries used lately are protected (QEMU 2.3 on).
+
+    Attributes
+    ----------
+    hits, misses, refused : float
+        Expected accesses so far; `refused` are the misses that the cache did not take in.
+
+    Raises
+    ------
+    ParameterError
+        No slots, or arrays of different lengths.
+
+    Examples
+    --------
+    Twice as many pages as slots, written again and again: half of them stay.
+
+    >>> cache = FluidXbzrleCache(np.array([0.0]), np.array([2048.0]), 1024, aged=True)
+    >>> cache.send(0, 2048)
+    0.0
+    >>> cache.new_generation()
+    >>> cache.send(0, 2048)
+    1024.0
+    """
+
+    def __init__(self, first_page: Floats, pages: Floats, cache_pages: int, *, aged: bool) -> None:
+        if cache_pages < 1 or np.shape(first_page) != np.shape(pages):
+            raise ParameterError(
+                f"The cache has {cache_pages} pages, for {np.size(first_page)} segments of {np.size(pages)}.",
+                "A cache has a slot or more, and each segment a first page and a length.",
+                "Give arrays of the same length.",
+            )
+        self.aged = aged
+        self.hits = self.misses = self.refused = 0.0
+        self._pages = np.asarray(pages, dtype=float)
+        self._sent = np.zeros_like(self._pages)  # in this generation
+        spans = [_spans(f, n, cache_pages) for f, n in zip(first_page, self._pages, strict=True)]
+        edges = _edges([span for segment in spans for span in segment], cache_pages)
+        self._width = np.diff(edges)
+        self._runs: list[list[_Run]] = []
+        tracks = 0
+        for segment in spans:
+            runs = []
+            for begin, end in segment:
+                runs.append(_run(begin, end, edges, tracks))
+                tracks = runs[-1].place.stop
+            self._runs.append(runs)
+        self._bin = np.concatenate([np.zeros(0, np.int64), *(r.bins for runs in self._runs for r in runs)])
+        # Fraction of the bin's slots held, by age. What others take over falls on all alike: it is kept as one
+        # hazard a bin, and a fraction is worth mass * exp(mark - hazard).
+        self._young, self._middle, self._old = (np.zeros(tracks) for _ in range(3))
+        self._young_mark, self._old_mark = np.zeros(tracks), np.zeros(tracks)
+        bins = len(self._width)
+        self._young_hazard, self._old_hazard = np.zeros(bins), np.zeros(bins)
+        self._all_young, self._all_old, self._free = np.zeros(bins), np.zeros(bins), np.ones(bins)
+
+    def send(self, segment: int, sent_pages: float, *, insert: bool = True) -> float:
+        """Send pages of a segment that were not sent in this generation, none of them zero.
+
+        Parameters
+        ----------
+        segment : int
+        sent_pages : float
+            At most what the segment has left; more counts as misses.
+        insert : bool
+            False in the last stage: a miss takes no slot.
+
+        Returns
+        -------
+        float
+            Expected hits among them.
+        """
+        hits, inserted = self._send(segment, sent_pages, insert)
+        self.hits += hits
+        self.misses += sent_pages - hits
+        self.refused += sent_pages - hits - inserted if insert else 0.0
+        return hits
+
+    def put_zero(self, segment: int, pages: float) -> None:
+        """Send pages of a segment as zero pages: the cache takes them in by the same rule, and counts nothing."""
+        self._send(segment, pages, True)
+
+    def new_generation(self) -> None:
+        """Let a bitmap sync pass: every page may be sent again, and everything held grows older."""
+        old = self._old * np.exp(self._old_mark - self._old_hazard[self._bin])
+        if self.aged:
+            self._old, self._middle = old + self._middle, self._young
+        else:
+            self._old = old + self._young * np.exp(self._young_mark - self._young_hazard[self._bin])
+        self._young = np.zeros_like(self._old)
+        for array in (
+            self._young_mark, self._old_mark, self._young_hazard, self._old_hazard, self._all_young, self._sent,
+        ):  # fmt: skip
+            array[:] = 0.0
+        self._all_old = np.bincount(self._bin, self._old, minlength=len(self._width)).astype(float)
+
+    def _send(self, segment: int, sent_pages: float, insert: bool) -> tuple[float, float]:
+        """Expected (hits, pages inserted)."""
+        left = float(self._pages[segment] - self._sent[segment])
+        if sent_pages <= 0 or left <= 0:
+            return 0.0, 0.0
+        q = min(sent_pages / left, 1.0)
+        hits = inserted = 0.0
+        for run in self._runs[segment]:
+            if not insert:
+                run_hits, run_inserted = self._look(run, q), 0.0
+            elif self.aged:
+                run_hits, run_inserted = self._step_aged(run, q)
+            else:
+                run_hits, run_inserted = self._step_always(run, q, left / float(self._pages[segment]))
+            hits += run_hits
+            inserted += run_inserted
+        self._sent[segment] += q * left
+        return min(hits, sent_pages), min(inserted, max(sent_pages - hits, 0.0))
+
+    def _look(self, run: _Run, q: float) -> float:
+        """Hits alone."""
+        at, b = run.place, run.bins
+        hazard = self._old_hazard[b]
+        old = self._old[at] * np.exp(self._old_mark[at] - hazard)
+        middle = self._middle[at]
+        found = q * (middle + old)
+        # What is found becomes young at the hazard of now; what is young already keeps its worth.
+        young = self._young_hazard[b]
+        self._young[at] = self._young[at] * np.exp(self._young_mark[at] - young) + found
+        self._young_mark[at] = young
+        self._all_young[b] += found
+        self._middle[at] = (1 - q) * middle
+        self._old[at] = (1 - q) * old
+        self._old_mark[at] = hazard
+        self._all_old[b] -= q * old
+        return float(found @ run.width)
+
+    def _step_aged(self, run: _Run, q: float) -> tuple[float, float]:
+        """Expected (hits, pages inserted) where only what is old or free is taken over."""
+        at, b, k = run.place, run.bins, run.k
+        first = q if isinstance(k, float) else 1 - (1 - q) ** k
+        taken = first * run.covered
+        hazard, free, all_old = self._old_hazard[b], self._free[b], self._all_old[b]
+        middle = self._middle[at]
+        old = self._old[at] * np.exp(self._old_mark[at] - hazard)
+        others = np.maximum(all_old - old, 0.0)
+        renewed = first * old
+        found = q * middle + renewed / k
+        grabbed = taken * (others + free)
+        self._young[at] += q * middle + renewed + grabbed
+        self._middle[at] = (1 - q) * middle
+        self._old[at] = old - renewed
+        hazard += _hazard(taken)
+        self._old_mark[at] = self._old_hazard[b] = hazard
+        self._all_old[b] = all_old - renewed - taken * others
+        self._free[b] = free * (1 - taken)
+        return float(found @ run.width), float((grabbed + renewed * (1 - 1 / k)) @ run.width)
+
+    def _step_always(self, run: _Run, q: float, unsent: float) -> tuple[float, float]:
+        """Expected (hits, pages inserted) where every miss takes its slot; `unsent` is of the run's pages."""
+        at, b, k, covered = run.place, run.bins, run.k, run.covered
+        first = q if isinstance(k, float) else 1 - (1 - q) ** k
+        old_hazard, young_hazard = self._old_hazard[b], self._young_hazard[b]
+        old = self._old[at] * np.exp(self._old_mark[at] - old_hazard)
+        young = self._young[at] * np.exp(self._young_mark[at] - young_hazard)
+        free, all_old, all_young = self._free[b], self._all_old[b], self._all_young[b]
+        old_others = np.maximum(all_old - old, 0.0)
+        young_others = np.maximum(all_young - young, 0.0)
+        # Slots that nobody took in this generation have all their k pages unsent; what else is unsent lies in others.
+        hidden = np.maximum(k * (covered * unsent - old - covered * (old_others + free)), 0.0)
+        room = (k - 1) * young + k * covered * young_others
+        a_slot = np.minimum(np.divide(hidden * k, room, out=np.zeros_like(room), where=room > 1e-12), k)
+        later = q * a_slot if isinstance(k, float) else 1 - (1 - q * a_slot / k) ** k
+        renewed = first * old
+        taken_old, taken_young = covered * first, covered * later
+        grabbed_old = taken_old * (old_others + free)
+        grabbed_young = taken_young * young_others
+        self._old[at] = old - renewed
+        self._young[at] = young + renewed + grabbed_old + grabbed_young
+        old_hazard += _hazard(taken_old)
+        young_hazard += _hazard(taken_young)
+        self._old_mark[at] = self._old_hazard[b] = old_hazard
+        self._young_mark[at] = self._young_hazard[b] = young_hazard
+        self._all_old[b] = all_old - renewed - taken_old * old_others
+        self._all_young[b] = all_young + renewed + grabbed_old
+        self._free[b] = free * (1 - taken_old)
+        found = float((renewed / k) @ run.width)
+        return found, np.inf
+
+
+def _hazard(taken: Floats | float) -> Floats:
+    """Negative logarithm of what is left."""
+    return -np.log(np.maximum(1.0 - np.asarray(taken), np.exp(-_GONE)))
+
+
+def _spans(first_page: float, pages: float, cache_pages: int) -> list[tuple[float, float]]:
+    """Cut a segment into runs of at most C pages, or into few runs of several C."""
+    if pages <= 0:
+        return []
+    runs = -(-pages // cache_pages)
+    step = cache_pages * -(-runs // MOST_RUNS)
+    begins = np.arange(first_page, first_page + pages, step)
+    return [(float(low), float(min(low + step, first_page + pages))) for low in begins]
+
+
+def _edges(spans: list[tuple[float, float]], cache_pages: int) -> Floats:
+    """Cut the circle of slots at the ends of all spans, or equally where these are too many."""
+    ends = np.mod(np.round(np.array([end for span in spans for end in span]), 6), cache_pages)
+    edges = np.unique(np.concatenate([[0.0, float(cache_pages)], ends]))
+    share = sum(min((high - low) / cache_pages, 1.0) for low, high in spans)
+    if share * (len(edges) - 1) > MOST_TRACKS:
+        return np.linspace(0.0, cache_pages, min(int(MOST_TRACKS / share), cache_pages) + 1)
+    return edges
+
+
+def _run(begin: float, end: float, edges: Floats, first_track: int) -> _Run:
+    """Say how many pages of [begin, end) each slot of the bins has."""
+    width, cache_pages = np.diff(edges), edges[-1]
+
+    def below(x: float) -> Floats:  # pages before x, by bin
+        laps, rest = divmod(round(x, 6), cache_pages)
+        return np.asarray(laps * width + np.clip(rest - edges[:-1], 0.0, width))
+
+    a_slot = (below(end) - below(begin)) / width
+    bins = np.flatnonzero(a_slot > 1e-9)
+    a_slot = a_slot[bins]
+    several, partly = np.maximum(a_slot, 1.0), np.minimum(a_slot, 1.0)
+    return _Run(
+        place=slice(first_track, first_track + len(bins)),
+        bins=bins,
+        k=several if several.max(initial=1.0) > 1 + 1e-6 else 1.0,
+        covered=partly if partly.min(initial=1.0) < 1 - 1e-6 else 1.0,
+        width=width[bins],
+    )
