@@ -65,7 +65,7 @@ class SyncParts:
     @property
     def total_s(self) -> float:
         """The whole sync."""
-        return sum(getattr(self, part.name) for part in fields(self))
+        return self.base_s + self.log_s + self.protect_s + self.ring_s + self.slot_s + self.block_s
 
     @property
     def mmu_lock_s(self) -> float:

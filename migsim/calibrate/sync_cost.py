@@ -1,0 +1,237 @@
+r"""What a bitmap sync costs on this machine, from the syncs of recorded migrations.
+
+Law
+---
+.. math:: t_{sync} = c_0 + c_{GiB} M + c_{dirty} D
+
+with the pages `D` that the sync found newly dirty. Non-negative least squares on relative errors; a Huber loss keeps
+the syncs that the host interrupted from counting, and every guest size counts alike, however many syncs it had.
+Intervals come from drawing whole migrations with replacement. Whether `D` matters is also asked within each guest size,
+where `M` cannot stand in for it: the median of the slopes between pairs of syncs (Theil and Sen).
+
+Source: `sync_s` of the records is between QEMU's own trace events `migration_bitmap_sync_start` and `_end`.
+Leaves out: the first sync of a migration, which also touches bitmaps that are new, and lies in the setup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migsim.errors import ProfileError
+from migsim.models.dirty_bitmap import GIB
+from migsim.qapi import QemuVersion
+from migsim.results import MigrationResult
+from migsim.scenario import Term
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["TERMS", "SyncFit", "collect_syncs", "dirty_slopes", "fit_sync_cost"]
+
+Floats = NDArray[np.float64]
+Kind = Literal["first", "running", "final"]
+
+TERMS = {"sync_base_s": "s", "sync_s_per_gib": "s/GiB", "sync_s_per_dirty_page": "s/page"}
+"""Terms of the fit, and their units."""
+
+HUBER = 1.345
+"""Deviations from which on a residual counts linearly: 95 % efficient where errors are normal."""
+
+ROUNDS = 40
+LEAST_SYNCS = 8
+"""Syncs of one guest size that a slope is taken from."""
+
+
+@dataclass(frozen=True)
+class SyncFit:
+    """Terms of a sync, and how well they fit.
+
+    Attributes
+    ----------
+    terms : dict of str to Term
+        `TERMS`; `spread` is that of one sync about the fit, robust, the same for all three.
+    intervals : dict of str to (float, float)
+        Middle 90 % of each term.
+    residuals : pandas.DataFrame
+        The syncs with ``fitted_s`` and ``log_residual``, ln(measured / fitted).
+    kind : {"first", "running", "final"}
+    """
+
+    terms: dict[str, Term]
+    intervals: dict[str, tuple[float, float]]
+    residuals: pd.DataFrame
+    kind: Kind
+
+    def seconds(self, ram_bytes: float, dirty_pages: float = 0.0) -> float:
+        """Duration of a sync by the fit."""
+        base, per_gib, per_page = (self.terms[name].median for name in TERMS)
+        return base + per_gib * ram_bytes / GIB + per_page * dirty_pages
+
+    @property
+    def dirty_pages_matter(self) -> bool:
+        """Whether the term of the dirty pages is above 0 beyond doubt."""
+        return self.intervals["sync_s_per_dirty_page"][0] > 0
+
+    def by_size(self) -> pd.DataFrame:
+        """Residuals by guest size.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Index ``ram_gib``; ``n``, ``measured_us`` and ``fitted_us`` (medians), ``residual`` (median of measured /
+            fitted - 1), ``low`` and ``high`` (its middle 80 %).
+        """
+        import pandas as pd
+
+        r = self.residuals.assign(off=np.expm1(self.residuals["log_residual"]))
+        groups = r.groupby(r["ram_gib"].round().astype(int))
+        return pd.DataFrame(
+            {
+                "n": groups.size(),
+                "measured_us": groups["sync_s"].median() * 1e6,
+                "fitted_us": groups["fitted_s"].median() * 1e6,
+                "residual": groups["off"].median(),
+                "low": groups["off"].quantile(0.1),
+                "high": groups["off"].quantile(0.9),
+            }
+        )
+
+
+def collect_syncs(runs: Iterable[MigrationResult]) -> pd.DataFrame:
+    """Collect the syncs of records.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a sync: ``run``, ``qemu_version`` (release), ``ram_gib`` (`ram.total`), ``kind`` (the first lies in the
+        setup, the final one in the downtime), ``dirty_pages``, ``sync_s``.
+    """
+    import pandas as pd
+
+    rows = []
+    for number, run in enumerate(runs):
+        ended = run.outcome.status == "completed"
+        last = len(run.iterations) - 1
+        for i, row in enumerate(run.iterations.to_dict("records")):
+            if not np.isfinite(row["sync_s"]) or row["sync_s"] <= 0:
+                continue
+            rows.append(
+                {
+                    "run": number,
+                    "qemu_version": str(QemuVersion.parse(run.qemu_version).release),
+                    "ram_gib": run.info["ram"]["total"] / GIB,
+                    "kind": "first" if i == 0 else "final" if ended and i == last else "running",
+                    "dirty_pages": float(np.nan_to_num(row["dirty_pages"])),
+                    "sync_s": row["sync_s"],
+                }
+            )
+    columns = ("run", "qemu_version", "ram_gib", "kind", "dirty_pages", "sync_s")
+    return pd.DataFrame(rows, columns=list(columns))
+
+
+def fit_sync_cost(syncs: pd.DataFrame, *, kind: Kind = "running", draws: int = 200, seed: int = 0) -> SyncFit:
+    """Fit the terms.
+
+    Parameters
+    ----------
+    syncs : pandas.DataFrame
+        As `collect_syncs` returns them, of one QEMU release.
+    kind : {"first", "running", "final"}
+        Which of them.
+    draws, seed : int
+        Of the intervals.
+
+    Raises
+    ------
+    ProfileError
+        Where syncs of fewer than two guest sizes are there.
+    """
+    rows = syncs[syncs["kind"] == kind].reset_index(drop=True)
+    sizes = rows["ram_gib"].round(1)
+    if sizes.nunique() < 2:
+        raise ProfileError(
+            f"There are {len(rows)} {kind} syncs of {sizes.nunique()} guest sizes.",
+            "Three terms need guests of at least two sizes.",
+            "Give records of a small and a large guest.",
+        )
+    design = np.stack([np.ones(len(rows)), rows["ram_gib"], rows["dirty_pages"]], axis=1)
+    y = rows["sync_s"].to_numpy(float)
+    alike = 1 / sizes.map(sizes.value_counts()).to_numpy(float)
+    terms, spread = _robust(design, y, alike)
+    rng = np.random.default_rng(seed)
+    members = [group.index.to_numpy() for _, group in rows.groupby("run")]
+    drawn = np.array([_redrawn(design, y, sizes.to_numpy(float), members, rng) for _ in range(draws)])
+    low, high = np.nanquantile(drawn, [0.05, 0.95], axis=0) if draws else (terms, terms)
+    fitted = design @ terms
+    return SyncFit(
+        terms={
+            name: Term(median=float(value), spread=spread, n=len(rows), unit=unit)
+            for (name, unit), value in zip(TERMS.items(), terms, strict=True)
+        },
+        intervals={name: (float(a), float(b)) for name, a, b in zip(TERMS, low, high, strict=True)},
+        residuals=rows.assign(fitted_s=fitted, log_residual=np.log(y / np.maximum(fitted, 1e-9))),
+        kind=kind,
+    )
+
+
+def _redrawn(
+    design: Floats, y: Floats, sizes: Floats, members: list[NDArray[np.int64]], rng: np.random.Generator
+) -> Floats:
+    """Terms of as many migrations, drawn with replacement; NaN where all are of one size."""
+    picked = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
+    values, place, count = np.unique(sizes[picked], return_inverse=True, return_counts=True)
+    if len(values) < 2:
+        return np.full(design.shape[1], np.nan)
+    return _robust(design[picked], y[picked], 1 / count[place])[0]
+
+
+def _robust(design: Floats, y: Floats, weight: Floats) -> tuple[Floats, float]:
+    """Non-negative terms by relative error with Huber's loss, and the spread about them."""
+    from scipy.optimize import nnls
+
+    scale = design.max(axis=0)  # nnls is not indifferent to units
+    scale[scale == 0] = 1.0
+    fitted, loss = y, np.ones_like(y)
+    terms, deviation = np.zeros(design.shape[1]), 0.0
+    for _ in range(ROUNDS):
+        root = np.sqrt(weight * loss) / fitted
+        terms = nnls(design / scale * root[:, None], y * root)[0] / scale
+        fitted = np.maximum(design @ terms, 1e-3 * y)
+        off = np.log(y / fitted)
+        deviation = 1.4826 * float(np.median(np.abs(off - np.median(off))))
+        loss = np.minimum(1.0, HUBER * deviation / np.maximum(np.abs(off), 1e-12)) if deviation else loss
+    return terms, deviation
+
+
+def dirty_slopes(syncs: pd.DataFrame, *, kind: Kind = "running") -> pd.DataFrame:
+    """Cost of a dirty page within each guest size, where the RAM cannot stand in for it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``ram_gib``; ``n``, ``most_dirty_pages``, ``s_per_page`` (median slope), ``low`` and ``high`` (its 90 %
+        interval). Sizes with fewer than 8 syncs, or one dirty count only, are left out.
+    """
+    import pandas as pd
+    from scipy.stats import theilslopes
+
+    rows = syncs[syncs["kind"] == kind]
+    found = {}
+    for gib, group in rows.groupby(rows["ram_gib"].round().astype(int)):
+        if len(group) < LEAST_SYNCS or group["dirty_pages"].nunique() < 2:
+            continue
+        slope, _, low, high = theilslopes(group["sync_s"], group["dirty_pages"], 0.9)
+        found[gib] = {
+            "n": len(group),
+            "most_dirty_pages": group["dirty_pages"].max(),
+            "s_per_page": slope,
+            "low": low,
+            "high": high,
+        }
+    columns = ["n", "most_dirty_pages", "s_per_page", "low", "high"]
+    return pd.DataFrame.from_dict(found, orient="index", columns=columns).rename_axis("ram_gib")
