@@ -1,0 +1,235 @@
+r"""When QEMU decides that a guest has to be slowed down: the trigger of auto-converge and of dirty-limit.
+
+Law
+---
+At a bitmap sync that closes a dirty-rate period (more than 1 s after the last one that did), with `D` bytes newly
+dirty and `X` bytes sent since, and `T` = `throttle-trigger-threshold`, the period is *bad* when
+
+.. math:: D > \lfloor X T / 100 \rfloor
+
+and every `n`-th bad period acts. Good periods between bad ones do not clear the count, an action does.
+
+===========  ======  =====  ==============================================================================
+release      T       acts   besides
+===========  ======  =====  ==============================================================================
+1.6 to 2.4   50      6th    only where the period before had a dirty rate too, so the first never counts
+2.5 to 2.9   50      3rd    likewise
+2.10 on      50      2nd
+2.11 to 9.0  50              no period is looked at while old block migration is in its bulk phase
+5.0 on       param
+===========  ======  =====  ==============================================================================
+
+From 9.2 on, with auto-converge, a timer in the main loop looks every 5 s and syncs when the migration has done more
+than one sync and none since the last look, so a long round is cut into periods of 5 s (its first piece: up to 10 s).
+The timer starts before the setup, so the bulk round is exempt; it runs on a clock that stands while the guest does.
+
+Mirrors: `arch_init.c` (1.6 to 2.4), `migration/ram.c` (2.5 to 10.2), `migration/cpu-throttle.c` (9.2 on).
+Leaves out: a dirty rate below 1 page/s, which counts as none; a counter that COLO resets (6.2 on).
+Source: QEMU's release trees; the mechanics reference, sections 1.7, 5.3 and 5.5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from migsim.errors import ParameterError
+from migsim.qapi import QemuVersion
+
+__all__ = [
+    "DEFAULT_THRESHOLD_PERCENT",
+    "ThrottleRules",
+    "Trigger",
+    "background_sync_due",
+    "close_trigger",
+    "is_bad_period",
+    "throttle_rules",
+]
+
+DEFAULT_THRESHOLD_PERCENT = 50
+"""`throttle-trigger-threshold`, and what was built in before 5.0."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThrottleRules:
+    """What one QEMU release does to a guest that does not converge.
+
+    Attributes
+    ----------
+    form : {"none", "fixed", "percentage"}
+        No auto-converge (up to 1.5), fixed sleeps (1.6 to 2.4), a percentage that rises (2.5 on).
+    acts_on : int
+        Which bad period acts.
+    needs_previous_rate : bool
+        Whether a period counts only when the one before had a dirty rate (up to 2.9).
+    threshold_parameter, maximum_parameter, tailslow_parameter : bool
+        Whether `throttle-trigger-threshold` (5.0 on), `max-cpu-throttle` (3.1 on), `cpu-throttle-tailslow` (5.1 on)
+        exist.
+    dirty_counts : {"new", "delivered"}
+        Whether `D` holds pages that became dirty, or every page that the log delivered, queued ones and the whole RAM
+        of a first sync included (2.9 to 5.0).
+    skips_block_bulk : bool
+        Whether nothing is decided during the bulk phase of old block migration (2.11 to 9.0).
+    rearms_timer : bool
+        Whether setting a percentage starts the timer anew, which gives the guest time (2.5 to 5.2).
+    stacks_sleeps : bool
+        Whether a tick that comes during a sleep adds another (2.5 to 2.9); later it is skipped.
+    interruptible_sleep : bool
+        Whether stopping the guest ends a sleep (4.2 on).
+    background_sync_s : float or None
+        Period of the timer that syncs in long rounds (9.2 on).
+    dirty_limit : bool
+        Whether the capability dirty-limit exists (8.1 on).
+    """
+
+    form: Literal["none", "fixed", "percentage"]
+    acts_on: int
+    needs_previous_rate: bool
+    threshold_parameter: bool
+    maximum_parameter: bool
+    tailslow_parameter: bool
+    dirty_counts: Literal["new", "delivered"]
+    skips_block_bulk: bool
+    rearms_timer: bool
+    stacks_sleeps: bool
+    interruptible_sleep: bool
+    background_sync_s: float | None
+    dirty_limit: bool
+
+
+def throttle_rules(version: QemuVersion | str) -> ThrottleRules:
+    """Look up the rules of a QEMU release.
+
+    Examples
+    --------
+    >>> [throttle_rules(v).acts_on for v in ("1.6", "2.5", "2.10", "10.0")]
+    [6, 3, 2, 2]
+    >>> throttle_rules("7.2").background_sync_s, throttle_rules("10.0").background_sync_s
+    (None, 5.0)
+    """
+    release = QemuVersion.parse(version).release
+
+    def within(since: str, until: str = "99.0") -> bool:
+        return QemuVersion.parse(since) <= release <= QemuVersion.parse(until)
+
+    return ThrottleRules(
+        form="percentage" if within("2.5") else "fixed" if within("1.6") else "none",
+        acts_on=2 if within("2.10") else 3 if within("2.5") else 6,
+        needs_previous_rate=not within("2.10"),
+        threshold_parameter=within("5.0"),
+        maximum_parameter=within("3.1"),
+        tailslow_parameter=within("5.1"),
+        dirty_counts="delivered" if within("2.9", "5.0") else "new",
+        skips_block_bulk=within("2.11", "9.0"),
+        rearms_timer=within("2.5", "5.2"),
+        stacks_sleeps=within("2.5", "2.9"),
+        interruptible_sleep=within("4.2"),
+        background_sync_s=5.0 if within("9.2") else None,
+        dirty_limit=within("8.1"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """What the trigger remembers between two periods.
+
+    Attributes
+    ----------
+    bad_periods : int
+        Bad periods since the last action.
+    dirtied_before : bool
+        Whether the last closed period had a dirty rate.
+    acts : bool
+        Whether the period just closed acts.
+    """
+
+    bad_periods: int = 0
+    dirtied_before: bool = False
+    acts: bool = False
+
+
+def is_bad_period(
+    dirty_bytes: int, transferred_bytes: int, threshold_percent: int = DEFAULT_THRESHOLD_PERCENT
+) -> bool:
+    """Whether a period dirtied more than the threshold's share of what it sent.
+
+    Examples
+    --------
+    >>> is_bad_period(50, 100), is_bad_period(51, 100), is_bad_period(51, 100, 80)
+    (False, True, False)
+    """
+    return dirty_bytes > transferred_bytes * threshold_percent // 100
+
+
+def close_trigger(
+    trigger: Trigger,
+    *,
+    dirty_bytes: int,
+    transferred_bytes: int,
+    rules: ThrottleRules,
+    threshold_percent: int = DEFAULT_THRESHOLD_PERCENT,
+    in_block_bulk: bool = False,
+) -> Trigger:
+    """Close a period.
+
+    Parameters
+    ----------
+    trigger : Trigger
+    dirty_bytes, transferred_bytes : int
+        Of the period; the second as `ram.transferred` counts it (`behaviour.Behaviour.transferred_counts`).
+    rules : ThrottleRules
+    threshold_percent : int
+        `throttle-trigger-threshold`.
+    in_block_bulk : bool
+        Whether old block migration is in its bulk phase.
+
+    Raises
+    ------
+    ParameterError
+        For a negative count, or a threshold outside 1 to 100 or other than 50 before 5.0.
+
+    Examples
+    --------
+    >>> t = close_trigger(Trigger(), dirty_bytes=60, transferred_bytes=100, rules=throttle_rules("10.0"))
+    >>> close_trigger(t, dirty_bytes=60, transferred_bytes=100, rules=throttle_rules("10.0")).acts
+    True
+    """
+    if min(dirty_bytes, transferred_bytes) < 0:
+        raise ParameterError(
+            f"A period of {dirty_bytes} dirty and {transferred_bytes} sent bytes.",
+            "Counts of a period are 0 or more.",
+            "Subtract the counters at the period's start from those at its end.",
+        )
+    if not 1 <= threshold_percent <= 100 or not (
+        rules.threshold_parameter or threshold_percent == DEFAULT_THRESHOLD_PERCENT
+    ):
+        raise ParameterError(
+            f"throttle-trigger-threshold is {threshold_percent}.",
+            "QEMU takes 1 to 100 from 5.0 on; before, 50 is built in.",
+            f"Use {min(max(threshold_percent, 1), 100) if rules.threshold_parameter else 50}.",
+        )
+    count, acts = trigger.bad_periods, False
+    counted = trigger.dirtied_before or not rules.needs_previous_rate
+    held = rules.skips_block_bulk and in_block_bulk
+    if counted and not held and is_bad_period(dirty_bytes, transferred_bytes, threshold_percent):
+        count += 1
+        acts = count >= rules.acts_on
+    return Trigger(0 if acts else count, dirty_bytes > 0, acts)
+
+
+def background_sync_due(*, sync_count: int, sync_count_at_last_tick: int) -> bool:
+    """Whether a tick of the background timer syncs the bitmap.
+
+    Parameters
+    ----------
+    sync_count : int
+        `dirty-sync-count` now; 1 during the bulk round.
+    sync_count_at_last_tick : int
+        As the last tick left it, its own sync included; 0 before the first tick.
+
+    Examples
+    --------
+    >>> [background_sync_due(sync_count=n, sync_count_at_last_tick=m) for n, m in ((1, 1), (2, 1), (2, 2))]
+    [False, False, True]
+    """
+    return sync_count > 1 and sync_count == sync_count_at_last_tick
