@@ -1,0 +1,67 @@
+"""Guests and hosts of published runs, as the engine takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from migsim.engine.des import simulate
+from migsim.engine.inputs import HOST_TERMS, SimulationInput
+from migsim.models.page_stream import PAGE_BYTES
+from migsim.qapi import QemuVersion
+from migsim.results import MigrationResult
+from migsim.scenario import Workload, WorkloadClass
+
+__all__ = ["host_terms", "idle_guest", "run"]
+
+
+def idle_guest(zero_pages: int, data_pages: int) -> Workload:
+    """Return a guest that writes nothing, its data at the end of RAM, where Linux keeps its page structures."""
+    pages = zero_pages + data_pages
+    classes: tuple[WorkloadClass, ...] = ()
+    if data_pages:
+        extents = ((zero_pages, data_pages),)
+        classes = (WorkloadClass(pages=data_pages, writes_per_page_per_s=0.0, extents=extents),)
+    return Workload(
+        ram_bytes=pages * PAGE_BYTES,
+        ram_total_bytes=pages * PAGE_BYTES,
+        zero_pages=zero_pages,
+        classes=classes,
+    )
+
+
+def host_terms(*, page_s: float = 0.0, burst_page_s: float = 0.0, **terms: float) -> dict[str, float]:
+    """Return the host's terms: a page's cost whatever its age, and any other by name; 0 where nothing is known.
+
+    Examples
+    --------
+    >>> terms = host_terms(page_s=2e-6, zero_page_s=1e-7)
+    >>> terms["fresh_page_s"], terms["zero_page_s"], terms["stop_s"]
+    (2e-06, 1e-07, 0.0)
+    """
+    every = dict.fromkeys(HOST_TERMS, 0.0)
+    every |= dict.fromkeys(("normal_page_s", "cold_page_s", "fresh_page_s"), page_s)
+    every |= dict.fromkeys(("burst_page_s", "burst_cold_page_s", "burst_fresh_page_s"), burst_page_s)
+    unknown = terms.keys() - every.keys()
+    if unknown:
+        raise KeyError(f"no host terms: {sorted(unknown)}")
+    return every | terms
+
+
+def run(
+    workload: Workload,
+    terms: Mapping[str, float],
+    version: str,
+    parameters: Mapping[str, Any],
+    **settings: Any,
+) -> MigrationResult:
+    """Simulate one migration with expected dirty counts."""
+    return simulate(
+        SimulationInput(
+            workload=workload,
+            terms=terms,
+            version=QemuVersion.parse(version),
+            parameters=parameters,
+            **settings,
+        )
+    )

@@ -1,0 +1,81 @@
+"""What XBZRLE's laws say of ChenLiang's and Lieven's runs of the test program of docs/xbzrle.txt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from migsim.models.page_stream import NORMAL_PAGE_BYTES, PAGE_BYTES, ram_bytes_of
+from migsim.models.rate_limit import WINDOW_S, window_bytes, window_quota_bytes
+from migsim.models.xbzrle import counted_bytes, xbzrle_length
+from migsim.models.xbzrle_cache import XbzrleCache, cache_pages, xbzrle_rules
+from migsim.qapi import QemuVersion
+from validation.published import Fixture
+from validation.published.table import Answer
+
+__all__ = ["chenliang", "lieven"]
+
+KIB = 1024
+HEAP_OFFSET_BYTES = 16
+"""Where a large allocation of the C library begins in its page; no length hangs on it."""
+
+Row = Mapping[str, Any]
+
+
+def chenliang(fixture: Fixture) -> Answer:
+    """Answer the cache's counters by the exact cache, swept over by the program's buffer in every generation."""
+    load = fixture.rows("load")["program"]
+    values: dict[str, float | str] = {}
+    for name, version in (("before", QemuVersion(2, 2)), ("after", QemuVersion(2, 3))):
+        row = fixture.rows("samples")[name]
+        hits, misses, last_fraction = _sweeps(row, load["hot-pages"], version)
+        stream = ram_bytes_of(row["normal-pages"], row["duplicate-pages"]) + row["xbzrle-bytes"]
+        values |= {
+            f"samples.{name}.xbzrle-pages": hits,
+            f"samples.{name}.cache-miss-pages": misses,
+            f"samples.{name}.cache-miss-fraction": last_fraction,
+            f"samples.{name}.xbzrle-bytes": row["xbzrle-pages"] * _page_bytes(load, version),
+            f"samples.{name}.transferred-bytes": stream,
+        }
+    return Answer(values=values)
+
+
+def lieven(fixture: Fixture) -> Answer:
+    """Answer bytes from the counters, and total time from the default limit of 32 MiB/s."""
+    load = fixture.rows("load")["program"]
+    values: dict[str, float | str] = {}
+    for name, version in (("after-bulk", QemuVersion(1, 5)), ("from-start", QemuVersion(1, 4))):
+        row = fixture.rows("runs")[name]
+        stream = ram_bytes_of(row["normal-pages"], row["duplicate-pages"]) + row["xbzrle-kib"] * KIB
+        limit = 32 << 20
+        window = window_bytes(window_quota_bytes(limit), NORMAL_PAGE_BYTES, "enqueue")
+        values |= {
+            f"runs.{name}.xbzrle-kib": row["xbzrle-pages"] * _page_bytes(load, version) / KIB,
+            f"runs.{name}.transferred-kib": stream / KIB,
+            f"runs.{name}.total-ms": 1000 * row["transferred-kib"] * KIB / (window / WINDOW_S),
+        }
+    # up to 1.4 every page that is not zero goes through the cache: what is not found is sent raw
+    before = fixture.rows("runs")["from-start"]
+    if not xbzrle_rules(QemuVersion(1, 4)).after_first_sweep:
+        values["runs.from-start.cache-miss-pages"] = before["normal-pages"]
+    return Answer(values=values)
+
+
+def _page_bytes(load: Row, version: QemuVersion) -> float:
+    """Bytes that `xbzrle-cache.bytes` grows by for a page of the program."""
+    old = np.zeros((1, PAGE_BYTES), np.uint8)
+    new = old.copy()
+    new[0, HEAP_OFFSET_BYTES :: load["stride-bytes"]] = 1
+    return float(counted_bytes(xbzrle_length(old, new), version)[0])
+
+
+def _sweeps(row: Row, hot_pages: int, version: QemuVersion) -> tuple[int, int, float]:
+    """Hits, misses and the last sweep's share of misses: one sweep a sync after the bulk stage, the last under way."""
+    cache = XbzrleCache(cache_pages(row["cache-bytes"], version), aged=xbzrle_rules(version).aged)
+    pages = np.arange(hot_pages)
+    found = np.zeros(hot_pages, bool)
+    for generation in range(2, row["sync-count"]):
+        found = cache.access(pages, generation)
+    return cache.hits, cache.misses, 1.0 - float(found.mean())

@@ -1,0 +1,223 @@
+"""Published figures beside today's models: `python -m validation.published_predictions` writes the page.
+
+Each source is one file in `validation/published/`; its `[use]` says what is an input, what host parameters are fitted
+to, what is predicted or defined and within which tolerance, and what nothing in the models speaks of. A prediction
+uses the laws that users run (`migsim.models`, `migsim.engine`), the inputs and the fitted figures, nothing else of the
+source.
+
+>>> table = predictions(answers(["lieven-xbzrle-2013"]))
+>>> int((table.role == "predicted").sum()), int(table.within.eq(False).sum())
+(2, 1)
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from migsim.files import check_writable, write_text_atomically
+from validation.published import FOLDER, Fixture, load, load_all
+from validation.published.dirty_rate import calc_dirty_rate, gudkov_sample
+from validation.published.dirty_tracking import log_start, sync_costs
+from validation.published.precopy import kolhe, quintela, zero_page_scan
+from validation.published.table import Answer, compare
+from validation.published.xbzrle import chenliang, lieven
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["PREDICTORS", "answers", "page", "predictions"]
+
+PREDICTORS: Mapping[str, Callable[[Fixture], Answer]] = {
+    "calc-dirty-rate-2023": calc_dirty_rate,
+    "chenliang-xbzrle-2014": chenliang,
+    "gudkov-sample-2023": gudkov_sample,
+    "kolhe-mem-prealloc-2017": kolhe,
+    "lieven-xbzrle-2013": lieven,
+    "log-start": log_start,
+    "quintela-multifd-2022": quintela,
+    "sync-costs": sync_costs,
+    "zero-page-scan": zero_page_scan,
+}
+"""What answers each fixture; a fixture without is all inputs and waiting."""
+
+MOST_LINES = 12
+"""A pattern of more predictions than this is one line of the page, its misses apart."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Predict every fixture and write the page."""
+    parser = argparse.ArgumentParser(prog="validation.published_predictions", description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, default=FOLDER / "README.md")
+    options = parser.parse_args(arguments)
+    check_writable(options.output)
+    write_text_atomically(options.output, page(load_all(), answers()))
+    return 0
+
+
+def answers(names: Iterable[str] | None = None) -> dict[str, Answer]:
+    """Ask the predictors: of the fixtures named, by default of all that have one."""
+    wanted = list(PREDICTORS) if names is None else list(names)
+    return {name: PREDICTORS[name](load(name)) for name in wanted}
+
+
+def predictions(given: Mapping[str, Answer] | None = None) -> pd.DataFrame:
+    """Lay the figures of fixtures beside the answers.
+
+    Parameters
+    ----------
+    given : mapping of str to Answer, optional
+        By fixture; by default `answers()`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `validation.published.table.compare`.
+    """
+    import pandas as pd
+
+    every = answers() if given is None else given
+    return pd.concat([compare(load(name), answer) for name, answer in every.items()], ignore_index=True)
+
+
+def page(fixtures: Mapping[str, Fixture], given: Mapping[str, Answer]) -> str:
+    """Compose the page from every fixture and the answers."""
+    tables = {name: compare(fixtures[name], answer) for name, answer in given.items()}
+    lines = [
+        "# Published figures beside the models",
+        "",
+        "Made by `python -m validation.published_predictions` from the files of this folder. None of these figures",
+        "was measured by migsim. *Fitted*: a host parameter was set by it, so it proves nothing. *Predicted*: the",
+        "models' answer, computed from the inputs and the fitted figures alone. *Definition*: a formula of the models,",
+        "fed with the source's own counters; it shows that the figure is understood and forecasts nothing. *Waiting*:",
+        "nothing in the models speaks of it. Whoever wrote the tolerances down had the figures before him: read them",
+        "with their reasons.",
+        "",
+        *_summary(fixtures, tables),
+    ]
+    for name, fixture in fixtures.items():
+        lines += ["", *_section(fixture, given.get(name), tables.get(name))]
+    return "\n".join(lines) + "\n"
+
+
+def _summary(fixtures: Mapping[str, Fixture], tables: Mapping[str, pd.DataFrame]) -> Iterator[str]:
+    yield "| source | predicted: within / all | definitions: within / all | fitted | waiting |"
+    yield "|---|---|---|---|---|"
+    totals = [0] * 6
+    for name, fixture in fixtures.items():
+        counts: list[int] = []
+        for role in ("predicted", "definition"):
+            table = tables.get(name)
+            met = 0 if table is None else int((table.within.eq(True) & (table.role == role)).sum())
+            counts += [met, len(fixture.paths(role))]
+        counts += [len(fixture.paths("fitted")), len(fixture.paths("waiting"))]
+        totals = [a + b for a, b in zip(totals, counts, strict=True)]
+        yield _counts(f"[{name}](#{name})", counts)
+    yield _counts("**all**", totals)
+
+
+def _counts(name: str, n: list[int]) -> str:
+    return f"| {name} | {n[0]} / {n[1]} | {n[2]} / {n[3]} | {n[4]} | {n[5]} |"
+
+
+def _section(fixture: Fixture, answer: Answer | None, table: pd.DataFrame | None) -> Iterator[str]:
+    yield f"## {fixture.name}"
+    yield ""
+    yield f"{fixture.title}. {fixture.what}. {fixture.who}, {fixture.when}."
+    yield ""
+    yield from (f"- {where}" for where in fixture.where)
+    yield f"- Known: {fixture.hardware.known}."
+    if fixture.hardware.unknown:
+        yield f"- Not told: {'; '.join(fixture.hardware.unknown)}."
+    if answer is not None and answer.fitted:
+        yield f"- Fitted: {'; '.join(f'`{term}` {value:.3g}' for term, value in answer.fitted.items())}."
+    if table is not None:
+        yield ""
+        yield from _figures(fixture, table)
+    waiting = {p: fixture.use[p].why for p in fixture.use if fixture.use[p].role == "waiting"}
+    if waiting:
+        yield ""
+        yield from (f"- Waiting, `{pattern}`: {why}" for pattern, why in waiting.items())
+
+
+def _figures(fixture: Fixture, table: pd.DataFrame) -> Iterator[str]:
+    yield "| quantity | evidence | published | answer | error | tolerance | |"
+    yield "|---|---|---|---|---|---|---|"
+    apart: list[str] = []
+    for pattern, rows in _by_use(fixture, table):
+        fold = len(rows) > MOST_LINES
+        if fold:
+            yield _folded(pattern, rows)
+        for row in rows:
+            if not fold or row["within"] is False:
+                yield _line(row)
+            if row["miss"]:
+                apart.append(f"- `{row['quantity']}`: {row['miss']}")
+    reasons = {pattern: rows[0] for pattern, rows in _by_use(fixture, table)}
+    yield ""
+    for pattern, row in reasons.items():
+        if not row["miss"]:  # its own line below says more
+            yield f"- `{pattern}` is {row['role']}: {row['why']}"
+    if apart:
+        yield ""
+        yield "Known misses:"
+        yield ""
+        yield from apart
+
+
+def _by_use(fixture: Fixture, table: pd.DataFrame) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Rows of the table by the entry of [use] that speaks of them, in its order."""
+    rows: dict[str, list[dict[str, Any]]] = {pattern: [] for pattern in fixture.use}
+    for row in table.to_dict("records"):
+        path = row["quantity"]
+        pattern = path if path in rows else next(p for p in reversed(rows) if fnmatch.fnmatchcase(path, p))
+        rows[pattern].append({str(key): value for key, value in row.items()})
+    return [(pattern, found) for pattern, found in rows.items() if found]
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    if row["role"] == "fitted":
+        return f"| `{row['quantity']}` | {row['evidence']} | {_shown(row['published'])} | fitted | | | |"
+    verdict = ("defined" if row["role"] == "definition" else "within") if row["within"] else "**miss**"
+    return (
+        f"| `{row['quantity']}` | {row['evidence']} | {_shown(row['published'])} | {_shown(row['predicted'])} | "
+        f"{_percent(row['error'])} | {_tolerance(row['tolerance'])} | {verdict} |"
+    )
+
+
+def _folded(pattern: str, rows: list[dict[str, Any]]) -> str:
+    errors = [abs(row["error"]) for row in rows if not math.isnan(row["error"])]
+    worst = f"at most {max(errors):.2%}" if errors else ""
+    within = sum(row["within"] is True for row in rows)
+    return (
+        f"| `{pattern}` ({len(rows)} figures) | {rows[0]['evidence']} | | | {worst} | "
+        f"{_tolerance(rows[0]['tolerance'])} | {within} of {len(rows)} within |"
+    )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " to ".join(_shown(part) for part in value)
+    if isinstance(value, str):
+        return value
+    if float(value).is_integer() or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
+
+
+def _percent(error: float) -> str:
+    if math.isnan(error):
+        return ""
+    return f"{error:+.2%}" if round(error, 4) else "0"  # no sign where nothing is left to print
+
+
+def _tolerance(tolerance: float) -> str:
+    return "exact" if tolerance == 0 else f"{tolerance:.3g}" if tolerance < 0.001 else f"{tolerance:.1%}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
