@@ -204,7 +204,8 @@ def _robust(design: Floats, y: Floats, weight: Floats) -> tuple[Floats, float]:
         fitted = np.maximum(design @ terms, 1e-3 * y)
         off = np.log(y / fitted)
         deviation = 1.4826 * float(np.median(np.abs(off - np.median(off))))
-        loss = np.minimum(1.0, HUBER * deviation / np.maximum(np.abs(off), 1e-12)) if deviation else loss
+        relative = np.maximum(np.abs(y / fitted - 1), 1e-12)  # what the squares are of
+        loss = np.minimum(1.0, HUBER * deviation / relative) if deviation else loss
     return terms, deviation
 
 

@@ -18,6 +18,7 @@ import simpy
 from migsim.engine.memory import GuestMemory, SendCosts, Sent
 from migsim.engine.talk_input import TREES, TalkInput
 from migsim.engine.talk_record import TalkOutcome, TalkRecord
+from migsim.engine.talk_socket import SocketBuffer
 from migsim.models import iothread, thread_branch
 from migsim.models.bitmap_sync import sync_parts
 from migsim.models.log_start import log_stop_s
@@ -60,6 +61,8 @@ class _Tree:
         self.quota = window_quota_bytes(what.max_bandwidth)
         self.record = TalkRecord()
         self.freeze = what.freeze()
+        self.socket = SocketBuffer(what.drain_bytes_per_s, what.socket_buffer_bytes)
+        self.send_bytes_per_s = NORMAL_PAGE_BYTES / what.ceiling.parts_s["kernel"]
         self.parts_ms: dict[str, float] = {}
         self.sent = 0.0
 
@@ -93,20 +96,27 @@ class _Tree:
         self.record.duplicate += done.zero
         return done
 
-    def _complete(self, staged: float, send_bytes_per_s: float, beside: float = 0.0) -> Steps:
+    def _complete(self, staged: float, beside: float = 0.0) -> Steps:
         """The final stage: guest stopped, big lock held.
 
-        What is left is staged, then flushed; of the first `beside` bytes the socket takes what it can at once.
+        What is left is staged, then flushed; `beside`: bytes that the quota still lets go while it is staged.
         """
         stop = self.costs["stop_s"]
         self.record.stopped_s = self.env.now
         sync = self._sync_now(self.env.now + stop)
-        done = self._produce(self.env.now + stop + sync, float("inf"), float("inf"))
+        at = self.env.now + stop + sync
+        done = self._produce(at, float("inf"), float("inf"))
         produce = done.normal * self.what.ceiling.produce_s + done.zero * self.page.zero_page_s
-        flush = (staged + done.stream_bytes) / send_bytes_per_s
-        if beside > 0:
-            network = (done.stream_bytes - self.what.socket_buffer_bytes) / self.what.drain_bytes_per_s
-            flush = max(flush, network - produce, 0.0)
+        waits = staged + done.stream_bytes
+        if (
+            beside > 0
+        ):  # the network goes on while pages are staged; the kernel's copies take their time all the same
+            flush = max(
+                waits / self.send_bytes_per_s,
+                (waits - self.socket.room(at + produce)) / self.what.drain_bytes_per_s - produce,
+            )
+        else:
+            flush = self.socket.block_s(waits, self.send_bytes_per_s, at + produce)
         most = staged + max(done.stream_bytes - beside, 0.0)
         self.record.staged_bytes = max(self.record.staged_bytes, most)
         parts = {
@@ -119,7 +129,7 @@ class _Tree:
         }
         self.parts_ms = {name: seconds * 1000 for name, seconds in parts.items()}
         yield self.env.timeout(sum(parts.values()))
-        self.sent += staged + done.stream_bytes
+        self.sent += waits
         self.record.note(self.env.now, self.sent, 0.0)
 
     def migrate(self) -> Steps:
@@ -131,13 +141,11 @@ class _MainLoop(_Tree):
 
     def __init__(self, environment: simpy.Environment, what: TalkInput) -> None:
         super().__init__(environment, what, what.ceiling.page_s)
-        self.level = 0.0  # bytes in the socket's buffer
-        self.level_at = 0.0
         self.used = 0.0  # bytes of this tick
 
     def migrate(self) -> Steps:
         yield from self._set_up()
-        self.level_at = due = self.env.now
+        due = self.env.now
         frozen = False
         while self.env.now < self.what.deadline_s:
             if self.env.now >= due:
@@ -148,7 +156,7 @@ class _MainLoop(_Tree):
                 yield self._hold(hold)
                 self.record.note(self.env.now, self.sent, self.remaining_bytes)
                 if finished:
-                    yield from self._complete(0.0, self.what.ceiling.send_bytes_per_s, self.quota - self.used)
+                    yield from self._complete(0.0, self.quota - self.used)
                     return
             if frozen:
                 due = yield from self._thaw(due)
@@ -158,29 +166,21 @@ class _MainLoop(_Tree):
 
     def _thaw(self, due: float) -> Steps:
         """Wait for the socket; ticks that come meanwhile do nothing. Returns when the next one comes."""
-        self._drain(self.env.now)
-        yield self.env.timeout(
-            iothread.writable_after_s(self.level, self.what.drain_bytes_per_s, self.what.socket_buffer_bytes)
-        )
+        yield self.env.timeout(self.socket.writable_after_s(self.env.now))
         while due <= self.env.now:
             due += WINDOW_S
         return due
-
-    def _drain(self, now: float) -> None:
-        gone = (now - self.level_at) * self.what.drain_bytes_per_s
-        self.level, self.level_at = max(self.level - gone, 0.0), now
 
     def _step(self) -> tuple[Sent, bool]:
         """One iterate call, writing to the socket as it goes; whether the socket refused data."""
         total, begun = Sent(), self.env.now
         while True:
-            self._drain(begun + total.seconds)
-            room = self.what.socket_buffer_bytes - self.level
+            room = self.socket.room(begun + total.seconds)
             if room < iothread.STREAM_BUFFER_BYTES:
                 return total, True
             left = self.quota - self.used
             done = self._produce(begun + total.seconds, ITERATE_MAX_S - total.seconds, min(room, left))
-            self.level += done.stream_bytes
+            self.socket.put(done.stream_bytes, begun + total.seconds)
             self.used += done.stream_bytes
             self.sent += done.stream_bytes
             total.seconds += done.seconds
@@ -209,9 +209,6 @@ class _Thread(_Tree):
 
     def __init__(self, environment: simpy.Environment, what: TalkInput) -> None:
         super().__init__(environment, what, what.ceiling.produce_s)
-        self.send_bytes_per_s = min(
-            NORMAL_PAGE_BYTES / what.ceiling.parts_s["kernel"], what.drain_bytes_per_s
-        )
         self.staged = 0.0
         self.threshold = 0.0
 
@@ -222,10 +219,10 @@ class _Thread(_Tree):
             hold, finished = self._step()
             yield self._hold(hold)
             if finished:
-                yield from self._complete(self.staged, self.send_bytes_per_s)
+                yield from self._complete(self.staged)
                 return
             flush = min(self.staged, self.quota - used)
-            yield self.env.timeout(flush / self.send_bytes_per_s)
+            yield self.env.timeout(self.socket.block_s(flush, self.send_bytes_per_s, self.env.now))
             self.staged -= flush
             self.sent += flush
             used += flush

@@ -5,9 +5,12 @@ Law
 An endless loop of two things in turn: *produce* under the big lock (iterate for 50 ms into a growing staging buffer),
 then *flush* it with the lock free, blocking. The quota is charged by the flush only, so a limit never ends an iterate.
 
-.. math:: f = \frac{p\, r_{prod}}{B_{sock}} \qquad
+.. math:: f = \max\left(\frac{b}{B_{sock}},\; \frac{b - \min(S, B p)}{B}\right), \; b = p\, r_{prod} \qquad
           r = \frac{p\, r_{prod}}{p + f} = \frac{1}{1/r_{prod} + 1/B_{sock}} \qquad
           duty = \frac{p}{p + f}
+
+with the kernel's rate :math:`B_{sock}`, and a network of rate `B` that drains the socket buffer `S` while the thread
+produces; the second form holds where the network keeps up.
 
 Under a limit below that, each 100 ms window stages :math:`p\, r_{prod}` and sends :math:`q = L/10`: the difference
 stays in memory, counts as sent, and is flushed with the guest stopped.
@@ -18,7 +21,7 @@ The thread syncs when :math:`R < \theta`, one pass over all pages under the big 
 
 .. math:: t_{down} = t_{stop} + t_{sync} + \frac{R}{r_{prod}} + \frac{S + R}{B_{sock}} + t_{log\,stop} + t_{device}
 
-`S` what was still staged.
+with `S` what was still staged.
 
 Mirrors: `migration.c`, `buffered_file.c`, `arch_init.c` of the branch (its rebase of 2012-11-16).
 Leaves out: growing and moving the staging buffer.
@@ -30,9 +33,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from migsim.errors import ParameterError
+from migsim.models.iothread import SOCKET_BUFFER_BYTES
 from migsim.models.rate_limit import ITERATE_MAX_S, WINDOW_S, window_quota_bytes
 
-__all__ = ["ThreadCycle", "branch_threshold_bytes", "thread_cycle"]
+__all__ = ["ThreadCycle", "branch_threshold_bytes", "flush_s", "thread_cycle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ def thread_cycle(
     produce_bytes_per_s: float,
     send_bytes_per_s: float,
     *,
+    drain_bytes_per_s: float = float("inf"),
+    socket_buffer_bytes: float = SOCKET_BUFFER_BYTES,
     max_bandwidth: int = 0,
     produce_s: float = ITERATE_MAX_S,
 ) -> ThreadCycle:
@@ -74,7 +80,9 @@ def thread_cycle(
     produce_bytes_per_s : float
         Rate into the staging buffer.
     send_bytes_per_s : float
-        What the kernel and the network take.
+        What the kernel takes.
+    drain_bytes_per_s, socket_buffer_bytes : float
+        What the network takes, and what waits for it in the kernel.
     max_bandwidth : int
         Bytes a second; 0: no limit.
     produce_s : float
@@ -88,20 +96,41 @@ def thread_cycle(
     >>> thread_cycle(800e6, 800e6, max_bandwidth=32 << 20).left_bytes_per_s > 300e6
     True
     """
-    if min(produce_bytes_per_s, send_bytes_per_s, produce_s) <= 0:
+    if min(produce_bytes_per_s, send_bytes_per_s, drain_bytes_per_s, produce_s) <= 0:
         raise ParameterError(
-            f"A produce of {produce_s} s at {produce_bytes_per_s}, a flush at {send_bytes_per_s} bytes a second.",
-            "Both move some bytes.",
+            f"A produce of {produce_s} s at {produce_bytes_per_s}, a flush at {send_bytes_per_s}, a network of "
+            f"{drain_bytes_per_s} bytes a second.",
+            "All move some bytes.",
             "Give times and rates above 0.",
         )
     staged = produce_bytes_per_s * produce_s
     quota = window_quota_bytes(max_bandwidth)
-    free = produce_s + staged / send_bytes_per_s
+
+    def flush(many: float) -> float:
+        room = min(socket_buffer_bytes, drain_bytes_per_s * produce_s)
+        return flush_s(many, send_bytes_per_s, drain_bytes_per_s, room)
+
+    free = produce_s + flush(staged)
     if staged / free * WINDOW_S <= quota:
-        return ThreadCycle(staged, staged / send_bytes_per_s, staged / free, produce_s / free, 0.0)
-    cycle = max(WINDOW_S, produce_s + quota / send_bytes_per_s)
-    sent = quota / cycle
-    return ThreadCycle(staged, quota / send_bytes_per_s, sent, produce_s / cycle, staged / cycle - sent)
+        return ThreadCycle(staged, flush(staged), staged / free, produce_s / free, 0.0)
+    times = max(quota / staged, 1.0)  # produces in a window; one at least, whatever the quota
+    window = max(WINDOW_S, times * produce_s + flush(quota))
+    sent = quota / window
+    left = staged * times / window - sent if times == 1.0 else 0.0
+    return ThreadCycle(staged, flush(quota), sent, times * produce_s / window, left)
+
+
+def flush_s(
+    staged_bytes: float, send_bytes_per_s: float, drain_bytes_per_s: float, room_bytes: float
+) -> float:
+    """How long a blocking flush takes: the kernel's copy, or the network where the socket buffer has not the room.
+
+    Examples
+    --------
+    >>> flush_s(40e6, 800e6, float("inf"), 4e6), flush_s(40e6, 800e6, 100e6, 4e6)
+    (0.05, 0.36)
+    """
+    return max(staged_bytes / send_bytes_per_s, (staged_bytes - room_bytes) / drain_bytes_per_s)
 
 
 def branch_threshold_bytes(flushed_bytes: float, window_s: float, downtime_limit_ms: float) -> float:

@@ -23,6 +23,14 @@ def test_the_thread_branch_combines_harmonically(produce, send, step):
     assert cycle.left_bytes_per_s == 0.0
 
 
+@given(rates, rates, rates)
+def test_a_network_never_carries_more_than_it_drains(produce, send, drain):
+    cycle = thread_cycle(produce, send, drain_bytes_per_s=drain)
+    assert cycle.bytes_per_s <= min(drain, 1 / (1 / produce + 1 / send)) * (1 + 1e-9)
+    deep = thread_cycle(produce, send, drain_bytes_per_s=drain, socket_buffer_bytes=1e12)
+    assert deep.bytes_per_s == pytest.approx(min(drain, 1 / (1 / produce + 1 / send)))
+
+
 def test_the_law_books_ceiling_and_duty():
     """0.6..1 and 0.7..1 GB/s: 2.6 to 4 Gbit/s, lock held 40 to 60 % of the time."""
     slow, fast = thread_cycle(0.6e9, 0.7e9), thread_cycle(1e9, 1e9)

@@ -1,0 +1,124 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from migsim.calibrate.sync_cost import collect_syncs, dirty_slopes, fit_sync_cost
+from migsim.errors import MigsimError
+from migsim.models.bitmap_sync import LAYOUTS, sync_parts
+from migsim.models.dirty_bitmap import GIB
+from migsim.results import MigrationResult, Outcome, iterations_frame
+from migsim.scenario.costs import cost_preset
+
+ROOT = Path(__file__).parents[2]
+
+
+def made(base=40e-6, per_gib=15e-6, per_page=0.0, spread=0.1, seed=1, sizes=(1, 2, 4, 8, 64, 128)):
+    rng = np.random.default_rng(seed)
+    rows = []
+    for run in range(30):
+        gib = sizes[run % len(sizes)]
+        for _ in range(12):
+            dirty = float(rng.integers(0, 100_000))
+            seconds = (base + per_gib * gib + per_page * dirty) * np.exp(spread * rng.standard_normal())
+            rows.append((run, "10.0", float(gib), "running", dirty, seconds))
+    return pd.DataFrame(rows, columns=["run", "qemu_version", "ram_gib", "kind", "dirty_pages", "sync_s"])
+
+
+def test_terms_that_are_known_are_found():
+    fit = fit_sync_cost(made(per_page=2e-9), draws=60)
+    assert fit.terms["sync_base_s"].median == pytest.approx(40e-6, rel=0.25)
+    assert fit.terms["sync_s_per_gib"].median == pytest.approx(15e-6, rel=0.05)
+    assert fit.terms["sync_s_per_dirty_page"].median == pytest.approx(2e-9, rel=0.1)
+    assert fit.terms["sync_base_s"].spread == pytest.approx(0.1, rel=0.3)
+    assert fit.dirty_pages_matter
+    for name, term in fit.terms.items():
+        low, high = fit.intervals[name]
+        assert low <= term.median <= high
+
+
+def test_a_term_that_is_not_there_is_not_found():
+    fit = fit_sync_cost(made(), draws=60)
+    assert not fit.dirty_pages_matter
+    assert fit.terms["sync_s_per_dirty_page"].median < 2e-10
+    slopes = dirty_slopes(made())
+    assert ((slopes["low"] <= 0) & (slopes["high"] >= 0)).sum() >= len(slopes) - 1
+
+
+def test_a_slope_within_a_size_is_found_whatever_the_ram_costs():
+    slopes = dirty_slopes(made(per_page=2e-9, spread=0.05, sizes=(1, 2, 4)))
+    assert slopes["s_per_page"].to_numpy() == pytest.approx(2e-9, rel=0.2)
+
+
+def test_syncs_that_the_host_interrupted_do_not_count():
+    rows = made(seed=3)
+    hit = rows.sample(frac=0.08, random_state=0).index
+    rows.loc[hit, "sync_s"] *= 30
+    fit = fit_sync_cost(rows, draws=0)
+    assert fit.terms["sync_s_per_gib"].median == pytest.approx(15e-6, rel=0.1)
+    assert fit.by_size()["residual"].abs().max() < 0.15
+
+
+def test_each_size_counts_alike():
+    rows = made(spread=0.0)
+    many = pd.concat([rows, *[rows[rows["ram_gib"] == 1]] * 50], ignore_index=True)
+    assert fit_sync_cost(many, draws=0).terms["sync_s_per_gib"].median == pytest.approx(15e-6, rel=1e-3)
+
+
+def test_one_size_is_not_enough():
+    with pytest.raises(MigsimError, match="at least two sizes"):
+        fit_sync_cost(made(sizes=(4,)))
+    with pytest.raises(MigsimError, match="0 final syncs"):
+        fit_sync_cost(made(), kind="final")
+
+
+def test_which_sync_is_which():
+    rows = [{"dirty_sync_count": i + 1, "sync_s": 1e-4 * (i + 1), "dirty_pages": i} for i in range(4)]
+    runs = [
+        MigrationResult(
+            kind="measured",
+            name="x",
+            qemu_version="7.2.22",
+            accel="kvm",
+            outcome=Outcome(status),
+            info={"ram": {"total": 2 * GIB}},
+            iterations=iterations_frame(rows),
+        )
+        for status in ("completed", "not-converged")
+    ]
+    syncs = collect_syncs(runs)
+    assert syncs["kind"].tolist() == ["first", "running", "running", "final", "first", *["running"] * 3]
+    assert set(syncs["qemu_version"]) == {"7.2"}
+    assert set(syncs["ram_gib"]) == {2.0}
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    files = sorted([*ROOT.glob("validation/records/*.json"), *ROOT.glob("validation/hosts/probes-*/*.json")])
+    runs = [MigrationResult.load(f) for f in files]
+    # dirty rings are another law
+    return collect_syncs([r for r in runs if not r.scenario["qemu"].get("dirty-ring-size")])
+
+
+@pytest.mark.parametrize("release", ["7.2", "10.0"])
+def test_this_machines_syncs(recorded, release):
+    """1 to 128 GiB, hundreds of syncs: tens of microseconds, and some fifteen a GiB; dirty pages are not seen."""
+    fit = fit_sync_cost(recorded[recorded["qemu_version"] == release], draws=60)
+    assert 20e-6 < fit.terms["sync_base_s"].median < 60e-6
+    assert 10e-6 < fit.terms["sync_s_per_gib"].median < 22e-6
+    assert fit.intervals["sync_s_per_dirty_page"][1] < 1.5e-9
+    sizes = fit.by_size()
+    assert set(sizes.index) >= {1, 2, 4, 8, 64, 128}
+    assert sizes["residual"].abs().max() < 0.45
+    assert sizes["residual"].abs().median() < 0.15
+
+
+@pytest.mark.parametrize("release", ["7.2", "10.0"])
+def test_the_published_parts_foretell_this_machines_syncs(recorded, release):
+    """Nothing fitted: the law's parts at era-2020 costs, against the slope found here."""
+    fit = fit_sync_cost(recorded[recorded["qemu_version"] == release], draws=0)
+    low, high = (
+        sync_parts(LAYOUTS["5.1"], GIB, 0, cost_preset("era-2020-x86").at(b)).total_s for b in ("low", "high")
+    )
+    assert 0.8 * low < fit.terms["sync_s_per_gib"].median < 1.25 * high
