@@ -2,7 +2,7 @@
 
 The probes are guests of our own that no prediction is about: two sizes of empty RAM (scan, sync, setup), one with
 data and no limit (pages new to the destination), one whose memory the destination has (pages in no cache), one
-with a hot set and no limit (pages sent again), two limited
+with a hot set and no limit (pages sent again), one with XBZRLE, two limited
 ones with a hot set (windows and switchover; faults). In each the vCPU is busy, as in a guest worth migrating. A probe
 gives one value of a term, the median over the repeats is the term, and its spread is that of one more run: the
 repeats' deviation, drawn towards a usual one (few repeats say little about it), and the median's own uncertainty.
@@ -23,7 +23,6 @@ from migsim.provenance import Provenance
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
 from migsim.scenario import (
-    PAGE_BYTES,
     GuestSpec,
     GuestWorkload,
     HostProfile,
@@ -41,8 +40,11 @@ FAST = 250_000_000
 FAULTS = "probe-faults-1g"
 RESEND = "probe-resend-1g"
 EMPTY = "probe-empty-64g"
-COLD = "probe-cold-4g"
-COLD_ALIAS_BYTES = GIB // 2
+COLD = "probe-cold"
+COLD_ALIAS_BYTES = 4 * GIB
+"""More than any cache, also those of page tables, holds; less where /dev/shm has no room for two of it."""
+HOT = "probe-hot-1g"
+XBZRLE = "probe-xbzrle-1g"
 DATA = "probe-data-1g"
 USUAL_SPREAD = 0.12
 USUAL_WEIGHT = 4
@@ -50,24 +52,33 @@ USUAL_WEIGHT = 4
 
 @dataclass(frozen=True)
 class Probe:
-    """One probe migration: what it is for, and the scenario."""
+    """One probe migration: what it is for, the scenario, and how often it runs in each repeat."""
 
     purpose: str
     scenario: LabScenario
+    runs: int = 1
 
 
-def probes(qemu: QemuSpec) -> list[Probe]:
-    """List the probes for a QEMU; each takes some seconds."""
+def probes(qemu: QemuSpec, *, cold_alias_bytes: int = COLD_ALIAS_BYTES) -> list[Probe]:
+    """List the probes for a QEMU; each takes some seconds.
+
+    Parameters
+    ----------
+    qemu : QemuSpec
+    cold_alias_bytes : int
+        Memory in /dev/shm that the probe of pages in no cache takes on each side.
+    """
 
     def scenario(
         name: str,
-        gib: int,
+        gib: float,
         touched: int,
         hot: int,
         parameters: dict[str, int],
         settle_s: float = 2.0,
         deadline_s: float = 120.0,
         alias_bytes: int | None = None,
+        capabilities: dict[str, bool] | None = None,
     ) -> LabScenario:
         workload = GuestWorkload(
             touched_pages=touched,
@@ -78,12 +89,12 @@ def probes(qemu: QemuSpec) -> list[Probe]:
             name=name,
             qemu=qemu,
             guest=GuestSpec(
-                ram_bytes=gib * GIB,
+                ram_bytes=int(gib * GIB),
                 memory="aliased" if alias_bytes else "plain",
                 alias_bytes=alias_bytes,
                 workload=workload,
             ),
-            migration=MigrationSettings(parameters=parameters),
+            migration=MigrationSettings(parameters=parameters, capabilities=capabilities or {}),
             settle_s=settle_s,
             deadline_s=deadline_s,
         )
@@ -98,11 +109,27 @@ def probes(qemu: QemuSpec) -> list[Probe]:
         Probe("scan, setup and sync, large", scenario(EMPTY, 64, 500, 64, unlimited)),
         # Nearly all of its RAM is data, so that the blackout carries pages sent for the first time too.
         Probe("send and blackout, no limit", scenario(DATA, 1, 250_000, 64, unlimited)),
-        # Eight views of one file: after the first of them the destination has its memory, and no cache holds it.
-        Probe("send what is there", scenario(COLD, 4, 0, 64, unlimited, alias_bytes=COLD_ALIAS_BYTES)),
-        Probe("windows and switchover", scenario("probe-hot-1g", 1, 100_000, 15_000, limited)),
+        # Three views of one file: after the first of them the destination has its memory, and no cache holds it.
+        Probe(
+            "send what is there",
+            scenario(COLD, 3 * cold_alias_bytes / GIB, 0, 64, unlimited, alias_bytes=cold_alias_bytes),
+        ),
+        # The blackout differs most from run to run.
+        Probe("windows and switchover", scenario(HOT, 1, 100_000, 15_000, limited), runs=3),
         Probe("faults", scenario(FAULTS, 1, 20_000, 2500, endless, 5.0, 9.0)),
         Probe("send again, no limit", scenario(RESEND, 1, 40_000, 30_000, endless_unlimited, deadline_s=6.0)),
+        Probe(
+            "XBZRLE",
+            scenario(
+                XBZRLE,
+                1,
+                40_000,
+                30_000,
+                endless_unlimited | {"xbzrle-cache-size": 256 << 20},
+                deadline_s=6.0,
+                capabilities={"xbzrle": True},
+            ),
+        ),
     ]
 
 
@@ -135,13 +162,23 @@ def measure_host(
     ProfileError
         When a probe does not complete or does not show its term.
     """
+    from migsim.lab.machine import free_shared_bytes
     from migsim.lab.migrate import run_migration
 
+    cold = COLD_ALIAS_BYTES
+    while cold > GIB // 4 and free_shared_bytes() < 2.2 * cold:
+        cold //= 2
     runs: list[MigrationResult] = []
-    for done, (repeat, probe) in enumerate((r, p) for r in range(1, repeats + 1) for p in probes(qemu)):
+    every = [
+        (probe, (repeat - 1) * probe.runs + run)
+        for repeat in range(1, repeats + 1)
+        for probe in probes(qemu, cold_alias_bytes=cold)
+        for run in range(1, probe.runs + 1)
+    ]
+    for done, (probe, number) in enumerate(every):
         if progress:
             progress(done, probe.purpose)
-        record = keep / f"{probe.scenario.name}-{repeat}.json" if keep else None
+        record = keep / f"{probe.scenario.name}-{number}.json" if keep else None
         if record and record.exists():
             runs.append(MigrationResult.load(record))
             continue
@@ -163,7 +200,8 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
     runs = list(runs)
     faults = [r for r in runs if r.name == FAULTS]
     resend = [r for r in runs if r.name == RESEND]
-    runs = [r for r in runs if r.name not in (FAULTS, RESEND)]
+    coded = [r for r in runs if r.name == XBZRLE]
+    runs = [r for r in runs if r.name not in (FAULTS, RESEND, XBZRLE)]
     failed = [r for r in runs if r.outcome.status != "completed"]
     if failed:
         raise ProfileError(
@@ -171,7 +209,7 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
             "A profile is fitted to probes that completed.",
             "Make sure that the machine is idle and try again.",
         )
-    missing = {p.scenario.name for p in probes(qemu)} - {r.name for r in (*runs, *faults, *resend)}
+    missing = {p.scenario.name for p in probes(qemu)} - {r.name for r in (*runs, *faults, *resend, *coded)}
     if missing:
         raise ProfileError(
             f"There is no record of the probe {min(missing)}.",
@@ -179,16 +217,20 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
             "Run it too, with `migsim calibrate host`.",
         )
     of = {name: [r for r in runs if r.name == name] for name in {r.name for r in runs}}
-    hot, data = of["probe-hot-1g"], of[DATA]
+    hot, data = of[HOT], of[DATA]
     empty = [*of["probe-empty-1g"], *of[EMPTY]]
     zero_s, fresh_s = terms.page_cost_s([*of[EMPTY], *data])
-    fresh = float(np.median(fresh_s)), COLD_ALIAS_BYTES // PAGE_BYTES
-    cold_s = [terms.cold_page_s(r, *fresh) for r in of[COLD]]
+    cold_s = [terms.cold_page_s(r) for r in of[COLD]]
+    again = _term("normal_page_s", map(terms.resent_page_s, resend), "s/page")
     slow_fast = [*faults, *hot]
     made = {
         **_by_size(empty),
         "zero_page_s": _term("zero_page_s", zero_s, "s/page"),
-        "normal_page_s": _term("normal_page_s", map(terms.resent_page_s, resend), "s/page"),
+        "normal_page_s": again,
+        "xbzrle_hit_s": _term("xbzrle_hit_s", map(terms.xbzrle_hit_s, coded), "s/page"),
+        "xbzrle_miss_s": _term(
+            "xbzrle_miss_s", [terms.xbzrle_miss_s(r, again.median) for r in coded], "s/page"
+        ),
         "fresh_page_s": _term("fresh_page_s", fresh_s, "s/page"),
         "cold_page_s": _term("cold_page_s", cold_s, "s/page"),
         "burst_cold_page_s": _term("burst_cold_page_s", map(terms.burst_page_s, of[COLD]), "s/page"),
@@ -196,9 +238,9 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
         "burst_fresh_page_s": _term("burst_fresh_page_s", map(terms.burst_page_s, data), "s/page"),
         **_windows(slow_fast),
         "device_state_bytes": _term("device_state_bytes", map(terms.device_state_bytes, data), "bytes"),
-        "dirty_fault_s": _term("dirty_fault_s", map(terms.dirty_fault_s, faults), "s/page"),
+        "dirty_fault_s": _told_from_none("dirty_fault_s", map(terms.dirty_fault_s, faults), "s/page"),
         **_switchover(runs),
-        "guest_speed": _guest_speed([*runs, *faults, *resend]),
+        "guest_speed": _guest_speed([*runs, *faults, *resend, *coded]),
     }
     return HostProfile(
         terms=made,
@@ -221,6 +263,14 @@ def _term(name: str, values: Iterable[float | None], unit: str) -> Term:
     if middle == 0.0:
         return Term(median=0.0, spread=0.0, n=len(v), unit=unit)
     return Term(median=middle, spread=_spread(np.log(np.maximum(v, middle / 20)), 1), n=len(v), unit=unit)
+
+
+def _told_from_none(name: str, values: Iterable[float | None], unit: str) -> Term:
+    """Read a cost that is a small difference of large numbers: none where its runs do not tell it from none."""
+    seen = np.array([value for value in values if value is not None and np.isfinite(value)])
+    if len(seen) > 1 and float(np.median(seen)) < 2 * float(np.std(seen, ddof=1)) / np.sqrt(len(seen)):
+        return Term(median=0.0, spread=0.0, n=len(seen), unit=unit)
+    return _term(name, seen, unit)
 
 
 def _spread(logs: np.ndarray, fitted: int) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 
 from migsim.lab.guest.serial import Progress, parse_line
 from migsim.models.behaviour import behaviour_of
-from migsim.models.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
+from migsim.models.page_stream import NORMAL_PAGE_BYTES, PAGE_BYTES, ZERO_PAGE_BYTES
 from migsim.models.rate_limit import WINDOW_S, window_bytes, window_quota_bytes
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
@@ -29,6 +29,8 @@ __all__ = [
     "page_cost_s",
     "resent_page_s",
     "window_overhead_s",
+    "xbzrle_hit_s",
+    "xbzrle_miss_s",
 ]
 
 
@@ -79,18 +81,38 @@ def page_cost_s(runs: Sequence[MigrationResult]) -> tuple[list[float], list[floa
     )
 
 
-def cold_page_s(run: MigrationResult, fresh_page_s: float, fresh_pages: int) -> float:
+def cold_page_s(run: MigrationResult) -> float | None:
     """Cost of a page sent for the first time to memory that the destination has, from a probe that is mostly that.
 
     Parameters
     ----------
     run : MigrationResult
-        An unlimited probe full of data.
-    fresh_page_s, fresh_pages : float, int
-        Cost and number of the pages in it that the destination had to find memory for.
+        An unlimited probe full of data, several views of one file: for the first of them the destination has to
+        find memory, and what follows is counted.
     """
-    pages = float(run.info["ram"]["normal"]) - _downtime_pages(run) - fresh_pages
-    return (active_seconds(run) - fresh_pages * fresh_page_s) / pages
+    fresh_pages = int(run.scenario["guest"]["alias-bytes"]) // PAGE_BYTES
+    running = run.timeline[run.timeline["status"] == "active"]
+    late = running[running["ram.normal"] > 1.02 * fresh_pages]
+    if len(late) < 5:
+        return None
+    pages = late["ram.normal"].iloc[-1] - late["ram.normal"].iloc[0]
+    return float((late["t_s"].iloc[-1] - late["t_s"].iloc[0]) / pages)
+
+
+def xbzrle_hit_s(run: MigrationResult) -> float | None:
+    """Cost of a page found in XBZRLE's cache: whole rounds without a miss, their time less their syncs."""
+    rounds = run.iterations.iloc[1:-1]
+    found = rounds[(rounds["cache_misses"] < 0.01 * rounds["xbzrle_pages"]) & (rounds["xbzrle_pages"] > 500)]
+    seconds = (found["end_s"] - found["start_s"] - found["sync_s"]).sum()
+    return float(seconds / found["xbzrle_pages"].sum()) if len(found) else None
+
+
+def xbzrle_miss_s(run: MigrationResult, normal_page_s: float) -> float | None:
+    """What a page not found in XBZRLE's cache costs beside its sending, from rounds that are mostly such pages."""
+    rounds = run.iterations.iloc[1:-1]
+    missed = rounds[(rounds["cache_misses"] > 0.9 * rounds["normal"]) & (rounds["cache_misses"] > 500)]
+    seconds = (missed["end_s"] - missed["start_s"] - missed["sync_s"]).sum()
+    return max(float(seconds / missed["normal"].sum()) - normal_page_s, 0.0) if len(missed) else None
 
 
 def resent_page_s(run: MigrationResult) -> float | None:

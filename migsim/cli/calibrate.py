@@ -58,7 +58,7 @@ def host(
         asked = QemuSpec(command=qemu, version=str(NEWEST))  # only to expand the command's variables
         qemu_version = str(installed_version(asked.expanded_command()))
     spec = QemuSpec.from_dict({"command": qemu, "version": qemu_version, "accel": accel})
-    with progress("probes", total=repeats * len(probes(spec))) as update:
+    with progress("probes", total=repeats * sum(probe.runs for probe in probes(spec))) as update:
         profile = measure_host(
             spec, repeats=repeats, progress=update, keep=keep, command=shlex.join(["migsim", *sys.argv[1:]])
         )

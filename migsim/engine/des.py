@@ -9,14 +9,18 @@ Mirrors: `migration/migration.c` migration_thread, migration_iteration_run, migr
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import simpy
 
+from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
 from migsim.engine.memory import GuestMemory, SendCosts, Sent
 from migsim.engine.recorder import Recorder
+from migsim.engine.throttle import Throttle
+from migsim.engine.xbzrle import XbzrleSender
 from migsim.models import migration_thread as thread
 from migsim.models.dirty_bitmap import setup_s, sync_s
 from migsim.models.page_stream import (
@@ -69,13 +73,23 @@ class _Precopy:
         self.what = what
         self.terms = what.terms
         self.behaviour = what.behaviour
+        self.clock = GuestClock()
         self.memory = GuestMemory(
             what.workload,
             chunked=what.chunked,
             dirty_fault_s=what.terms["dirty_fault_s"],
             rng=rng,
             fresh_pages=what.fresh_pages,
+            clock=self.clock,
         )
+        if what.on("xbzrle"):
+            self.memory.xbzrle = XbzrleSender(
+                self.memory.segments,
+                what.workload,
+                cache_size_bytes=int(what.parameter("xbzrle-cache-size")),
+                version=what.version,
+                terms=what.terms,
+            )
         link = NORMAL_PAGE_BYTES / what.link_bytes_per_s if what.link_bytes_per_s else 0.0
         self.costs, self.burst = (
             SendCosts(
@@ -98,11 +112,20 @@ class _Precopy:
             window_overhead_s_per_gib_per_s=what.terms["window_overhead_s_per_gib_per_s"],
         )
         self.counters = Counters(total_bytes=what.workload.ram_total_bytes, downtime_limit_ms=self.limit_ms)
+        if self.memory.xbzrle is not None:
+            self.counters.xbzrle = self.memory.xbzrle.counters
         self.recorder = Recorder(self.counters, self.behaviour)
+        burst_s = self.quota / NORMAL_PAGE_BYTES * self.costs.normal_page_s
+        self.throttle = (
+            Throttle(what, self.clock, self.counters, min(burst_s, WINDOW_S))
+            if what.on("auto-converge")
+            else None
+        )
         self.threshold = 0.0
         self.dirty_after_sync = 0.0
         self.period_start = 0.0
         self.period_pages = 0.0
+        self.period_transferred = 0.0
         self.tests: list[float] = []
 
     def migrate(self) -> Steps:
@@ -111,6 +134,8 @@ class _Precopy:
         self.window_start, self.window_stream, self.window_pages = self.env.now, 0.0, 0.0
         yield from self._set_up()
         while self.env.now < self.what.deadline_s:
+            if self.throttle is not None and self.throttle.background_sync_due(self.env.now):
+                yield from self._sync()
             if self.window_used < self.quota:
                 if thread.needs_exact(self.remaining_bytes, self.threshold):
                     yield from self._sync()
@@ -174,8 +199,20 @@ class _Precopy:
             self.counters.dirty_pages_rate = thread.dirty_pages_rate(
                 self.period_pages, self.env.now - self.period_start
             )
-            self.period_start, self.period_pages = self.env.now, 0.0
+            self._close_period()
         self._count_sync(begun, length, new)
+
+    def _close_period(self) -> None:
+        """End a dirty-rate period: what is looked at once a second or less."""
+        c = self.counters
+        transferred = c.transferred(self.behaviour)
+        if self.throttle is not None:
+            self.throttle.close_period(
+                self.env.now, self.period_pages * PAGE_BYTES, transferred - self.period_transferred
+            )
+        if c.xbzrle is not None:
+            c.xbzrle.close_period(c.target_pages)
+        self.period_start, self.period_pages, self.period_transferred = self.env.now, 0.0, transferred
 
     def _count_sync(self, begun: float, length: float, new_pages: float) -> None:
         self.dirty_after_sync = self.remaining_bytes
@@ -197,13 +234,12 @@ class _Precopy:
         c.normal += sent.normal
         c.duplicate += sent.zero
         c.remaining_bytes = self.remaining_bytes
-        self.window_pages += sent.normal + sent.zero
 
     def _close_window(self) -> None:
         c = self.counters
         estimate = thread.close_window(
             self.window_used,
-            self.window_pages,
+            c.target_pages - self.window_pages,
             self.env.now - self.window_start,
             downtime_limit_ms=self.limit_ms,
             dirty_after_sync_bytes=self.dirty_after_sync,
@@ -218,7 +254,7 @@ class _Precopy:
         c.mbps, c.pages_per_second = estimate.mbps, estimate.pages_per_second
         if estimate.expected_downtime_ms is not None:
             c.expected_downtime_ms = estimate.expected_downtime_ms
-        self.window_start, self.window_pages = self.env.now, 0.0
+        self.window_start, self.window_pages = self.env.now, c.target_pages
         self.window_stream = c.ram_stream + c.other_stream
         self.recorder.sample(self.env.now, self.threshold)
 
@@ -228,6 +264,9 @@ class _Precopy:
         new = self.memory.sync(self.env.now + self.terms["stop_s"])
         left = self.memory.remaining_by_kind()
         normal, zero = left.again + left.first + left.fresh, left.zero
+        coded = self.memory.encode_left(self.env.now)
+        if coded is not None:
+            left = replace(left, again=coded.raw, first=0.0, fresh=0.0)
         parts: Blackout = blackout(
             left,
             sync_s=self._sync_seconds(),
@@ -238,13 +277,14 @@ class _Precopy:
             zero_page_s=self.burst.zero_page_s,
             device_state_s=self.terms["device_state_s"],
             load_s=self.terms["load_s"],
+            encoding_s=coded.extra_s if coded else 0.0,
         )
         self._count_sync(self.env.now + parts.stop_s, parts.sync_s, new)
         yield self.env.timeout(parts.downtime_s)
         c = self.counters
-        stream = ram_bytes_of(normal, zero, 1)
+        stream = ram_bytes_of(0 if coded else normal, zero, 1) + (coded.stream_bytes if coded else 0.0)
         c.ram_stream += stream
-        c.normal += normal
+        c.normal += coded.raw if coded else normal
         c.duplicate += zero
         c.other_stream += self.terms["device_state_bytes"]
         c.downtime_stream += stream
@@ -255,6 +295,8 @@ class _Precopy:
         """Whether the last exact tests show that it would go on like this for ever."""
         last = np.array(self.tests[-STEADY_ROUNDS:])
         if len(last) < STEADY_ROUNDS or not self.threshold:
+            return False
+        if self.throttle is not None and not self.throttle.settled(self.env.now):
             return False
         half = STEADY_ROUNDS // 2
         trend = abs(last[half:].mean() / last[:half].mean() - 1)

@@ -11,7 +11,7 @@ from migsim.models.dirty_log import protect_window
 from migsim.qapi import QemuVersion, defaults
 from migsim.scenario import Workload
 
-__all__ = ["HOST_TERMS", "SimulationInput"]
+__all__ = ["HOST_TERMS", "XBZRLE_TERMS", "SimulationInput", "needed_terms"]
 
 HOST_TERMS: dict[str, str] = {
     "connect_s": "QMP command to the start of setup",
@@ -37,6 +37,17 @@ HOST_TERMS: dict[str, str] = {
     "guest_speed": "speed of the guest relative to that of another run",
 }
 """The host's terms of the model, by name: what a `HostProfile` has to hold."""
+
+XBZRLE_TERMS: dict[str, str] = {
+    "xbzrle_hit_s": "finding a page in XBZRLE's cache and encoding it",
+    "xbzrle_miss_s": "putting a page into XBZRLE's cache",
+}
+"""Terms that are needed besides where XBZRLE is on."""
+
+
+def needed_terms(capabilities: Mapping[str, bool]) -> tuple[str, ...]:
+    """Names of the host terms that a migration with these capabilities needs."""
+    return (*HOST_TERMS, *(XBZRLE_TERMS if capabilities.get("xbzrle") else ()))
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,10 @@ class SimulationInput:
     def chunked(self) -> bool:
         """Whether protect windows begin at the clearing of a chunk."""
         return protect_window(self.version, self.accel, self.dirty_ring) == "chunk"
+
+    def on(self, capability: str) -> bool:
+        """Whether a capability is switched on."""
+        return bool(self.capabilities.get(capability, False))
 
     def parameter(self, name: str) -> Any:
         """Value of a migration parameter: set here, or the version's default."""

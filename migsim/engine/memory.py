@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from migsim.engine.guest_clock import GuestClock
 from migsim.engine.segments import cut
+from migsim.engine.xbzrle import Encoded, XbzrleSender
 from migsim.models.dirty_log import reported_pages
 from migsim.models.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
 from migsim.models.page_writes import arc_fraction, guest_seconds, random_fraction
@@ -45,7 +46,7 @@ class SendCosts:
 
 @dataclass(slots=True)
 class Sent:
-    """What one iterate call sent."""
+    """What one iterate call sent: raw and zero pages; the encoded ones are in the bytes."""
 
     seconds: float = 0.0
     stream_bytes: float = 0.0
@@ -70,6 +71,11 @@ class GuestMemory:
         Data pages that the destination has yet to touch; by default all.
     clock : GuestClock, optional
         How fast the guest runs; by default as fast as the wall.
+
+    Attributes
+    ----------
+    xbzrle : XbzrleSender or None
+        Encodes what is sent once RAM was gone through.
     """
 
     def __init__(
@@ -90,6 +96,7 @@ class GuestMemory:
         self.is_zero = self.segments.is_zero
         self.written = self.rate > 0
         self.clock = clock or GuestClock()
+        self.xbzrle: XbzrleSender | None = None
         self.chunked = chunked
         self.dirty_fault_s = dirty_fault_s
         self.rng = rng
@@ -131,6 +138,9 @@ class GuestMemory:
         before = self.remaining_pages
         run = self.clock.run_s(now)
         self.unsent, seconds = self._after(run - self._synced_at)
+        if self.xbzrle is not None:
+            cleared = self.guest_s + self._clearing(run - self._synced_at) * seconds
+            self.xbzrle.new_generation(self.sent, self.unsent, cleared, self.guest_s + seconds)
         self.sent[:] = 0.0
         self.guest_s += seconds
         self._synced_at = run
@@ -147,22 +157,18 @@ class GuestMemory:
             + fresh * costs.fresh_page_s
         )
 
-    def written_s(self, now: float) -> float:
-        """Guest time between the last sync and `now`, the faults of that while left out."""
+    def guest_now_s(self, now: float) -> float:
+        """Guest time at `now`, the faults since the last sync left out."""
         return self.guest_s + self.clock.run_s(now) - self._synced_at
 
     def _after(self, wall: float) -> tuple[Floats, float]:
         """Set bits after a sync now, and the guest time that passed, found together by fixed point."""
-        cleared = np.zeros_like(self.pages)
-        if self.chunked and self._cleared_at:
-            times = np.array([self._cleared_at.get(int(c), self._synced_at) for c in self.chunk])
-            cleared = (times - self._synced_at) / wall if wall > 0 else cleared
-        fraction_since_clear = np.clip(cleared, 0.0, 1.0)
+        clearing = self._clearing(wall)
         seconds = wall
         expected = self.unsent
         for _ in range(3):
             since_sync = self._written(0.0, seconds)
-            since_clear = self._written(fraction_since_clear * seconds, seconds)
+            since_clear = self._written(clearing * seconds, seconds)
             expected = reported_pages(self.pages, self.unsent, self.sent, since_sync, since_clear)
             if not self.dirty_fault_s:
                 break
@@ -170,6 +176,13 @@ class GuestMemory:
         if self.rng is None:
             return expected, seconds
         return self._drawn(expected, self.rng), seconds
+
+    def _clearing(self, wall: float) -> Floats:
+        """When each segment's chunk was cleared, as a fraction of the time since the last sync."""
+        if not self.chunked or not self._cleared_at or wall <= 0:
+            return np.zeros_like(self.pages)
+        times = np.array([self._cleared_at.get(int(c), self._synced_at) for c in self.chunk])
+        return np.asarray(np.clip((times - self._synced_at) / wall, 0.0, 1.0))
 
     def _written(self, start: Floats | float, end: float) -> Floats:
         """Fraction of each segment written between two instants of guest time since the last sync."""
@@ -200,30 +213,61 @@ class GuestMemory:
         count = len(self.pages)
         for _ in range(count + 1):
             i = self.cursor
-            left = float(self.unsent[i])
-            if left > 0:
-                zero = bool(self.is_zero[i])
-                page_s = costs.zero_page_s if zero else self._page_s(i, left, costs)
-                page_bytes = ZERO_PAGE_BYTES if zero else NORMAL_PAGE_BYTES
+            while self.unsent[i] > 0:
+                left = float(self.unsent[i])
+                coded = self.xbzrle if self.xbzrle and self.xbzrle.started and not self.is_zero[i] else None
+                page_s = costs.zero_page_s if self.is_zero[i] else self._page_s(i, left, costs)
+                page_bytes = ZERO_PAGE_BYTES if self.is_zero[i] else NORMAL_PAGE_BYTES
+                # An encoded page costs less than the raw one that is reckoned with, so there may be room left.
+                longest_s = page_s + (coded.worst_page_s if coded else 0.0)
                 most = min(
                     left,
-                    max((budget_s - done.seconds) / max(page_s, 1e-12), 0.0),
+                    max((budget_s - done.seconds) / max(longest_s, 1e-12), 0.0),
                     max((budget_bytes - done.stream_bytes) / page_bytes, 0.0),
                 )
-                self.unsent[i] = left - most if left - most > 1e-6 else 0.0
-                if most <= 0:
+                if most <= 0 or (coded and most < min(left, 1.0)):
                     return done
-                self._cleared_at.setdefault(int(self.chunk[i]), self.clock.run_s(now + done.seconds))
-                self.first[i] *= 1 - most / left
-                self.fresh[i] *= 1 - most / left
-                self.sent[i] += most
+                self._take(i, most, now + done.seconds)
+                if coded:
+                    out = coded.send(i, most, self.guest_now_s(now + done.seconds))
+                    done.seconds += out.raw * page_s + out.extra_s
+                    done.stream_bytes += out.stream_bytes
+                    done.normal += out.raw
+                    continue
                 done.seconds += most * page_s
                 done.stream_bytes += most * page_bytes
-                if zero:
+                if self.is_zero[i]:
                     done.zero += most
+                    if self.xbzrle and self.xbzrle.started:
+                        self.xbzrle.put_zero(i, most)
                 else:
                     done.normal += most
                 if most < left:
                     return done
             self.cursor = (i + 1) % count
+            if self.cursor == 0 and self.xbzrle:
+                self.xbzrle.start()
         return done
+
+    def _take(self, i: int, pages: float, at: float) -> None:
+        """Clear the bits of some pages of a segment, which are sent from `at` on."""
+        left = float(self.unsent[i])
+        self.unsent[i] = left - pages if left - pages > 1e-6 else 0.0
+        self._cleared_at.setdefault(int(self.chunk[i]), self.clock.run_s(at))
+        self.first[i] *= 1 - pages / left
+        self.fresh[i] *= 1 - pages / left
+        self.sent[i] += pages
+
+    def encode_left(self, now: float) -> Encoded | None:
+        """Encode what is left, the guest standing still since `now`; None where XBZRLE is off or has not begun."""
+        if self.xbzrle is None or not self.xbzrle.started:
+            return None
+        written = np.flatnonzero((self.unsent > 0) & ~self.is_zero)
+        at = self.guest_now_s(now)
+        parts = [self.xbzrle.send(int(i), float(self.unsent[i]), at, last_stage=True) for i in written]
+        return Encoded(
+            raw=sum(p.raw for p in parts),
+            encoded=sum(p.encoded for p in parts),
+            stream_bytes=sum(p.stream_bytes for p in parts),
+            extra_s=sum(p.extra_s for p in parts),
+        )

@@ -13,6 +13,8 @@ from migsim.results import MigrationResult, Outcome
 
 __all__ = ["Recorder"]
 
+_XBZRLE = ("pages", "cache_miss", "overflow", "bytes")
+
 
 class Recorder:
     """Syncs, samples and the end of one simulated migration."""
@@ -39,12 +41,17 @@ class Recorder:
                 "stream_at_start": self.counters.transferred(self.behaviour),
                 "normal_at_start": self.counters.normal,
                 "duplicate_at_start": self.counters.duplicate,
+                **self._xbzrle_at_start(),
                 "ram_stream_at_start": self.counters.ram_stream,
                 "other_stream_at_start": self.counters.other_stream,
                 "dirty_pages_rate": self.counters.dirty_pages_rate,
                 "mbps": self.counters.mbps,
             }
         )
+
+    def _xbzrle_at_start(self) -> dict[str, float]:
+        counters = self.counters.xbzrle
+        return {f"xbzrle_{name}_at_start": getattr(counters, name) if counters else 0.0 for name in _XBZRLE}
 
     def sample(self, now: float, threshold_bytes: float) -> None:
         """Note `query-migrate` as it reads now."""
@@ -88,6 +95,10 @@ class Recorder:
         c.dirty_sync_count += round(times * (c.dirty_sync_count - first["dirty_sync_count"]))
         normal = times * (c.normal - first["normal_at_start"])
         c.normal += normal
+        if c.xbzrle is not None:
+            for name in _XBZRLE:
+                before = first[f"xbzrle_{name}_at_start"]
+                setattr(c.xbzrle, name, getattr(c.xbzrle, name) * (1 + times) - times * before)
         c.ram_stream += times * (c.ram_stream - first["ram_stream_at_start"])
         c.other_stream += times * (c.other_stream - first["other_stream_at_start"])
         self.ended_s = deadline_s
@@ -127,6 +138,7 @@ class Recorder:
             "stream_at_start": self.counters.transferred(self.behaviour),
             "normal_at_start": self.counters.normal,
             "duplicate_at_start": self.counters.duplicate,
+            **self._xbzrle_at_start(),
         }
         for row, after in zip(self.syncs, [*self.syncs[1:], final], strict=True):
             rows.append(
@@ -140,6 +152,8 @@ class Recorder:
                     "transferred_bytes": after["stream_at_start"] - row["stream_at_start"],
                     "normal": after["normal_at_start"] - row["normal_at_start"],
                     "duplicate": after["duplicate_at_start"] - row["duplicate_at_start"],
+                    "xbzrle_pages": after["xbzrle_pages_at_start"] - row["xbzrle_pages_at_start"],
+                    "cache_misses": after["xbzrle_cache_miss_at_start"] - row["xbzrle_cache_miss_at_start"],
                     "dirty_pages_rate": row["dirty_pages_rate"],
                     "mbps": row["mbps"],
                 }

@@ -22,7 +22,7 @@ from migsim.units import format_bytes
 if TYPE_CHECKING:
     from migsim.scenario import GuestSpec, QemuSpec
 
-__all__ = ["alias_file", "check_host", "machine_arguments"]
+__all__ = ["alias_file", "check_host", "free_shared_bytes", "machine_arguments"]
 
 _KVM = Path("/dev/kvm")
 _SHM = Path("/dev/shm")  # noqa: S108 - the point is memory that two mappings share
@@ -120,9 +120,17 @@ def alias_file(guest: GuestSpec, *, fill: bool) -> Iterator[Path | None]:
         path.unlink(missing_ok=True)
 
 
+def free_shared_bytes() -> int:
+    """Room for aliased memory, in bytes; 0 where there is no such place."""
+    try:
+        status = os.statvfs(_SHM)
+    except OSError:
+        return 0
+    return status.f_bavail * status.f_frsize
+
+
 def _check_room(size: int) -> None:
-    status = os.statvfs(_SHM)
-    free = status.f_bavail * status.f_frsize
+    free = free_shared_bytes()
     if free < size:
         raise HostError(
             f"{_SHM} has {format_bytes(free)} free and {format_bytes(size)} are asked for.",

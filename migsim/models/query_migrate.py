@@ -18,7 +18,59 @@ from typing import Any
 from migsim.models.behaviour import Behaviour
 from migsim.models.page_stream import PAGE_BYTES
 
-__all__ = ["Counters", "migration_info"]
+__all__ = ["Counters", "XbzrleCounters", "migration_info"]
+
+
+@dataclass(slots=True)
+class XbzrleCounters:
+    """QMP's `xbzrle-cache` while a migration runs.
+
+    Attributes
+    ----------
+    cache_size : int
+        `xbzrle-cache-size`, in bytes.
+    hits_are_pages : bool
+        Whether `pages` counts every page found (5.1 on), or only those sent encoded.
+    pages, cache_miss, overflow, bytes : float
+        As QMP counts them.
+    cache_miss_rate, encoding_rate : float
+        Of the last closed dirty-rate period.
+    """
+
+    cache_size: int
+    hits_are_pages: bool = True
+    pages: float = 0.0
+    cache_miss: float = 0.0
+    overflow: float = 0.0
+    bytes: float = 0.0
+    cache_miss_rate: float = 0.0
+    encoding_rate: float = 0.0
+    _before: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+
+    def close_period(self, target_pages: float) -> None:
+        """Close a dirty-rate period at whose end `target_pages` pages were handled in all.
+
+        The miss rate is a share of these; the encoding rate is raw over encoded bytes, overflow and all. A period in
+        which nothing was sent changes neither.
+        """
+        now = (self.cache_miss, target_pages, self.pages, self.bytes)
+        misses, handled, pages, size = (a - b for a, b in zip(now, self._before, strict=True))
+        if handled > 0:
+            self.cache_miss_rate = misses / handled
+            self.encoding_rate = pages * PAGE_BYTES / size if size > 0 else 0.0
+            self._before = now
+
+    def as_info(self) -> dict[str, Any]:
+        """Return the object that QMP shows."""
+        return {
+            "cache-size": self.cache_size,
+            "bytes": round(self.bytes),
+            "pages": round(self.pages),
+            "cache-miss": round(self.cache_miss),
+            "cache-miss-rate": self.cache_miss_rate,
+            "encoding-rate": self.encoding_rate,
+            "overflow": round(self.overflow),
+        }
 
 
 @dataclass(slots=True)
@@ -35,6 +87,12 @@ class Counters:
         Part of the RAM records sent while the guest stood still.
     normal, duplicate : float
         Pages sent raw and as zero pages.
+    xbzrle : XbzrleCounters, optional
+        With that capability.
+    throttle_percentage : int, optional
+        While auto-converge throttles.
+    ring_sleep_us, ring_full_us : int, optional
+        With dirty-limit, once it acts: a vCPU's sleep each time its ring is full, and how long that takes.
     """
 
     total_bytes: int
@@ -51,6 +109,15 @@ class Counters:
     pages_per_second: float = 0.0
     expected_downtime_ms: float | None = None
     setup_s: float = 0.0
+    xbzrle: XbzrleCounters | None = None
+    throttle_percentage: int | None = None
+    ring_sleep_us: int | None = None
+    ring_full_us: int | None = None
+
+    @property
+    def target_pages(self) -> float:
+        """Pages handled, as `pages-per-second` and the miss rate count them: overflowing ones twice (5.1 on)."""
+        return self.normal + self.duplicate + (self.xbzrle.pages if self.xbzrle else 0.0)
 
     def transferred(self, behaviour: Behaviour) -> float:
         """`ram.transferred` by the release's definition."""
@@ -113,6 +180,13 @@ def migration_info(
         "setup-time": int(c.setup_s * 1000),
         "ram": ram,
     }
+    if c.xbzrle is not None:
+        info["xbzrle-cache"] = c.xbzrle.as_info()
+    if c.throttle_percentage and not completed:
+        info["cpu-throttle-percentage"] = c.throttle_percentage
+    if c.ring_sleep_us is not None:
+        info["dirty-limit-throttle-time-per-round"] = c.ring_sleep_us
+        info["dirty-limit-ring-full-time"] = c.ring_full_us or 0
     if completed:
         info["downtime"] = int((downtime_s or 0.0) * 1000)
     else:

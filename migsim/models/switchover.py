@@ -85,8 +85,9 @@ def blackout(
     zero_page_s: float,
     device_state_s: float,
     load_s: float,
+    encoding_s: float = 0.0,
 ) -> Blackout:
-    """Compute the parts of the blackout for the pages that are left.
+    """Compute the parts of the blackout for the pages that are left; with XBZRLE, `encoding_s` for those encoded.
 
     Examples
     --------
@@ -100,5 +101,6 @@ def blackout(
         + left.first * cold_page_s
         + left.fresh * fresh_page_s
         + left.zero * zero_page_s
+        + encoding_s
     )
     return Blackout(stop_s=stop_s, sync_s=sync_s, flush_s=flush, device_s=device_state_s, load_s=load_s)

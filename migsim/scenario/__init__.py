@@ -3,7 +3,7 @@
 from migsim.scenario.guest import PAGE_BYTES, GuestSpec, GuestWorkload, PageClass
 from migsim.scenario.host import HostProfile, Term
 from migsim.scenario.lab import LabScenario, MigrationSettings, QemuSpec
-from migsim.scenario.workload import Workload, WorkloadClass
+from migsim.scenario.workload import PageContent, Workload, WorkloadClass
 
 __all__ = [
     "PAGE_BYTES",
@@ -13,6 +13,7 @@ __all__ = [
     "LabScenario",
     "MigrationSettings",
     "PageClass",
+    "PageContent",
     "QemuSpec",
     "Term",
     "Workload",

@@ -11,7 +11,38 @@ from migsim.scenario.base import Bytes, Declared, RecordedModel
 from migsim.scenario.guest import PAGE_BYTES
 from migsim.units import format_bytes
 
-__all__ = ["Workload", "WorkloadClass"]
+__all__ = ["PageContent", "Workload", "WorkloadClass"]
+
+
+class PageContent(Declared):
+    """What a write does to the contents of its page.
+
+    Attributes
+    ----------
+    bytes_a_write : int
+        Bytes that it changes.
+    places : int
+        Where it may begin, evenly spaced over the page; a power of two.
+    same_fraction : float
+        Chance that a written byte has its old value.
+    in_order : bool
+        Whether each write to a page goes to the place after the last one's, or to any.
+    whole_fraction : float
+        Share of the written pages that are replaced whole instead.
+    """
+
+    bytes_a_write: int = Field(ge=1, le=PAGE_BYTES)
+    places: int = Field(default=512, ge=1, le=PAGE_BYTES)
+    same_fraction: float = Field(default=1 / 256, ge=0, lt=1)
+    in_order: bool = False
+    whole_fraction: float = Field(default=0.0, ge=0, le=1)
+
+    @field_validator("places")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError("Places are a power of two.")
+        return value
 
 
 class WorkloadClass(Declared):
@@ -27,12 +58,15 @@ class WorkloadClass(Declared):
         Each page independently, or one after the other.
     extents : tuple of (first_page, pages)
         Where they lie, in global page numbers; empty where unknown.
+    content : PageContent, optional
+        What writes do to the pages' contents; None where unknown.
     """
 
     pages: int = Field(gt=0)
     writes_per_page_per_s: float = Field(ge=0)
     pattern: Literal["random", "sweep"] = "random"
     extents: tuple[tuple[int, int], ...] = ()
+    content: PageContent | None = None
 
     @field_validator("extents")
     @classmethod

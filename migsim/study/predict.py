@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from migsim.engine.des import simulate
-from migsim.engine.inputs import HOST_TERMS, SimulationInput
+from migsim.engine.inputs import SimulationInput, needed_terms
 from migsim.errors import ParameterError
 from migsim.html import html_list
 from migsim.qapi import NEWEST, OLDEST, QemuVersion
@@ -16,7 +16,7 @@ from migsim.results import MigrationResult
 from migsim.scenario import HostProfile, MigrationSettings, Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from migsim.calibrate.workload import WorkloadFit
     from migsim.trace import Trace
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["INTERVAL_FIELDS", "Prediction", "predict", "predict_workload"]
 
 REPLICATES = 40
+MODELLED = frozenset({"events", "return-path", "xbzrle", "auto-converge"})
+"""Capabilities that the engine models, or that change nothing in it."""
+
 INTERVAL_FIELDS = ("total-time", "downtime", "transferred", "rounds", "blackout")
 """What a prediction gives an 80 % interval for: ms, ms, bytes, dirty-sync-count, ms."""
 
@@ -134,8 +137,13 @@ def predict(
     from migsim.calibrate.workload import fit_workload
 
     fit = fit_workload(trace, dirty_fault_s=host.median("dirty_fault_s"))
+    workload = fit.workload
+    if settings is not None and settings.capabilities.get("xbzrle"):
+        from migsim.calibrate.content import with_content
+
+        workload = with_content(workload, trace)
     made = predict_workload(
-        fit.workload,
+        workload,
         host=host,
         settings=settings,
         qemu_version=qemu_version,
@@ -169,7 +177,7 @@ def predict_workload(
     checked = (settings or MigrationSettings()).for_version(version)
     base = SimulationInput(
         workload=workload,
-        terms=_terms(host, None),
+        terms=_terms(host, needed_terms(checked.capabilities), None),
         version=version,
         parameters=checked.parameters,
         capabilities=checked.capabilities,
@@ -206,26 +214,26 @@ def _modelled(version: QemuVersion | str) -> QemuVersion:
 def _left_out(version: QemuVersion, settings: MigrationSettings) -> list[str]:
     """What was asked for and is not in the model, a sentence each."""
     notes = [
-        f"{name} is on, and only plain precopy is modelled: what it changes is left out."
+        f"{name} is on and not modelled: what it changes is left out."
         for name, on in settings.capabilities.items()
-        if on and name not in ("events", "return-path")
+        if on and name not in MODELLED
     ]
     if version.release > NEWEST:
         notes.append(f"QEMU {version} is taken to behave like {NEWEST}, the newest release that is known.")
     return notes
 
 
-def _terms(host: HostProfile, rng: np.random.Generator | None) -> dict[str, float]:
+def _terms(host: HostProfile, names: Iterable[str], rng: np.random.Generator | None) -> dict[str, float]:
     """Every term that the model needs, at its median or drawn."""
     drawn = host.sample(rng) if rng is not None else {}
-    return {name: drawn.get(name, host.median(name)) for name in HOST_TERMS}
+    return {name: drawn.get(name, host.median(name)) for name in names}
 
 
 def _draw(base: SimulationInput, host: HostProfile, seeds: np.random.SeedSequence) -> SimulationInput:
     """Draw the host's terms and the guest's activity."""
     rng = np.random.default_rng(seeds)
     # The trace was read with the median cost of a fault: an error of it cancels only if the draw keeps it.
-    terms = _terms(host, rng) | {"dirty_fault_s": base.terms["dirty_fault_s"]}
+    terms = _terms(host, base.terms, rng) | {"dirty_fault_s": base.terms["dirty_fault_s"]}
     factor = terms["guest_speed"] * float(np.exp(base.workload.writes_spread * rng.standard_normal()))
     return replace(base, terms=terms, workload=base.workload.scaled(factor))
 

@@ -13,7 +13,7 @@ from migsim.engine.des import simulate
 from migsim.engine.inputs import SimulationInput
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
-from migsim.scenario import GuestSpec, QemuSpec, Workload, WorkloadClass
+from migsim.scenario import GuestSpec, PageContent, QemuSpec, Workload, WorkloadClass
 
 QEMU = QemuSpec(version="10.0")
 WRITES_PER_S = 300_000.0
@@ -37,6 +37,8 @@ TERMS = {
     "device_state_s": 5e-3,
     "load_s": 8e-3,
     "dirty_fault_s": 2e-6,
+    "xbzrle_hit_s": 9e-7,
+    "xbzrle_miss_s": 4e-7,
     "device_state_bytes": 80_000.0,
     "guest_speed": 1.0,
 }
@@ -54,7 +56,12 @@ def workload_of(guest: GuestSpec) -> Workload:
         ram_total_bytes=guest.ram_bytes,
         zero_pages=pages - data,
         classes=(
-            WorkloadClass(pages=hot, writes_per_page_per_s=WRITES_PER_S / hot, extents=((0, hot),)),
+            WorkloadClass(
+                pages=hot,
+                writes_per_page_per_s=WRITES_PER_S / hot,
+                extents=((0, hot),),
+                content=PageContent(bytes_a_write=8),
+            ),
             WorkloadClass(pages=data - hot, writes_per_page_per_s=0, extents=((hot, data - hot),)),
         ),
     )
@@ -86,6 +93,7 @@ def probe_record(
             terms=terms,
             version=QemuVersion.parse(version),
             parameters=scenario.migration.parameters,
+            capabilities=scenario.migration.capabilities,
             deadline_s=scenario.deadline_s,
             fresh_pages=alias // 4096 if alias else None,
         ),
@@ -101,8 +109,8 @@ def probe_record(
 
 
 def names() -> list[str]:
-    """Return the probes' names in their order."""
-    return [p.scenario.name for p in probes(QEMU)]
+    """Return the probes' names in their order, one for each run of a repeat."""
+    return [p.scenario.name for p in probes(QEMU) for _ in range(p.runs)]
 
 
 @cache

@@ -167,7 +167,7 @@ def test_each_probe_runs_once_a_repeat(lab):
     used, told = lab(), []
     made = measure_host(QEMU, repeats=2, progress=lambda done, what: told.append((done, what)))
     assert used.ran == names() * 2
-    assert told == list(enumerate([p.purpose for p in probes(QEMU)] * 2))
+    assert told == list(enumerate([p.purpose for p in probes(QEMU) for _ in range(p.runs)] * 2))
     assert made.terms == fit_profile(runs() * 2, QEMU).terms
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.calibrate import terms
-from migsim.calibrate.host import COLD, DATA, EMPTY, FAULTS, RESEND
+from migsim.calibrate.host import COLD, DATA, EMPTY, FAULTS, RESEND, XBZRLE
 from tests.calibrate.simulated_probes import TERMS, WRITES_PER_S, guest_log, known
 
 HOT = "probe-hot-1g"
@@ -41,13 +41,17 @@ def test_scan_and_first_sending_are_told_apart():
 
 
 def test_pages_in_no_cache_are_told_from_those_that_need_memory():
-    fresh_pages = 131_072
-    assert terms.cold_page_s(known(COLD), TERMS["fresh_page_s"], fresh_pages) == pytest.approx(
-        TERMS["cold_page_s"], rel=0.02
-    )
+    run = known(COLD)
+    assert terms.cold_page_s(run) == pytest.approx(TERMS["cold_page_s"], rel=0.02)
     # Taking them all for cold spreads the destination's faults over every page.
-    mixed = terms.cold_page_s(known(COLD), 0.0, 0)
+    mixed = terms.active_seconds(run) / run.info["ram"]["normal"]
     assert mixed > 1.03 * TERMS["cold_page_s"]
+
+
+def test_what_xbzrle_costs_is_found_again():
+    run = known(XBZRLE)
+    assert terms.xbzrle_hit_s(run) == pytest.approx(TERMS["xbzrle_hit_s"], rel=0.02)
+    assert terms.xbzrle_miss_s(run, TERMS["normal_page_s"]) == pytest.approx(TERMS["xbzrle_miss_s"], rel=0.1)
 
 
 @pytest.mark.parametrize("name", [HOT, DATA, EMPTY, "probe-empty-1g"])

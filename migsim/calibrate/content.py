@@ -1,0 +1,158 @@
+"""From a trace's content statistics to what a write does to its page: what XBZRLE gets to encode.
+
+The stream collector compares a page's contents with those that it held of it before. How many writes lie between
+follows from the class's rate and the rounds' lengths; which writes explain the changed bytes and runs seen is fitted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migsim.models.page_stream import PAGE_BYTES
+from migsim.models.xbzrle_content import PageWrites, encoding_by_writes
+from migsim.scenario import PageContent, Workload
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from migsim.trace import Trace
+
+__all__ = ["fit_content", "with_content"]
+
+Floats = NDArray[np.float64]
+
+FEWEST_SAMPLES = 12
+WHOLE_BYTES = 0.8 * PAGE_BYTES
+"""A page that overflows and of which this much changed was replaced."""
+
+BINS = 4
+FEWEST_IN_BIN = 6
+PLACES = (1, 8, 64, 512, 4096)
+SAME = (1 / 256, 1 / 32, 1 / 16, 1 / 8, 1 / 4)
+"""Chances tried that a written byte has its old value."""
+
+
+def with_content(workload: Workload, trace: Trace) -> Workload:
+    """Return the workload with what the trace says of its pages' contents; without where it says nothing.
+
+    Classes that too few samples belong to are taken to be like the whole trace.
+    """
+    samples = _samples(trace)
+    if len(samples) < FEWEST_SAMPLES:
+        note = "The trace does not show how contents change: XBZRLE is taken to find whole pages changed."
+        return workload.replace(assumptions=(*workload.assumptions, note))
+    of_class = _class_of(samples["page"].to_numpy(), workload)
+    rates = np.array([c.writes_per_page_per_s for c in workload.classes])
+    classes = []
+    for index, c in enumerate(workload.classes):
+        if not c.writes_per_page_per_s:
+            classes.append(c)
+            continue
+        own = samples[of_class == index]
+        seen = own if len(own) >= FEWEST_SAMPLES else samples[of_class >= 0]
+        rate = rates[index] if len(own) >= FEWEST_SAMPLES else rates[of_class[of_class >= 0]]
+        classes.append(c.replace(content=fit_content(seen, rate * seen["since_s"].to_numpy())))
+    return workload.replace(classes=tuple(classes))
+
+
+def fit_content(samples: pd.DataFrame, writes: Floats) -> PageContent:
+    """Fit what a write does to samples of pages compared with an earlier version.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        `changed_bytes` and `xbzrle_bytes` of each page.
+    writes : ndarray
+        Mean number of writes that the page got in between, from its class's rate.
+
+    Returns
+    -------
+    PageContent
+    """
+    changed = samples["changed_bytes"].to_numpy(float)
+    overflow = samples["xbzrle_bytes"].to_numpy() < 0
+    whole = overflow & (changed >= WHOLE_BYTES)
+    part = (changed > 0) & ~overflow
+    fraction = float(whole.sum() / max((changed > 0).sum(), 1))
+    if part.sum() < FEWEST_SAMPLES // 2:
+        return PageContent(bytes_a_write=PAGE_BYTES, places=1, whole_fraction=1.0)
+    length = samples["xbzrle_bytes"].to_numpy(float)
+    at, seen = _binned(writes[part], np.stack([changed[part], length[part]], axis=1))
+    # Mean writes of the pages that were written to at all; those of the first bin hardly overlap.
+    a_write = float(seen[0, 0] * -np.expm1(-at[0]) / at[0])
+    best, error = PageWrites(min(max(round(a_write), 1), PAGE_BYTES)), np.inf
+    for same in SAME:
+        for size in sorted({round(a_write / (1 - same) * f) for f in (0.8, 0.9, 1.0, 1.1, 1.25)}):
+            for places in PLACES:
+                if 1 <= size <= PAGE_BYTES:
+                    tried = PageWrites(size, places, same)
+                    off = _misfit(tried, at, seen)
+                    best, error = (tried, off) if off < error else (best, error)
+    return PageContent(
+        bytes_a_write=best.bytes_a_write,
+        places=best.places,
+        same_fraction=best.same_fraction,
+        whole_fraction=fraction,
+    )
+
+
+def _binned(writes: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Means of writes and values over bins of equal ratio of writes; at least `FEWEST_IN_BIN` pages in each."""
+    order = np.argsort(writes)
+    edges = np.geomspace(max(writes.min(), 1e-3), max(writes.max(), 2e-3), BINS + 1)[1:-1]
+    cuts = np.searchsorted(writes[order], edges)
+    at, means = [], []
+    for part in np.split(order, cuts):
+        if len(part) >= FEWEST_IN_BIN:
+            at.append(max(float(writes[part].mean()), 1e-3))
+            means.append(values[part].mean(axis=0))
+    if not at:
+        return np.array([max(float(writes.mean()), 1e-3)]), values.mean(axis=0)[None, :]
+    return np.array(at), np.array(means)
+
+
+def _misfit(content: PageWrites, writes: Floats, seen: Floats) -> float:
+    """Mean squared error of the logarithms of changed bytes and, with more weight, encoded lengths."""
+    law = encoding_by_writes(content, writes)
+    made = np.stack([law.changed_bytes, law.encoded_bytes], axis=1)
+    off = np.log(np.maximum(made, 1e-9) / np.maximum(seen, 1e-9)) ** 2
+    return float((off @ np.array([1.0, 3.0])).mean())
+
+
+def _samples(trace: Trace) -> Any:
+    """Content samples with `since_s`: the time from the page's sending before to this one.
+
+    A page's earlier version is that of the last round that sent it. What a round dirtied is sent at its end.
+    """
+    samples = trace.content
+    if not len(samples):
+        return samples.assign(since_s=[])
+    sent_at = dict(zip(trace.intervals["interval"], trace.intervals["end_s"], strict=True))
+    pages = np.unique(samples["page"].to_numpy())
+    last = np.full(len(pages), np.nan)
+    since = np.full(len(samples), np.nan)
+    order = samples["interval"].to_numpy()
+    index = np.searchsorted(pages, samples["page"].to_numpy())
+    for interval in sorted(sent_at):
+        here = order == interval
+        since[here] = sent_at[interval] - last[index[here]]
+        sent = np.isin(pages, trace.pages(interval), assume_unique=True)
+        last[sent] = sent_at[interval]
+    known = samples.assign(since_s=since)
+    return known[known["since_s"] > 0]
+
+
+def _class_of(pages: NDArray[np.int64], workload: Workload) -> NDArray[np.int64]:
+    """Class that each page belongs to, the smallest where extents overlap; -1 for none."""
+    found = np.full(len(pages), -1)
+    for index in sorted(range(len(workload.classes)), key=lambda i: -workload.classes[i].pages):
+        extents = np.array(workload.classes[index].extents)
+        if not len(extents):
+            continue
+        at = np.searchsorted(extents[:, 0], pages, side="right") - 1
+        inside = (at >= 0) & (pages < extents[np.maximum(at, 0)].sum(axis=1))
+        found[inside] = index
+    return found

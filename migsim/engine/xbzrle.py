@@ -1,0 +1,195 @@
+"""XBZRLE in the event engine: which pages of a segment are found, how long they get, what that costs.
+
+The laws are `migsim.models.xbzrle`, `xbzrle_fluid` (the cache) and `xbzrle_content` (how long an encoding gets).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migsim.engine.segments import ZERO, Segments
+from migsim.models.page_stream import NORMAL_PAGE_BYTES
+from migsim.models.page_writes import random_fraction, sweep_fraction
+from migsim.models.query_migrate import XbzrleCounters
+from migsim.models.xbzrle import RECORD_BYTES, counted_bytes, xbzrle_seconds
+from migsim.models.xbzrle_cache import cache_pages, xbzrle_rules
+from migsim.models.xbzrle_content import PageWrites, expected_encoding
+from migsim.models.xbzrle_fluid import FluidXbzrleCache
+from migsim.qapi import QemuVersion
+from migsim.scenario import PageContent, Workload
+
+__all__ = ["Encoded", "XbzrleSender"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What became of some pages.
+
+    Attributes
+    ----------
+    raw, encoded : float
+        Pages sent whole (not found, or overflowing) and encoded; the rest was unchanged and not sent at all.
+    stream_bytes : float
+        In the stream.
+    extra_s : float
+        Sender's time besides that of sending the raw ones.
+    """
+
+    raw: float
+    encoded: float
+    stream_bytes: float
+    extra_s: float
+
+
+class XbzrleSender:
+    """The sender's cache and the contents that it meets.
+
+    Parameters
+    ----------
+    segments : Segments
+    workload : Workload
+        Its classes say how writes change their pages; a class without is taken to change whole pages.
+    cache_size_bytes : int
+        `xbzrle-cache-size`.
+    version : QemuVersion
+    terms : mapping
+        Host terms `xbzrle_hit_s` and `xbzrle_miss_s`.
+
+    Attributes
+    ----------
+    started : bool
+        Whether pages go through the cache: from 1.5 on once every page was sent.
+    counters : XbzrleCounters
+    """
+
+    def __init__(
+        self,
+        segments: Segments,
+        workload: Workload,
+        *,
+        cache_size_bytes: int,
+        version: QemuVersion,
+        terms: Mapping[str, float],
+    ) -> None:
+        rules = xbzrle_rules(version)
+        self.cache = FluidXbzrleCache(
+            segments.first_page, segments.pages, cache_pages(cache_size_bytes, version), aged=rules.aged
+        )
+        self.counters = XbzrleCounters(cache_size=cache_size_bytes, hits_are_pages=rules.hits_are_pages)
+        self.started = not rules.after_first_sweep
+        self.zero_pages_cached = rules.zero_pages_cached
+        self.hit_s, self.miss_s = terms["xbzrle_hit_s"], terms["xbzrle_miss_s"]
+        (self._overflow_counts,) = counted_bytes([-1], version)
+        self._encoded_counts = int(counted_bytes([1], version)[0]) - 1
+        self._rate, self._is_sweep = segments.rate, segments.is_sweep
+        kinds = [_writes_and_whole(c.content) for c in workload.classes]
+        self._kind = [None if c == ZERO else kinds[c] for c in segments.of_class]
+        self._visited = np.zeros(len(segments))
+        self._visiting = np.full(len(segments), np.nan)
+        self._false_dirty = np.zeros(len(segments))
+        self._synced_guest_s = 0.0
+
+    @property
+    def worst_page_s(self) -> float:
+        """Most that XBZRLE adds to a page's time."""
+        return max(self.hit_s, self.miss_s)
+
+    def start(self) -> None:
+        """Let pages go through the cache from now on."""
+        self.started = True
+
+    def new_generation(
+        self, sent: Floats, dirty: Floats, cleared_guest_s: Floats, now_guest_s: float
+    ) -> None:
+        """Note a bitmap sync.
+
+        Parameters
+        ----------
+        sent, dirty : ndarray
+            Pages of each segment sent since the last sync, and dirty after this one.
+        cleared_guest_s : ndarray
+            Guest time at which the sent ones' protect window began.
+        now_guest_s : float
+            Guest time of the sync.
+        """
+        self.cache.new_generation()
+        seen = ~np.isnan(self._visiting)
+        visit = np.where(seen, self._visiting, now_guest_s)
+        # Written to before it was sent, and not since: such a page is dirty and holds nothing new.
+        before = self._written(np.maximum(visit - cleared_guest_s, 0.0))
+        after = self._written(np.maximum(now_guest_s - visit, 0.0))
+        false = np.where(self._is_sweep, np.minimum(before, 1 - after), before * (1 - after))
+        self._false_dirty = np.clip(sent * false / np.maximum(dirty, 1e-9), 0.0, 1.0)
+        self._synced_guest_s = now_guest_s
+        self._visited[seen] = self._visiting[seen]
+        self._visiting[:] = np.nan
+
+    def _written(self, seconds: Floats) -> Floats:
+        """Fraction of each segment's pages written to in some guest time."""
+        return np.where(
+            self._is_sweep, sweep_fraction(self._rate, seconds), random_fraction(self._rate, seconds)
+        )
+
+    def put_zero(self, segment: int, pages: float) -> None:
+        """Note zero pages sent."""
+        if self.zero_pages_cached:
+            self.cache.put_zero(segment, pages)
+
+    def send(self, segment: int, pages: float, guest_s: float, *, last_stage: bool = False) -> Encoded:
+        """Send pages of a segment that are not zero, as they are at a guest time."""
+        refused = self.cache.refused
+        hits = self.cache.send(segment, pages, insert=not last_stage)
+        misses = pages - hits
+        refused = self.cache.refused - refused if not last_stage else misses
+        if np.isnan(self._visiting[segment]):
+            self._visiting[segment] = guest_s
+        length, overflow, unchanged = self._encoding(segment, guest_s) if hits > 0 else (0.0, 1.0, 0.0)
+        overflowing, same = hits * overflow, hits * unchanged
+        encoded = hits - overflowing - same
+        c = self.counters
+        c.cache_miss += misses
+        c.overflow += overflowing
+        c.pages += hits if c.hits_are_pages else encoded
+        c.bytes += encoded * (length + self._encoded_counts) + overflowing * self._overflow_counts
+        raw = misses + overflowing
+        return Encoded(
+            raw=raw,
+            encoded=encoded,
+            stream_bytes=raw * NORMAL_PAGE_BYTES + encoded * (RECORD_BYTES + length),
+            extra_s=xbzrle_seconds(
+                hits, misses, xbzrle_hit_s=self.hit_s, xbzrle_miss_s=self.miss_s, refused=refused
+            ),
+        )
+
+    def _encoding(self, segment: int, guest_s: float) -> tuple[float, float, float]:
+        """Mean length where it fits, share that overflows, share that is unchanged."""
+        rate = float(self._rate[segment])
+        still = self._written_since_sync(segment, guest_s)
+        unchanged = float(self._false_dirty[segment]) * (1 - still)
+        kind = self._kind[segment]
+        if kind is None:
+            return 0.0, 1 - unchanged, unchanged
+        writes, whole = kind
+        law = expected_encoding(writes, max(rate * (guest_s - float(self._visited[segment])), 1e-3))
+        overflow = whole + (1 - whole) * law.overflow_fraction / max(1 - law.unchanged_fraction, 1e-9)
+        return law.encoded_bytes, (1 - unchanged) * min(overflow, 1.0), unchanged
+
+    def _written_since_sync(self, segment: int, guest_s: float) -> float:
+        law = sweep_fraction if self._is_sweep[segment] else random_fraction
+        return float(law(float(self._rate[segment]), max(guest_s - self._synced_guest_s, 0.0)))
+
+
+def _writes_and_whole(content: PageContent | None) -> tuple[PageWrites, float] | None:
+    """What the content law takes, and the share of pages that are replaced whole."""
+    if content is None:
+        return None
+    writes = PageWrites(
+        content.bytes_a_write, content.places, content.same_fraction, in_order=content.in_order
+    )
+    return writes, content.whole_fraction
