@@ -19,6 +19,7 @@ import numpy as np
 from migsim.calibrate import terms
 from migsim.errors import ProfileError
 from migsim.models.dirty_bitmap import GIB
+from migsim.models.throttle_trigger import throttle_rules
 from migsim.provenance import Provenance
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
@@ -45,6 +46,7 @@ COLD_ALIAS_BYTES = 4 * GIB
 """More than any cache, also those of page tables, holds; less where /dev/shm has no room for two of it."""
 HOT = "probe-hot-1g"
 XBZRLE = "probe-xbzrle-1g"
+RING = "probe-ring-1g"
 DATA = "probe-data-1g"
 USUAL_SPREAD = 0.12
 USUAL_WEIGHT = 4
@@ -79,15 +81,18 @@ def probes(qemu: QemuSpec, *, cold_alias_bytes: int = COLD_ALIAS_BYTES) -> list[
         deadline_s: float = 120.0,
         alias_bytes: int | None = None,
         capabilities: dict[str, bool] | None = None,
+        work: int = 0,
+        ring: int = 0,
     ) -> LabScenario:
         workload = GuestWorkload(
             touched_pages=touched,
+            work=work,
             classes=(PageClass(base_page=0, pages=hot, share=1, pattern="random", changed_bytes=8),),
             report_s=0.5,
         )
         return LabScenario(
             name=name,
-            qemu=qemu,
+            qemu=qemu.replace(dirty_ring_size=ring),
             guest=GuestSpec(
                 ram_bytes=int(gib * GIB),
                 memory="aliased" if alias_bytes else "plain",
@@ -104,6 +109,11 @@ def probes(qemu: QemuSpec, *, cold_alias_bytes: int = COLD_ALIAS_BYTES) -> list[
     # A millisecond's limit keeps a migration from ending, so that many rounds are seen.
     endless = {"max-bandwidth": SLOW, "downtime-limit": 1}
     endless_unlimited = {"max-bandwidth": 0, "downtime-limit": 1}
+    # A guest slow enough that no ring overflows between two of KVM's looks at it, where instructions are emulated.
+    limit = {"max-bandwidth": 40_000_000, "downtime-limit": 1, "vcpu-dirty-limit": 10}
+    ring = scenario(
+        RING, 1, 30_000, 25_000, limit, deadline_s=9.0, capabilities={"dirty-limit": True}, work=30, ring=4096
+    ) if _has_ring(qemu) else None  # fmt: skip
     return [
         Probe("scan, setup and sync, small", scenario("probe-empty-1g", 1, 500, 64, unlimited)),
         Probe("scan, setup and sync, large", scenario(EMPTY, 64, 500, 64, unlimited)),
@@ -130,7 +140,13 @@ def probes(qemu: QemuSpec, *, cold_alias_bytes: int = COLD_ALIAS_BYTES) -> list[
                 capabilities={"xbzrle": True},
             ),
         ),
+        *([Probe("dirty ring", ring)] if ring else []),
     ]
+
+
+def _has_ring(qemu: QemuSpec) -> bool:
+    """Whether dirty-limit can be measured: it needs KVM, and QEMU 8.1."""
+    return qemu.accel == "kvm" and throttle_rules(qemu.qemu_version).dirty_limit
 
 
 def measure_host(
@@ -201,7 +217,8 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
     faults = [r for r in runs if r.name == FAULTS]
     resend = [r for r in runs if r.name == RESEND]
     coded = [r for r in runs if r.name == XBZRLE]
-    runs = [r for r in runs if r.name not in (FAULTS, RESEND, XBZRLE)]
+    rings = [r for r in runs if r.name == RING]
+    runs = [r for r in runs if r.name not in (FAULTS, RESEND, XBZRLE, RING)]
     failed = [r for r in runs if r.outcome.status != "completed"]
     if failed:
         raise ProfileError(
@@ -209,7 +226,9 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
             "A profile is fitted to probes that completed.",
             "Make sure that the machine is idle and try again.",
         )
-    missing = {p.scenario.name for p in probes(qemu)} - {r.name for r in (*runs, *faults, *resend, *coded)}
+    missing = {p.scenario.name for p in probes(qemu)} - {
+        r.name for r in (*runs, *faults, *resend, *coded, *rings)
+    }
     if missing:
         raise ProfileError(
             f"There is no record of the probe {min(missing)}.",
@@ -227,7 +246,7 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
         **_by_size(empty),
         "zero_page_s": _term("zero_page_s", zero_s, "s/page"),
         "normal_page_s": again,
-        "xbzrle_hit_s": _term("xbzrle_hit_s", map(terms.xbzrle_hit_s, coded), "s/page"),
+        "xbzrle_hit_s": _term("xbzrle_hit_s", [terms.xbzrle_hit_s(r, again.median) for r in coded], "s/page"),
         "xbzrle_miss_s": _term(
             "xbzrle_miss_s", [terms.xbzrle_miss_s(r, again.median) for r in coded], "s/page"
         ),
@@ -240,8 +259,11 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
         "device_state_bytes": _term("device_state_bytes", map(terms.device_state_bytes, data), "bytes"),
         "dirty_fault_s": _told_from_none("dirty_fault_s", map(terms.dirty_fault_s, faults), "s/page"),
         **_switchover(runs),
-        "guest_speed": _guest_speed([*runs, *faults, *resend, *coded]),
+        "guest_speed": _guest_speed([*runs, *faults, *resend, *coded, *rings]),
     }
+    if rings:
+        values = map(terms.ring_entries_per_write, rings)
+        made["ring_entries_per_write"] = _term("ring_entries_per_write", values, "entries/write")
     return HostProfile(
         terms=made,
         qemu_version=str(QemuVersion.parse(runs[0].qemu_version)),

@@ -28,6 +28,7 @@ __all__ = [
     "linear",
     "page_cost_s",
     "resent_page_s",
+    "ring_entries_per_write",
     "window_overhead_s",
     "xbzrle_hit_s",
     "xbzrle_miss_s",
@@ -99,18 +100,20 @@ def cold_page_s(run: MigrationResult) -> float | None:
     return float((late["t_s"].iloc[-1] - late["t_s"].iloc[0]) / pages)
 
 
-def xbzrle_hit_s(run: MigrationResult) -> float | None:
-    """Cost of a page found in XBZRLE's cache: whole rounds without a miss, their time less their syncs."""
+def xbzrle_hit_s(run: MigrationResult, normal_page_s: float) -> float | None:
+    """Cost of a page found in XBZRLE's cache: rounds with few misses, their time less syncs and misses."""
     rounds = run.iterations.iloc[1:-1]
-    found = rounds[(rounds["cache_misses"] < 0.01 * rounds["xbzrle_pages"]) & (rounds["xbzrle_pages"] > 500)]
+    found = rounds[(rounds["cache_misses"] < 0.2 * rounds["xbzrle_pages"]) & (rounds["xbzrle_pages"] > 500)]
     seconds = (found["end_s"] - found["start_s"] - found["sync_s"]).sum()
-    return float(seconds / found["xbzrle_pages"].sum()) if len(found) else None
+    seconds -= found["cache_misses"].sum() * normal_page_s
+    return max(float(seconds / found["xbzrle_pages"].sum()), 0.0) if len(found) else None
 
 
 def xbzrle_miss_s(run: MigrationResult, normal_page_s: float) -> float | None:
     """What a page not found in XBZRLE's cache costs beside its sending, from rounds that are mostly such pages."""
     rounds = run.iterations.iloc[1:-1]
-    missed = rounds[(rounds["cache_misses"] > 0.9 * rounds["normal"]) & (rounds["cache_misses"] > 500)]
+    many = rounds["cache_misses"] > np.maximum(500, 10 * rounds["xbzrle_pages"])
+    missed = rounds[many & (rounds["cache_misses"] > 0.9 * rounds["normal"])]
     seconds = (missed["end_s"] - missed["start_s"] - missed["sync_s"]).sum()
     return max(float(seconds / missed["normal"].sum()) - normal_page_s, 0.0) if len(missed) else None
 
@@ -195,6 +198,19 @@ def dirty_fault_s(run: MigrationResult) -> float | None:
     if before is None or during is None or length < 1.0:
         return None
     return (1 - during / before) * length / max(float(rounds["dirty_pages"].iloc[1:].sum()), 1.0)
+
+
+def ring_entries_per_write(run: MigrationResult) -> float | None:
+    """Entries of the dirty ring for each write, from the peak rate that dirty-limit saw and the guest's own count."""
+    writes_per_s = guest_speed(run)
+    if writes_per_s is None or "dirty-limit-ring-full-time" not in run.timeline:
+        return None
+    full_us = run.timeline["dirty-limit-ring-full-time"].dropna()
+    full_us = full_us[full_us > 0]
+    if not len(full_us):
+        return None
+    entries = int(run.scenario["qemu"]["dirty-ring-size"])
+    return float(entries / (full_us.min() * 1e-6) / writes_per_s)
 
 
 def _reports(run: MigrationResult) -> list[Progress]:

@@ -88,7 +88,7 @@ def trace(
     from migsim.cli.options import one_of, positive_duration_s
     from migsim.files import check_writable
     from migsim.lab.running import running_guest
-    from migsim.scenario import LabScenario
+    from migsim.scenario import LabScenario, MigrationSettings
     from migsim.tracer import record_trace
     from migsim.tracer.auto import METHODS
 
@@ -97,7 +97,8 @@ def trace(
     check_writable(output)
     declared = LabScenario.load(scenario)
     if dirty_ring_size is not None:
-        declared = declared.replace(qemu=declared.qemu.replace(dirty_ring_size=dirty_ring_size))
+        qemu = declared.qemu.replace(dirty_ring_size=dirty_ring_size)
+        declared = declared.replace(qemu=qemu, migration=MigrationSettings())  # nothing is migrated
     with running_guest(declared) as socket, progress("tracing", total=duration_s) as update:
         recording = record_trace(
             socket,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import simpy
 
+from migsim.engine.dirty_limit import DirtyLimit
 from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
 from migsim.engine.memory import GuestMemory, SendCosts, Sent
@@ -116,11 +117,11 @@ class _Precopy:
             self.counters.xbzrle = self.memory.xbzrle.counters
         self.recorder = Recorder(self.counters, self.behaviour)
         burst_s = self.quota / NORMAL_PAGE_BYTES * self.costs.normal_page_s
-        self.throttle = (
-            Throttle(what, self.clock, self.counters, min(burst_s, WINDOW_S))
-            if what.on("auto-converge")
-            else None
-        )
+        self.throttle: Throttle | DirtyLimit | None = None
+        if what.on("auto-converge"):
+            self.throttle = Throttle(what, self.clock, self.counters, min(burst_s, WINDOW_S))
+        elif what.on("dirty-limit"):
+            self.throttle = DirtyLimit(what, self.clock, self.counters)
         self.threshold = 0.0
         self.dirty_after_sync = 0.0
         self.period_start = 0.0
@@ -134,7 +135,7 @@ class _Precopy:
         self.window_start, self.window_stream, self.window_pages = self.env.now, 0.0, 0.0
         yield from self._set_up()
         while self.env.now < self.what.deadline_s:
-            if self.throttle is not None and self.throttle.background_sync_due(self.env.now):
+            if isinstance(self.throttle, Throttle) and self.throttle.background_sync_due(self.env.now):
                 yield from self._sync()
             if self.window_used < self.quota:
                 if thread.needs_exact(self.remaining_bytes, self.threshold):
@@ -191,9 +192,10 @@ class _Precopy:
     def _sync(self) -> Steps:
         """Bitmap sync: nothing is sent meanwhile; what was written until it began is published."""
         begun = self.env.now
-        new = self.memory.sync(begun)
-        length = self._sync_seconds()
-        yield self.env.timeout(length)
+        yield self.env.timeout(self._asleep_s())
+        new = self.memory.sync(self.env.now)
+        yield self.env.timeout(self._sync_seconds())
+        length = self.env.now - begun
         self.period_pages += new
         if self.env.now > self.period_start + thread.DIRTY_RATE_PERIOD_S:
             self.counters.dirty_pages_rate = thread.dirty_pages_rate(
@@ -201,6 +203,14 @@ class _Precopy:
             )
             self._close_period()
         self._count_sync(begun, length, new)
+
+    def _asleep_s(self) -> float:
+        """How long a vCPU sleeps on that has to be waited for; its ring is emptied then."""
+        if not isinstance(self.throttle, DirtyLimit):
+            return 0.0
+        wait = self.throttle.wait_s(self.env.now)
+        self.throttle.reaped(self.env.now + wait)
+        return wait
 
     def _close_period(self) -> None:
         """End a dirty-rate period: what is looked at once a second or less."""
@@ -261,7 +271,9 @@ class _Precopy:
     def _complete(self) -> Steps:
         """Stop the guest, sync once more, send what is left with the limiter off, and the device state."""
         yield self.env.timeout(self.terms["switch_gap_s"])
-        new = self.memory.sync(self.env.now + self.terms["stop_s"])
+        stop_s = self.terms["stop_s"] + self._asleep_s()
+        new = self.memory.sync(self.env.now + stop_s)
+        self._count_sync(self.env.now + stop_s, self._sync_seconds(), new)
         left = self.memory.remaining_by_kind()
         normal, zero = left.again + left.first + left.fresh, left.zero
         coded = self.memory.encode_left(self.env.now)
@@ -270,7 +282,7 @@ class _Precopy:
         parts: Blackout = blackout(
             left,
             sync_s=self._sync_seconds(),
-            stop_s=self.terms["stop_s"],
+            stop_s=stop_s,
             normal_page_s=self.burst.normal_page_s,
             cold_page_s=self.burst.cold_page_s,
             fresh_page_s=self.burst.fresh_page_s,
@@ -279,7 +291,6 @@ class _Precopy:
             load_s=self.terms["load_s"],
             encoding_s=coded.extra_s if coded else 0.0,
         )
-        self._count_sync(self.env.now + parts.stop_s, parts.sync_s, new)
         yield self.env.timeout(parts.downtime_s)
         c = self.counters
         stream = ram_bytes_of(0 if coded else normal, zero, 1) + (coded.stream_bytes if coded else 0.0)

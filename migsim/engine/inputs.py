@@ -11,7 +11,7 @@ from migsim.models.dirty_log import protect_window
 from migsim.qapi import QemuVersion, defaults
 from migsim.scenario import Workload
 
-__all__ = ["HOST_TERMS", "XBZRLE_TERMS", "SimulationInput", "needed_terms"]
+__all__ = ["HOST_TERMS", "RING_TERMS", "XBZRLE_TERMS", "SimulationInput", "needed_terms"]
 
 HOST_TERMS: dict[str, str] = {
     "connect_s": "QMP command to the start of setup",
@@ -44,10 +44,17 @@ XBZRLE_TERMS: dict[str, str] = {
 }
 """Terms that are needed besides where XBZRLE is on."""
 
+RING_TERMS: dict[str, str] = {
+    "ring_entries_per_write": "entries of the dirty ring for each write; 1 and less where only first writes fill it",
+}
+"""Terms that are needed besides where dirty-limit is on."""
+
 
 def needed_terms(capabilities: Mapping[str, bool]) -> tuple[str, ...]:
     """Names of the host terms that a migration with these capabilities needs."""
-    return (*HOST_TERMS, *(XBZRLE_TERMS if capabilities.get("xbzrle") else ()))
+    xbzrle = XBZRLE_TERMS if capabilities.get("xbzrle") else {}
+    ring = RING_TERMS if capabilities.get("dirty-limit") else {}
+    return (*HOST_TERMS, *xbzrle, *ring)
 
 
 @dataclass(frozen=True)
@@ -64,8 +71,10 @@ class SimulationInput:
     parameters, capabilities : mapping
         Migration settings in QAPI's names and units; what is absent has the version's default.
     accel : {"kvm", "tcg"}
-    dirty_ring : bool
-        Whether KVM's dirty ring replaces the dirty bitmap.
+    dirty_ring_size : int
+        Entries of KVM's dirty ring a vCPU; 0: the dirty bitmap.
+    vcpus : int
+        Which write alike.
     link_bytes_per_s : float, optional
         What the network carries; None: the CPUs are the limit.
     deadline_s : float
@@ -81,7 +90,8 @@ class SimulationInput:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     capabilities: Mapping[str, bool] = field(default_factory=dict)
     accel: str = "kvm"
-    dirty_ring: bool = False
+    dirty_ring_size: int = 0
+    vcpus: int = 1
     link_bytes_per_s: float | None = None
     deadline_s: float = 1800.0
     fresh_pages: int | None = None
@@ -95,7 +105,7 @@ class SimulationInput:
     @property
     def chunked(self) -> bool:
         """Whether protect windows begin at the clearing of a chunk."""
-        return protect_window(self.version, self.accel, self.dirty_ring) == "chunk"
+        return protect_window(self.version, self.accel, self.dirty_ring_size > 0) == "chunk"
 
     def on(self, capability: str) -> bool:
         """Whether a capability is switched on."""

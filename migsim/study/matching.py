@@ -85,6 +85,7 @@ def predict_record(
         qemu_version=scenario.qemu.version,
         deadline_s=scenario.deadline_s,
         fresh_pages=_fresh_pages(scenario),
+        dirty_ring_size=scenario.qemu.dirty_ring_size,
         replicates=replicates,
         seed=seed,
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["INTERVAL_FIELDS", "Prediction", "predict", "predict_workload"]
 
 REPLICATES = 40
-MODELLED = frozenset({"events", "return-path", "xbzrle", "auto-converge"})
+MODELLED = frozenset({"events", "return-path", "xbzrle", "auto-converge", "dirty-limit"})
 """Capabilities that the engine models, or that change nothing in it."""
 
 INTERVAL_FIELDS = ("total-time", "downtime", "transferred", "rounds", "blackout")
@@ -100,6 +100,7 @@ def predict(
     deadline_s: float = 1800.0,
     link_bytes_per_s: float | None = None,
     fresh_pages: int | None = None,
+    dirty_ring_size: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prediction:
     """Predict the migration of a traced guest.
@@ -123,6 +124,8 @@ def predict(
         What the network carries, when that is less than the CPUs do.
     fresh_pages : int, optional
         Data pages that the destination has yet to touch; by default all. 0 where its memory is preallocated.
+    dirty_ring_size : int
+        Entries of KVM's dirty ring a vCPU, where the guest runs with one; dirty-limit needs it.
     progress : callable, optional
         Called with (done, of) draws.
 
@@ -152,6 +155,8 @@ def predict(
         deadline_s=deadline_s,
         link_bytes_per_s=link_bytes_per_s,
         fresh_pages=fresh_pages,
+        dirty_ring_size=dirty_ring_size,
+        vcpus=trace.meta.vcpus or 1,
         progress=progress,
     )
     return replace(made, fit=fit)
@@ -168,13 +173,20 @@ def predict_workload(
     deadline_s: float = 1800.0,
     link_bytes_per_s: float | None = None,
     fresh_pages: int | None = None,
-    dirty_ring: bool = False,
+    dirty_ring_size: int = 0,
+    vcpus: int = 1,
     name: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> Prediction:
     """Predict the migration of a guest whose workload is known; see `predict`."""
     version = _modelled(qemu_version or host.qemu_version)
     checked = (settings or MigrationSettings()).for_version(version)
+    if checked.capabilities.get("dirty-limit") and not dirty_ring_size:
+        raise ParameterError(
+            "dirty-limit is on and the guest has no dirty ring.",
+            "QEMU limits vCPUs by their full rings: it needs KVM with dirty-ring-size.",
+            "Say how large the ring is (--dirty-ring-size 4096), or use auto-converge.",
+        )
     base = SimulationInput(
         workload=workload,
         terms=_terms(host, needed_terms(checked.capabilities), None),
@@ -182,7 +194,8 @@ def predict_workload(
         parameters=checked.parameters,
         capabilities=checked.capabilities,
         accel=host.accel,
-        dirty_ring=dirty_ring,
+        dirty_ring_size=dirty_ring_size,
+        vcpus=vcpus,
         link_bytes_per_s=link_bytes_per_s,
         deadline_s=deadline_s,
         fresh_pages=fresh_pages,

@@ -39,6 +39,7 @@ TERMS = {
     "dirty_fault_s": 2e-6,
     "xbzrle_hit_s": 9e-7,
     "xbzrle_miss_s": 4e-7,
+    "ring_entries_per_write": 1.2,
     "device_state_bytes": 80_000.0,
     "guest_speed": 1.0,
 }
@@ -96,6 +97,7 @@ def probe_record(
             capabilities=scenario.migration.capabilities,
             deadline_s=scenario.deadline_s,
             fresh_pages=alias // 4096 if alias else None,
+            dirty_ring_size=scenario.qemu.dirty_ring_size,
         ),
         seed=seed,
     )

@@ -91,14 +91,14 @@ def test_which_sync_is_which():
     assert syncs["kind"].tolist() == ["first", "running", "running", "final", "first", *["running"] * 3]
     assert set(syncs["qemu_version"]) == {"7.2"}
     assert set(syncs["ram_gib"]) == {2.0}
+    ring = [runs[0].replace(scenario={"qemu": {"dirty-ring-size": 4096}}), runs[1]]
+    assert len(collect_syncs(ring)) == len(collect_syncs(ring, dirty_ring=True)) == 4
 
 
 @pytest.fixture(scope="module")
 def recorded():
     files = sorted([*ROOT.glob("validation/records/*.json"), *ROOT.glob("validation/hosts/probes-*/*.json")])
-    runs = [MigrationResult.load(f) for f in files]
-    # dirty rings are another law
-    return collect_syncs([r for r in runs if not r.scenario["qemu"].get("dirty-ring-size")])
+    return collect_syncs(MigrationResult.load(f) for f in files)
 
 
 @pytest.mark.parametrize("release", ["7.2", "10.0"])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.calibrate import terms
-from migsim.calibrate.host import COLD, DATA, EMPTY, FAULTS, RESEND, XBZRLE
+from migsim.calibrate.host import COLD, DATA, EMPTY, FAULTS, RESEND, RING, XBZRLE
 from tests.calibrate.simulated_probes import TERMS, WRITES_PER_S, guest_log, known
 
 HOT = "probe-hot-1g"
@@ -48,9 +48,15 @@ def test_pages_in_no_cache_are_told_from_those_that_need_memory():
     assert mixed > 1.03 * TERMS["cold_page_s"]
 
 
+def test_entries_of_a_ring_are_counted_by_its_peak_rate():
+    assert terms.ring_entries_per_write(known(RING)) == pytest.approx(
+        TERMS["ring_entries_per_write"], rel=0.02
+    )
+
+
 def test_what_xbzrle_costs_is_found_again():
     run = known(XBZRLE)
-    assert terms.xbzrle_hit_s(run) == pytest.approx(TERMS["xbzrle_hit_s"], rel=0.02)
+    assert terms.xbzrle_hit_s(run, TERMS["normal_page_s"]) == pytest.approx(TERMS["xbzrle_hit_s"], rel=0.1)
     assert terms.xbzrle_miss_s(run, TERMS["normal_page_s"]) == pytest.approx(TERMS["xbzrle_miss_s"], rel=0.1)
 
 
