@@ -102,8 +102,15 @@ class SyncFit:
         )
 
 
-def collect_syncs(runs: Iterable[MigrationResult]) -> pd.DataFrame:
+def collect_syncs(runs: Iterable[MigrationResult], *, dirty_ring: bool = False) -> pd.DataFrame:
     """Collect the syncs of records.
+
+    Parameters
+    ----------
+    runs : iterable of MigrationResult
+    dirty_ring : bool
+        Those of guests with KVM's dirty ring instead of those with its bitmap: they wait for every vCPU, which one
+        throttled by dirty-limit makes long.
 
     Returns
     -------
@@ -115,6 +122,8 @@ def collect_syncs(runs: Iterable[MigrationResult]) -> pd.DataFrame:
 
     rows = []
     for number, run in enumerate(runs):
+        if bool(run.scenario.get("qemu", {}).get("dirty-ring-size")) != dirty_ring:
+            continue
         ended = run.outcome.status == "completed"
         last = len(run.iterations) - 1
         for i, row in enumerate(run.iterations.to_dict("records")):

@@ -13,7 +13,9 @@ step       what it is                                    cost
 `log`      `KVM_GET_DIRTY_LOG`: `N`/8 bytes copied       :math:`k G`; none with the dirty ring
 `protect`  pages protected again under `mmu_lock`        :math:`p D`; none with manual protect, which leaves
                                                          it to the clearing of chunks
-`ring`     rings reaped, entry by entry, and reset       :math:`(s_d + p) D`, whatever the RAM; ring only
+`kick`     every vCPU out of the guest before its        ring only: microseconds, but up to a whole sleep
+           ring is reaped                                where a vCPU is throttled by dirty-limit
+`ring`     rings reaped, entry by entry, and reset       :math:`(s_w + p) D`, whatever the RAM; ring only
 `slot`     the slot's bitmap to QEMU's own               up to 1.7 :math:`s G + s_d D`, a call a dirty page;
                                                          2.0 on :math:`s G + s_w W`
 `block`    QEMU's to the migration bitmap                1.2: none. 1.3: two passes of `N` pages, 1.4 to 1.7
@@ -24,8 +26,7 @@ step       what it is                                    cost
 Clearing is no part of a sync: before the first page of a chunk is sent, :math:`t_{clear} = c G_{chunk}`.
 
 Mirrors: `arch_init.c` (1.2 to 1.7), `migration/ram.c`, `include/exec/ram_addr.h`, `accel/kvm/kvm-all.c` (2.0 to 10.2).
-Leaves out: vhost and VFIO logs, regions that are not aligned (an operator saw 61 ms of them at 256 GiB), the vCPUs'
-exits before a ring is reaped.
+Leaves out: vhost and VFIO logs, regions that are not aligned (an operator saw 61 ms of them at 256 GiB).
 Source: the mechanics reference, section 3.2; costs come from a preset or a fit, never from here.
 """
 
@@ -58,6 +59,7 @@ class SyncParts:
     base_s: float = 0.0
     log_s: float = 0.0
     protect_s: float = 0.0
+    kick_s: float = 0.0
     ring_s: float = 0.0
     slot_s: float = 0.0
     block_s: float = 0.0
@@ -65,7 +67,8 @@ class SyncParts:
     @property
     def total_s(self) -> float:
         """The whole sync."""
-        return self.base_s + self.log_s + self.protect_s + self.ring_s + self.slot_s + self.block_s
+        kernel = self.log_s + self.protect_s + self.kick_s + self.ring_s
+        return self.base_s + kernel + self.slot_s + self.block_s
 
     @property
     def mmu_lock_s(self) -> float:
@@ -84,6 +87,7 @@ def sync_parts(
     costs: Mapping[str, float],
     *,
     base_s: float = 0.0,
+    kick_s: float = 0.0,
     spread: Literal["random", "runs"] = "random",
 ) -> SyncParts:
     """Compute the parts of one sync.
@@ -98,6 +102,8 @@ def sync_parts(
         Published (`migsim.scenario.costs`) or own, in seconds; only those of the layout's steps are looked at.
     base_s : float
         What a sync costs whatever the guest.
+    kick_s : float
+        With the ring, how long the slowest vCPU takes to leave the guest.
     spread : {"random", "runs"}
         How the dirty pages lie; matters word-wise only.
 
@@ -126,7 +132,7 @@ def sync_parts(
     parts = SyncParts(base_s=base_s)
     if layout.dirty_ring:
         reap = costs["slot_s_per_word"] + costs["protect_s_per_dirty_page"]
-        parts = replace(parts, ring_s=dirty_pages * reap)
+        parts = replace(parts, kick_s=kick_s, ring_s=dirty_pages * reap)
     else:
         parts = replace(
             parts,

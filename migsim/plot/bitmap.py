@@ -25,6 +25,9 @@ LABELS = {
     "5.1": "1 bit, manual protect (5.1)",
     "ring": "dirty ring (6.1)",
 }
+DASHES = ("-", "-", "-", (0, (4, 3)), "-")
+"""Lines that may lie on each other: 2.0 and 5.1 differ by dirty pages only."""
+
 COLOURS = ("#d62728", "#ff7f0e", "#1f77b4", "#17becf", "#2ca02c")
 
 
@@ -63,10 +66,15 @@ def _lines(table: pd.DataFrame, by: str, value: str, labels: Mapping[str, str], 
         import matplotlib.pyplot as plt
 
         ax = plt.figure().add_subplot()
-    for colour, (name, rows) in zip(COLOURS, table.groupby(by, sort=False), strict=False):
+    for colour, dashes, (name, rows) in zip(COLOURS, DASHES, table.groupby(by, sort=False), strict=False):
         x = rows["ram_gib"]
         ax.fill_between(x, rows[f"{value}_low"], rows[f"{value}_high"], **BAND | {"color": colour})
-        ax.plot(x, rows[value], **SIMULATED | {"color": colour}, label=labels.get(str(name), str(name)))
+        ax.plot(
+            x,
+            rows[value],
+            **SIMULATED | {"color": colour, "linestyle": dashes},
+            label=labels.get(str(name), str(name)),
+        )
     size_axis(ax, table["ram_gib"])
     ax.legend(frameon=False, fontsize=8)
     return ax

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from migsim.plot.bitmap import size_axis
 from migsim.plot.style import BAND, LIMIT, SIMULATED, finish
@@ -12,7 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["CURVES", "plot_idle_chart", "plot_talk"]
+    from migsim.models.big_lock import LockUse
+    from migsim.models.copies import Ceiling
+
+__all__ = ["CURVES", "plot_ceiling", "plot_idle_chart", "plot_talk", "plot_timer_delays"]
 
 CURVES = {
     "total_s": ("Total time", "seconds"),
@@ -76,3 +82,55 @@ def plot_talk(chart: pd.DataFrame, *, downtime_limit_s: float = 2.0) -> Figure:
         "Idle guests, speed 10G, downtime limit 2 s: modelled, band = range of the costs", fontsize=11
     )
     return figure
+
+
+def plot_timer_delays(uses: Mapping[str, LockUse], *, ax: Axes | None = None) -> Axes:
+    """Draw the share of timers that are later than a time, for holds of the big lock by name.
+
+    The numbers are `LockUse.delayed_fraction`.
+    """
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        ax = plt.figure().add_subplot()
+    longest = max((use.longest_s for use in uses.values()), default=0.0) or 1e-3
+    x = np.geomspace(1e-4, longest * 1.02, 300)
+    for colour, (name, use) in zip([*COLOURS.values(), "#2ca02c", "#9467bd"], uses.items(), strict=False):
+        late = [use.delayed_fraction(float(at)) for at in x]
+        ax.plot(x * 1000, late, **SIMULATED | {"color": colour}, label=f"{name} (modelled)")
+    ax.set_xscale("log")
+    ax.set_ylim(0, 1)
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    ax.legend(frameon=False, fontsize=8, loc="lower left")
+    return finish(ax, title="Timers and I/O exits that are later than ...", x="delay [ms]", y="share")
+
+
+def plot_ceiling(ceilings: Mapping[str, Ceiling], *, ax: Axes | None = None) -> Axes:
+    """Draw the time of one page by its parts, a bar a path, with the rate that it leads to.
+
+    The numbers are `Ceiling.parts_s`.
+    """
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        ax = plt.figure().add_subplot()
+    colours = {
+        "test": "0.75",
+        "cache": "#c7e9c0",
+        "stream-buffer": "#fdae6b",
+        "staging": "#e6550d",
+        "kernel": "#6baed6",
+    }
+    ends = np.zeros(len(ceilings))
+    for part, colour in colours.items():
+        widths = np.array([c.parts_s.get(part, 0.0) for c in ceilings.values()]) * 1e6
+        if widths.any():
+            ax.barh(range(len(ceilings)), widths, left=ends, color=colour, label=part, height=0.6)
+        ends += widths
+    for row, ceiling in enumerate(ceilings.values()):
+        ax.text(ends[row], row, f" {ceiling.gbit_per_s:.1f} Gbit/s", va="center", fontsize=8)
+    ax.set_yticks(range(len(ceilings)), list(ceilings))
+    ax.invert_yaxis()
+    ax.set_xlim(right=float(ends.max()) * 1.25)
+    ax.legend(frameon=False, fontsize=8)
+    return finish(ax, title="One thread, one page (modelled)", x="microseconds", y="")

@@ -115,6 +115,12 @@ def test_reaping_a_ring_goes_by_dirty_pages_not_by_ram():
     assert sync_parts(LAYOUTS["ring"], GIB, 10_000, NEW.at()).ring_s == pytest.approx(2 * small.ring_s)
 
 
+def test_a_ring_waits_for_the_slowest_vcpu_and_a_bitmap_for_none():
+    ring, bitmap = (sync_parts(LAYOUTS[k], GIB, 0, NEW.at(), kick_s=1.25) for k in ("ring", "5.1"))
+    assert ring.total_s > 1.25 > bitmap.total_s
+    assert bitmap.kick_s == 0.0
+
+
 def test_the_first_release_does_not_copy_into_a_bitmap_of_migrations():
     assert sync_parts(bitmap_layout("1.2"), 512 * GIB, 1e6, OLD.at()).block_s == 0.0
 
@@ -137,4 +143,4 @@ def test_shares_are_shares(sync, rest):
 
 
 def test_no_part_is_left_out_of_the_sum():
-    assert SyncParts(1, 2, 4, 8, 16, 32).total_s == 63
+    assert SyncParts(1, 2, 4, 8, 16, 32, 64).total_s == 127

@@ -1,0 +1,78 @@
+"""The pictures of this part draw their numbers, and say that they are modelled."""
+
+import pytest
+from matplotlib.figure import Figure
+
+from migsim.calibrate.sync_cost import fit_sync_cost
+from migsim.models.big_lock import lock_use
+from migsim.models.copies import copy_path, one_thread_ceiling
+from migsim.plot.bitmap import plot_freeze, plot_sync_fit, plot_sync_share
+from migsim.plot.talk import CURVES, plot_ceiling, plot_idle_chart, plot_talk, plot_timer_delays
+from migsim.scenario.costs import cost_preset
+from migsim.study.dirty_bitmap import freeze_table, sync_share_table
+from migsim.study.talk import idle_chart
+from tests.calibrate.test_sync_cost import made
+
+
+@pytest.fixture
+def ax():
+    return Figure().add_subplot()
+
+
+@pytest.fixture(scope="module")
+def chart():
+    return idle_chart([1, 4, 16])
+
+
+def labels(ax):
+    return ax.get_legend_handles_labels()[1]
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_every_curve_of_the_chart_is_called_modelled_and_is_the_charts_column(chart, ax, curve):
+    plot_idle_chart(chart, curve, limit=2.0, ax=ax)
+    assert labels(ax) == ["qemu.git 1.2.50 (modelled)", "Mig-thread 20121029 (modelled)"]
+    for line, design in zip(ax.get_lines(), ("iothread", "thread"), strict=False):
+        rows = chart[(chart["design"] == design) & (chart["costs"] == "value")]
+        assert line.get_xdata().tolist() == [1, 4, 16]
+        assert line.get_ydata().tolist() == rows[curve].tolist()
+    assert ax.get_lines()[2].get_linestyle() == "--"
+
+
+def test_the_whole_chart_has_a_panel_a_curve(chart):
+    figure = plot_talk(chart)
+    assert [ax.get_title() for ax in figure.axes] == [title for title, _ in CURVES.values()]
+    assert "modelled" in figure.get_suptitle()
+
+
+def test_shares_and_freezes(ax):
+    table = sync_share_table([1, 64, 16384])
+    plot_sync_share(table, ax=ax)
+    assert "modelled" in ax.get_title()
+    assert len(labels(ax)) == table["layout"].nunique()
+    assert ax.get_lines()[0].get_ydata().tolist() == table.loc[table["layout"] == "1.3", "share"].tolist()
+    assert [t.get_text() for t in ax.get_xticklabels()][-1] == "16 TiB"
+    plot_freeze(freeze_table([1, 64]), ax=(second := Figure().add_subplot()))
+    assert second.get_yscale() == "log"
+
+
+def test_fits_are_drawn_over_what_was_measured(ax):
+    fit = fit_sync_cost(made(), draws=0)
+    plot_sync_fit({"10.0": fit}, ax=ax)
+    measured, line = ax.get_lines()
+    assert measured.get_color() == "black"
+    assert len(measured.get_xdata()) == len(fit.residuals)
+    assert line.get_ydata()[0] == pytest.approx(fit.seconds(1 << 30) * 1e6)
+
+
+def test_delays_and_ceilings(ax):
+    use = lock_use([0.05] * 10, 1.0)
+    plot_timer_delays({"a": use}, ax=ax)
+    (line,) = ax.get_lines()
+    assert line.get_ydata()[0] == pytest.approx(0.499)
+    assert line.get_ydata()[-1] == 0.0
+    costs = cost_preset("era-2012").at()
+    bars = {v: one_thread_ceiling(copy_path(v), costs) for v in ("1.4", "1.5")}
+    plot_ceiling(bars, ax=(second := Figure().add_subplot()))
+    assert [t.get_text() for t in second.texts] == [f" {c.gbit_per_s:.1f} Gbit/s" for c in bars.values()]
+    assert labels(second) == ["test", "stream-buffer", "staging", "kernel"]
