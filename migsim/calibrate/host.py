@@ -259,6 +259,7 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
         "device_state_bytes": _term("device_state_bytes", map(terms.device_state_bytes, data), "bytes"),
         "dirty_fault_s": _told_from_none("dirty_fault_s", map(terms.dirty_fault_s, faults), "s/page"),
         **_switchover(runs),
+        "guest_writes_per_s": _term("guest_writes_per_s", map(terms.guest_speed, [*hot, *resend]), "1/s"),
         "guest_speed": _guest_speed([*runs, *faults, *resend, *coded, *rings]),
     }
     if rings:

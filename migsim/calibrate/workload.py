@@ -46,11 +46,14 @@ class WorkloadFit:
         Classes, the points they were fitted to, and the fitted values.
     mode : str
         Which kind of points was used.
+    placed : tuple of ndarray of int64
+        Page numbers that were counted to each class of the workload, as far as the trace shows any.
     """
 
     workload: Workload
     spectrum: Spectrum
     mode: str
+    placed: tuple[NDArray[np.int64], ...] = ()
 
     @property
     def residuals(self) -> pd.DataFrame:
@@ -116,7 +119,7 @@ def fit_workload(trace: Trace, *, dirty_fault_s: float = 0.0) -> WorkloadFit:
         t, u, sd, most_pages=float(nonzero if trace.meta.zero_pages is not None else total)
     )
     assumptions = _assumptions(trace, mode, history, float(t.max()))
-    classes, used = _classes(spectrum, history, nonzero)
+    classes, placed, used = _classes(spectrum, history, nonzero)
     workload = Workload(
         ram_bytes=trace.meta.ram_bytes,
         ram_total_bytes=total * trace.meta.page_bytes,
@@ -126,7 +129,7 @@ def fit_workload(trace: Trace, *, dirty_fault_s: float = 0.0) -> WorkloadFit:
         assumptions=assumptions,
         source=f"{trace.meta.collector} trace of {trace.meta.duration_s:.0f} s",
     )
-    return WorkloadFit(workload, spectrum, mode)
+    return WorkloadFit(workload, spectrum, mode, placed)
 
 
 def _points(trace: Trace, history: RoundHistory | None) -> tuple[str, Floats, Floats, Floats, Floats]:
@@ -154,9 +157,10 @@ def _points(trace: Trace, history: RoundHistory | None) -> tuple[str, Floats, Fl
 
 def _classes(
     spectrum: Spectrum, history: RoundHistory | None, nonzero: int
-) -> tuple[tuple[WorkloadClass, ...], int]:
-    """Classes with their places, and the pages that any class holds."""
-    places = _places(spectrum, history)
+) -> tuple[tuple[WorkloadClass, ...], tuple[NDArray[np.int64], ...], int]:
+    """Classes with their places, the page numbers seen of each, and the pages that any class holds."""
+    places, dealt = _places(spectrum, history)
+    placed = [pages for pages, extents in zip(dealt, places, strict=True) if extents]
     classes = [
         WorkloadClass(
             pages=sum(n for _, n in extents),
@@ -182,12 +186,15 @@ def _classes(
                 extents=((end, still),),
             )
         )
-    return tuple(classes), used + max(still, 0)
+        placed.append(np.zeros(0, np.int64))
+    return tuple(classes), tuple(placed), used + max(still, 0)
 
 
-def _places(spectrum: Spectrum, history: RoundHistory | None) -> list[Extents]:
+def _places(
+    spectrum: Spectrum, history: RoundHistory | None
+) -> tuple[list[Extents], list[NDArray[np.int64]]]:
     if history is None:
-        return lay_out(0, spectrum.pages)
+        return lay_out(0, spectrum.pages), [np.zeros(0, np.int64) for _ in spectrum.pages]
     dealt = place_by_hits(history.pages, history.hits, spectrum.pages)
     end = int(history.pages[-1]) + 1
     places = []
@@ -196,7 +203,7 @@ def _places(spectrum: Spectrum, history: RoundHistory | None) -> list[Extents]:
         extents = extents_of(pages)
         places.append((*extents, (end, unseen)) if unseen > 0 else extents)
         end += max(unseen, 0)
-    return places
+    return places, list(dealt)
 
 
 def _spread(history: RoundHistory | None, spectrum: Spectrum, dirty_fault_s: float) -> float:
@@ -234,5 +241,4 @@ def _assumptions(trace: Trace, mode: str, history: RoundHistory | None, longest_
     if not trace.meta.complete:
         notes.append("The trace was cut short.")
     notes.append("Pages with data that were never written while traced lie behind the written ones.")
-    notes.append("The guest works in a closed loop: time lost to the migration is not caught up.")
     return tuple(notes)

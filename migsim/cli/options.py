@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from migsim.errors import UsageError, near_misses
 from migsim.units import parse_duration_s, parse_rate
 
-__all__ = ["one_of", "positive_duration_s", "positive_rate"]
+__all__ = ["one_of", "positive_duration_s", "positive_rate", "share"]
 
 
 def one_of(value: str, choices: Sequence[str], *, option: str) -> str:
@@ -73,4 +73,29 @@ def positive_rate(value: str, *, option: str) -> int:
         return rate
     raise UsageError(
         f"{option} is {value!r}.", "Nothing crosses a link of no bandwidth.", "Leave it out for no limit."
+    )
+
+
+def share(value: str, *, option: str) -> float:
+    """Read a share above 0 and at most 1: ``30%`` or ``0.3``.
+
+    Raises
+    ------
+    UsageError
+        When it is no such number.
+
+    Examples
+    --------
+    >>> share("30%", option="--load"), share("0.3", option="--load")
+    (0.3, 0.3)
+    """
+    text = value.strip()
+    try:
+        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        number = -1.0
+    if 0 < number <= 1:
+        return number
+    raise UsageError(
+        f"{option} is {value!r}.", "It is a share, above 0 % and at most 100 %.", "Write it as 30%."
     )

@@ -41,6 +41,19 @@ def predict(
             metavar="RATE", help="What the network carries, as 10Gbps; else the CPUs are the limit."
         ),
     ] = None,
+    load: Annotated[
+        str,
+        typer.Option(
+            metavar="SHARE",
+            help="How much of its full speed the guest needs, as 30%; what is throttled above that costs it nothing.",
+        ),
+    ] = "100%",
+    dirty_ring_size: Annotated[
+        int,
+        typer.Option(
+            min=0, max=65536, metavar="N", help="Entries of KVM's dirty ring, which dirty-limit needs."
+        ),
+    ] = 0,
     deadline: Annotated[
         str, typer.Option(metavar="TIME", help="When the migration would be given up, as 90s or 30min.")
     ] = "30min",
@@ -74,7 +87,7 @@ def predict(
     import json
 
     from migsim.cli.console import progress, stdout_console
-    from migsim.cli.options import one_of, positive_duration_s, positive_rate
+    from migsim.cli.options import one_of, positive_duration_s, positive_rate, share
     from migsim.plot.picture import check_picture
     from migsim.scenario import HostProfile, MigrationSettings
     from migsim.scenario.hosts import bundled_profile
@@ -84,6 +97,7 @@ def predict(
     one_of(output_format, ("table", "json"), option="--format")
     deadline_s = positive_duration_s(deadline, option="--deadline")
     link_bytes_per_s = positive_rate(link, option="--link") if link else None
+    guest_load = share(load, option="--load")
     if plot:
         check_picture(plot)
     opened = Trace.open(trace)
@@ -99,6 +113,8 @@ def predict(
             seed=seed,
             deadline_s=deadline_s,
             link_bytes_per_s=link_bytes_per_s,
+            dirty_ring_size=dirty_ring_size,
+            load=guest_load,
             progress=lambda done, _of: update(done),
         )
     if plot:

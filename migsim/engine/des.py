@@ -74,7 +74,7 @@ class _Precopy:
         self.what = what
         self.terms = what.terms
         self.behaviour = what.behaviour
-        self.clock = GuestClock()
+        self.clock = GuestClock(what.workload.load)
         self.memory = GuestMemory(
             what.workload,
             chunked=what.chunked,
@@ -155,6 +155,7 @@ class _Precopy:
                 wake = self.window_start + WINDOW_S + self.wake_up_s
                 yield self.env.timeout(max(wake - self.env.now, 0.0))
                 self._close_window()
+        self.recorder.guest_lost_s = self.env.now - self._guest_s()
         self.recorder.give_up(
             self.env.now, self.what.deadline_s, self.threshold, self.tests, self._stands_still()
         )
@@ -178,6 +179,7 @@ class _Precopy:
         yield self.env.timeout(length)
         self.counters.setup_s = self.env.now - begun
         self.memory.start(self.env.now)
+        self.guest_began_s = self.memory.guest_s - self.env.now  # it works through the setup
         self.period_start = self.env.now
         first = self._sync_seconds()  # the last part of the setup
         self._count_sync(max(self.env.now - first, begun), first, 0.0)
@@ -266,7 +268,7 @@ class _Precopy:
             c.expected_downtime_ms = estimate.expected_downtime_ms
         self.window_start, self.window_pages = self.env.now, c.target_pages
         self.window_stream = c.ram_stream + c.other_stream
-        self.recorder.sample(self.env.now, self.threshold)
+        self.recorder.sample(self.env.now, self.threshold, self._guest_s())
 
     def _complete(self) -> Steps:
         """Stop the guest, sync once more, send what is left with the limiter off, and the device state."""
@@ -301,6 +303,12 @@ class _Precopy:
         c.downtime_stream += stream
         c.remaining_bytes = 0.0
         self.recorder.complete(self.env.now, parts, normal + zero)
+        runs_on = self.env.now + self.terms["load_s"]
+        self.recorder.guest_lost_s = runs_on - (self.memory.guest_s - self.guest_began_s)
+
+    def _guest_s(self) -> float:
+        """How long the guest has worked since the QMP command."""
+        return self.memory.guest_now_s(self.env.now) - self.guest_began_s
 
     def _stands_still(self) -> bool:
         """Whether the last exact tests show that it would go on like this for ever."""

@@ -1,12 +1,20 @@
-"""How far the guest has run: wall time times the speed that throttling and full rings leave it."""
+"""How far the guest has got: wall time, less what throttling and full rings take from its work."""
 
 from __future__ import annotations
+
+from migsim.models.guest_work import backlog_after
 
 __all__ = ["GuestClock"]
 
 
 class GuestClock:
     """Guest run time against the wall, for a speed that changes in steps.
+
+    Parameters
+    ----------
+    load : float
+        Share of its full speed that the guest needs for its work: 1 is a closed loop; a guest that needs less works
+        by the clock, is not held up by a speed above its load, and catches up.
 
     Attributes
     ----------
@@ -21,22 +29,33 @@ class GuestClock:
     >>> clock.set_speed(2.0, 0.5)
     >>> clock.run_s(4.0)
     3.0
+    >>> by_the_clock = GuestClock(load=0.5)
+    >>> by_the_clock.set_speed(2.0, 0.5)
+    >>> by_the_clock.run_s(4.0)
+    4.0
     """
 
-    def __init__(self) -> None:
+    def __init__(self, load: float = 1.0) -> None:
+        self.load = load
         self.speed = 1.0
         self.steps: list[tuple[float, float]] = [(0.0, 1.0)]
         self._since = 0.0
         self._run = 0.0
+        self._backlog_s = 0.0
 
     def set_speed(self, now: float, speed: float) -> None:
         """Let the guest run at `speed` from `now` on."""
         if speed == self.speed:
             return
-        self._run = self.run_s(now)
-        self._since, self.speed = now, speed
+        run = self.run_s(now)
+        self._backlog_s = self._backlog_at(now)
+        self._run, self._since, self.speed = run, now, speed
         self.steps.append((now, speed))
 
     def run_s(self, now: float) -> float:
-        """Seconds that the guest has run since time 0; `now` is not before the last change."""
-        return self._run + (now - self._since) * self.speed
+        """Seconds of its work that the guest has done since time 0; `now` is not before the last change."""
+        put_off = self._backlog_at(now) - self._backlog_s
+        return self._run + (now - self._since) - put_off / self.load
+
+    def _backlog_at(self, now: float) -> float:
+        return backlog_after(self._backlog_s, self.speed, self.load, now - self._since)

@@ -28,6 +28,7 @@ class Recorder:
         self.reason = ""
         self.ended_s = 0.0
         self.parts: Blackout | None = None
+        self.guest_lost_s = 0.0
 
     def sync(self, begun: float, length: float, new_pages: float, remaining_bytes: float) -> None:
         """Note a bitmap sync: one row of `iterations` begins."""
@@ -53,10 +54,12 @@ class Recorder:
         counters = self.counters.xbzrle
         return {f"xbzrle_{name}_at_start": getattr(counters, name) if counters else 0.0 for name in _XBZRLE}
 
-    def sample(self, now: float, threshold_bytes: float) -> None:
-        """Note `query-migrate` as it reads now."""
+    def sample(self, now: float, threshold_bytes: float, guest_s: float) -> None:
+        """Note `query-migrate` as it reads now, and how long the guest has worked."""
         info = migration_info(self.counters, self.behaviour, status="active", total_s=now)
-        self.samples.append({"t_s": now, "info": info, "threshold_bytes": threshold_bytes})
+        self.samples.append(
+            {"t_s": now, "info": info, "threshold_bytes": threshold_bytes, "guest_s": guest_s}
+        )
 
     def complete(self, now: float, parts: Blackout, pages: float) -> None:
         """Note the end of a migration that converged."""
@@ -120,6 +123,7 @@ class Recorder:
             iterations=self._iterations(),
             timeline=self._timeline(),
             downtime_parts_ms=self.parts.parts_ms() if self.parts else {},
+            costs={"guest-lost-s": self.guest_lost_s},
             blackout_ms=self.parts.blackout_s * 1000 if self.parts else float("nan"),
             scenario={
                 "parameters": dict(what.parameters),
@@ -163,4 +167,5 @@ class Recorder:
     def _timeline(self) -> Any:
         from migsim.results import timeline_frame
 
-        return timeline_frame([(s["t_s"], s["info"]) for s in self.samples])
+        frame = timeline_frame([(s["t_s"], s["info"]) for s in self.samples])
+        return frame.assign(guest_s=[s["guest_s"] for s in self.samples])

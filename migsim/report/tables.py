@@ -37,6 +37,7 @@ def prediction_table(made: Prediction, console: Console) -> None:
         ("total-time", "total-time", _milliseconds),
         ("downtime", "downtime", _milliseconds),
         ("guest stands still", "blackout", _milliseconds),
+        ("guest loses in all", "guest-lost", _milliseconds),
         ("ram.transferred", "transferred", _bytes),
         ("ram.dirty-sync-count", "rounds", _count),
     ):

@@ -72,6 +72,9 @@ class MigrationResult:
         What the downtime consists of; sums to it.
     blackout_ms : float
         From STOP on the source to RESUME on the destination; NaN where unknown.
+    costs : dict of str to float
+        What the migration costs the guest: ``guest-lost-s``, the time in which it did no work, throttling, full
+        rings, log faults and the blackout together; empty where unknown.
     intervals : dict of str to (float, float)
         80 % interval of a metric (``total-time``, ``downtime``, ``transferred``, ``rounds``), in its unit.
     scenario, provenance, guest_log, host_load
@@ -89,6 +92,7 @@ class MigrationResult:
     events: list[dict[str, Any]] = field(default_factory=list)
     downtime_parts_ms: dict[str, float] = field(default_factory=dict)
     blackout_ms: float = math.nan
+    costs: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     scenario: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)

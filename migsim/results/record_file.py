@@ -34,6 +34,7 @@ def write_record(result: MigrationResult, path: str | Path) -> None:
     data["outcome"] = {"status": result.outcome.status, "reason": result.outcome.reason}
     data |= {name: getattr(result, name) for name in _OBJECTS}
     data["blackout_ms"] = result.blackout_ms
+    data["costs"] = result.costs
     data["intervals"] = {name: list(ends) for name, ends in result.intervals.items()}
     data["iterations"] = _columns(result.iterations)
     data["timeline"] = _columns(result.timeline)
@@ -99,6 +100,7 @@ def _arguments(data: dict[str, Any], path: str | Path) -> dict[str, Any]:
     return found | {
         "outcome": Outcome(data["outcome"]["status"], str(data["outcome"].get("reason", ""))),
         "blackout_ms": math.nan if data["blackout_ms"] is None else float(data["blackout_ms"]),
+        "costs": {str(name): float(value) for name, value in data.get("costs", {}).items()},
         "intervals": {name: (float(low), float(high)) for name, (low, high) in data["intervals"].items()},
         "iterations": iterations_frame({str(key): value for key, value in row.items()} for row in rows),
         "timeline": _frame(data["timeline"]),

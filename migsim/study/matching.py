@@ -6,6 +6,7 @@ trace matches when both are equal: same RAM, same workload. A profile matches by
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ __all__ = ["matching_profile", "matching_trace", "predict_record"]
 
 
 def matching_trace(record: MigrationResult, folder: Path, collector: str = "stream") -> Trace:
-    """Find the trace of a record's guest in a folder; by that collector where there are several.
+    """Find the trace of a record's guest in a folder; of several that by the collector, nearest in time.
 
     Raises
     ------
@@ -33,7 +34,9 @@ def matching_trace(record: MigrationResult, folder: Path, collector: str = "stre
 
     guest = record.scenario.get("guest")
     traces = [Trace.open(p) for p in sorted(folder.glob("*.trace"))]
-    same = [t for t in traces if guest and t.meta.guest == guest]
+    same = sorted(
+        (t for t in traces if guest and t.meta.guest == guest), key=lambda t: _apart_s(t.meta.started, record)
+    )
     if not same:
         raise TraceError(
             f"None of the {len(traces)} traces in {folder} is of the guest of {record.name!r}.",
@@ -86,6 +89,7 @@ def predict_record(
         deadline_s=scenario.deadline_s,
         fresh_pages=_fresh_pages(scenario),
         dirty_ring_size=scenario.qemu.dirty_ring_size,
+        load=_load(scenario, host),
         replicates=replicates,
         seed=seed,
     )
@@ -98,7 +102,24 @@ def predict_record(
     )
 
 
+def _apart_s(started: str, record: MigrationResult) -> float:
+    """Time between a trace and a record; infinite where one does not say when it was made."""
+    try:
+        made = datetime.fromisoformat(record.provenance["made"])
+        return abs((datetime.fromisoformat(started) - made).total_seconds())
+    except (KeyError, TypeError, ValueError):
+        return float("inf")
+
+
 def _fresh_pages(scenario: LabScenario) -> int | None:
     """Pages that the destination has to find memory for: of an aliased guest only the one file behind it."""
     alias = scenario.guest.alias_bytes
     return None if alias is None else alias // PAGE_BYTES
+
+
+def _load(scenario: LabScenario, host: HostProfile) -> float:
+    """Share of its full speed that a lab guest needs: what it is told to write over what one can write here."""
+    asked = scenario.guest.workload.writes_per_s
+    if asked is None:
+        return 1.0
+    return min(asked / host.median("guest_writes_per_s"), 1.0)

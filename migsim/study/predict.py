@@ -27,8 +27,8 @@ REPLICATES = 40
 MODELLED = frozenset({"events", "return-path", "xbzrle", "auto-converge", "dirty-limit"})
 """Capabilities that the engine models, or that change nothing in it."""
 
-INTERVAL_FIELDS = ("total-time", "downtime", "transferred", "rounds", "blackout")
-"""What a prediction gives an 80 % interval for: ms, ms, bytes, dirty-sync-count, ms."""
+INTERVAL_FIELDS = ("total-time", "downtime", "transferred", "rounds", "blackout", "guest-lost")
+"""What a prediction gives an 80 % interval for: ms, ms, bytes, dirty-sync-count, ms, ms."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class Prediction:
             "medians": {name: value for name, value in self.medians.items() if value == value},
             "intervals": {name: list(pair) for name, pair in r.intervals.items()},
             "downtime-parts": dict(r.downtime_parts_ms),
+            "costs": dict(r.costs),
             "assumptions": list(self.assumptions),
         }
 
@@ -101,6 +102,7 @@ def predict(
     link_bytes_per_s: float | None = None,
     fresh_pages: int | None = None,
     dirty_ring_size: int = 0,
+    load: float = 1.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prediction:
     """Predict the migration of a traced guest.
@@ -126,6 +128,8 @@ def predict(
         Data pages that the destination has yet to touch; by default all. 0 where its memory is preallocated.
     dirty_ring_size : int
         Entries of KVM's dirty ring a vCPU, where the guest runs with one; dirty-limit needs it.
+    load : float
+        Share of its full speed that the guest needs for its work; 1: it works as fast as it can.
     progress : callable, optional
         Called with (done, of) draws.
 
@@ -140,11 +144,11 @@ def predict(
     from migsim.calibrate.workload import fit_workload
 
     fit = fit_workload(trace, dirty_fault_s=host.median("dirty_fault_s"))
-    workload = fit.workload
+    workload = fit.workload.replace(load=load)
     if settings is not None and settings.capabilities.get("xbzrle"):
         from migsim.calibrate.content import with_content
 
-        workload = with_content(workload, trace)
+        workload = with_content(fit, trace).replace(load=load)
     made = predict_workload(
         workload,
         host=host,
@@ -209,7 +213,14 @@ def predict_workload(
         if progress:
             progress(k + 1, replicates)
     made = _summarise(drawn, workload, host, version)
-    return replace(made, assumptions=(*made.assumptions, *_left_out(version, checked)))
+    notes = (_pace(workload.load), *_left_out(version, checked))
+    return replace(made, assumptions=(*made.assumptions, *notes))
+
+
+def _pace(load: float) -> str:
+    if load == 1:
+        return "The guest works in a closed loop: time lost to the migration is not caught up."
+    return f"The guest needs {load:.0%} of its full speed: it is slowed only below that, and catches up."
 
 
 def _modelled(version: QemuVersion | str) -> QemuVersion:
@@ -259,6 +270,7 @@ def _fields(result: MigrationResult) -> dict[str, float]:
         "transferred": float(result.info["ram"]["transferred"]),
         "rounds": float(result.info["ram"]["dirty-sync-count"]),
         "blackout": float(result.blackout_ms),
+        "guest-lost": result.costs["guest-lost-s"] * 1000,
     }
 
 
@@ -272,7 +284,7 @@ def _summarise(
     kept = [d for d in drawn if d.result.outcome.status == status]
     table = np.array([[d.fields[name] for name in INTERVAL_FIELDS] for d in kept])
     middle = np.median(table, axis=0)
-    weights = np.array([4.0, 2.0, 2.0, 0.5, 0.0])
+    weights = np.array([4.0, 2.0, 2.0, 0.5, 0.0, 0.0])
     distance = np.nansum(weights * np.abs(table - middle) / np.maximum(np.abs(middle), 1e-9), axis=1)
     central = kept[int(np.argmin(distance))].result
     low = np.percentile(table, 10, axis=0, method="lower")

@@ -42,6 +42,7 @@ TERMS = {
     "ring_entries_per_write": 1.2,
     "device_state_bytes": 80_000.0,
     "guest_speed": 1.0,
+    "guest_writes_per_s": WRITES_PER_S,
 }
 
 

@@ -1,0 +1,311 @@
+r"""What a migration costs the guest: work done, lost and put off.
+
+Law
+---
+`v(t)` is the guest's speed, 1 when nothing slows it; work counts in seconds at full speed. Causes multiply: the freeze
+at the start (0), log faults, throttling, the blackout (0).
+
+*Closed loop*, a guest that works as fast as it can:
+
+.. math:: w(t) = \int_0^t v\,du, \qquad \text{lost} = \int_0^t (1 - v)\,du
+
+A job of `w` seconds is done at the `t` where :math:`w(t) = w`, which is :math:`t - w` late.
+
+*Open loop*, work that arrives by the clock at a load :math:`\rho` of the full speed and waits in a queue:
+
+.. math:: N(t) = \int_0^t (\rho - v)\,du, \qquad b(t) = N(t) - \min_{u \le t} \min(N(u), 0)
+
+Nothing is lost: :math:`\rho t = \text{done} + b`. A backlog drains at :math:`v - \rho`; its mean wait is
+:math:`\int b\,dt / \rho t` (Little).
+
+vCPUs: auto-converge sends all of them to sleep together, so any guest runs at their run fraction `r`. dirty-limit
+sends `m` writers of `n` vCPUs to sleep, each at its own time. Then
+
+===================================  ==========================
+work                                 speed
+===================================  ==========================
+each vCPU by itself                  :math:`1 - (1 - r) m/n`
+long steps, all wait for the last    :math:`r`
+no vCPU gets on unless all run       :math:`r^m`
+===================================  ==========================
+
+Mirrors: nothing in QEMU; this is the guest.
+Leaves out: a queue that is full and turns work away, caches that cool down, what locks cost on top of sleeps.
+Source: arithmetic of fluid queues.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from migsim.errors import ParameterError
+
+__all__ = [
+    "ClosedLoop",
+    "OpenLoop",
+    "backlog_after",
+    "closed_loop",
+    "combined_speed",
+    "completion_s",
+    "open_loop",
+    "vcpu_speed",
+    "work_done_s",
+]
+
+Floats = NDArray[np.float64]
+
+
+def combined_speed(*courses: tuple[ArrayLike, ArrayLike]) -> tuple[Floats, Floats]:
+    """Multiply courses of speed, each given as start times and the speed from each on.
+
+    Before a course's first start its speed is 1; its last speed lasts for ever.
+
+    Examples
+    --------
+    >>> start, speed = combined_speed(([0, 2], [0.8, 1]), ([1, 3], [0.5, 1]))
+    >>> start.tolist(), speed.tolist()
+    ([0.0, 1.0, 2.0, 3.0], [0.8, 0.4, 0.5, 1.0])
+    """
+    checked = [_checked(start, speed) for start, speed in courses]
+    at = np.unique(np.concatenate([start for start, _ in checked]))
+    product = np.ones(len(at))
+    for start, speed in checked:
+        piece = np.searchsorted(start, at, side="right")
+        product *= np.concatenate([[1.0], speed])[piece]
+    return at, product
+
+
+def work_done_s(start_s: ArrayLike, speed: ArrayLike, at_s: ArrayLike) -> Floats:
+    """Work that a closed-loop guest has done since the first start, in seconds at full speed.
+
+    Parameters
+    ----------
+    start_s, speed : array_like, shape (pieces,)
+        Speed from each start on; the last one lasts for ever.
+    at_s : array_like
+        When to look, not before the first start.
+
+    Examples
+    --------
+    >>> work_done_s([0, 1, 3], [1, 0, 0.5], [0.5, 2, 5]).tolist()
+    [0.5, 1.0, 2.0]
+    """
+    start, v = _checked(start_s, speed)
+    at = np.asarray(at_s, dtype=float)
+    if at.size and at.min() < start[0]:
+        raise ParameterError(
+            f"Work is asked for at {at.min()} s.",
+            f"The course of speed starts at {start[0]} s.",
+            "Look later.",
+        )
+    done = np.concatenate([[0.0], np.cumsum(np.diff(start) * v[:-1])])
+    piece = np.searchsorted(start, at, side="right") - 1
+    return np.asarray(done[piece] + (at - start[piece]) * v[piece])
+
+
+def completion_s(start_s: ArrayLike, speed: ArrayLike, work_s: float) -> float:
+    """When a job begun at the first start is done; infinite where the guest stands still for ever.
+
+    Examples
+    --------
+    >>> completion_s([0, 1, 3], [1, 0, 0.5], 2.0), completion_s([0], [0], 1.0)
+    (5.0, inf)
+    """
+    start, v = _checked(start_s, speed)
+    done = np.append(work_done_s(start, v, start), np.inf if v[-1] else 0.0)
+    done[-1] = max(done[-1], done[-2])
+    piece = int(np.searchsorted(done, work_s, side="left")) - 1
+    if piece < 0:
+        return float(start[0])
+    if piece >= len(v):
+        return float("inf")
+    return float(start[piece] + (work_s - done[piece]) / v[piece])
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedLoop:
+    """What a closed-loop guest loses, in seconds at full speed.
+
+    Attributes
+    ----------
+    done_s, lost_s : float
+        Work done and lost from the first start until the end.
+    speed_fraction : float
+        The mean speed.
+    """
+
+    done_s: float
+    lost_s: float
+    speed_fraction: float
+
+
+def closed_loop(start_s: ArrayLike, speed: ArrayLike, end_s: float) -> ClosedLoop:
+    """Add up what a guest that works as fast as it can loses until `end_s`.
+
+    Examples
+    --------
+    >>> closed_loop([0, 1, 3], [1, 0, 0.5], 5)
+    ClosedLoop(done_s=2.0, lost_s=3.0, speed_fraction=0.4)
+    """
+    start, v = _checked(start_s, speed)
+    done = float(work_done_s(start, v, end_s))
+    wall = end_s - float(start[0])
+    return ClosedLoop(done, wall - done, done / wall if wall else 1.0)
+
+
+def backlog_after(backlog_s: float, speed: float, load: float, seconds: float) -> float:
+    """Work that waits after `seconds` at one speed, in seconds at full speed.
+
+    At a load of 1 this is the closed loop: what is lost is never caught up.
+
+    Examples
+    --------
+    >>> backlog_after(0.0, 0.0, 0.5, 1.0), backlog_after(0.5, 1.0, 0.5, 3.0), backlog_after(0.5, 1.0, 1.0, 3.0)
+    (0.5, 0.0, 0.5)
+    """
+    return max(backlog_s + (load - speed) * seconds, 0.0)
+
+
+@dataclass(frozen=True)
+class OpenLoop:
+    """What an open-loop guest puts off.
+
+    Attributes
+    ----------
+    start_s, backlog_s : ndarray, shape (pieces,)
+        The starts, and the work that waits at each, in seconds at full speed.
+    drained_at_s : float
+        When nothing waits any more; infinite when the guest never catches up.
+    peak_s : float
+        The most work that waits at once; infinite when it grows for ever.
+    waited_s2 : float
+        Backlog integrated over time.
+    load : float
+    """
+
+    start_s: Floats
+    backlog_s: Floats
+    drained_at_s: float
+    peak_s: float
+    waited_s2: float
+    load: float
+
+    @property
+    def mean_wait_s(self) -> float:
+        """Mean wait of all work that arrives until the backlog is gone."""
+        arrived = self.load * (self.drained_at_s - float(self.start_s[0]))
+        if np.isinf(arrived):
+            return float("inf")
+        return self.waited_s2 / arrived if arrived else 0.0
+
+
+def open_loop(start_s: ArrayLike, speed: ArrayLike, load: float) -> OpenLoop:
+    """Follow the backlog of a guest whose work arrives by the clock.
+
+    Parameters
+    ----------
+    start_s, speed : array_like, shape (pieces,)
+        Speed from each start on; the last one lasts for ever.
+    load : float
+        Work that arrives in a second, in seconds at full speed.
+
+    Raises
+    ------
+    ParameterError
+        For a load that is not between 0 and 1.
+
+    Examples
+    --------
+    >>> blackout = open_loop([0, 0.5], [0, 1], load=0.5)
+    >>> blackout.backlog_s.tolist(), blackout.drained_at_s, blackout.mean_wait_s
+    ([0.0, 0.25], 1.0, 0.25)
+    """
+    start, v = _checked(start_s, speed)
+    if not 0 <= load <= 1:
+        raise ParameterError(
+            f"The load is {load}.",
+            "It is the share of its full speed that the guest needs, 0 to 1.",
+            "Correct it.",
+        )
+    length = np.append(np.diff(start), np.inf)
+    gain = load - v
+    net = np.concatenate([[0.0], np.cumsum(length[:-1] * gain[:-1])])
+    backlog = net - np.minimum.accumulate(net)
+    # until when each piece has a backlog: its whole length unless it drains before
+    drains = np.divide(backlog, -gain, out=np.full(len(v), np.inf), where=gain < 0)
+    lasting = np.where((backlog == 0) & (gain <= 0), 0.0, np.minimum(length, drains))
+    waits = lasting > 0
+    area = float("inf")
+    if not np.isinf(lasting[-1]):
+        area = float(np.sum(backlog * lasting + gain * lasting**2 / 2))
+    drained = float((start + lasting)[waits].max(initial=start[0]))
+    peak = float("inf") if gain[-1] > 0 else float(backlog.max())
+    return OpenLoop(start, backlog, drained, peak, area, load)
+
+
+def vcpu_speed(
+    run_fraction: float,
+    vcpus: int,
+    writers: int | None = None,
+    *,
+    coupling: Literal["none", "barrier", "lock-step"] = "none",
+    together: bool = False,
+) -> float:
+    """Speed of a guest whose vCPUs sleep.
+
+    Parameters
+    ----------
+    run_fraction : float
+        Share of time that a vCPU that sleeps now and then runs.
+    vcpus : int
+    writers : int, optional
+        How many of them sleep; all by default.
+    coupling : {"none", "barrier", "lock-step"}
+        Whether vCPUs work by themselves, wait for the last at the end of long steps, or get on only when all run.
+    together : bool
+        Whether all sleep at the same time, as auto-converge makes them.
+
+    Examples
+    --------
+    >>> vcpu_speed(0.2, 80, together=True), vcpu_speed(0.5, 4, 1), vcpu_speed(0.5, 4, 2, coupling="lock-step")
+    (0.2, 0.875, 0.25)
+    """
+    writers = vcpus if writers is None else writers
+    if not 0 <= run_fraction <= 1 or not 0 <= writers <= vcpus or vcpus < 1:
+        raise ParameterError(
+            f"{writers} of {vcpus} vCPUs run for {run_fraction} of the time.",
+            "A guest has one vCPU or more, no more sleep than there are, and a share is 0 to 1.",
+            "Correct the counts or the share.",
+        )
+    if not writers:
+        return 1.0
+    if together or coupling == "barrier":
+        return run_fraction
+    if coupling == "lock-step":
+        return run_fraction**writers
+    return 1 - (1 - run_fraction) * writers / vcpus
+
+
+def _checked(start_s: ArrayLike, speed: ArrayLike) -> tuple[Floats, Floats]:
+    start, v = np.asarray(start_s, dtype=float), np.asarray(speed, dtype=float)
+    if start.ndim != 1 or start.shape != v.shape or not len(start):
+        raise ParameterError(
+            f"A course of speed has {start.shape} starts and {v.shape} speeds.",
+            "Both are flat and of one length, at least 1.",
+            "Give one speed for each start.",
+        )
+    if (
+        not (np.isfinite(start).all() and np.isfinite(v).all())
+        or np.diff(start).min(initial=1) <= 0
+        or v.min() < 0
+    ):
+        raise ParameterError(
+            f"A course of speed starts at {start.tolist()} with {v.tolist()}.",
+            "Starts are finite and rise; no speed is negative.",
+            "Sort the pieces, and join those that start together.",
+        )
+    return start, v
