@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from migsim.files import atomic_path, write_text_atomically
+from validation.mechanisms import mechanism_of, section
 from validation.rivals import RIVALS
 from validation.scores import METRICS, Scored, load_records, score
 
@@ -36,15 +37,20 @@ def main(arguments: list[str] | None = None) -> int:
         for runs in load_records(options.records).values()
     ]
     notes = options.output.with_name("notes.md")
-    text = page(scored, notes.read_text(encoding="utf-8") if notes.exists() else "")
+    plain = [s for s in scored if not mechanism_of(s)]
+    text = page(
+        plain,
+        [s for s in scored if mechanism_of(s)],
+        notes.read_text(encoding="utf-8") if notes.exists() else "",
+    )
     write_text_atomically(options.output, text)
-    draw(scored, options.output.with_name("predicted-measured.png"))
-    print(summary(scored))
+    draw(plain, options.output.with_name("predicted-measured.png"))
+    print(summary(plain))
     return 0
 
 
-def page(scored: Sequence[Scored], notes: str) -> str:
-    """Compose the page."""
+def page(scored: Sequence[Scored], mechanisms: Sequence[Scored], notes: str) -> str:
+    """Compose the page: plain precopy, then the mechanisms beside it."""
     return "\n".join(
         [
             "# Predicted beside measured",
@@ -58,7 +64,7 @@ def page(scored: Sequence[Scored], notes: str) -> str:
             "",
             "![predicted against measured](predicted-measured.png)",
             "",
-            "## Scenario by scenario",
+            "## Plain precopy, scenario by scenario",
             "",
             scenario_table(scored),
             "",
@@ -69,6 +75,7 @@ def page(scored: Sequence[Scored], notes: str) -> str:
             "",
             rival_table(scored),
             "",
+            *([section(mechanisms)] if mechanisms else []),
             notes,
         ]
     )

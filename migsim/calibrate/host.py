@@ -241,15 +241,14 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
     zero_s, fresh_s = terms.page_cost_s([*of[EMPTY], *data])
     cold_s = [terms.cold_page_s(r) for r in of[COLD]]
     again = _term("normal_page_s", map(terms.resent_page_s, resend), "s/page")
+    coded_s = [pair for r in coded if (pair := terms.xbzrle_pages_s(r)) is not None]
     slow_fast = [*faults, *hot]
     made = {
         **_by_size(empty),
         "zero_page_s": _term("zero_page_s", zero_s, "s/page"),
         "normal_page_s": again,
-        "xbzrle_hit_s": _term("xbzrle_hit_s", [terms.xbzrle_hit_s(r, again.median) for r in coded], "s/page"),
-        "xbzrle_miss_s": _term(
-            "xbzrle_miss_s", [terms.xbzrle_miss_s(r, again.median) for r in coded], "s/page"
-        ),
+        "xbzrle_hit_s": _term("xbzrle_hit_s", [found for found, _ in coded_s], "s/page"),
+        "xbzrle_miss_s": _term("xbzrle_miss_s", [missed - again.median for _, missed in coded_s], "s/page"),
         "fresh_page_s": _term("fresh_page_s", fresh_s, "s/page"),
         "cold_page_s": _term("cold_page_s", cold_s, "s/page"),
         "burst_cold_page_s": _term("burst_cold_page_s", map(terms.burst_page_s, of[COLD]), "s/page"),

@@ -30,8 +30,7 @@ __all__ = [
     "resent_page_s",
     "ring_entries_per_write",
     "window_overhead_s",
-    "xbzrle_hit_s",
-    "xbzrle_miss_s",
+    "xbzrle_pages_s",
 ]
 
 
@@ -100,22 +99,25 @@ def cold_page_s(run: MigrationResult) -> float | None:
     return float((late["t_s"].iloc[-1] - late["t_s"].iloc[0]) / pages)
 
 
-def xbzrle_hit_s(run: MigrationResult, normal_page_s: float) -> float | None:
-    """Cost of a page found in XBZRLE's cache: rounds with few misses, their time less syncs and misses."""
-    rounds = run.iterations.iloc[1:-1]
-    found = rounds[(rounds["cache_misses"] < 0.2 * rounds["xbzrle_pages"]) & (rounds["xbzrle_pages"] > 500)]
-    seconds = (found["end_s"] - found["start_s"] - found["sync_s"]).sum()
-    seconds -= found["cache_misses"].sum() * normal_page_s
-    return max(float(seconds / found["xbzrle_pages"].sum()), 0.0) if len(found) else None
+def xbzrle_pages_s(run: MigrationResult) -> tuple[float, float] | None:
+    """Cost of a page found in XBZRLE's cache, and of one that is not, sending included, by solving rounds unlike.
 
+    Returns
+    -------
+    (found_s, missed_s), or None where fewer than two rounds are long enough.
+    """
+    from scipy.optimize import nnls
 
-def xbzrle_miss_s(run: MigrationResult, normal_page_s: float) -> float | None:
-    """What a page not found in XBZRLE's cache costs beside its sending, from rounds that are mostly such pages."""
-    rounds = run.iterations.iloc[1:-1]
-    many = rounds["cache_misses"] > np.maximum(500, 10 * rounds["xbzrle_pages"])
-    missed = rounds[many & (rounds["cache_misses"] > 0.9 * rounds["normal"])]
-    seconds = (missed["end_s"] - missed["start_s"] - missed["sync_s"]).sum()
-    return max(float(seconds / missed["normal"].sum()) - normal_page_s, 0.0) if len(missed) else None
+    rounds = run.iterations.iloc[1:-2]
+    rounds = rounds[rounds["xbzrle_pages"] + rounds["cache_misses"] > 500]
+    if len(rounds) < 2:
+        return None
+    seconds = (rounds["end_s"] - rounds["start_s"] - rounds["sync_s"]).to_numpy(float)
+    pages = rounds[["xbzrle_pages", "cache_misses"]].to_numpy(float)
+    # Weighted like counts: a long round says more, though not as much more as it is longer.
+    weight = 1 / np.sqrt(np.maximum(seconds, 1e-6))
+    (found_s, missed_s), _ = nnls(pages * weight[:, None], seconds * weight)
+    return float(found_s), float(missed_s)
 
 
 def resent_page_s(run: MigrationResult) -> float | None:

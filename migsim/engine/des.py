@@ -74,7 +74,7 @@ class _Precopy:
         self.what = what
         self.terms = what.terms
         self.behaviour = what.behaviour
-        self.clock = GuestClock(what.workload.load)
+        self.clock = GuestClock(what.workload.load_fraction)
         self.memory = GuestMemory(
             what.workload,
             chunked=what.chunked,

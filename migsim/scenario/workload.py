@@ -103,7 +103,7 @@ class Workload(RecordedModel):
         Pages that are zero when the migration starts.
     classes : tuple of WorkloadClass
         The fit.
-    load : float
+    load_fraction : float
         Share of its full speed that the guest needs for its work. 1: a closed loop, which loses what throttling takes;
         less: work by the clock, which is slowed only below that speed, and caught up.
     writes_spread : float
@@ -121,7 +121,7 @@ class Workload(RecordedModel):
     ram_total_bytes: Bytes = Field(gt=0)
     zero_pages: int = Field(ge=0)
     classes: tuple[WorkloadClass, ...] = ()
-    load: float = Field(default=1.0, gt=0, le=1)
+    load_fraction: float = Field(default=1.0, gt=0, le=1)
     writes_spread: float = Field(default=0.0, ge=0)
     assumptions: tuple[str, ...] = ()
     source: str = ""

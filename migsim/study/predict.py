@@ -12,7 +12,7 @@ from migsim.engine.inputs import SimulationInput, needed_terms
 from migsim.errors import ParameterError
 from migsim.html import html_list
 from migsim.qapi import NEWEST, OLDEST, QemuVersion
-from migsim.results import MigrationResult
+from migsim.results import MigrationResult, cache_hit_rate, throttle_steps
 from migsim.scenario import HostProfile, MigrationSettings, Workload
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class Prediction:
         Share of the draws that completed before the deadline.
     assumptions : tuple of str
     draws : tuple of dict
-        `INTERVAL_FIELDS` of every draw that ended like `result`.
+        `INTERVAL_FIELDS` of every draw that ended like `result`; with XBZRLE also ``cache-hit-rate`` and
+        ``xbzrle-bytes``, with auto-converge ``throttle-N``, the second at which N % began.
     fit : WorkloadFit, optional
         How the trace was read, when there was one.
     """
@@ -58,6 +59,11 @@ class Prediction:
     def medians(self) -> dict[str, float]:
         """Medians of the draws, `INTERVAL_FIELDS`: the point prediction."""
         return {name: float(np.median([d[name] for d in self.draws])) for name in INTERVAL_FIELDS}
+
+    def median(self, name: str) -> float:
+        """Median of one figure over the draws that have it; NaN where none does."""
+        seen = [d[name] for d in self.draws if name in d]
+        return float(np.median(seen)) if seen else float("nan")
 
     def to_json_object(self) -> dict[str, Any]:
         """`query-migrate`'s object with `outcome`, `reason`, `intervals`, `downtime-parts`, `assumptions`."""
@@ -144,11 +150,11 @@ def predict(
     from migsim.calibrate.workload import fit_workload
 
     fit = fit_workload(trace, dirty_fault_s=host.median("dirty_fault_s"))
-    workload = fit.workload.replace(load=load)
+    workload = fit.workload.replace(load_fraction=load)
     if settings is not None and settings.capabilities.get("xbzrle"):
         from migsim.calibrate.content import with_content
 
-        workload = with_content(fit, trace).replace(load=load)
+        workload = with_content(fit, trace).replace(load_fraction=load)
     made = predict_workload(
         workload,
         host=host,
@@ -213,7 +219,7 @@ def predict_workload(
         if progress:
             progress(k + 1, replicates)
     made = _summarise(drawn, workload, host, version)
-    notes = (_pace(workload.load), *_left_out(version, checked))
+    notes = (_pace(workload.load_fraction), *_left_out(version, checked))
     return replace(made, assumptions=(*made.assumptions, *notes))
 
 
@@ -264,7 +270,11 @@ def _draw(base: SimulationInput, host: HostProfile, seeds: np.random.SeedSequenc
 
 def _fields(result: MigrationResult) -> dict[str, float]:
     completed = result.outcome.status == "completed"
-    return {
+    more = {f"throttle-{pct}": t_s for pct, t_s in throttle_steps(result.timeline).items()}
+    hit_rate = cache_hit_rate(result.info)
+    if hit_rate is not None:
+        more |= {"cache-hit-rate": hit_rate, "xbzrle-bytes": float(result.info["xbzrle-cache"]["bytes"])}
+    return more | {
         "total-time": float(result.info["total-time"]),
         "downtime": float(result.info.get("downtime", np.nan)) if completed else float("nan"),
         "transferred": float(result.info["ram"]["transferred"]),
