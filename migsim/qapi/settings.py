@@ -199,10 +199,11 @@ def _integer(entry: Parameter, value: Any) -> int:
     amount = parse_quantity(value, entry.unit, field=entry.name)
     low, high = entry.minimum, entry.maximum
     if (low is not None and amount < low) or (high is not None and amount > high):
+        nearest = low if low is not None and amount < low else high
         raise ParameterError(
             f"{entry.name} is {value!r}, that is {amount} {entry.unit}".rstrip() + ".",
             f"QEMU takes {low} to {high} {entry.unit}".rstrip() + ".",
-            "Choose a value in that range.",
+            f"The nearest value that it takes is {nearest}.",
         )
     if entry.name == "xbzrle-cache-size" and amount & (amount - 1):
         raise ParameterError(
