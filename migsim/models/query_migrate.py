@@ -67,8 +67,8 @@ class XbzrleCounters:
             "bytes": round(self.bytes),
             "pages": round(self.pages),
             "cache-miss": round(self.cache_miss),
-            "cache-miss-rate": self.cache_miss_rate,
-            "encoding-rate": self.encoding_rate,
+            "cache-miss-rate": float(self.cache_miss_rate),
+            "encoding-rate": float(self.encoding_rate),
             "overflow": round(self.overflow),
         }
 
