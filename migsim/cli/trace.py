@@ -96,6 +96,43 @@ def info(
     stdout_console().print(table)
 
 
+@app.command()
+def xbzrle(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A trace with page numbers.")],
+    output_format: Annotated[
+        str, typer.Option("--format", metavar="table|json", help="json has the same figures, unrounded.")
+    ] = "table",
+) -> None:
+    """Say whether XBZRLE would help the traced guest, and how large its cache should be.
+
+    Runs the trace's pages through QEMU's cache at every size from 4 MiB to the guest's memory.
+
+    Example: migsim trace xbzrle db.trace
+    """
+    import json
+
+    from rich.table import Table
+
+    from migsim.cli.console import stdout_console
+    from migsim.cli.options import one_of
+    from migsim.study.xbzrle_advice import HEADINGS, advise_xbzrle
+    from migsim.trace import Trace
+
+    one_of(output_format, ("table", "json"), option="--format")
+    advice = advise_xbzrle(Trace.open(file))
+    if output_format == "json":
+        print(json.dumps(advice.to_json_object(), indent=2))
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right" if heading else "left")
+    for row in advice.rows():
+        table.add_row(*row)
+    console = stdout_console()
+    console.print(table)
+    console.print(advice.reason, markup=False)
+
+
 @contextmanager
 def _interrupt_once() -> Iterator[Callable[[], bool]]:
     """Let the first Ctrl-C (or SIGTERM) ask for an orderly end; the second one interrupts."""

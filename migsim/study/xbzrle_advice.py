@@ -2,10 +2,11 @@
 
 Each interval of the trace is a sync generation whose pages are sent in ascending order through the exact cache
 (`migsim.models.xbzrle_cache`), for every size of 2^k MiB. The first interval only fills the cache. What a hit costs
-comes from the trace's content samples, taken to hold for every page alike. Sender's time is not weighed.
+comes from the trace's content samples, taken to hold for every page alike. Sender's time is not weighed, and zero
+pages, which QEMU sends as such, count like others.
 
-The trace numbers the pages of one RAM block after the other, largest first, QEMU's addresses may lie otherwise: the
-guest's RAM proper is alike in both.
+The trace numbers the pages of one RAM block after the other, largest first. QEMU's addresses may have gaps between
+the blocks; inside the guest's memory proper both are the same.
 """
 
 from __future__ import annotations
@@ -183,7 +184,7 @@ def advise_xbzrle(trace: Trace, *, aged: bool = True) -> XbzrleAdvice:
     hit_bytes = float(record_bytes(lengths).mean()) if len(lengths) else float("nan")
     sent = sum(len(pages) for pages in rounds[1:])
     sizes: list[CacheSize] = []
-    largest = 1 << max(trace.meta.total_pages * trace.meta.page_bytes - 1, SMALLEST_BYTES).bit_length()
+    largest = 1 << max(trace.meta.ram_bytes - 1, SMALLEST_BYTES - 1).bit_length()
     size = SMALLEST_BYTES
     while size <= largest:
         hits, refused, conflicts = _replayed(rounds, size, aged)
@@ -213,15 +214,19 @@ def advise_xbzrle(trace: Trace, *, aged: bool = True) -> XbzrleAdvice:
 
 
 def _replayed(rounds: list[NDArray[np.int64]], size: int, aged: bool) -> tuple[int, int, bool]:
-    """Hits and refusals after the first round, and whether any two pages ever met in a slot."""
-    cache = XbzrleCache(cache_pages(size), aged=aged)
-    cache.access(rounds[0], 1)
-    refused = cache.refused
-    for generation, pages in enumerate(rounds[1:], start=2):
-        cache.access(pages, generation)
+    """Hits and refusals after the first round, and whether any two pages share a slot."""
+    slots = cache_pages(size)
     touched = np.unique(np.concatenate(rounds))
-    conflicts = len(np.unique(touched & (cache.cache_pages - 1))) < len(touched)
-    return cache.hits, cache.refused - refused, conflicts
+    used = np.unique(touched & (slots - 1))
+    # Slots that no page ever uses need no memory: number the others.
+    few = 1 << (len(used) - 1).bit_length()
+    cache = XbzrleCache(few, aged=aged)
+    refused = 0
+    for generation, pages in enumerate(rounds, start=1):
+        cache.access(pages // slots * few + np.searchsorted(used, pages & (slots - 1)), generation)
+        if generation == 1:
+            refused = cache.refused
+    return cache.hits, cache.refused - refused, len(used) < len(touched)
 
 
 def _reason(
@@ -229,7 +234,7 @@ def _reason(
 ) -> str:
     found = (
         f"A cache of {format_bytes(enough.cache_size_bytes, exact=True)} finds {enough.hit_fraction:.0%} of "
-        f"the pages that are sent again"
+        "the pages sent after the first interval"
     )
     if hit_bytes != hit_bytes:
         return (
@@ -255,6 +260,6 @@ def _reason(
         )
     return (
         f"{found}, within 2 points of the best; one of them takes {hit_bytes:.0f} bytes instead of "
-        f"{NORMAL_PAGE_BYTES}. Of {format_bytes(sent * NORMAL_PAGE_BYTES)} sent again that saves "
+        f"{NORMAL_PAGE_BYTES}. Of {format_bytes(sent * NORMAL_PAGE_BYTES)} that saves "
         f"{enough.saved_fraction:.0%}.{default}"
     )

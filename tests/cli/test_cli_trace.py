@@ -1,3 +1,4 @@
+import json
 import re
 import socket
 import subprocess
@@ -53,6 +54,32 @@ def test_info_of_something_else(tmp_path):
     one_paragraph(run("info", tmp_path / "missing"), "no trace")
     (tmp_path / "text").write_text("hello")
     one_paragraph(run("info", tmp_path / "text"), "Cannot read", "zip")
+
+
+def test_xbzrle(tmp_path):
+    with TraceWriter(tmp_path / "a.trace", TraceMeta("stream", "10.0.8", 32 << 20)) as writer:
+        for second in range(4):
+            if second:
+                writer.add_content([5, 6], [8, 8], [1, 1], [11, 11])
+            writer.add_interval(second, second + 1, pages=range(2048))
+    done = run("xbzrle", tmp_path / "a.trace")
+    assert done.returncode == 0
+    assert re.search(r"4MiB +50\.0% +50\.0%", done.stdout)
+    assert re.search(r"8MiB +100\.0% .*99\.5% +recommended", done.stdout)
+    assert "A cache of 8MiB finds 100%" in done.stdout
+    done = run("xbzrle", tmp_path / "a.trace", "--format", "json")
+    found = json.loads(done.stdout)
+    assert found["recommended-xbzrle-cache-size"] == 8 << 20
+    assert [size["hit-fraction"] for size in found["sizes"]] == [0.5, 1, 1, 1]
+
+
+def test_xbzrle_of_what_shows_no_pages(tmp_path):
+    with TraceWriter(tmp_path / "a.trace", TraceMeta("dirty-rate", "10.0.8", 1 << 30)) as writer:
+        writer.add_interval(0, 1, dirty_pages=5)
+    one_paragraph(run("xbzrle", tmp_path / "a.trace"), "page numbers", "--method stream")
+    done = run("xbzrle", tmp_path / "a.trace", "--format", "yaml")
+    assert done.returncode == 2
+    assert "table or json" in done.stderr
 
 
 def test_record_from_no_socket(tmp_path):
