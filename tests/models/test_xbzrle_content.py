@@ -1,5 +1,8 @@
 """How long encodings get, against real bytes through the encoder."""
 
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ from migsim.errors import ParameterError
 from migsim.models.page_contents import PageWrites, guest_writes
 from migsim.models.xbzrle import encode, page_change
 from migsim.models.xbzrle_content import encoding_by_writes, expected_encoding
+from migsim.trace import Trace
 
 
 def written_pages(content, numbers, seed=1):
@@ -173,6 +177,22 @@ def test_our_guests_writes(changed_bytes):
         off = seen - expected
         assert abs(off.mean()) < 4 * off.std() / np.sqrt(len(off)) + 0.001 * seen.mean()
     assert abs(np.corrcoef(change.xbzrle_bytes[hit], law.length_bytes)[0, 1]) > 0.95
+
+
+@pytest.mark.parametrize(("name", "span"), [("idle-1g", 200), ("full-128g", 5000)])
+def test_runs_and_lengths_in_traces_of_our_guest(name, span):
+    """Guests that wrote their few pages over long before: from the bytes changed follow the runs and the length."""
+    content = Trace.open(Path(__file__).parents[2] / "traces" / f"{name}.trace").content
+    seen = content[(content["changed_bytes"] > 0) & content["page"].between(4096, 4095 + span)]
+    edges = seen["changed_bytes"].quantile([0, 0.33, 0.66, 0.9]).to_numpy()
+    means = np.geomspace(0.01, 3000, 300)
+    law = encoding_by_writes(guest_writes(8, span_pages=span), means)
+    for low, high in pairwise(edges):
+        part = seen[seen["changed_bytes"].between(low, high)]
+        assert (part["xbzrle_bytes"] > 0).all()
+        at = np.interp(part["changed_bytes"].mean(), law.changed_bytes, means)
+        assert np.interp(at, means, law.runs) == pytest.approx(part["runs"].mean(), rel=0.015)
+        assert np.interp(at, means, law.length_bytes) == pytest.approx(part["xbzrle_bytes"].mean(), rel=0.015)
 
 
 def test_first_bytes_of_our_guests_words_agree_once_in_64_times():
