@@ -106,7 +106,10 @@ class _Precopy:
         )
         self.limit_ms = float(what.parameter("downtime-limit"))
         quota = window_quota_bytes(int(what.parameter("max-bandwidth")))
-        self.quota = window_bytes(quota, NORMAL_PAGE_BYTES, self.behaviour.quota_charged_at)
+        self._quotas = [
+            window_bytes(quota, NORMAL_PAGE_BYTES, self.behaviour.quota_charged_at, copied=copied)
+            for copied in (False, True)
+        ]
         self.wake_up_s = wake_up_s(
             int(what.parameter("max-bandwidth")),
             window_overhead_s=what.terms["window_overhead_s"],
@@ -159,6 +162,12 @@ class _Precopy:
         self.recorder.give_up(
             self.env.now, self.what.deadline_s, self.threshold, self.tests, self._stands_still()
         )
+
+    @property
+    def quota(self) -> float:
+        """Bytes that a window carries."""
+        coded = self.memory.xbzrle is not None and self.memory.xbzrle.started
+        return self._quotas[coded]
 
     @property
     def remaining_bytes(self) -> float:

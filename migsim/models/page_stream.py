@@ -13,6 +13,7 @@ from __future__ import annotations
 
 __all__ = [
     "BATCH_BYTES",
+    "BUFFER_BYTES",
     "ITERATE_BYTES",
     "NORMAL_PAGE_BYTES",
     "PAGE_BYTES",
@@ -29,6 +30,9 @@ ITERATE_BYTES = 8
 
 SECTION_BYTES = 5 + 5
 """Section header and footer of one iterate call: in the stream, not counted as RAM."""
+
+BUFFER_BYTES = 32768
+"""The stream's buffer: what is copied into it is written when it is full."""
 
 BATCH_BYTES = 32 * NORMAL_PAGE_BYTES
 """One write: 64 iovec entries, a header and a page each."""

@@ -5,7 +5,7 @@ Law
 Quota :math:`q = \lfloor L/10 \rfloor`; sending stops at the first check that finds more than `q` used, and what is
 left of a quota is lost when the window closes. Charged when queued (up to 8.0) a window carries
 :math:`\lfloor q/4104\rfloor+1` pages; charged when written (8.1 on) it carries whole batches of 32 pages, the first
-number of them that exceeds `q`.
+number of them that exceeds `q`; under XBZRLE, which copies pages into the stream's buffer, whole buffers of 32 KiB.
 
 The thread wakes up late: a window lasts 100 ms and a bit, the more the busier the host is with the migration itself,
 
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from migsim.models.page_stream import BATCH_BYTES
+from migsim.models.page_stream import BATCH_BYTES, BUFFER_BYTES
 
 __all__ = ["ITERATE_MAX_S", "WINDOW_S", "wake_up_s", "window_bytes", "window_quota_bytes"]
 
@@ -43,8 +43,19 @@ def window_quota_bytes(max_bandwidth: int) -> float:
     return float(max_bandwidth // 10) if max_bandwidth else float("inf")
 
 
-def window_bytes(quota_bytes: float, record_bytes: float, charged_at: Literal["enqueue", "flush"]) -> float:
+def window_bytes(
+    quota_bytes: float, record_bytes: float, charged_at: Literal["enqueue", "flush"], *, copied: bool = False
+) -> float:
     """Bytes after which a window that sends records of one size stops.
+
+    Parameters
+    ----------
+    quota_bytes : float
+    record_bytes : float
+        Size of one record, header and all.
+    charged_at : {"enqueue", "flush"}
+    copied : bool
+        Whether pages are copied into the stream's buffer, as XBZRLE does.
 
     Examples
     --------
@@ -52,10 +63,13 @@ def window_bytes(quota_bytes: float, record_bytes: float, charged_at: Literal["e
     12500784.0
     >>> window_bytes(12_500_000.0, 4104, "flush")
     12607488.0
+    >>> window_bytes(5_000_000.0, 4104, "flush", copied=True)
+    5013504.0
     """
     if quota_bytes == float("inf"):
         return quota_bytes
-    unit = record_bytes if charged_at == "enqueue" else BATCH_BYTES
+    written = BUFFER_BYTES if copied else BATCH_BYTES
+    unit = record_bytes if charged_at == "enqueue" else written
     return (quota_bytes // unit + 1) * unit
 
 
