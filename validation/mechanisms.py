@@ -10,7 +10,7 @@ from migsim.lab.guest.serial import Progress, parse_line
 from migsim.results import MigrationResult, cache_hit_rate, throttle_steps
 from validation.scores import Scored
 
-__all__ = ["guest_lost_s", "mechanism_of", "section"]
+__all__ = ["MECHANISMS", "guest_lost_s", "mechanism_of", "section", "step_errors"]
 
 MECHANISMS = ("xbzrle", "auto-converge", "dirty-limit")
 
@@ -59,7 +59,7 @@ def _summary(scored: Sequence[Scored]) -> str:
     coded = [s for s in scored if mechanism_of(s) == "xbzrle"]
     stepped = [s for s in scored if mechanism_of(s) == "auto-converge"]
     wrong = [s.name for s in scored if not s.right]
-    steps = [abs(e) <= r for s in stepped for _, e, r in _step_errors(s)]
+    steps = [abs(e) <= r for s in stepped for _, e, r in step_errors(s)]
     times = [_relative(s, "total-time") for s in done]
     size = [abs(s.prediction.median("xbzrle-bytes") / _measured(s, _xbzrle_bytes) - 1) for s in coded]
     rate = [abs(s.prediction.median("cache-hit-rate") - _measured(s, _hit_rate)) * 100 for s in coded]
@@ -103,7 +103,7 @@ def _throttled(scored: Sequence[Scored]) -> str:
         steps = ", ".join(
             f"{percentage}: {measured + error:.1f} / {measured:.1f}"
             for (percentage, error, _), measured in zip(
-                _step_errors(s), _measured_steps(s).values(), strict=False
+                step_errors(s), _measured_steps(s).values(), strict=False
             )
         )
         cells = [*_common(s), _lost_cell(s), steps]
@@ -145,7 +145,7 @@ def _common(s: Scored) -> list[str]:
     ]
 
 
-def _step_errors(s: Scored) -> list[tuple[int, float, float]]:
+def step_errors(s: Scored) -> list[tuple[int, float, float]]:
     """For each percentage that was measured: predicted less measured time, and the length of the round it fell in."""
     found = []
     for percentage, t_s in _measured_steps(s).items():

@@ -247,6 +247,8 @@ class GuestMemory:
             self.cursor = (i + 1) % count
             if self.cursor == 0 and self.xbzrle:
                 self.xbzrle.start()
+        # A scan that finds nothing stops at its block's end, not where it began: the next one begins with RAM's start.
+        self.cursor = 0
         return done
 
     def _take(self, i: int, pages: float, at: float) -> None:
