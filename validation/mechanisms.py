@@ -32,7 +32,8 @@ def guest_lost_s(run: MigrationResult) -> float:
         for row in run.guest_log
         if isinstance(said := parse_line(row["line"]), Progress)
     ]
-    before = [said for _, t_s, said in lines if t_s is None]
+    stamped = next((index for index, (_, t_s, _) in enumerate(lines) if t_s is not None), 0)
+    before = [said for _, _, said in lines[:stamped]]
     during = [(t_s, said) for side, t_s, said in lines if t_s is not None and side == "source" and t_s > 0]
     after = [(t_s, said) for side, t_s, said in lines if t_s is not None and side == "destination"]
     if len(before) < 2 or not during:

@@ -213,7 +213,7 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
     ProfileError
         When a probe did not complete, is not there, or does not show its term.
     """
-    runs = list(runs)
+    runs = every = list(runs)
     faults = [r for r in runs if r.name == FAULTS]
     resend = [r for r in runs if r.name == RESEND]
     coded = [r for r in runs if r.name == XBZRLE]
@@ -268,8 +268,14 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
         terms=made,
         qemu_version=str(QemuVersion.parse(runs[0].qemu_version)),
         accel=qemu.accel,
-        provenance=Provenance.now(command).as_dict(),
+        provenance=Provenance.now(command).as_dict() | {"measured": _middle_time(every)},
     )
+
+
+def _middle_time(runs: list[MigrationResult]) -> str:
+    """When the runs were made, in the middle: what a record is near to or far from."""
+    made = sorted(str(r.provenance.get("made", "")) for r in runs)
+    return made[len(made) // 2] if made else ""
 
 
 def _term(name: str, values: Iterable[float | None], unit: str) -> Term:

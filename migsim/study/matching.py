@@ -47,7 +47,7 @@ def matching_trace(record: MigrationResult, folder: Path, collector: str = "stre
 
 
 def matching_profile(record: MigrationResult, folder: Path) -> HostProfile:
-    """Find the host profile for a record's QEMU release and accelerator in a folder.
+    """Find the host profile for a record's QEMU release and accelerator in a folder; of several the nearest in time.
 
     Raises
     ------
@@ -55,10 +55,14 @@ def matching_profile(record: MigrationResult, folder: Path) -> HostProfile:
         When there is none.
     """
     release = QemuVersion.parse(record.qemu_version).release
-    for path in sorted(folder.glob("*.json")):
-        profile = HostProfile.load(path)
-        if profile.accel == record.accel and QemuVersion.parse(profile.qemu_version).release == release:
-            return profile
+    profiles = [HostProfile.load(path) for path in sorted(folder.glob("*.json"))]
+    of_kind = [
+        profile
+        for profile in profiles
+        if profile.accel == record.accel and QemuVersion.parse(profile.qemu_version).release == release
+    ]
+    if of_kind:
+        return min(of_kind, key=lambda profile: _apart_s(_measured(profile), record))
     raise ProfileError(
         f"No profile in {folder} is of QEMU {record.qemu_version} with {record.accel}.",
         "Costs differ between releases and accelerators.",
@@ -100,6 +104,11 @@ def predict_record(
         draws=made.draws,
         fit=made.fit,
     )
+
+
+def _measured(profile: HostProfile) -> str:
+    """When a profile's probes ran."""
+    return str(profile.provenance.get("measured") or profile.provenance.get("made", ""))
 
 
 def _apart_s(started: str, record: MigrationResult) -> float:
