@@ -9,7 +9,7 @@ Percentage form (2.5 on). An action (`throttle_trigger`) sets `cpu-throttle-init
 
 with `i` = `cpu-throttle-increment`, :math:`p_{max}` = `max-cpu-throttle`, `D` the period's dirty bytes and :math:`X_T`
 the threshold's share of its sent bytes. Nothing lowers it but the migration's end, or a maximum that is set below it.
-With every period bad, level `k` is reached after `2k` of them: from 20 to 99 % are 9 actions, 18 periods.
+With every period bad the `k`-th level is in force after `2k` of them: 20 % after 2, 99 %, the ninth, after 18.
 
 Fixed form (1.6 to 2.4). The first action turns it on, and it stays on.
 

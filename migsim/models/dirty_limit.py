@@ -239,8 +239,9 @@ def settle(
 
     Examples
     --------
-    >>> settle(80, quota_mib_per_s=10, ring_entries=4096)
-    Settled(sleep_us=1338461, rate_mib_per_s=10.26..., run_fraction=0.12..., periods=1)
+    >>> settled = settle(80, quota_mib_per_s=10, ring_entries=4096)
+    >>> settled.sleep_us, round(settled.rate_mib_per_s, 2), settled.periods
+    (1338461, 10.26, 1)
     >>> settle(80, quota_mib_per_s=10, ring_entries=4096, period_ms=100).run_fraction  # never full in 100 ms
     1.0
     """

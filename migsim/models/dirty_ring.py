@@ -166,7 +166,7 @@ def ring_interval(fill_s: float, sleep_s: float, interval_s: float) -> RingInter
         )
     cycle = fill_s + sleep_s
     fulls = int(interval_s // cycle)
-    rest = interval_s - fulls * cycle
+    rest = interval_s - fulls * cycle if fulls else interval_s
     if rest >= fill_s:
         fulls += 1
         return RingInterval(fulls * cycle, fulls, fulls * fill_s, 0.0)

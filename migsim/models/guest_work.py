@@ -58,6 +58,9 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
+ROUNDING = 1e-12
+"""A backlog this small, or a gain, is what adding up left."""
+
 
 def combined_speed(*courses: tuple[ArrayLike, ArrayLike]) -> tuple[Floats, Floats]:
     """Multiply courses of speed, each given as start times and the speed from each on.
@@ -233,8 +236,10 @@ def open_loop(start_s: ArrayLike, speed: ArrayLike, load: float) -> OpenLoop:
         )
     length = np.append(np.diff(start), np.inf)
     gain = load - v
+    gain[np.abs(gain) < ROUNDING] = 0.0
     net = np.concatenate([[0.0], np.cumsum(length[:-1] * gain[:-1])])
     backlog = net - np.minimum.accumulate(net)
+    backlog[backlog < ROUNDING * (1 + np.abs(net).max())] = 0.0
     # until when each piece has a backlog: its whole length unless it drains before
     drains = np.divide(backlog, -gain, out=np.full(len(v), np.inf), where=gain < 0)
     lasting = np.where((backlog == 0) & (gain <= 0), 0.0, np.minimum(length, drains))
