@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from migsim.files import check_writable, write_text_atomically
 from validation.published import FOLDER, Fixture, load, load_all
+from validation.published.dirty_limit import hyman
 from validation.published.dirty_rate import calc_dirty_rate, gudkov_sample
-from validation.published.dirty_tracking import log_start, sync_costs
+from validation.published.dirty_tracking import log_start, sync_costs, talk
 from validation.published.precopy import kolhe, quintela, zero_page_scan
 from validation.published.table import Answer, compare
+from validation.published.throttling import chegu
 from validation.published.xbzrle import chenliang, lieven
 
 if TYPE_CHECKING:
@@ -34,13 +36,16 @@ __all__ = ["PREDICTORS", "answers", "page", "predictions"]
 
 PREDICTORS: Mapping[str, Callable[[Fixture], Answer]] = {
     "calc-dirty-rate-2023": calc_dirty_rate,
+    "chegu-auto-converge-2013": chegu,
     "chenliang-xbzrle-2014": chenliang,
     "gudkov-sample-2023": gudkov_sample,
+    "hyman-dirty-limit-2023": hyman,
     "kolhe-mem-prealloc-2017": kolhe,
     "lieven-xbzrle-2013": lieven,
     "log-start": log_start,
     "quintela-multifd-2022": quintela,
     "sync-costs": sync_costs,
+    "talk-2013": talk,
     "zero-page-scan": zero_page_scan,
 }
 """What answers each fixture; a fixture without is all inputs and waiting."""
@@ -135,6 +140,8 @@ def _section(fixture: Fixture, answer: Answer | None, table: pd.DataFrame | None
         yield f"- Not told: {'; '.join(fixture.hardware.unknown)}."
     if answer is not None and answer.fitted:
         yield f"- Fitted: {'; '.join(f'`{term}` {value:.3g}' for term, value in answer.fitted.items())}."
+    if answer is not None and answer.note:
+        yield f"- {answer.note}"
     if table is not None:
         yield ""
         yield from _figures(fixture, table)

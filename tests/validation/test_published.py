@@ -261,6 +261,12 @@ def test_downtime_parts_of_cloud_hypervisor_add_up_but_for_rounding():
     assert abs(sum(named) - parts["total-ms"]) <= len(named) / 2
 
 
+def test_the_talks_bitmaps_double_with_the_guest_and_grow_eightfold_with_bytes():
+    for row in FIXTURES["talk-2013"].rows("bitmap").values():
+        assert row["bit-kib"] == 32 * row["ram-gib"]
+        assert row["byte-kib"] == 8 * row["bit-kib"]
+
+
 def test_gudkov_sample_is_whole():
     sample = FIXTURES["gudkov-sample-2023"].rows("guest")["sample"]
     periods, dirty = sample["period-ms"], sample["dirty-pages"]

@@ -13,7 +13,7 @@ from migsim.models.page_writes import guest_seconds, random_fraction
 from migsim.scenario import Workload, WorkloadClass
 from validation.published import Fixture
 from validation.published.simulated import host_terms, run
-from validation.published.table import Answer
+from validation.published.table import Answer, Value
 
 __all__ = ["calc_dirty_rate", "fitted_guest", "gudkov_sample"]
 
@@ -27,7 +27,7 @@ Row = Mapping[str, Any]
 def gudkov_sample(fixture: Fixture) -> Answer:
     """Answer his grid by our calibration of his sample and our engine, on a host that costs nothing but the link."""
     guest = fitted_guest(fixture)
-    values: dict[str, float | str] = {}
+    values: dict[str, Value] = {}
     for name, row in fixture.rows("grid").items():
         speed = row["bandwidth-gibit-per-s"] * GIB / 8
         result = run(
@@ -37,7 +37,7 @@ def gudkov_sample(fixture: Fixture) -> Answer:
             {"max-bandwidth": int(speed), "downtime-limit": row["limit-ms"]},
             link_bytes_per_s=speed,
             deadline_s=HOUR_S,
-            dirty_ring=True,  # a page counts from the sync on, as in his script
+            dirty_ring_size=4096,  # a page counts from the sync on, as in his script
         )
         ends = result.outcome.status == "completed"
         values[f"grid.{name}.verdict"] = "completes" if ends else "never"
@@ -78,7 +78,7 @@ def calc_dirty_rate(fixture: Fixture) -> Answer:
     speeds = {1: formula} | {gib: _speed(rows[f"{gib}gib-1000ms"]) for gib in (4, 24)}
     fit = rows[FIT_ROW]
     fault_s = _fault_s(fit, speeds[fit["region-gib"]])
-    values: dict[str, float | str] = {}
+    values: dict[str, Value] = {}
     for name, row in rows.items():
         own = speeds[row["region-gib"]]
         values[f"answers.{name}.theory-mib-per-s"] = _rate(row, formula, 0.0)

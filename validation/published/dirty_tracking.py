@@ -1,4 +1,4 @@
-"""What the laws of dirty tracking say of published costs: starting the log, syncs, clearing, scans, faults."""
+"""What the laws say of published costs of dirty tracking (log start, syncs, scans, faults), and of the talk."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from migsim.models.bitmap_sync import LAYOUTS, clear_s, sync_parts
+from migsim.models.copies import copy_path, one_thread_ceiling
 from migsim.models.dirty_bitmap import GIB, PAGES_PER_GIB, bitmap_layout, bitmap_size_bytes, dirty_words
 from migsim.models.log_start import MAPPINGS, log_start_s, log_stop_s
 from migsim.models.page_writes import guest_seconds
+from migsim.scenario.costs import cost_preset
 from validation.published import Fixture
-from validation.published.table import Answer
+from validation.published.table import Answer, Value
 
-__all__ = ["huge_mapping_s_per_gib", "log_start", "sync_costs"]
+__all__ = ["huge_mapping_s_per_gib", "log_start", "sync_costs", "talk"]
 
 PAGES_PER_MAPPING = {"4k": 1, "2m": 1 << 9, "1g": 1 << 18}
 BITWISE, WORDWISE = LAYOUTS["1.4-1.7"], LAYOUTS["5.1"]
@@ -36,7 +38,7 @@ def log_start(fixture: Fixture) -> Answer:
         "log_start_s_per_gib_all_set": x86["all-set-ms"] / 1000 / x86["mapped-gib"],
         "log_stop_s_per_gib": stop["qemu-8g"]["stop-ms"] / 1000 / stop["qemu-8g"]["mapped-gib"],
     }
-    values: dict[str, float | str] = {"arm64.4k.start-ms": _start_ms(arm["4k"], costs)}
+    values: dict[str, Value] = {"arm64.4k.start-ms": _start_ms(arm["4k"], costs)}
     for mapping in MAPPINGS[1:]:
         values[f"arm64.{mapping}.start-ms"] = _start_ms(
             arm[mapping], _arm_costs(arm), mapping=mapping
@@ -91,6 +93,16 @@ def sync_costs(fixture: Fixture) -> Answer:
         "scan.dirty-1.wordwise-ms": 1000 * sync_parts(WORDWISE, ram, _dirty(more), wordwise).total_s,
     }
     return Answer(values=values, fitted=_told(bitwise) | _told(wordwise) | clear | {"dirty_fault_s": fault_s})
+
+
+def talk(fixture: Fixture) -> Answer:
+    """Answer the talk's table of bitmap sizes, and its ceiling of one thread."""
+    values: dict[str, Value] = {}
+    for name, row in fixture.rows("bitmap").items():
+        for column, bits in (("bit-kib", 1), ("byte-kib", 8)):
+            values[f"bitmap.{name}.{column}"] = bitmap_size_bytes(row["ram-gib"] * GIB, bits) / 1024
+    ceiling = one_thread_ceiling(copy_path(fixture.qemu_version), cost_preset("era-2012").at())
+    return Answer(values=values | {"idle.thread.peak-gbps": ceiling.gbit_per_s})
 
 
 def _start_ms(row: Row, costs: Mapping[str, float], **how: Any) -> float:

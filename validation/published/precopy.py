@@ -7,6 +7,7 @@ from typing import Any
 
 from migsim.models.behaviour import behaviour_of
 from migsim.models.dirty_bitmap import GIB, setup_s
+from migsim.models.idle_guest import idle_data_pages
 from migsim.models.log_start import log_start_s
 from migsim.models.page_stream import NORMAL_PAGE_BYTES, PAGE_BYTES, ram_bytes_of
 from migsim.models.query_migrate import Counters, migration_info
@@ -16,7 +17,7 @@ from migsim.scenario import Workload, WorkloadClass
 from validation.published import Fixture, load
 from validation.published.dirty_tracking import huge_mapping_s_per_gib
 from validation.published.simulated import host_terms, idle_guest, run
-from validation.published.table import Answer
+from validation.published.table import Answer, Value
 
 __all__ = ["kolhe", "quintela", "reported_mbps", "zero_page_scan"]
 
@@ -33,13 +34,14 @@ def quintela(fixture: Fixture) -> Answer:
     zero_page_s, page_s, burst_page_s = _page_costs(precopy)
     base, multifd_base, per_gib = _setup_costs(precopy, multifd)
     huge = huge_mapping_s_per_gib(load("log-start"))
-    values: dict[str, float | str] = {}
+    values: dict[str, Value] = {}
     for name, row in multifd.items():
         values[f"multifd.{name}.rate-mbps"] = reported_mbps(row, fixture.qemu_version)
         ram, written = row["ram-gib"] * GIB, row.get("written-gib", 0) * GIB
         freeze_s = log_start_s(written, {"log_start_s_per_gib_2m": huge}, mapping="2m")
         clean_s = setup_s(ram, setup_base_s=multifd_base, setup_s_per_gib=per_gib)
         values[f"multifd.{name}.setup-ms"] = 1000 * (clean_s + freeze_s)
+        values[f"multifd.{name}.normal-pages"] = idle_data_pages(ram)
     for name in ("16g-clean", "16g-dirtied", "1t-clean"):
         row = precopy[name]
         guest = idle_guest(row["duplicate-pages"], row["normal-pages"])
@@ -135,7 +137,7 @@ def _setup_costs(precopy: Rows, multifd: Rows) -> tuple[float, float, float]:
     return precopy["16g-clean"]["setup-ms"] / 1000 - slope, small["setup-ms"] / 1000 - slope, per_gib
 
 
-def _of(result: MigrationResult) -> dict[str, float | str]:
+def _of(result: MigrationResult) -> dict[str, Value]:
     info = result.info
     stream = ram_bytes_of(info["ram"]["normal"], info["ram"]["duplicate"])
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,9 @@ from validation.published import Fixture
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Answer", "compare", "relative_error"]
+__all__ = ["Answer", "Value", "compare", "range_of", "relative_error"]
+
+Value = float | str | tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -21,14 +23,18 @@ class Answer:
 
     Attributes
     ----------
-    values : mapping of str to float or str
-        By the figure's path. More than is expected may stand here.
+    values : mapping of str to float, str or (float, float)
+        By the figure's path; a range where the source leaves open what the figure hangs on. More than is expected may
+        stand here.
     fitted : mapping of str to float
-        Host parameters fitted, by name.
+        Parameters fitted, by name.
+    note : str
+        What else the page should say of the answer.
     """
 
-    values: Mapping[str, float | str]
+    values: Mapping[str, Value]
     fitted: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
 
 
 def compare(fixture: Fixture, answer: Answer) -> pd.DataFrame:
@@ -78,26 +84,42 @@ def compare(fixture: Fixture, answer: Answer) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def relative_error(published: Any, predicted: float | str | None) -> float:
-    """Return the relative error; NaN where a side is words or missing, 0 inside a range.
+def relative_error(published: Any, predicted: Value | None) -> float:
+    """Return the relative error; NaN where a side is words or missing, 0 where ranges meet.
 
     Examples
     --------
     >>> relative_error(200, 150.0), relative_error((270, 340), 300.0), round(relative_error((270, 340), 374.0), 3)
     (-0.25, 0.0, 0.1)
+    >>> relative_error(200, (150.0, 250.0)), relative_error(200, (50.0, 150.0))
+    (0.0, -0.25)
     """
     if predicted is None or isinstance(predicted, str) or isinstance(published, str):
         return float("nan")
-    low, high = (published[0], published[-1]) if isinstance(published, tuple) else (published, published)
-    if low <= predicted <= high:
-        return 0.0
-    nearest = low if predicted < low else high
-    return float(predicted / nearest - 1)
+    low, high = _ends(published)
+    least, most = _ends(predicted)
+    if least > high:
+        return float(least / high - 1)
+    return float(most / low - 1) if most < low else 0.0
 
 
-def _within(
-    published: Any, predicted: float | str | None, error: float, tolerance: float | None
-) -> bool | None:
+def range_of(values: Iterable[float]) -> tuple[float, float]:
+    """Return the least and the most of some values.
+
+    Examples
+    --------
+    >>> range_of([3.0, 1.0, 2.0])
+    (1.0, 3.0)
+    """
+    every = [float(value) for value in values]
+    return min(every), max(every)
+
+
+def _ends(value: Any) -> tuple[float, float]:
+    return (value[0], value[-1]) if isinstance(value, tuple) else (value, value)
+
+
+def _within(published: Any, predicted: Value | None, error: float, tolerance: float | None) -> bool | None:
     if tolerance is None:
         return None
     if isinstance(published, str) or isinstance(predicted, str):

@@ -13,7 +13,7 @@ from migsim.models.xbzrle import counted_bytes, xbzrle_length
 from migsim.models.xbzrle_cache import XbzrleCache, cache_pages, xbzrle_rules
 from migsim.qapi import QemuVersion
 from validation.published import Fixture
-from validation.published.table import Answer
+from validation.published.table import Answer, Value
 
 __all__ = ["chenliang", "lieven"]
 
@@ -27,7 +27,7 @@ Row = Mapping[str, Any]
 def chenliang(fixture: Fixture) -> Answer:
     """Answer the cache's counters by the exact cache, swept over by the program's buffer in every generation."""
     load = fixture.rows("load")["program"]
-    values: dict[str, float | str] = {}
+    values: dict[str, Value] = {}
     for name, version in (("before", QemuVersion(2, 2)), ("after", QemuVersion(2, 3))):
         row = fixture.rows("samples")[name]
         hits, misses, last_fraction = _sweeps(row, load["hot-pages"], version)
@@ -45,7 +45,7 @@ def chenliang(fixture: Fixture) -> Answer:
 def lieven(fixture: Fixture) -> Answer:
     """Answer bytes from the counters, and total time from the default limit of 32 MiB/s."""
     load = fixture.rows("load")["program"]
-    values: dict[str, float | str] = {}
+    values: dict[str, Value] = {}
     for name, version in (("after-bulk", QemuVersion(1, 5)), ("from-start", QemuVersion(1, 4))):
         row = fixture.rows("runs")[name]
         stream = ram_bytes_of(row["normal-pages"], row["duplicate-pages"]) + row["xbzrle-kib"] * KIB
