@@ -13,4 +13,8 @@ No clock and no I/O lives here: time passes in `migsim.engine`, which calls thes
 | `migration_thread` | bandwidth estimate, threshold, when to sync, when to switch over |
 | `switchover` | the parts of the blackout |
 | `query_migrate` | the counters of QMP `query-migrate` |
+| `xbzrle` | XBZRLE's encoding of a page, its record in the stream, what it costs |
+| `xbzrle_cache`, `xbzrle_fluid` | which pages its cache holds: page by page, and as fractions of segments |
+| `page_contents` | what a write does to the contents of its page |
+| `xbzrle_content`, `xbzrle_overflow` | how long the encoding gets by the writes to a page, and whether it fits |
 """
