@@ -39,12 +39,10 @@ class Throttle:
         self.state = ThrottleState()
         self._fixed_speed = fixed_sleep_run_fraction(burst_s)
         self._threshold = int(what.parameter("throttle-trigger-threshold") or 50)
-        self._steps = {
-            "initial": int(what.parameter("cpu-throttle-initial") or 20),
-            "increment": int(what.parameter("cpu-throttle-increment") or 10),
-            "maximum": int(what.parameter("max-cpu-throttle") or 99),
-            "tailslow": bool(what.parameter("cpu-throttle-tailslow")),
-        }
+        self._initial = int(what.parameter("cpu-throttle-initial") or 20)
+        self._increment = int(what.parameter("cpu-throttle-increment") or 10)
+        self._maximum = int(what.parameter("max-cpu-throttle") or 99)
+        self._tailslow = bool(what.parameter("cpu-throttle-tailslow"))
         self._tick_s = self.rules.background_sync_s
         self._next_tick = self._tick_s or float("inf")
         self._syncs_at_tick = 0
@@ -57,7 +55,10 @@ class Throttle:
             transferred_bytes=round(transferred_bytes),
             rules=self.rules,
             threshold_percent=self._threshold,
-            **self._steps,
+            initial=self._initial,
+            increment=self._increment,
+            maximum=self._maximum,
+            tailslow=self._tailslow,
         )
         if self.state.fixed_sleeps:
             self.clock.set_speed(now, self._fixed_speed)
@@ -70,7 +71,7 @@ class Throttle:
 
         It is at its maximum, or was the same for so long that two bad periods would have acted.
         """
-        if self.state.percentage >= self._steps["maximum"] or self.state.fixed_sleeps:
+        if self.state.percentage >= self._maximum or self.state.fixed_sleeps:
             return True
         return now - self.clock.steps[-1][0] > SETTLED_S
 

@@ -42,5 +42,7 @@ def throttle_steps(timeline: pd.DataFrame) -> dict[int, float]:
     if "cpu-throttle-percentage" not in timeline:
         return {}
     throttled = timeline[timeline["cpu-throttle-percentage"] > 0]
-    first = throttled.groupby("cpu-throttle-percentage")["t_s"].min()
-    return {int(percentage): float(t_s) for percentage, t_s in first.items()}
+    first: dict[int, float] = {}
+    for percentage, t_s in zip(throttled["cpu-throttle-percentage"], throttled["t_s"], strict=True):
+        first.setdefault(int(percentage), float(t_s))
+    return first
