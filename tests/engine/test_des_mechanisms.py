@@ -127,7 +127,7 @@ def test_pages_replaced_whole_overflow_and_go_raw():
                max_bandwidth=20_000_000, downtime_limit=1, deadline_s=30.0)  # fmt: skip
     cache = made.info["xbzrle-cache"]
     # What is written before it is sent and not since is dirty and unchanged: not sent at all.
-    assert 0.9 * cache["pages"] < cache["overflow"] < cache["pages"]
+    assert 0.5 * cache["pages"] < cache["overflow"] <= cache["pages"]
     assert cache["bytes"] == pytest.approx(cache["overflow"] * PAGE, rel=1e-4)
     plain = run(guest(6000, 200_000), max_bandwidth=20_000_000, downtime_limit=1, deadline_s=30.0)
     assert made.transferred_bytes == pytest.approx(plain.transferred_bytes, rel=0.02)
