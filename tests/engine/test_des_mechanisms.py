@@ -130,7 +130,8 @@ def test_pages_replaced_whole_overflow_and_go_raw():
     assert 0.5 * cache["pages"] < cache["overflow"] <= cache["pages"]
     assert cache["bytes"] == pytest.approx(cache["overflow"] * PAGE, rel=1e-4)
     plain = run(guest(6000, 200_000), max_bandwidth=20_000_000, downtime_limit=1, deadline_s=30.0)
-    assert made.transferred_bytes == pytest.approx(plain.transferred_bytes, rel=0.02)
+    # Windows of whole 32 KiB buffers are shorter than those of whole batches.
+    assert made.transferred_bytes == pytest.approx(plain.transferred_bytes, rel=0.05)
 
 
 # Auto-converge
