@@ -11,6 +11,7 @@ from migsim.engine.des import simulate
 from migsim.engine.inputs import SimulationInput, needed_terms
 from migsim.errors import ParameterError
 from migsim.html import html_list
+from migsim.models.dirty_ring import ring_fill_pages
 from migsim.qapi import NEWEST, OLDEST, QemuVersion
 from migsim.results import MigrationResult, cache_hit_rate, throttle_steps
 from migsim.scenario import HostProfile, MigrationSettings, Workload
@@ -197,6 +198,8 @@ def predict_workload(
             "QEMU limits vCPUs by their full rings: it needs KVM with dirty-ring-size.",
             "Say how large the ring is (--dirty-ring-size 4096), or use auto-converge.",
         )
+    if dirty_ring_size:
+        ring_fill_pages(dirty_ring_size)  # refuses a size that KVM would
     base = SimulationInput(
         workload=workload,
         terms=_terms(host, needed_terms(checked.capabilities), None),

@@ -204,3 +204,31 @@ def test_from_a_trace_to_a_prediction(tmp_path):
     assert made.result.outcome.status == "completed"
     assert made.fit is not None and made.fit.mode == "stream"
     assert made.result.info["ram"]["duplicate"] == pytest.approx(30_000, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("on", "fields"),
+    [
+        ("xbzrle", {"xbzrle-cache"}),
+        ("auto-converge", {"cpu-throttle-percentage"}),
+        ("dirty-limit", {"dirty-limit-throttle-time-per-round", "dirty-limit-ring-full-time"}),
+    ],
+)
+def test_a_mechanism_answers_with_its_own_fields(on, fields):
+    more = {"xbzrle_hit_s": 1e-6, "xbzrle_miss_s": 4e-6, "ring_entries_per_write": 0.9}
+    host = HOST.replace(terms=HOST.terms | {name: Term(median=v, spread=0.1) for name, v in more.items()})
+    settings = MigrationSettings(
+        parameters={"max-bandwidth": 20_000_000, "downtime-limit": 20}, capabilities={on: True}
+    )
+    made = predict_workload(
+        BUSY, host=host, settings=settings, replicates=4, deadline_s=90.0, dirty_ring_size=1024
+    )
+    answer = json.loads(json.dumps(made.to_json_object(), allow_nan=False))
+    validate_migration_info(
+        {k: v for k, v in answer.items() if k in {"status", "ram", "total-time"} | fields}
+    )
+    last = answer | {k: v for k, v in made.result.timeline.iloc[-1].items() if k in fields}
+    assert fields <= last.keys()
+    assert not any(on in note for note in answer["assumptions"])
+    if on != "xbzrle":
+        assert answer["costs"]["guest-lost-s"] > 1.0
