@@ -50,8 +50,33 @@ def prediction_table(made: Prediction, console: Console) -> None:
     if result.downtime_parts_ms:
         parts = ", ".join(f"{name} {ms:.1f}" for name, ms in result.downtime_parts_ms.items())
         console.print(f"downtime in ms: {parts}")
+    for line in _mechanisms(made):
+        console.print(line)
     for note in made.assumptions:
         console.print(f"assumed: {note}", style="dim")
+
+
+def _mechanisms(made: Prediction) -> list[str]:
+    """What a prediction says of XBZRLE, auto-converge and dirty-limit, a line each."""
+    from migsim.results import throttle_steps
+
+    lines = []
+    steps = [f"{percentage} % from {made.median(f'throttle-{percentage}'):.1f} s"
+             for percentage in throttle_steps(made.result.timeline)]  # fmt: skip
+    if steps:
+        lines.append(f"throttled: {', '.join(steps)}")
+    cache = made.result.info.get("xbzrle-cache")
+    if cache and cache["pages"] + cache["cache-miss"]:
+        lines.append(
+            f"XBZRLE: finds {made.median('cache-hit-rate'):.0%} of the pages, {_bytes(cache['bytes'])} encoded, "
+            f"{cache['overflow']:,} pages overflow"
+        )
+    sleep_us = made.result.info.get("dirty-limit-throttle-time-per-round")
+    if sleep_us:
+        lines.append(
+            f"dirty-limit: a vCPU sleeps {sleep_us / 1000:.0f} ms at each full ring; syncs wait for it"
+        )
+    return lines
 
 
 def _milliseconds(value: float) -> str:
