@@ -6,7 +6,7 @@ follows from the class's rate and the rounds' lengths; which writes explain the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from migsim.models.page_stream import PAGE_BYTES
 from migsim.models.xbzrle_content import PageWrites, encoding_by_writes
 from migsim.scenario import PageContent, Workload
+from migsim.trace.content import content_since
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,7 @@ def with_content(fit: WorkloadFit, trace: Trace) -> Workload:
     Classes that too few samples belong to are taken to be like the whole trace.
     """
     workload = fit.workload
-    samples = _samples(trace)
+    samples = content_since(trace)
     of_class = _class_of(samples["page"].to_numpy(), fit.placed)
     placed = samples[of_class >= 0]
     if len(placed) < FEWEST_SAMPLES:
@@ -126,29 +127,6 @@ def _misfit(content: PageWrites, writes: Floats, seen: Floats, weight: Floats) -
     made = np.stack([law.changed_bytes, law.encoded_bytes], axis=1)
     off = np.log(np.maximum(made, 1e-9) / np.maximum(seen, 1e-9)) ** 2
     return float((off @ np.array([1.0, 3.0])) @ weight / weight.sum())
-
-
-def _samples(trace: Trace) -> Any:
-    """Content samples with `since_s`: the time from the page's sending before to this one.
-
-    A page's earlier version is that of the last round that sent it. What a round dirtied is sent at its end.
-    """
-    samples = trace.content
-    if not len(samples):
-        return samples.assign(since_s=[])
-    sent_at = dict(zip(trace.intervals["interval"], trace.intervals["end_s"], strict=True))
-    pages = np.unique(samples["page"].to_numpy())
-    last = np.full(len(pages), np.nan)
-    since = np.full(len(samples), np.nan)
-    order = samples["interval"].to_numpy()
-    index = np.searchsorted(pages, samples["page"].to_numpy())
-    for interval in sorted(sent_at):
-        here = order == interval
-        since[here] = sent_at[interval] - last[index[here]]
-        sent = np.isin(pages, trace.pages(interval), assume_unique=True)
-        last[sent] = sent_at[interval]
-    known = samples.assign(since_s=since)
-    return known[known["since_s"] > 0]
 
 
 def _class_of(pages: NDArray[np.int64], placed: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from migsim.engine.dirty_limit import DirtyLimit
 from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
 from migsim.engine.memory import GuestMemory, SendCosts, Sent
+from migsim.engine.page_memory import PageMemory
 from migsim.engine.recorder import Recorder
 from migsim.engine.throttle import Throttle
 from migsim.engine.xbzrle import XbzrleSender
@@ -44,7 +45,9 @@ STEADY_ROUNDS = 24
 """Exact tests in a row, without a trend and far above the threshold, that show a standstill."""
 
 
-def simulate(what: SimulationInput, *, seed: int | None = None) -> MigrationResult:
+def simulate(
+    what: SimulationInput, *, seed: int | None = None, memory: PageMemory | None = None
+) -> MigrationResult:
     """Simulate one precopy migration.
 
     Parameters
@@ -52,6 +55,8 @@ def simulate(what: SimulationInput, *, seed: int | None = None) -> MigrationResu
     what : SimulationInput
     seed : int, optional
         Draw dirty counts around their expectation with this seed; None: expected values.
+    memory : PageMemory, optional
+        The guest's memory page by page (see `migsim.engine.replay`); by default expected counts of its workload.
 
     Returns
     -------
@@ -59,38 +64,43 @@ def simulate(what: SimulationInput, *, seed: int | None = None) -> MigrationResu
         Kind "simulated". A migration that does not converge is a result with that outcome.
     """
     environment = simpy.Environment()
-    run = _Precopy(environment, what, None if seed is None else np.random.default_rng(seed))
+    run = _Precopy(environment, what, memory or _fluid_memory(what, seed))
     environment.run(until=environment.process(run.migrate()))
     return run.recorder.result(what, seed)
+
+
+def _fluid_memory(what: SimulationInput, seed: int | None) -> GuestMemory:
+    memory = GuestMemory(
+        what.workload,
+        chunked=what.chunked,
+        dirty_fault_s=what.terms["dirty_fault_s"],
+        rng=None if seed is None else np.random.default_rng(seed),
+        fresh_pages=what.fresh_pages,
+        clock=GuestClock(what.workload.load_fraction),
+    )
+    if what.on("xbzrle"):
+        memory.xbzrle = XbzrleSender(
+            memory.segments,
+            what.workload,
+            cache_size_bytes=int(what.parameter("xbzrle-cache-size")),
+            version=what.version,
+            terms=what.terms,
+        )
+    return memory
 
 
 class _Precopy:
     """The migration thread of one guest."""
 
     def __init__(
-        self, environment: simpy.Environment, what: SimulationInput, rng: np.random.Generator | None
+        self, environment: simpy.Environment, what: SimulationInput, memory: GuestMemory | PageMemory
     ) -> None:
         self.env = environment
         self.what = what
         self.terms = what.terms
         self.behaviour = what.behaviour
-        self.clock = GuestClock(what.workload.load_fraction)
-        self.memory = GuestMemory(
-            what.workload,
-            chunked=what.chunked,
-            dirty_fault_s=what.terms["dirty_fault_s"],
-            rng=rng,
-            fresh_pages=what.fresh_pages,
-            clock=self.clock,
-        )
-        if what.on("xbzrle"):
-            self.memory.xbzrle = XbzrleSender(
-                self.memory.segments,
-                what.workload,
-                cache_size_bytes=int(what.parameter("xbzrle-cache-size")),
-                version=what.version,
-                terms=what.terms,
-            )
+        self.memory = memory
+        self.clock = memory.clock
         link = NORMAL_PAGE_BYTES / what.link_bytes_per_s if what.link_bytes_per_s else 0.0
         self.costs, self.burst = (
             SendCosts(

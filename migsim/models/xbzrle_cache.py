@@ -194,6 +194,21 @@ class XbzrleCache:
             found[lap] = self._access(pages[lap], generation, insert)
         return found
 
+    def look(self, pages: Ints, generation: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Say which pages `access` would find, and which it would refuse, changing nothing.
+
+        Parameters
+        ----------
+        pages : ndarray of int64
+            No two of one slot.
+        generation : int
+        """
+        pages = np.asarray(pages, dtype=np.int64)
+        slot = pages & (self.cache_pages - 1)
+        held = self._page[slot]
+        found = held == pages
+        return found, self._refuses(slot, held, generation) & ~found
+
     def put_zero(self, pages: Ints, generation: int) -> None:
         """Write zero pages into the cache, where its rule lets them in; counts nothing."""
         pages = np.asarray(pages, dtype=np.int64)
@@ -243,13 +258,14 @@ class XbzrleCache:
 
     def _insert(self, pages: Ints, slot: Ints, generation: int) -> int:
         """Insert pages of distinct slots; returns how many are refused."""
-        if self.aged:
-            held = self._page[slot]
-            young = self._used[slot] + PROTECTED_GENERATIONS > generation
-            refused = young & (held != _NO_PAGE) & (held != pages)
-            pages, slot = pages[~refused], slot[~refused]
-        else:
-            refused = np.zeros(0, bool)
+        held = self._page[slot]
+        refused = self._refuses(slot, held, generation) & (held != pages)
+        pages, slot = pages[~refused], slot[~refused]
         self._page[slot] = pages
         self._used[slot] = generation
         return int(np.count_nonzero(refused))
+
+    def _refuses(self, slot: Ints, held: Ints, generation: int) -> npt.NDArray[np.bool_]:
+        """Whether each slot takes no other page than the one it holds."""
+        young = self._used[slot] + PROTECTED_GENERATIONS > generation
+        return np.asarray(young & (held != _NO_PAGE) & self.aged)

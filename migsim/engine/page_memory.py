@@ -1,0 +1,309 @@
+"""The guest's memory page by page, for a replay: it does what `GuestMemory` does, with real page numbers.
+
+A bit a page of QEMU's migration bitmap is a byte here; the sender's cursor goes on where it was over a sync. All laws
+come from `migsim.models`.
+
+Leaves out: blocks' names in the stream; chunks are counted over all blocks together; a page that is still to be sent
+and was written since its chunk was cleared is in the bitmap already, so that write changes nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migsim.engine.guest_clock import GuestClock
+from migsim.engine.memory import SendCosts, Sent
+from migsim.engine.page_xbzrle import Looked, PageXbzrle
+from migsim.engine.trace_writes import TraceWrites, Written
+from migsim.engine.xbzrle import Encoded
+from migsim.models.dirty_log import CHUNK_PAGES
+from migsim.models.hit_rates import last_write
+from migsim.models.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
+from migsim.models.page_writes import random_fraction
+from migsim.models.switchover import PagesLeft
+
+__all__ = ["PageMemory"]
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_BLOCK = 1 << 20  # pages searched for set bits at a time
+_SLICE = 1 << 14  # pages sent at a time
+_SLICE_CODED = 1 << 12
+_TINY_S = 1e-12
+
+
+class PageMemory:
+    """State of every page, and the sender's position.
+
+    Parameters
+    ----------
+    writes : TraceWrites
+        What the guest writes.
+    zero : ndarray of bool, shape (pages,)
+        Pages that are zero; none of them is written to.
+    chunked : bool
+        Whether a sent page's protect window begins at its chunk's clearing (KVM) or at the sync.
+    fresh_pages : int, optional
+        Data pages that the destination has yet to touch, the first ones; by default all.
+    clock : GuestClock, optional
+        How fast the guest runs; by default as fast as the wall.
+    xbzrle : PageXbzrle, optional
+        Encodes what is sent once RAM was gone through.
+
+    Attributes
+    ----------
+    dirty : ndarray of bool
+        The migration bitmap.
+    generation : int
+        Bitmap syncs so far, that of the setup included.
+    """
+
+    def __init__(
+        self,
+        writes: TraceWrites,
+        zero: Bools,
+        *,
+        chunked: bool = True,
+        fresh_pages: int | None = None,
+        clock: GuestClock | None = None,
+        xbzrle: PageXbzrle | None = None,
+    ) -> None:
+        self.writes = writes
+        self.zero = zero
+        self.pages = len(zero)
+        self.chunked = chunked
+        self.clock = clock or GuestClock()
+        self.xbzrle = xbzrle
+        self.dirty = np.ones(self.pages, bool)
+        self.generation = 1
+        self.cursor = 0
+        self._left = self.pages
+        self._sent_in = np.zeros(self.pages, np.int32)  # generation of the last sending; 0: never
+        self._changed = np.ones(self.pages, bool) if xbzrle else None  # since then
+        self._fresh_below = _page_after(~zero, fresh_pages)
+        self._cleared_at = np.zeros(-(-self.pages // CHUNK_PAGES))  # run time; valid where a page was sent
+        self._cleared_in = np.zeros(len(self._cleared_at), np.int32)  # generation
+        self._synced_at = 0.0
+        self._walks = {1: _Walk(0, self.pages)}
+        self._queue = np.zeros(0, np.int64)
+        self._searched = 0  # no bit is set from the queue's end to here
+
+    @property
+    def remaining_pages(self) -> float:
+        """Set bits of the migration bitmap."""
+        return float(self._left)
+
+    @property
+    def guest_s(self) -> float:
+        """Guest time at the last sync."""
+        return self.writes.guest_s
+
+    def guest_now_s(self, now: float) -> float:
+        """Guest time at `now`, the faults since the last sync left out."""
+        return self.guest_s + self.clock.run_s(now) - self._synced_at
+
+    def remaining_by_kind(self) -> PagesLeft:
+        """Set bits by what they cost to send."""
+        zero = first = fresh = 0
+        for low in range(0, self.pages, _BLOCK):
+            pages = low + np.flatnonzero(self.dirty[low : low + _BLOCK])
+            data = pages[~self.zero[pages]]
+            never = data[self._sent_in[data] == 0]
+            zero += len(pages) - len(data)
+            first += len(never)
+            fresh += int(np.searchsorted(never, self._fresh_below))
+        return PagesLeft(self._left - zero - first, first - fresh, fresh, zero)
+
+    def start(self, now: float) -> None:
+        """Start logging: every page is dirty, nothing is protected before its chunk is cleared."""
+        self._synced_at = self.clock.run_s(now)
+
+    # ---- the bitmap sync ----
+
+    def sync(self, now: float) -> float:
+        """Publish what was written; returns the pages that are newly dirty."""
+        before = self._left
+        run = self.clock.run_s(now)
+        for written in self.writes.advance(run - self._synced_at, lambda pages: ~self.dirty[pages]):
+            self._publish(written)
+        self._synced_at = run
+        self.generation += 1
+        self._walks[self.generation] = _Walk(self.cursor, self.pages)
+        self._queue, self._searched = self._queue[:0], self.cursor
+        return float(self._left - before)
+
+    def _publish(self, written: Written) -> None:
+        """Set the bits of written pages; one sent since the sync has to be written in its own protect window."""
+        pages = written.pages
+        counts = self._sent_in[pages] != self.generation
+        if self._changed is not None:
+            self._changed[pages[counts]] = True
+        again = np.flatnonzero(~counts)
+        if len(again):
+            sent = pages[again]
+            begin = self._synced_at + written.begin_s
+            length = written.end_s - written.begin_s
+            last = begin + length * last_write(written.writes[again], self.writes.rng)
+            protected = self._protected_at(sent)
+            counts[again] = (last > protected) | (protected <= begin)
+            if self._changed is not None:
+                self._changed[sent[last > self._walks[self.generation].at(sent)]] = True
+        published = pages[counts]
+        new = published[~self.dirty[published]]
+        self.dirty[new] = True
+        self._left += len(new)
+
+    def _protected_at(self, sent: Ints) -> Floats:
+        """Run time from which on writes to pages that were sent since the sync count."""
+        if not self.chunked:
+            return np.full(len(sent), self._synced_at)
+        return np.asarray(self._cleared_at[sent // CHUNK_PAGES])
+
+    # ---- sending ----
+
+    def send(self, now: float, budget_s: float, budget_bytes: float, costs: SendCosts) -> Sent:
+        """Send from the cursor on until time, quota or the bitmap is used up."""
+        done = Sent()
+        while budget_s - done.seconds > _TINY_S and done.stream_bytes < budget_bytes:
+            if not self._left:
+                self._wrap()
+                break
+            pages = self._ahead()
+            zero = self.zero[pages]
+            seconds = self._page_s(pages, zero, costs)
+            sizes = np.where(zero, ZERO_PAGE_BYTES, NORMAL_PAGE_BYTES)
+            raw = ~zero
+            looked = None
+            if self.xbzrle is not None and self.xbzrle.started:
+                looked = self._look(self.xbzrle, pages[raw], now + done.seconds)
+                seconds[raw] = seconds[raw] * looked.raw + looked.extra_s
+                sizes[raw] = looked.stream_bytes
+            n = _begun(seconds, budget_s - done.seconds) if budget_s < np.inf else len(pages)
+            n = min(n, _begun(sizes, budget_bytes - done.stream_bytes))
+            lasts_s = float(seconds[:n].sum())
+            if looked is not None and self.xbzrle is not None:
+                self.xbzrle.send(pages[:n][raw[:n]], looked, self.generation)
+                self.xbzrle.put_zero(pages[:n][zero[:n]], self.generation)
+                raw[raw] = looked.raw
+            self._take(pages[:n], now + done.seconds, lasts_s)
+            done.seconds += lasts_s
+            done.stream_bytes += int(sizes[:n].sum())
+            done.normal += int(np.count_nonzero(raw[:n]))
+            done.zero += int(np.count_nonzero(zero[:n]))
+        return done
+
+    def encode_left(self, now: float) -> Encoded | None:
+        """Encode and send what is left, the guest standing still since `now`; None where XBZRLE has not begun."""
+        coder = self.xbzrle
+        if coder is None or not coder.started:
+            return None
+        raw = encoded = stream_bytes = extra_s = 0.0
+        while self._left:
+            pages = self._ahead()
+            zero = self.zero[pages]
+            looked = self._look(coder, pages[~zero], now, last_stage=True)
+            coder.send(pages[~zero], looked, self.generation, last_stage=True)
+            coder.put_zero(pages[zero], self.generation)
+            self._take(pages, now, 0.0)
+            raw += int(np.count_nonzero(looked.raw))
+            encoded += int(np.count_nonzero(looked.length > 0))
+            stream_bytes += int(looked.stream_bytes.sum())
+            extra_s += float(looked.extra_s.sum())
+        return Encoded(raw=raw, encoded=encoded, stream_bytes=stream_bytes, extra_s=extra_s)
+
+    def _look(self, coder: PageXbzrle, pages: Ints, at: float, *, last_stage: bool = False) -> Looked:
+        """Look pages up in the cache, as they are at a time."""
+        run = self.clock.run_s(at)
+        changed = np.ones(len(pages), bool) if self._changed is None else self._changed[pages]
+        rates = self.writes.rates(pages)
+        # What was written since the sync is drawn at the next one; here only whether there was anything.
+        still = self.writes.rng.random(len(pages)) < random_fraction(rates, max(run - self._synced_at, 0.0))
+        since_s = np.maximum(run - self._sent_at(pages), 0.0)
+        return coder.look(pages, changed | still, rates * since_s, self.generation, last_stage=last_stage)
+
+    def _sent_at(self, pages: Ints) -> Floats:
+        """Run time of each page's last sending; that of the log's start where there was none."""
+        generations = self._sent_in[pages]
+        at = np.zeros(len(pages))
+        for generation in np.unique(generations[generations > 0]).tolist():
+            these = generations == generation
+            at[these] = self._walks[generation].at(pages[these])
+        return at
+
+    def _ahead(self) -> Ints:
+        """Return the next pages to send, some of them at least; there are any."""
+        while not len(self._queue):
+            if self._searched >= self.pages:
+                self._wrap()
+            low = self._searched
+            self._queue = low + np.flatnonzero(self.dirty[low : low + _BLOCK])
+            self._searched = min(low + _BLOCK, self.pages)
+        if self.xbzrle is None or not self.xbzrle.started:
+            return self._queue[:_SLICE]
+        return self.xbzrle.one_lap(self._queue[:_SLICE_CODED])
+
+    def _wrap(self) -> None:
+        """Go on at page 0: RAM was gone through."""
+        self._searched = 0
+        if self.xbzrle is not None:
+            self.xbzrle.start()
+
+    def _page_s(self, pages: Ints, zero: Bools, costs: SendCosts) -> Floats:
+        never = np.where(pages < self._fresh_below, costs.fresh_page_s, costs.cold_page_s)
+        data = np.where(self._sent_in[pages] == 0, never, costs.normal_page_s)
+        return np.asarray(np.where(zero, costs.zero_page_s, data))
+
+    def _take(self, pages: Ints, at: float, lasts_s: float) -> None:
+        """Clear the bits of the queue's first pages, which are sent from `at` on."""
+        self.dirty[pages] = False
+        self._sent_in[pages] = self.generation
+        if self._changed is not None:
+            self._changed[pages] = False
+        self._left -= len(pages)
+        self._queue = self._queue[len(pages) :]
+        self.cursor = int(pages[-1]) + 1
+        begin, end = self.clock.run_s(at), self.clock.run_s(at + lasts_s)
+        self._walks[self.generation].add(pages, begin, end)
+        chunks, first = np.unique(pages // CHUNK_PAGES, return_index=True)
+        cleared = self._cleared_in[chunks] != self.generation
+        chunks, first = chunks[cleared], first[cleared]
+        self._cleared_in[chunks] = self.generation
+        self._cleared_at[chunks] = begin + (end - begin) * first / len(pages)
+
+
+class _Walk:
+    """When the cursor passed where, between two syncs."""
+
+    def __init__(self, origin: int, pages: int) -> None:
+        self._origin, self._pages = origin, pages
+        self._passed: list[int] = []
+        self._at: list[float] = []
+
+    def add(self, pages: Ints, begin: float, end: float) -> None:
+        """Note pages that were sent from `begin` to `end`."""
+        self._passed += [int(page - self._origin) % self._pages for page in (pages[0], pages[-1])]
+        self._at += [begin, end]
+
+    def at(self, pages: Ints) -> Floats:
+        """When pages that were sent were sent."""
+        return np.asarray(np.interp((pages - self._origin) % self._pages, self._passed, self._at))
+
+
+def _begun(amounts: NDArray[np.generic], budget: float) -> int:
+    """How many pages are begun before their amounts use up a budget."""
+    before = np.cumsum(amounts) - amounts
+    return int(np.searchsorted(before, budget - _TINY_S))
+
+
+def _page_after(counted: Bools, limit: int | None) -> int:
+    """Page number below which `limit` of the counted pages lie; past the last one where there are fewer."""
+    left = len(counted) if limit is None else limit
+    for low in range(0, len(counted), _BLOCK):
+        block = np.flatnonzero(counted[low : low + _BLOCK])
+        if len(block) > left:
+            return low + int(block[left])
+        left -= len(block)
+    return len(counted)

@@ -1,0 +1,234 @@
+r"""Page-exact replay: a traced guest's own page numbers through the migration, no fitted classes between.
+
+Law
+---
+A bitmap sync at guest run time :math:`T_1` publishes the pages of the trace's intervals that lie in
+:math:`(T_0, T_1]`, :math:`T_0` the sync before:
+
+- a page clean at :math:`T_0`: whatever its write's instant;
+- a page sent since :math:`T_0`: where its last write fell after its 1 GiB chunk was cleared (KVM), or after
+  :math:`T_0`;
+- a page still in the bitmap stays there.
+
+An interval that a sync cuts gives each part its share: the writes to a page are drawn by how often the whole trace saw
+it dirty, each falls anywhere in the interval, and what falls before the cut is published now, the rest later. Where the
+trace logs every write with its time, it is cut there. The trace starts over when it ends. Throttling and full rings
+scale guest time, so that a slowed guest gets through less of the trace.
+
+The cursor walks real addresses from where it was, whatever a sync sets behind it. With XBZRLE each page goes through
+the exact cache; a page found and not written since it was sent before is unchanged; lengths of the others are drawn
+from the trace's samples. Everything else is the event engine's: windows, threshold, decisions, switchover.
+
+Mirrors: `migration/ram.c` (bitmap, cursor, XBZRLE) on the loop of `migsim.engine.des`.
+Leaves out: which pages are zero, which the trace only counts: all that it never saw written, save as many as hold data,
+right behind those it did; the order of writes inside an interval (a sweep's pages come as random ones); of KVM's
+clearing, blocks of their own.
+Source: the mechanics reference, sections 2.4, 2.6, 3.6 and 4.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migsim.engine.des import simulate
+from migsim.engine.guest_clock import GuestClock
+from migsim.engine.inputs import SimulationInput, needed_terms
+from migsim.engine.page_memory import PageMemory
+from migsim.engine.page_xbzrle import PageXbzrle
+from migsim.engine.trace_content import SampledLengths
+from migsim.engine.trace_writes import TraceWrites
+from migsim.errors import ParameterError
+from migsim.qapi import QemuVersion
+from migsim.results import MigrationResult
+from migsim.scenario import HostProfile, MigrationSettings, Workload, WorkloadClass
+
+if TYPE_CHECKING:
+    from migsim.trace import Trace
+
+__all__ = ["page_memory", "replay", "zero_map"]
+
+_BLOCK = 1 << 20
+
+
+def replay(
+    trace: Trace,
+    *,
+    host: HostProfile,
+    settings: MigrationSettings | None = None,
+    qemu_version: str | None = None,
+    seed: int = 1,
+    deadline_s: float = 1800.0,
+    link_bytes_per_s: float | None = None,
+    fresh_pages: int | None = None,
+    dirty_ring_size: int = 0,
+    load: float = 1.0,
+    name: str = "",
+) -> MigrationResult:
+    """Simulate the migration of a traced guest by the trace's own pages.
+
+    Parameters
+    ----------
+    trace : Trace
+        With page numbers (stream or dirty-ring); its first interval is what the guest does first.
+    host : HostProfile
+        Its medians are taken.
+    settings : MigrationSettings, optional
+        Parameters and capabilities; what is absent has the release's default.
+    qemu_version : str, optional
+        Default: the profile's.
+    seed : int
+        Of the draws: instants of writes inside an interval, lengths of encodings.
+    deadline_s : float
+        When the migration is given up.
+    link_bytes_per_s : float, optional
+        What the network carries, when that is less than the CPUs do.
+    fresh_pages : int, optional
+        Data pages that the destination has yet to touch; by default all.
+    dirty_ring_size : int
+        Entries of KVM's dirty ring a vCPU, where the guest runs with one.
+    load : float
+        Share of its full speed that the guest needs for its work.
+    name : str
+
+    Returns
+    -------
+    MigrationResult
+        Kind "simulated"; its scenario lists the `assumptions`.
+
+    Raises
+    ------
+    TraceError
+        The trace names no pages, or is damaged.
+    ProfileError, ParameterError
+
+    Examples
+    --------
+    >>> replay(Trace.open("db.trace"), host=profile).outcome.status                    # doctest: +SKIP
+    'completed'
+    """
+    version = QemuVersion.parse(qemu_version or host.qemu_version)
+    checked = (settings or MigrationSettings()).for_version(version)
+    if checked.capabilities.get("dirty-limit") and not dirty_ring_size:
+        raise ParameterError(
+            "dirty-limit is on and the guest has no dirty ring.",
+            "QEMU limits vCPUs by their full rings: it needs KVM with dirty-ring-size.",
+            "Say how large the ring is, or use auto-converge.",
+        )
+    terms = {term: host.median(term) for term in needed_terms(checked.capabilities)}
+    writes = TraceWrites(trace, np.random.default_rng(seed), dirty_fault_s=terms["dirty_fault_s"])
+    zero = zero_map(trace, writes)
+    what = SimulationInput(
+        workload=_workload(trace, writes, int(np.count_nonzero(zero)), load),
+        terms=terms,
+        version=version,
+        parameters=checked.parameters,
+        capabilities=checked.capabilities,
+        accel=host.accel,
+        dirty_ring_size=dirty_ring_size,
+        vcpus=trace.meta.vcpus or 1,
+        link_bytes_per_s=link_bytes_per_s,
+        deadline_s=deadline_s,
+        fresh_pages=fresh_pages,
+        name=name,
+    )
+    memory = page_memory(what, writes, zero)
+    made = simulate(what, seed=seed, memory=memory)
+    notes = _assumptions(trace, writes, memory)
+    return made.replace(scenario={**made.scenario, "trace": trace.path.name, "assumptions": notes})
+
+
+def page_memory(what: SimulationInput, writes: TraceWrites, zero: NDArray[np.bool_]) -> PageMemory:
+    """Make the memory that a migration is replayed on.
+
+    Parameters
+    ----------
+    what : SimulationInput
+        Of its workload only the load is used.
+    writes : TraceWrites
+    zero : ndarray of bool, shape (pages,)
+    """
+    coder = None
+    if what.on("xbzrle"):
+        coder = PageXbzrle(
+            SampledLengths(writes),
+            writes.rng,
+            cache_size_bytes=int(what.parameter("xbzrle-cache-size")),
+            version=what.version,
+            terms=what.terms,
+        )
+    return PageMemory(
+        writes,
+        zero,
+        chunked=what.chunked,
+        fresh_pages=what.fresh_pages,
+        clock=GuestClock(what.workload.load_fraction),
+        xbzrle=coder,
+    )
+
+
+def zero_map(trace: Trace, writes: TraceWrites) -> NDArray[np.bool_]:
+    """Say which pages are taken to be zero, shape (pages,).
+
+    None that was written to; of the others all but as many as the trace counts with data, which are laid right
+    behind the last written page of the first block, and from page 0 on where there is not enough room.
+    """
+    zero = np.asarray(writes.hits == 0)
+    if trace.meta.zero_pages is None:
+        return np.zeros(writes.total_pages, bool)
+    data = int(np.count_nonzero(zero)) - trace.meta.zero_pages
+    block = trace.meta.ram_blocks[0].pages if trace.meta.ram_blocks else writes.total_pages
+    behind = block
+    while behind and not writes.hits[max(behind - _BLOCK, 0) : behind].any():
+        behind = max(behind - _BLOCK, 0)
+    if behind:
+        low = max(behind - _BLOCK, 0)
+        behind = low + int(np.flatnonzero(writes.hits[low:behind])[-1]) + 1
+    for part in (zero[behind:], zero[:behind]):
+        for low in range(0, len(part), _BLOCK):
+            if data <= 0:
+                return zero
+            pages = np.flatnonzero(part[low : low + _BLOCK])[:data]
+            part[low + pages] = False
+            data -= len(pages)
+    return zero
+
+
+def _workload(trace: Trace, writes: TraceWrites, zero_pages: int, load: float) -> Workload:
+    """Pages by how often they are written: what full rings are reckoned with."""
+    rows = zip(writes.pages_of_hits.tolist(), writes.rate_of_hits.tolist(), strict=True)
+    return Workload(
+        ram_bytes=trace.meta.ram_bytes,
+        ram_total_bytes=writes.total_pages * trace.meta.page_bytes,
+        zero_pages=zero_pages,
+        classes=tuple(
+            WorkloadClass(pages=pages, writes_per_page_per_s=rate) for pages, rate in rows if pages and rate
+        ),
+        load_fraction=load,
+        source=f"{trace.meta.collector} trace of {trace.meta.duration_s:.0f} s",
+    )
+
+
+def _assumptions(trace: Trace, writes: TraceWrites, memory: PageMemory) -> list[str]:
+    """What the replay took for granted, a sentence each."""
+    notes = ["Of an interval's pages each was written at instants as likely as any other."]
+    if writes.guest_s > writes.lap_s:
+        notes.append(
+            f"The trace holds {writes.lap_s:.1f} s of the guest and was replayed for {writes.guest_s:.1f} s: "
+            "it was repeated from its start."
+        )
+    if trace.meta.zero_pages is None:
+        notes.append("The trace does not say how many pages are zero: all are taken to hold data.")
+    else:
+        notes.append(
+            "Pages that were never written while traced hold data right behind the written ones, or are zero."
+        )
+    if not trace.meta.complete:
+        notes.append("The trace was cut short.")
+    if memory.xbzrle is not None and not memory.xbzrle.lengths.known:
+        notes.append(
+            "The trace does not show how contents change: XBZRLE is taken to find whole pages changed."
+        )
+    return notes
