@@ -163,7 +163,7 @@ def step(
 def measured_rate(pages: int, period_ms: int = PERIOD_MS, version: QemuVersion | str = "10.0") -> int:
     """Dirty rate of a vCPU as the limit measures it, in whole MiB/s.
 
-    Before 8.2 the pages are cut to whole MiB first, which shows in short periods.
+    `pages` are ring entries. Before 8.2 they are cut to whole MiB first, which shows in short periods.
 
     Examples
     --------

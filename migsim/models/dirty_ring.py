@@ -7,8 +7,11 @@ entries holds *distinct* pages, and is full once
 
 .. math:: U(t_f) = n - r, \qquad r = 64 \;(+\,512 \text{ with PML})
 
-pages were written since the last reap; never, when the vCPU has no more to write. A full ring takes the vCPU out of
-KVM. QEMU reaps it (all rings, unless a dirty limit is in force), and with a limit the vCPU then sleeps `s`.
+pages were written since the last reap; never, when the vCPU has no more to write. A write that KVM carries out itself
+adds an entry every time, so where the host emulates the guest :math:`t_f` is :math:`n - r` over the rate of writes.
+
+A full ring takes the vCPU out of KVM. QEMU reaps it (all rings, unless a dirty limit is in force), and with a limit the
+vCPU then sleeps `s`.
 
 A sync, of the migration or of the limit's own measurement, makes every vCPU run a work item and waits for it, then
 reaps all rings. Nothing ends such a sleep early, so the sync waits until the last sleeper wakes up, and the time

@@ -83,6 +83,13 @@ def test_a_vcpu_runs_or_sleeps(fill, sleep, interval):
     assert seen.run_s + seen.fulls * sleep == pytest.approx(seen.length_s, abs=1e-9)
 
 
+@given(st.floats(0.001, 10), st.floats(0, 10), st.floats(0.001, 10))
+def test_syncs_only_give_time_back(fill, sleep, interval):
+    """They empty a ring that is not full yet, so the vCPU runs at least what full rings alone leave."""
+    seen = ring_interval(fill, sleep, interval)
+    assert seen.run_s / seen.length_s >= ring_run_fraction(fill, sleep) - 1e-9
+
+
 def test_a_ring_that_fills_more_slowly_than_it_is_reaped_is_never_full():
     assert ring_interval(0.25, 5.0, 0.1) == ring_interval(inf, 5.0, 0.1)
 
