@@ -6,8 +6,9 @@ Law
 
 with the pages `D` that the sync found newly dirty. Non-negative least squares on relative errors; a Huber loss keeps
 the syncs that the host interrupted from counting, and every guest size counts alike, however many syncs it had.
-Intervals come from drawing whole migrations with replacement. Whether `D` matters is also asked within each guest size,
-where `M` cannot stand in for it: the median of the slopes between pairs of syncs (Theil and Sen).
+Intervals come from drawing whole migrations with replacement. Guests differ in more than `D`, so whether it matters is
+asked inside each migration, where nothing else changes: the median of the slopes between pairs of its syncs (Theil and
+Sen), for migrations in which `D` varies.
 
 Source: `sync_s` of the records is between QEMU's own trace events `migration_bitmap_sync_start` and `_end`.
 Leaves out: the first sync of a migration, which also touches bitmaps that are new, and lies in the setup.
@@ -43,8 +44,9 @@ HUBER = 1.345
 """Deviations from which on a residual counts linearly: 95 % efficient where errors are normal."""
 
 ROUNDS = 40
-LEAST_SYNCS = 8
-"""Syncs of one guest size that a slope is taken from."""
+LEAST_SYNCS = 4
+LEAST_SPAN_PAGES = 2000
+"""A slope is taken of migrations with so many syncs, over so many dirty pages."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,15 @@ class SyncFit:
         Middle 90 % of each term.
     residuals : pandas.DataFrame
         The syncs with ``fitted_s`` and ``log_residual``, ln(measured / fitted).
+    slopes : pandas.DataFrame
+        Cost of a dirty page inside each migration: see `dirty_slopes`.
     kind : {"first", "running", "final"}
     """
 
     terms: dict[str, Term]
     intervals: dict[str, tuple[float, float]]
     residuals: pd.DataFrame
+    slopes: pd.DataFrame
     kind: Kind
 
     def seconds(self, ram_bytes: float, dirty_pages: float = 0.0) -> float:
@@ -74,8 +79,9 @@ class SyncFit:
 
     @property
     def dirty_pages_matter(self) -> bool:
-        """Whether the term of the dirty pages is above 0 beyond doubt."""
-        return self.intervals["sync_s_per_dirty_page"][0] > 0
+        """Whether most migrations' syncs take longer with more dirty pages: three of four slopes are above 0."""
+        slopes = self.slopes["s_per_page"].to_numpy(float)
+        return len(slopes) > 0 and float(np.quantile(slopes, 0.25)) > 0
 
     def by_size(self) -> pd.DataFrame:
         """Residuals by guest size.
@@ -184,6 +190,7 @@ def fit_sync_cost(syncs: pd.DataFrame, *, kind: Kind = "running", draws: int = 2
         },
         intervals={name: (float(a), float(b)) for name, a, b in zip(TERMS, low, high, strict=True)},
         residuals=rows.assign(fitted_s=fitted, log_residual=np.log(y / np.maximum(fitted, 1e-9))),
+        slopes=dirty_slopes(rows, kind=kind),
         kind=kind,
     )
 
@@ -219,29 +226,33 @@ def _robust(design: Floats, y: Floats, weight: Floats) -> tuple[Floats, float]:
 
 
 def dirty_slopes(syncs: pd.DataFrame, *, kind: Kind = "running") -> pd.DataFrame:
-    """Cost of a dirty page within each guest size, where the RAM cannot stand in for it.
+    """Cost of a dirty page inside each migration, where guest, memory and machine are the same.
 
     Returns
     -------
     pandas.DataFrame
-        Index ``ram_gib``; ``n``, ``most_dirty_pages``, ``s_per_page`` (median slope), ``low`` and ``high`` (its 90 %
-        interval). Sizes with fewer than 8 syncs, or one dirty count only, are left out.
+        Index ``run``; ``ram_gib``, ``n`` (syncs), ``most_dirty_pages``, ``s_per_page`` (median slope between pairs of
+        syncs). Migrations with fewer than 4 such syncs, or whose dirty counts span less than 2000 pages, are left out.
     """
     import pandas as pd
-    from scipy.stats import theilslopes
 
-    rows = syncs[syncs["kind"] == kind]
     found = {}
-    for gib, group in rows.groupby(rows["ram_gib"].round().astype(int)):
-        if len(group) < LEAST_SYNCS or group["dirty_pages"].nunique() < 2:
+    for run, group in syncs[syncs["kind"] == kind].groupby("run"):
+        dirty = group["dirty_pages"]
+        if len(group) < LEAST_SYNCS or dirty.max() - dirty.min() < LEAST_SPAN_PAGES:
             continue
-        slope, _, low, high = theilslopes(group["sync_s"], group["dirty_pages"], 0.9)
-        found[gib] = {
+        found[run] = {
+            "ram_gib": group["ram_gib"].iloc[0],
             "n": len(group),
-            "most_dirty_pages": group["dirty_pages"].max(),
-            "s_per_page": slope,
-            "low": low,
-            "high": high,
+            "most_dirty_pages": dirty.max(),
+            "s_per_page": _median_slope(dirty.to_numpy(float), group["sync_s"].to_numpy(float)),
         }
-    columns = ["n", "most_dirty_pages", "s_per_page", "low", "high"]
-    return pd.DataFrame.from_dict(found, orient="index", columns=columns).rename_axis("ram_gib")
+    columns = ["ram_gib", "n", "most_dirty_pages", "s_per_page"]
+    return pd.DataFrame.from_dict(found, orient="index", columns=columns).rename_axis("run")
+
+
+def _median_slope(x: Floats, y: Floats) -> float:
+    """Median of the slopes between all pairs of points that differ in x."""
+    i, j = np.triu_indices(len(x), 1)
+    apart = x[i] != x[j]
+    return float(np.median((y[j] - y[i])[apart] / (x[j] - x[i])[apart]))

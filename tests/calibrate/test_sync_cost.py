@@ -42,13 +42,33 @@ def test_a_term_that_is_not_there_is_not_found():
     fit = fit_sync_cost(made(), draws=60)
     assert not fit.dirty_pages_matter
     assert fit.terms["sync_s_per_dirty_page"].median < 2e-10
-    slopes = dirty_slopes(made())
-    assert ((slopes["low"] <= 0) & (slopes["high"] >= 0)).sum() >= len(slopes) - 1
+    assert abs(dirty_slopes(made(sizes=(1, 2, 4)))["s_per_page"].median()) < 2e-10
 
 
-def test_a_slope_within_a_size_is_found_whatever_the_ram_costs():
-    slopes = dirty_slopes(made(per_page=2e-9, spread=0.05, sizes=(1, 2, 4)))
-    assert slopes["s_per_page"].to_numpy() == pytest.approx(2e-9, rel=0.2)
+def test_slopes_are_found_whatever_the_guests_cost_otherwise():
+    """Migrations whose level differs at random, more than their dirty pages cost."""
+    rows = made(per_page=2e-9, spread=0.02, sizes=(1, 2, 4))
+    rows["sync_s"] += rows["run"].map(lambda run: 1e-3 * ((run * 7) % 5))
+    slopes = dirty_slopes(rows)
+    assert len(slopes) == 30
+    assert slopes["s_per_page"].median() == pytest.approx(2e-9, rel=0.1)
+
+
+def test_a_term_that_only_stands_for_another_difference_does_not_matter():
+    """Guests with more dirty pages have dearer syncs, whatever their dirty pages do from sync to sync."""
+    rows = made(sizes=(1, 2, 4))
+    busy = rows["run"] % 2 == 0
+    rows["dirty_pages"] = rows["dirty_pages"] * 0.1 + 50_000 * busy
+    rows["sync_s"] *= 1 + 0.5 * busy
+    fit = fit_sync_cost(rows, draws=0)
+    assert fit.terms["sync_s_per_dirty_page"].median > 1e-10
+    assert not fit.dirty_pages_matter
+
+
+def test_migrations_that_say_nothing_of_dirty_pages_are_left_out():
+    rows = made().assign(dirty_pages=100.0)
+    assert dirty_slopes(rows).empty
+    assert not fit_sync_cost(rows, draws=0).dirty_pages_matter
 
 
 def test_syncs_that_the_host_interrupted_do_not_count():
@@ -103,15 +123,16 @@ def recorded():
 
 @pytest.mark.parametrize("release", ["7.2", "10.0"])
 def test_this_machines_syncs(recorded, release):
-    """1 to 128 GiB, hundreds of syncs: tens of microseconds, and some fifteen a GiB; dirty pages are not seen."""
+    """1 to 128 GiB, hundreds of syncs: tens of microseconds, and a dozen a GiB; dirty pages do not matter."""
     fit = fit_sync_cost(recorded[recorded["qemu_version"] == release], draws=60)
     assert 20e-6 < fit.terms["sync_base_s"].median < 60e-6
-    assert 10e-6 < fit.terms["sync_s_per_gib"].median < 22e-6
+    assert 9e-6 < fit.terms["sync_s_per_gib"].median < 22e-6
     assert fit.intervals["sync_s_per_dirty_page"][1] < 1.5e-9
+    assert not fit.dirty_pages_matter
+    assert abs(fit.slopes["s_per_page"].median()) < 1e-9
     sizes = fit.by_size()
     assert set(sizes.index) >= {1, 2, 4, 8, 64, 128}
-    assert sizes["residual"].abs().max() < 0.45
-    assert sizes["residual"].abs().median() < 0.15
+    assert sizes["residual"].abs().max() < 0.6
 
 
 @pytest.mark.parametrize("release", ["7.2", "10.0"])
