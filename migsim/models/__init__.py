@@ -7,7 +7,12 @@ No clock and no I/O lives here: time passes in `migsim.engine`, which calls thes
 | `behaviour` | which QEMU release does what |
 | `page_writes` | how many distinct pages a guest writes in a while |
 | `dirty_log` | which of them the log reports at the next sync (protect windows, lazily cleared chunks) |
-| `dirty_bitmap` | bitmaps: their size and the cost of a sync and of starting the log |
+| `dirty_bitmap` | bitmaps: their layout by release, their size, the cost of a sync and of starting the log in sum |
+| `bitmap_sync`, `log_start` | that cost by its parts; the freeze at the start, and who waits in it |
+| `big_lock` | which phases hold the big lock, and how late I/O and timers get |
+| `copies` | how often a byte is copied, and the ceiling of one thread by its parts |
+| `iothread`, `thread_branch` | the two designs of 2012: main loop, and migration thread |
+| `idle_guest` | what an idle Linux guest's memory holds |
 | `page_stream` | bytes of each record in the stream |
 | `rate_limit` | the 100 ms window and its quota |
 | `migration_thread` | bandwidth estimate, threshold, when to sync, when to switch over |

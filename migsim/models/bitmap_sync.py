@@ -103,7 +103,7 @@ def sync_parts(
     base_s : float
         What a sync costs whatever the guest.
     kick_s : float
-        With the ring, how long the slowest vCPU takes to leave the guest.
+        With the ring, how long the slowest vCPU takes to leave the guest (`dirty_ring.sleepers_wait_s`).
     spread : {"random", "runs"}
         How the dirty pages lie; matters word-wise only.
 
