@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -139,9 +140,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def children() -> list[str]:
     """Process ids that this process has started and not reaped."""
-    return [
-        pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
-    ]
+    found: list[str] = []
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a thread that ended meanwhile
+            found += (task / "children").read_text().split()
+    return found
 
 
 @pytest.fixture
