@@ -222,7 +222,7 @@ class PageMemory:
         # What was written since the sync is drawn at the next one; here only whether there was anything.
         still = self.writes.rng.random(len(pages)) < random_fraction(rates, max(run - self._synced_at, 0.0))
         since_s = np.maximum(run - self._sent_at(pages), 0.0)
-        return coder.look(pages, changed | still, rates * since_s, self.generation, last_stage=last_stage)
+        return coder.look(pages, changed | still, since_s, self.generation, last_stage=last_stage)
 
     def _sent_at(self, pages: Ints) -> Floats:
         """Run time of each page's last sending; that of the log's start where there was none."""

@@ -101,7 +101,7 @@ class PageXbzrle:
         return pages[: int(np.searchsorted(laps, laps[0], side="right"))]
 
     def look(
-        self, pages: Ints, changed: Bools, mean_writes: Floats, generation: int, *, last_stage: bool = False
+        self, pages: Ints, changed: Bools, since_s: Floats, generation: int, *, last_stage: bool = False
     ) -> Looked:
         """Say what sending pages would do, changing nothing but the draws of lengths.
 
@@ -111,8 +111,8 @@ class PageXbzrle:
             None of them zero, no two of one slot.
         changed : ndarray of bool
             Whether they were written to since they were sent before.
-        mean_writes : ndarray
-            Expected writes since then.
+        since_s : ndarray
+            Guest time since then.
         generation : int
             Bitmap syncs so far.
         last_stage : bool
@@ -121,7 +121,7 @@ class PageXbzrle:
         found, refused = self.cache.look(pages, generation)
         length = np.zeros(len(pages), np.int64)
         drawn = found & changed
-        length[drawn] = self.lengths.draw(pages[drawn], mean_writes[drawn], self._rng)
+        length[drawn] = self.lengths.draw(pages[drawn], since_s[drawn], self._rng)
         missing_s = np.where(refused | last_stage, self._refused_s, self._miss_s)
         return Looked(
             found=found,

@@ -1,7 +1,7 @@
 """How long XBZRLE's encodings get in a replay: as long as those that the trace sampled.
 
-A page that changed takes the length of a sampled page nearby in memory that had about as many writes since it was
-sent before; of the few that come nearest, any.
+A page that changed takes the length of a sampled page nearby in memory: of the two whose writes since they were sent
+before come next, below and above its own, either, so that the writes are its own in the mean.
 """
 
 from __future__ import annotations
@@ -22,10 +22,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 FEWEST_SAMPLES = 12
-NEIGHBOURS, ALIKE = 64, 4
-"""Samples looked at on both sides of a page, and of these the ones whose writes come nearest."""
-
-_FEW = 1e-3  # writes: fewer make no difference to a page that is known to have changed
+NEIGHBOURS = (64, 512)
+"""Samples looked at on both sides of a page; more where the first have too few or too many writes."""
 
 
 class SampledLengths:
@@ -44,7 +42,7 @@ class SampledLengths:
     Examples
     --------
     >>> lengths = SampledLengths(writes)                                               # doctest: +SKIP
-    >>> lengths.draw(np.array([5000]), np.array([3.0]), np.random.default_rng(1))      # doctest: +SKIP
+    >>> lengths.draw(np.array([5000]), np.array([0.5]), np.random.default_rng(1))      # doctest: +SKIP
     array([33])
     """
 
@@ -53,27 +51,42 @@ class SampledLengths:
         changed = samples[samples["changed_bytes"] > 0].sort_values("page", kind="stable")
         self._pages = changed["page"].to_numpy(np.int64)
         self._lengths = changed["xbzrle_bytes"].to_numpy(np.int64)
-        amounts = writes.rates(self._pages) * changed["since_s"].to_numpy(float)
-        self._log_writes = np.log(np.maximum(amounts, _FEW))
+        self._source = writes
+        self._since_s = changed["since_s"].to_numpy(float)
+        self._writes = writes.rates(self._pages) * self._since_s
         self.known = len(self._pages) >= FEWEST_SAMPLES
 
-    def draw(self, pages: Ints, mean_writes: Floats, rng: np.random.Generator) -> Ints:
+    def draw(self, pages: Ints, since_s: Floats, rng: np.random.Generator) -> Ints:
         """Draw the length of each page's encoding, -1 where it overflows.
 
         Parameters
         ----------
         pages : ndarray of int64
-        mean_writes : ndarray
-            Expected writes since the page was sent before.
+        since_s : ndarray
+            Guest time since the page was sent before.
         rng : numpy.random.Generator
         """
         if not self.known or not len(pages):
             return np.full(len(pages), -1, np.int64)
-        width = min(NEIGHBOURS, len(self._pages))
+        wanted = self._source.rates(pages) * since_s
+        low, high = self._around(pages, wanted, NEIGHBOURS[0])
+        # Samples further off are asked only where some may be as old: nothing says more of what is older than all.
+        lacks = (self._writes[low] > wanted) | (self._writes[high] < wanted)
+        lacks &= (since_s >= self._since_s.min()) & (since_s <= self._since_s.max())
+        low[lacks], high[lacks] = self._around(pages[lacks], wanted[lacks], NEIGHBOURS[1])
+        span = np.maximum(self._writes[high] - self._writes[low], 1e-12)
+        share = np.clip((wanted - self._writes[low]) / span, 0.0, 1.0)
+        return np.asarray(self._lengths[np.where(rng.random(len(pages)) < share, high, low)])
+
+    def _around(self, pages: Ints, wanted: Floats, width: int) -> tuple[Ints, Ints]:
+        """Nearby samples with the next fewer and the next more writes; the nearest where there are none."""
+        width = min(width, len(self._pages))
         first = np.searchsorted(self._pages, pages) - width // 2
         near = np.clip(first, 0, len(self._pages) - width)[:, None] + np.arange(width)
-        off = np.abs(self._log_writes[near] - np.log(np.maximum(mean_writes, _FEW))[:, None])
-        alike = np.argpartition(off, ALIKE - 1, axis=1)[
-            np.arange(len(pages)), rng.integers(ALIKE, size=len(pages))
-        ]
-        return np.asarray(self._lengths[near[np.arange(len(pages)), alike]])
+        writes, rows = self._writes[near], np.arange(len(pages))
+        fewer = writes <= wanted[:, None]
+        most, least = np.argmax(np.where(fewer, writes, -1.0), axis=1), np.argmin(writes, axis=1)
+        next_more, top = np.argmin(np.where(fewer, np.inf, writes), axis=1), np.argmax(writes, axis=1)
+        low = np.where(fewer.any(axis=1), most, least)
+        high = np.where(fewer.all(axis=1), top, next_more)
+        return np.asarray(near[rows, low]), np.asarray(near[rows, high])
