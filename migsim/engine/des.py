@@ -327,6 +327,8 @@ class _Precopy:
 
     def _guest_s(self) -> float:
         """How long the guest has worked since the QMP command."""
+        if isinstance(self.throttle, DirtyLimit):
+            self.throttle.advance(self.env.now)
         return self.memory.guest_now_s(self.env.now) - self.guest_began_s
 
     def _stands_still(self) -> bool:

@@ -81,12 +81,12 @@ class DirtyLimit:
 
     def wait_s(self, now: float) -> float:
         """How long the last vCPU will sleep on."""
-        self._advance(now)
+        self.advance(now)
         return max(0.0, max(self._wakes) - now)
 
     def reaped(self, now: float) -> None:
         """Note that a sync has emptied every ring; all vCPUs are awake."""
-        self._advance(now)
+        self.advance(now)
         if self.state is not None:
             self._empty(now)
 
@@ -100,7 +100,7 @@ class DirtyLimit:
         sweeps = np.array([c.pattern == "sweep" for c in w.classes])
         return ring_fill_s(pages, rates, sweeps, self.fill_pages)
 
-    def _advance(self, now: float) -> None:
+    def advance(self, now: float) -> None:
         """Let the vCPUs run and sleep, and the controller measure, until `now`."""
         while self.state is not None and self._at < now:
             steps = [self._next_change(v) for v in range(len(self._filled))]

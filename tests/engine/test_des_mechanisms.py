@@ -211,6 +211,13 @@ def test_a_limited_vcpu_writes_a_ring_a_cycle():
     assert made.costs["guest-lost-s"] > 0.5 * (60.0 - 20.0)
 
 
+def test_the_work_of_a_limited_guest_is_known_between_syncs_too():
+    line = limited(10, 4096).timeline
+    steps = np.diff(line["guest_s"])
+    assert steps.min() >= 0.0
+    assert (steps <= np.diff(line["t_s"]) + 1e-9).all()
+
+
 def test_a_host_that_logs_every_write_fills_the_ring_sooner():
     terms = TERMS | {"ring_entries_per_write": 1.2}
     what = SimulationInput(
