@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from migsim.lab.guest.serial import Progress, parse_line
 from migsim.results import MigrationResult, cache_hit_rate, throttle_steps
+from migsim.study.guest_progress import guest_lost_s
 from validation.scores import Scored
 
 __all__ = ["MECHANISMS", "guest_lost_s", "mechanism_of", "section", "step_errors"]
@@ -19,30 +19,6 @@ def mechanism_of(s: Scored) -> str:
     """Which of the mechanisms a scenario is about; empty for plain precopy."""
     on = s.scenario.migration.capabilities
     return next((name for name in MECHANISMS if on.get(name)), "")
-
-
-def guest_lost_s(run: MigrationResult) -> float:
-    """Time in which a measured guest did no work, from its own count of writes; NaN where its lines have no times.
-
-    From the first line of the migration to the first one on the destination, or to the last one before the deadline.
-    The guest's pace is that before the migration, or by the clock.
-    """
-    lines = [
-        (row["side"], row.get("t_s"), said)
-        for row in run.guest_log
-        if isinstance(said := parse_line(row["line"]), Progress)
-    ]
-    stamped = next((index for index, (_, t_s, _) in enumerate(lines) if t_s is not None), 0)
-    before = [said for _, _, said in lines[:stamped]]
-    during = [(t_s, said) for side, t_s, said in lines if t_s is not None and side == "source" and t_s > 0]
-    after = [(t_s, said) for side, t_s, said in lines if t_s is not None and side == "destination"]
-    if len(before) < 2 or not during:
-        return float("nan")
-    first, last = during[0], (after or during)[0 if after else -1]
-    pace = run.scenario["guest"]["workload"].get("writes-per-s") or (
-        (before[-1].writes - before[0].writes) / (before[-1].t_us - before[0].t_us) * 1e6
-    )
-    return float(last[0] - first[0] - (last[1].writes - first[1].writes) / pace)
 
 
 def section(scored: Sequence[Scored]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from migsim.models.dirty_bitmap import GIB
-from migsim.plot.style import BAND, LIMIT, MEASURED, SIMULATED, finish
+from migsim.plot.style import BAND, LIMIT, MEASURED, RELEASES, SIMULATED, finish
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,10 +25,13 @@ LABELS = {
     "5.1": "1 bit, manual protect (5.1)",
     "ring": "dirty ring (6.1)",
 }
-DASHES = ("-", "-", "-", (0, (4, 3)), "-")
-"""Lines that may lie on each other: 2.0 and 5.1 differ by dirty pages only."""
+LAYOUT_OF = {"QEMU 1.3, 4k": "1.3", "QEMU 1.3, 2m": "1.3", "QEMU 2.0, 4k": "2.0", "QEMU 5.1, all-set": "5.1"}
+"""The layout of each case of `migsim.study.dirty_bitmap.freeze_table`."""
 
-COLOURS = ("#d62728", "#ff7f0e", "#1f77b4", "#17becf", "#2ca02c")
+DASHED = {"5.1", "QEMU 1.3, 2m"}
+"""Lines that may lie on others, or share their colour: 2.0 and 5.1 differ by dirty pages only."""
+
+FITS = (SIMULATED["color"], RELEASES["2.0"], RELEASES["ring"])
 
 
 def plot_sync_share(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -66,8 +69,10 @@ def _lines(table: pd.DataFrame, by: str, value: str, labels: Mapping[str, str], 
         import matplotlib.pyplot as plt
 
         ax = plt.figure().add_subplot()
-    for colour, dashes, (name, rows) in zip(COLOURS, DASHES, table.groupby(by, sort=False), strict=False):
+    for name, rows in table.groupby(by, sort=False):
         x = rows["ram_gib"]
+        colour = RELEASES[LAYOUT_OF.get(str(name), str(name))]
+        dashes = (0, (4, 3)) if name in DASHED else "-"
         ax.fill_between(x, rows[f"{value}_low"], rows[f"{value}_high"], **BAND | {"color": colour})
         ax.plot(
             x,
@@ -107,7 +112,7 @@ def plot_sync_fit(fits: Mapping[str, SyncFit], *, ax: Axes | None = None) -> Axe
         ax = plt.figure().add_subplot()
     everything = pd.concat([fit.residuals["ram_gib"] for fit in fits.values()])
     grid = np.geomspace(everything.min(), everything.max(), 100)
-    for k, (colour, (release, fit)) in enumerate(zip(COLOURS[2:], fits.items(), strict=False)):
+    for k, (colour, (release, fit)) in enumerate(zip(FITS, fits.items(), strict=False)):
         rows, aside = fit.residuals, 1.0 + 0.12 * (k - (len(fits) - 1) / 2)
         style = MEASURED | {"markersize": 2.5, "alpha": 0.35, "marker": "os^"[k % 3]}
         ax.plot(rows["ram_gib"] * aside, rows["sync_s"] * 1e6, **style, label=f"measured, QEMU {release}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from migsim.plot.curve import plot_unique_dirty
 from migsim.plot.picture import save_picture
-from migsim.plot.style import LIMIT, MEASURED, SIMULATED, finish
+from migsim.plot.style import LIMIT, MEASURED, PARTS, SIMULATED, finish
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,8 +48,9 @@ def plot_downtime_parts(
 ) -> Axes:
     """Draw the parts of the downtime as stacked bars, the prediction first."""
     ax = _axes(ax)
-    colours = {"stop": "#9ecae1", "sync": "#6baed6", "flush": "#2171b5", "device": "#fdae6b", "rest": "0.8"}
-    for x, run in enumerate([predicted, *measured]):
+    runs = [predicted, *measured]
+    colours = {part: c for part, c in PARTS.items() if any(part in run.downtime_parts_ms for run in runs)}
+    for x, run in enumerate(runs):
         bottom = 0.0
         for part, colour in colours.items():
             height = run.downtime_parts_ms.get(part, 0.0)

@@ -8,17 +8,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from migsim.plot.bitmap import size_axis
-from migsim.plot.style import BAND, LIMIT, SIMULATED, finish
+from migsim.plot.style import BAND, COPIES, LIMIT, PARTS, RELEASES, SIMULATED, finish
+from migsim.study.talk import DOWNTIME_PARTS
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from migsim.engine.talk_input import Design
     from migsim.models.big_lock import LockUse
     from migsim.models.copies import Ceiling
 
-__all__ = ["CURVES", "plot_ceiling", "plot_idle_chart", "plot_talk", "plot_timer_delays"]
+__all__ = [
+    "CURVES",
+    "plot_ceiling",
+    "plot_downtime_by_size",
+    "plot_idle_chart",
+    "plot_talk",
+    "plot_timer_delays",
+]
 
 CURVES = {
     "total_s": ("Total time", "seconds"),
@@ -31,7 +40,8 @@ CURVES = {
 """Columns of `migsim.study.talk.idle_chart` that are drawn: title and unit."""
 
 LOGARITHMIC = {"total_s", "longest_stall_s"}
-COLOURS = {"iothread": "#d62728", "thread": "#1f77b4"}
+COLOURS = {"iothread": RELEASES["1.3"], "thread": RELEASES["1.4-1.7"]}
+"""The trees keep track of dirty pages like these releases."""
 
 
 def plot_idle_chart(
@@ -84,6 +94,44 @@ def plot_talk(chart: pd.DataFrame, *, downtime_limit_s: float = 2.0) -> Figure:
     return figure
 
 
+def plot_downtime_by_size(chart: pd.DataFrame, design: Design = "thread", *, ax: Axes | None = None) -> Axes:
+    """Draw the downtime's parts against guest size as stacked bars, with the range of the whole.
+
+    Parameters
+    ----------
+    chart : pandas.DataFrame
+        As `migsim.study.talk.idle_chart` returns it: the numbers of this picture.
+    design : {"iothread", "thread"}
+    ax : matplotlib.axes.Axes, optional
+    """
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        ax = plt.figure().add_subplot()
+    own = chart[chart["design"] == design]
+    rows = own[own["costs"] == "value"]
+    bottom = np.zeros(len(rows))
+    for part in DOWNTIME_PARTS:
+        heights = rows[f"{part.replace('-', '_')}_s"].to_numpy(float)
+        ax.bar(range(len(rows)), heights, bottom=bottom, color=PARTS[part], width=0.7, label=part)
+        bottom += heights
+    whole = own.groupby("ram_gib")["downtime_s"].agg(["min", "max"])
+    reach = [bottom - whole["min"].to_numpy(), whole["max"].to_numpy() - bottom]
+    ax.errorbar(
+        range(len(rows)),
+        bottom,
+        np.maximum(reach, 0),
+        fmt="none",
+        ecolor="0.3",
+        capsize=3,
+        label="range of the costs",
+    )
+    ax.set_xticks(range(len(rows)), [f"{gib} GiB" for gib in rows["ram_gib"]], fontsize=8)
+    ax.legend(frameon=False, fontsize=8, loc="upper left")
+    title = f"Downtime, by part: {rows['tree'].iloc[0]} (modelled)"
+    return finish(ax, title=title, x="idle guest's RAM", y="seconds")
+
+
 def plot_timer_delays(uses: Mapping[str, LockUse], *, ax: Axes | None = None) -> Axes:
     """Draw the share of timers that are later than a time, for holds of the big lock by name.
 
@@ -114,15 +162,8 @@ def plot_ceiling(ceilings: Mapping[str, Ceiling], *, ax: Axes | None = None) -> 
         import matplotlib.pyplot as plt
 
         ax = plt.figure().add_subplot()
-    colours = {
-        "test": "0.75",
-        "cache": "#c7e9c0",
-        "stream-buffer": "#fdae6b",
-        "staging": "#e6550d",
-        "kernel": "#6baed6",
-    }
     ends = np.zeros(len(ceilings))
-    for part, colour in colours.items():
+    for part, colour in COPIES.items():
         widths = np.array([c.parts_s.get(part, 0.0) for c in ceilings.values()]) * 1e6
         if widths.any():
             ax.barh(range(len(ceilings)), widths, left=ends, color=colour, label=part, height=0.6)

@@ -19,10 +19,13 @@ from migsim.scenario.costs import CostPreset, cost_preset
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CHART_GIB", "idle_chart", "sensitivity"]
+__all__ = ["CHART_GIB", "DOWNTIME_PARTS", "idle_chart", "sensitivity"]
 
 CHART_GIB = tuple(1 << k for k in range(10))
 """1 to 512 GiB."""
+
+DOWNTIME_PARTS = ("stop", "sync", "stage", "flush", "log-stop", "device")
+"""Parts of a downtime of 2012, in the order in which they happen."""
 
 Bound = Literal["low", "value", "high"]
 BOUNDS: tuple[Bound, ...] = ("low", "value", "high")
@@ -54,8 +57,8 @@ def idle_chart(
     -------
     pandas.DataFrame
         ``tree``, ``design``, ``ram_gib``, ``costs`` (low, value, high), ``verdict``; ``total_s``, ``downtime_s``,
-        ``sync_s`` and ``sync_share`` of it; ``mean_gbit_per_s``, ``peak_gbit_per_s``; ``freeze_s``, ``lock_duty``,
-        ``longest_stall_s``, ``timer_delay_99_s``.
+        its parts ``stop_s`` to ``device_s`` (`DOWNTIME_PARTS`) and ``sync_share`` of it; ``mean_gbit_per_s``,
+        ``peak_gbit_per_s``; ``freeze_s``, ``lock_duty``, ``longest_stall_s``, ``timer_delay_99_s``.
     """
     import pandas as pd
 
@@ -88,7 +91,10 @@ def _numbers(outcome: TalkOutcome) -> dict[str, float | str]:
         "verdict": result.verdict,
         "total_s": result.total_time_ms / 1000,
         "downtime_s": sum(result.downtime_parts_ms.values()) / 1000,
-        "sync_s": result.downtime_parts_ms.get("sync", float("nan")) / 1000,
+        **{
+            f"{part.replace('-', '_')}_s": result.downtime_parts_ms.get(part, float("nan")) / 1000
+            for part in DOWNTIME_PARTS
+        },
         "sync_share": outcome.sync_share,
         "mean_gbit_per_s": outcome.bytes_per_s * 8e-9,
         "peak_gbit_per_s": outcome.peak_bytes_per_s * 8e-9,

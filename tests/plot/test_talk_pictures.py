@@ -7,10 +7,18 @@ from migsim.calibrate.sync_cost import fit_sync_cost
 from migsim.models.big_lock import lock_use
 from migsim.models.copies import copy_path, one_thread_ceiling
 from migsim.plot.bitmap import plot_freeze, plot_sync_fit, plot_sync_share
-from migsim.plot.talk import CURVES, plot_ceiling, plot_idle_chart, plot_talk, plot_timer_delays
+from migsim.plot.style import PARTS, RELEASES
+from migsim.plot.talk import (
+    CURVES,
+    plot_ceiling,
+    plot_downtime_by_size,
+    plot_idle_chart,
+    plot_talk,
+    plot_timer_delays,
+)
 from migsim.scenario.costs import cost_preset
 from migsim.study.dirty_bitmap import freeze_table, sync_share_table
-from migsim.study.talk import idle_chart
+from migsim.study.talk import DOWNTIME_PARTS, idle_chart
 from tests.calibrate.test_sync_cost import made
 
 
@@ -43,6 +51,32 @@ def test_the_whole_chart_has_a_panel_a_curve(chart):
     figure = plot_talk(chart)
     assert [ax.get_title() for ax in figure.axes] == [title for title, _ in CURVES.values()]
     assert "modelled" in figure.get_suptitle()
+
+
+@pytest.mark.parametrize("design", ["iothread", "thread"])
+def test_bars_of_the_downtime_are_its_parts_and_reach_the_whole(chart, ax, design):
+    plot_downtime_by_size(chart, design, ax=ax)
+    assert "modelled" in ax.get_title()
+    rows = chart[(chart["design"] == design) & (chart["costs"] == "value")]
+    bars = ax.containers[: len(DOWNTIME_PARTS)]
+    tops = [bars[-1][k].get_y() + bars[-1][k].get_height() for k in range(len(rows))]
+    assert tops == pytest.approx(rows["downtime_s"].tolist())
+    assert [bar[-1].get_height() for bar in bars][1] == rows["sync_s"].iloc[-1]
+    assert labels(ax)[:6] == list(DOWNTIME_PARTS)
+
+
+def test_one_thing_has_one_colour(chart, ax):
+    plot_idle_chart(chart, ax=ax)
+    shares, freezes = Figure().subplots(1, 2)
+    plot_sync_share(sync_share_table([1, 64]), ax=shares)
+    plot_freeze(freeze_table([1, 64]), ax=freezes)
+    colours = {line.get_label(): line.get_color() for a in (ax, shares, freezes) for line in a.get_lines()}
+    two_passes = ("qemu.git 1.2.50 (modelled)", "1 byte, two passes (1.3)", "QEMU 1.3, 4k", "QEMU 1.3, 2m")
+    assert {colours[label] for label in two_passes} == {RELEASES["1.3"]}
+    assert colours["Mig-thread 20121029 (modelled)"] == colours["1 byte, one pass (1.4 to 1.7)"]
+    assert colours["QEMU 5.1, all-set"] == colours["1 bit, manual protect (5.1)"]
+    assert len(set(RELEASES.values())) == len(RELEASES)
+    assert len(set(PARTS.values())) == len(PARTS)
 
 
 def test_shares_and_freezes(ax):

@@ -3,7 +3,7 @@ import pytest
 from migsim.errors import MigsimError
 from migsim.models.idle_guest import idle_workload
 from migsim.study.dirty_bitmap import SIZES_GIB, freeze_table, preset_of, sync_share_table
-from migsim.study.talk import idle_chart, sensitivity
+from migsim.study.talk import DOWNTIME_PARTS, idle_chart, sensitivity
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,12 @@ def test_the_thread_wins_at_every_size_by_less_than_two_and_a_half(chart):
     ratio = total["iothread"] / total["thread"]
     assert (ratio > 1.4).all()
     assert (ratio < 2.5).all()
+
+
+def test_the_parts_are_the_downtime(chart):
+    parts = chart[[f"{part.replace('-', '_')}_s" for part in DOWNTIME_PARTS]]
+    assert parts.sum(axis=1).tolist() == pytest.approx(chart["downtime_s"].tolist())
+    assert (chart["sync_share"] * chart["downtime_s"]).tolist() == pytest.approx(chart["sync_s"].tolist())
 
 
 def test_throughput_peaks_near_three_of_the_ten(chart):
