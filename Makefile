@@ -1,6 +1,7 @@
 # make demo    predict the migration of a traced guest and compare with real ones (needs Python, make)
 # make test    lint, types, import arrows and all tests but the slow ones (installs QEMU where it can)
 # make check   the same without the tests that start QEMU
+# make notebooks   run the notebooks, as make check does too
 # make bench   time the stream collector and whole processes into benchmarks/results.json
 # make test-slow, make format, make qemu, make clean
 
@@ -14,7 +15,7 @@ DEMO_TRACE ?= traces/hot-4g.trace
 DEMO_HOST ?= validation/hosts/kvm-10.0-a.json
 DEMO_RECORDS ?= $(wildcard validation/records/kvm-hot-4g-2gbps-300ms-q100-*.json)
 
-.PHONY: demo test check lint live test-slow bench format qemu clean
+.PHONY: demo test check lint notebooks live test-slow bench format qemu clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.installed
@@ -24,6 +25,10 @@ test: check live
 
 check: lint
 	$(BIN)/python -m pytest -q --tb=native -m "not live and not slow"
+	$(MAKE) --no-print-directory notebooks
+
+notebooks: .venv/.installed-dev
+	$(BIN)/python -m pytest -q --nbmake --nbmake-timeout=180 notebooks/
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check
