@@ -1,13 +1,15 @@
 """The guest's memory page by page, for a replay: it does what `GuestMemory` does, with real page numbers.
 
-A bit a page of QEMU's migration bitmap is a byte here; the sender's cursor goes on where it was over a sync. All laws
-come from `migsim.models`.
+A bit a page of QEMU's migration bitmap is a byte here; the sender's cursor goes on where it was over a sync, but a
+search that finds nothing leaves it at the end of its block. All laws come from `migsim.models`.
 
 Leaves out: blocks' names in the stream; chunks are counted over all blocks together; a page that is still to be sent
 and was written since its chunk was cleared is in the bitmap already, so that write changes nothing.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +54,8 @@ class PageMemory:
         How fast the guest runs; by default as fast as the wall.
     xbzrle : PageXbzrle, optional
         Encodes what is sent once RAM was gone through.
+    block_pages : sequence of int, optional
+        Pages of each RAM block, in the order of their numbers; by default one block.
 
     Attributes
     ----------
@@ -70,6 +74,7 @@ class PageMemory:
         fresh_pages: int | None = None,
         clock: GuestClock | None = None,
         xbzrle: PageXbzrle | None = None,
+        block_pages: Sequence[int] = (),
     ) -> None:
         self.writes = writes
         self.zero = zero
@@ -80,6 +85,7 @@ class PageMemory:
         self.dirty = np.ones(self.pages, bool)
         self.generation = 1
         self.cursor = 0
+        self._block_ends = np.cumsum(block_pages or [self.pages])
         self._left = self.pages
         self._sent_in = np.zeros(self.pages, np.int32)  # generation of the last sending; 0: never
         self._changed = np.ones(self.pages, bool) if xbzrle else None  # since then
@@ -87,7 +93,7 @@ class PageMemory:
         self._cleared_at = np.zeros(-(-self.pages // CHUNK_PAGES))  # run time; valid where a page was sent
         self._cleared_in = np.zeros(len(self._cleared_at), np.int32)  # generation
         self._synced_at = 0.0
-        self._walks = {1: _Walk(0, self.pages)}
+        self._walks = {1: _Walk(0, self.pages, 0.0)}
         self._queue = np.zeros(0, np.int64)
         self._searched = 0  # no bit is set from the queue's end to here
 
@@ -120,6 +126,7 @@ class PageMemory:
     def start(self, now: float) -> None:
         """Start logging: every page is dirty, nothing is protected before its chunk is cleared."""
         self._synced_at = self.clock.run_s(now)
+        self._walks = {1: _Walk(0, self.pages, self._synced_at)}
 
     # ---- the bitmap sync ----
 
@@ -131,7 +138,7 @@ class PageMemory:
             self._publish(written)
         self._synced_at = run
         self.generation += 1
-        self._walks[self.generation] = _Walk(self.cursor, self.pages)
+        self._walks[self.generation] = _Walk(self.cursor, self.pages, run)
         self._queue, self._searched = self._queue[:0], self.cursor
         return float(self._left - before)
 
@@ -170,6 +177,8 @@ class PageMemory:
         while budget_s - done.seconds > _TINY_S and done.stream_bytes < budget_bytes:
             if not self._left:
                 self._wrap()
+                self._walks[self.generation].all_sent = True
+                self.cursor = int(self._block_ends[np.searchsorted(self._block_ends, self.cursor)])
                 break
             pages = self._ahead()
             zero = self.zero[pages]
@@ -221,16 +230,23 @@ class PageMemory:
         rates = self.writes.rates(pages)
         # What was written since the sync is drawn at the next one; here only whether there was anything.
         still = self.writes.rng.random(len(pages)) < random_fraction(rates, max(run - self._synced_at, 0.0))
-        since_s = np.maximum(run - self._sent_at(pages), 0.0)
+        since_s = np.maximum(run - self._seen_at(pages), 0.0)
         return coder.look(pages, changed | still, since_s, self.generation, last_stage=last_stage)
 
-    def _sent_at(self, pages: Ints) -> Floats:
-        """Run time of each page's last sending; that of the log's start where there was none."""
+    def _seen_at(self, pages: Ints) -> Floats:
+        """Run time at which each page is known to have been as it was sent before.
+
+        That is when it was sent or, where the cursor passed it since without sending it, the sync before that.
+        """
         generations = self._sent_in[pages]
         at = np.zeros(len(pages))
         for generation in np.unique(generations[generations > 0]).tolist():
             these = generations == generation
             at[these] = self._walks[generation].at(pages[these])
+        before = self._walks.get(self.generation - 1)
+        if before is not None:
+            clean = (generations < self.generation - 1) & before.passed(pages)
+            at[clean] = np.maximum(at[clean], before.begun_at)
         return at
 
     def _ahead(self) -> Ints:
@@ -275,9 +291,11 @@ class PageMemory:
 
 
 class _Walk:
-    """When the cursor passed where, between two syncs."""
+    """When the cursor passed where, between two syncs; it began at run time `begun_at`."""
 
-    def __init__(self, origin: int, pages: int) -> None:
+    def __init__(self, origin: int, pages: int, begun_at: float) -> None:
+        self.begun_at = begun_at
+        self.all_sent = False
         self._origin, self._pages = origin, pages
         self._passed: list[int] = []
         self._at: list[float] = []
@@ -290,6 +308,11 @@ class _Walk:
     def at(self, pages: Ints) -> Floats:
         """When pages that were sent were sent."""
         return np.asarray(np.interp((pages - self._origin) % self._pages, self._passed, self._at))
+
+    def passed(self, pages: Ints) -> Bools:
+        """Whether the cursor passed pages, so that they would have been sent, had they been dirty."""
+        furthest = self._pages if self.all_sent else max(self._passed[-1:], default=-1)
+        return np.asarray((pages - self._origin) % self._pages <= furthest)
 
 
 def _begun(amounts: NDArray[np.generic], budget: float) -> int:

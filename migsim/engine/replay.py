@@ -15,9 +15,11 @@ it dirty, each falls anywhere in the interval, and what falls before the cut is 
 trace logs every write with its time, it is cut there. The trace starts over when it ends. Throttling and full rings
 scale guest time, so that a slowed guest gets through less of the trace.
 
-The cursor walks real addresses from where it was, whatever a sync sets behind it. With XBZRLE each page goes through
-the exact cache; a page found and not written since it was sent before is unchanged; lengths of the others are drawn
-from the trace's samples. Everything else is the event engine's: windows, threshold, decisions, switchover.
+The cursor walks real addresses from where it was, whatever a sync sets behind it; where everything was sent and budget
+was left, the search that found nothing leaves it at the end of its block, so that the next round begins behind that.
+With XBZRLE each page goes through the exact cache; a page found and not written since it was sent before is unchanged;
+lengths of the others are drawn from the trace's samples. Everything else is the event engine's: windows, threshold,
+decisions, switchover.
 
 Mirrors: `migration/ram.c` (bitmap, cursor, XBZRLE) on the loop of `migsim.engine.des`.
 Leaves out: which pages are zero, which the trace only counts: all that it never saw written, save as many as hold data,
@@ -166,6 +168,7 @@ def page_memory(what: SimulationInput, writes: TraceWrites, zero: NDArray[np.boo
         fresh_pages=what.fresh_pages,
         clock=GuestClock(what.workload.load_fraction),
         xbzrle=coder,
+        block_pages=[block.pages for block in writes.trace.meta.ram_blocks],
     )
 
 

@@ -15,27 +15,16 @@ __all__ = ["content_since"]
 
 
 def content_since(trace: Trace) -> pd.DataFrame:
-    """Content samples with `since_s`, the time from the page's sending before to this one, where that is known.
+    """Content samples with `since_s`, the time in which the page was written to since it was sent before.
 
-    A page's earlier version is that of the last round that sent it. What a round dirtied is sent at its end.
+    That is the length of the sample's interval, however long ago the page was sent: in the intervals between it was
+    clean, or they would have sent it.
 
     Examples
     --------
     >>> content_since(Trace.open("db.trace"))["since_s"].median()             # doctest: +SKIP
     """
-    samples = trace.content
-    if not len(samples):
-        return samples.assign(since_s=[])
-    sent_at = dict(zip(trace.intervals["interval"], trace.intervals["end_s"], strict=True))
-    pages = np.unique(samples["page"].to_numpy())
-    last = np.full(len(pages), np.nan)
-    since = np.full(len(samples), np.nan)
-    order = samples["interval"].to_numpy()
-    index = np.searchsorted(pages, samples["page"].to_numpy())
-    for interval in sorted(sent_at):
-        here = order == interval
-        since[here] = sent_at[interval] - last[index[here]]
-        sent = np.isin(pages, trace.pages(interval), assume_unique=True)
-        last[sent] = sent_at[interval]
-    known = samples.assign(since_s=since)
-    return known[known["since_s"] > 0]
+    table, samples = trace.intervals, trace.content
+    lengths = np.zeros(int(table["interval"].max()) + 1 if len(table) else 1)
+    lengths[table["interval"]] = table["end_s"] - table["start_s"]
+    return samples.assign(since_s=lengths[samples["interval"]])
