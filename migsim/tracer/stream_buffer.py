@@ -52,15 +52,21 @@ class StreamBuffer:
         """Stream position of `begin`: bytes parsed so far."""
         return self._before + self.begin
 
-    def free_space(self) -> memoryview:
-        """Make room, and return where the next bytes go; never empty."""
+    @property
+    def full(self) -> bool:
+        """Whether `rewind` should come first, as little room is left."""
+        return 4 * self.end > 3 * len(self.data)
+
+    def rewind(self) -> None:
+        """Move what is not yet parsed to the front: less than one item, so there is room then."""
         rest = self.end - self.begin
-        # Less than one item is left, so moving it is cheap, and the buffer's first pages stay in cache.
-        if rest:
-            self._view[:rest] = bytes(self._view[self.begin : self.end])
+        self._view[:rest] = bytes(self._view[self.begin : self.end])
         self._before += self.begin
         self.begin, self.end = 0, rest
-        return self._view[rest:]
+
+    def free_space(self) -> memoryview:
+        """Where the next bytes go."""
+        return self._view[self.end :]
 
     def need(self, count: int) -> None:
         """Raise `NeedMoreError` unless `count` bytes are here."""
@@ -91,10 +97,11 @@ class StreamBuffer:
         """A name."""
         return self.data[self.begin + at : self.begin + at + length].decode("ascii", "replace")
 
-    def lost(self, what: str) -> TraceError:
-        """Make the error for bytes that no plain precopy stream has here."""
+    def lost(self, what: str, at: int | None = None) -> TraceError:
+        """Make the error for bytes that no plain precopy stream has at `at` of `data`, or at `begin`."""
+        position = self._before + (self.begin if at is None else at)
         return TraceError(
-            f"{what}, at byte {self.position} of the migration stream.",
+            f"{what}, at byte {position} of the migration stream.",
             "The stream collector reads plain precopy streams of QEMU 2.4 and newer.",
             "Turn off multifd, postcopy, mapped-ram and RDMA, or take another collector.",
         )

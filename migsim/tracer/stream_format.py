@@ -49,7 +49,7 @@ class StreamParser:
     8
     """
 
-    def __init__(self, sink: StreamSink, *, buffer_bytes: int = 4 << 20) -> None:
+    def __init__(self, sink: StreamSink, *, buffer_bytes: int = 2 << 20) -> None:
         self.machine = ""
         self.finished = False
         self._buffer = StreamBuffer(buffer_bytes)
@@ -70,7 +70,16 @@ class StreamParser:
         return self._buffer.position
 
     def free_space(self) -> memoryview:
-        """Where the next bytes go; never empty."""
+        """Where the next bytes go; never empty.
+
+        Raises
+        ------
+        TraceError
+            As `received`.
+        """
+        if self._buffer.full:
+            self._ram.hand_over()
+            self._buffer.rewind()
         return self._buffer.free_space()
 
     def received(self, count: int) -> None:

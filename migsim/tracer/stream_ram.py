@@ -7,7 +7,7 @@ Everything is big-endian::
                      ZERO one fill byte, PAGE 4096 bytes, XBZRLE 1 + 2 + n bytes, COMPRESS 4 + n bytes
     end              8-byte word EOS
 
-Records of normal and of zero pages come in rows, which `stream_rows` reads. Mirrors `migration/ram.c`.
+Records of normal and of zero pages come in rows, which `stream_rows` finds. Mirrors `migration/ram.c`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from migsim.errors import TraceError
 from migsim.tracer.stream_buffer import LONGEST_BODY, StreamBuffer
-from migsim.tracer.stream_rows import NORMAL, NORMAL_RECORD, ZERO, ZERO_RECORD, find_rows
+from migsim.tracer.stream_rows import NORMAL, NORMAL_RECORD, ZERO, ZERO_RECORD, Rows
 from migsim.tracer.stream_sink import PAGE_BYTES, PageContents, RamBlock, StreamSink
 
 __all__ = ["RamSection"]
@@ -50,6 +50,7 @@ class RamSection:
         self._sink = sink
         self._by_name: dict[str, RamBlock] = {}
         self._block: RamBlock | None = None
+        self._rows = Rows()  # in the buffer, of the current block, not yet handed over
         self._setup = False
         self._pages = 0
         self._table_left = 0
@@ -74,6 +75,7 @@ class RamSection:
         """
         while self._item():
             pass
+        self.hand_over()
         if not self._setup:
             self._sink.section_end(self._pages)
 
@@ -87,7 +89,7 @@ class RamSection:
         flags = word & _FLAGS
         if flags in (NORMAL, ZERO) and self._block is not None:
             self._buffer.need(NORMAL_RECORD if flags == NORMAL else ZERO_RECORD)
-            self._rows(self._block)
+            self._find_rows()
         elif word in (_EOS, _MULTIFD_FLUSH):
             self._buffer.begin += 8
         elif flags & _MEM_SIZE:
@@ -126,38 +128,51 @@ class RamSection:
 
     # ---- page records ----
 
-    def _rows(self, block: RamBlock) -> None:
-        """Take all normal and zero pages of one block that follow each other."""
+    def hand_over(self) -> None:
+        """Give the sink the rows found; needed before the buffer's bytes move.
+
+        Raises
+        ------
+        TraceError
+            A page number lies outside its block.
+        """
+        if not self._rows or self._block is None:
+            return
+        normal, zero = self._rows.positions()
+        self._rows.clear()
+        if len(normal):
+            self._sink.normal_pages(
+                self._page_numbers(self._block, normal), PageContents(self._contents, normal)
+            )
+        if len(zero):
+            self._sink.zero_pages(self._page_numbers(self._block, zero))
+        self._pages += len(normal) + len(zero)
+
+    def _find_rows(self) -> None:
+        """Find all normal and zero pages of one block that follow each other."""
         buffer = self._buffer
-        normal, zero, end = find_rows(buffer.data, buffer.begin, buffer.end)
+        end = self._rows.find(buffer.data, buffer.begin, buffer.end)
         if end == buffer.begin:
             raise buffer.lost("A zero page whose fill byte is not zero")
-        if normal:
-            at = normal.positions()
-            pages = self._page_numbers(block, at)
-            self._sink.normal_pages(pages, PageContents(self._contents, at))
-            self._pages += len(pages)
-        if zero:
-            at = zero.positions()
-            pages = self._page_numbers(block, at)
-            self._sink.zero_pages(pages)
-            self._pages += len(pages)
         buffer.begin = end
+        if not self._pages:
+            self.hand_over()  # at once, as it tells the sink when the section's pages began to arrive
 
-    def _page_numbers(self, block: RamBlock, at: slice | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def _page_numbers(self, block: RamBlock, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Global page numbers of the records at `at`."""
         words = self._words[at].astype(np.uint64)
         words >>= _PAGE_BITS
         pages = words.view(np.int64)
         highest = int(pages.max())
         if highest >= block.pages:
-            raise self._outside(block, highest)
+            raise self._outside(block, highest, int(at[pages.argmax()]))
         if block.first_page:
             pages += block.first_page
         return pages
 
     def _odd_record(self, word: int, flags: int) -> None:
         """Handle a record that names its block, or an encoded page."""
+        self.hand_over()
         buffer, kind, at, block = self._buffer, flags & ~_CONTINUE, 8, self._block
         if kind not in (_ZERO, _PAGE, _XBZRLE, _COMPRESS):
             raise buffer.lost(f"Page record with unknown flags {flags:#x}")
@@ -195,5 +210,5 @@ class RamSection:
         self._pages += 1
         self._sink.encoded_page(page, length)
 
-    def _outside(self, block: RamBlock, page: int) -> TraceError:
-        return self._buffer.lost(f"Page {page} of RAM block '{block.name}', which has {block.pages}")
+    def _outside(self, block: RamBlock, page: int, at: int | None = None) -> TraceError:
+        return self._buffer.lost(f"Page {page} of RAM block '{block.name}', which has {block.pages}", at)

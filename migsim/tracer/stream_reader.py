@@ -1,8 +1,7 @@
-"""Moves a migration stream from a socket into the parser, in pieces large enough to be read fast."""
+"""Moves a migration stream from a socket into the parser."""
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import struct
 import threading
@@ -14,11 +13,9 @@ from migsim.tracer.stream_rounds import RoundBook
 
 __all__ = ["StreamReader", "receive"]
 
-_PIECE_BYTES = 512 << 10  # fits the second-level cache, and is enough for the parser's strided views to pay
-
 
 def receive(connection: socket.socket, parser: StreamParser, book: RoundBook) -> int:
-    """Receive what is there, up to half a MiB, and parse it; wait only for the first byte.
+    """Receive what is there and parse it; wait only for the first byte.
 
     Returns
     -------
@@ -32,15 +29,8 @@ def receive(connection: socket.socket, parser: StreamParser, book: RoundBook) ->
     TraceError
         The bytes are not a plain precopy stream.
     """
-    space = parser.free_space()
-    total = connection.recv_into(space)
+    total = connection.recv_into(parser.free_space())
     book.now_s = time.time()
-    with contextlib.suppress(BlockingIOError):
-        while 0 < total < _PIECE_BYTES:
-            count = connection.recv_into(space[total:], 0, socket.MSG_DONTWAIT)
-            if not count:
-                break
-            total += count
     parser.received(total)
     return total
 

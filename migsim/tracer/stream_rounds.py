@@ -20,6 +20,8 @@ from migsim.tracer.stream_sink import PageContents, RamBlock
 
 __all__ = ["Round", "RoundBook", "Section"]
 
+_SPARSE = 64  # pages of span for one that was sent: from here on sorting costs less than marking
+
 
 @dataclass(slots=True)
 class Section:
@@ -166,7 +168,6 @@ class RoundBook:
             mine, self._closed = closed[:count], closed[count:]
         parts = [part for section in mine for part in section.pages]
         pages = np.concatenate(parts) if parts else np.zeros(0, np.int64)
-        ordered = np.sort(pages)  # many times faster than np.unique
         return Round(
             begin_s=begin_s,
             end_s=end_s,
@@ -174,7 +175,7 @@ class RoundBook:
             pages=pages,
             normal=sum(section.normal + section.encoded for section in mine),
             zero=sum(section.zero for section in mine),
-            repeated=int(np.count_nonzero(ordered[1:] == ordered[:-1])),
+            repeated=_repeated(pages),
         )
 
     def settled(self, end_s: float) -> bool:
@@ -192,3 +193,17 @@ class RoundBook:
         if not here or not after:
             return False
         return bool(np.isin(np.concatenate(here), np.concatenate(after)).any())
+
+
+def _repeated(pages: npt.NDArray[np.int64]) -> int:
+    """How many of `pages` are there for a second or later time."""
+    if not len(pages):
+        return 0
+    first = int(pages.min())
+    span = int(pages.max()) - first + 1
+    if span > _SPARSE * len(pages):
+        ordered = np.sort(pages)  # many times faster than np.unique
+        return int(np.count_nonzero(ordered[1:] == ordered[:-1]))
+    seen = np.zeros(span, np.bool_)
+    seen[pages - first] = True
+    return len(pages) - int(np.count_nonzero(seen))

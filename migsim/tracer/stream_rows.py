@@ -1,22 +1,21 @@
 """Finds the rows of page records of one size: many short runs of normal and zero pages at once.
 
 A record that goes on in the block before it has a fixed size: 8-byte word and 4096 bytes for a normal page,
-8-byte word and one byte for a zero page. So runs begin where the one before ends, and only their lengths are to be
-found. A regular expression does it in some 40 ns a record, as it steps over the contents without reading them. The
-words of all runs are then read in one go.
+8-byte word and one byte for a zero page. So runs begin where the one before ends, and only their ends are to be
+found. A regular expression does it in some 30 ns a record and 100 ns a run, as it steps over the contents without
+reading them. Where the records of all runs begin is then computed in one go.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from migsim.tracer.stream_sink import PAGE_BYTES
 
-__all__ = ["NORMAL", "NORMAL_RECORD", "ZERO", "ZERO_RECORD", "Runs", "find_rows"]
+__all__ = ["NORMAL", "NORMAL_RECORD", "ZERO", "ZERO_RECORD", "Rows"]
 
 NORMAL, ZERO = 0x28, 0x22
 """The flags of the word, below 4096: PAGE or ZERO, and CONTINUE."""
@@ -24,60 +23,73 @@ NORMAL_RECORD, ZERO_RECORD = 8 + PAGE_BYTES, 9
 
 # A word's page number: all but the last byte and the lower half of the one before, which hold the flags.
 _PAGE = rb".{6}[" + b"".join(rb"\x%x0" % half for half in range(16)) + rb"]"
-_NORMAL_RUN = re.compile(rb"(?s:%b\x%02x.{%d})*+" % (_PAGE, NORMAL, PAGE_BYTES))
-_ZERO_RUN = re.compile(rb"(?s:%b\x%02x\x00)*+" % (_PAGE, ZERO))
+_RUNS = re.compile(
+    rb"(?s:((?:%b\x%02x.{%d})*+)(?:%b\x%02x\x00)*+)" % (_PAGE, NORMAL, PAGE_BYTES, _PAGE, ZERO)
+)
 
 
-@dataclass(slots=True)
-class Runs:
-    """Runs of records of one kind: position of each one's first record, and how many follow each other.
+class Rows:
+    """Records of normal and of zero pages that follow each other, found piece by piece as they arrive.
 
     Examples
     --------
-    >>> Runs(9, [100, 300], [2, 1]).positions()
-    array([100, 109, 300])
-    >>> Runs(9, [100], [2]).positions()
-    slice(100, 118, 9)
+    >>> rows = Rows()
+    >>> rows.find(bytearray.fromhex("0000000000005022 00 0000000000008022 00 00"), 0, 19)
+    18
+    >>> rows.positions()
+    (array([], dtype=int64), array([0, 9]))
     """
 
-    record: int
-    first: list[int] = field(default_factory=list)
-    count: list[int] = field(default_factory=list)
+    __slots__ = ("_begin", "_normal_ends", "_zero_ends")
+
+    def __init__(self) -> None:
+        self._begin = 0
+        # A run of normal pages ends where one of zero pages begins, and the other way round; runs may be empty.
+        self._normal_ends: list[int] = []
+        self._zero_ends: list[int] = []
 
     def __bool__(self) -> bool:
-        return bool(self.first)
+        return bool(self._zero_ends)
 
-    def add(self, at: int, found: re.Match[bytes] | None) -> int:
-        """Add the run found at a position, unless it is empty, and return where it ends."""
-        end = found.end() if found is not None else at
-        if end != at:
-            self.first.append(at)
-            self.count.append((end - at) // self.record)
-        return end
+    def find(self, data: bytearray, at: int, end: int) -> int:
+        """Add the records from `at` on, where those before end, and return where the last of them ends.
 
-    def positions(self) -> slice | npt.NDArray[np.int64]:
-        """Index of all the records' positions: a slice where there is one run, which reads faster."""
-        if len(self.first) == 1:
-            first = self.first[0]
-            return slice(first, first + self.count[0] * self.record, self.record)
-        firsts, counts = np.array(self.first), np.array(self.count)
-        ends = counts.cumsum()
-        places = np.arange(0, int(ends[-1]) * self.record, self.record)
-        places += (firsts - (ends - counts) * self.record).repeat(counts)
-        return places
+        They go up to the first record that is of another kind, has a fill byte other than 0, or is not whole
+        before `end`.
+        """
+        if not self._zero_ends:
+            self._begin = at
+        add_normal, add_zero = self._normal_ends.append, self._zero_ends.append
+        for found in _RUNS.finditer(data, at, end):
+            normal_end, zero_end = found.end(1), found.end()
+            if zero_end == at:
+                break
+            add_normal(normal_end)
+            add_zero(zero_end)
+            at = zero_end
+        return at
+
+    def positions(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Where the records of normal pages begin, and those of zero pages."""
+        normal_ends, zero_ends = self._normal_ends or [self._begin], self._zero_ends or [self._begin]
+        if len(zero_ends) == 1 or normal_ends == zero_ends:  # often: one run of each, or normal pages only
+            return (
+                np.arange(self._begin, normal_ends[-1], NORMAL_RECORD),
+                np.arange(normal_ends[-1], zero_ends[-1], ZERO_RECORD),
+            )
+        normal, zero = np.array(normal_ends), np.array([self._begin, *zero_ends])
+        return _every(NORMAL_RECORD, zero[:-1], normal), _every(ZERO_RECORD, normal, zero[1:])
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._normal_ends.clear()
+        self._zero_ends.clear()
 
 
-def find_rows(data: bytearray, begin: int, end: int) -> tuple[Runs, Runs, int]:
-    """Take runs of normal and of zero pages from `begin` on, and say where the last of them ends.
-
-    They go up to the first record that is of another kind, has a fill byte other than 0, or is not whole
-    before `end`.
-    """
-    normal, zero = Runs(NORMAL_RECORD), Runs(ZERO_RECORD)
-    at = begin
-    while True:
-        at = normal.add(at, _NORMAL_RUN.match(data, at, end))
-        after = zero.add(at, _ZERO_RUN.match(data, at, end))
-        if after == at:
-            return normal, zero, at
-        at = after
+def _every(record: int, begins: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Positions in steps of `record` through all the stretches."""
+    lengths = ends - begins
+    so_far = lengths.cumsum()
+    places = np.arange(0, int(so_far[-1]), record)
+    places += (ends - so_far).repeat(lengths // record)
+    return places

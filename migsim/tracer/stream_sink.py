@@ -35,24 +35,22 @@ class PageContents:
     ----------
     everywhere : ndarray of uint8, shape (positions, 4096)
         A view of a buffer: what a page that began at any position would hold.
-    positions : slice or ndarray of int64
+    positions : ndarray of int64
         Where the pages begin.
 
     Examples
     --------
-    >>> every_third = PageContents(np.arange(40).reshape(10, 4), slice(0, 9, 3))
+    >>> every_third = PageContents(np.arange(40).reshape(10, 4), np.array([0, 3, 6]))
     >>> every_third[np.array([1])]
     array([[12, 13, 14, 15]])
     """
 
-    def __init__(self, everywhere: npt.NDArray[np.uint8], positions: slice | npt.NDArray[np.int64]) -> None:
+    def __init__(self, everywhere: npt.NDArray[np.uint8], positions: npt.NDArray[np.int64]) -> None:
         self._everywhere = everywhere
         self._positions = positions
 
     def __getitem__(self, index: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
         """Copy the pages at `index`; shape (len(index), 4096)."""
-        if isinstance(self._positions, slice):
-            return self._everywhere[self._positions][index]
         return self._everywhere[self._positions[index]]
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from migsim.errors import TraceError
 from migsim.tracer.stream_format import StreamParser
+from migsim.tracer.stream_rounds import RoundBook
 from tests.tracer.stream_bytes import BLOCKS, CONTINUE, EOS, FLUSH, PAGE, ZERO, section, stream_head, text
 
 
@@ -152,6 +153,29 @@ def test_a_device_before_the_ram_is_named():
 def test_a_stream_that_went_wrong_says_where(tail, why):
     with pytest.raises(TraceError, match=why):
         parse(stream_head() + tail)
+
+
+def test_a_page_outside_its_block_is_found_among_many_and_in_its_place():
+    stream = stream_head() + section([("normal", "pc.ram", page) for page in range(400)])
+    at = len(stream) - 13 - 4104 * 100
+    wrong = stream[:at] + struct.pack(">Q", 601 << 12 | PAGE | CONTINUE) + stream[at + 8 :]
+    for cuts in ((), (at - 5,), range(0, len(stream), 50_000)):
+        with pytest.raises(TraceError, match=rf"Page 601 .*, which has 600, at byte {at} "):
+            parse(wrong, cuts)
+
+
+def test_a_section_begins_when_its_first_page_arrives_and_ends_with_its_footer():
+    """Though its pages may be handed over later."""
+    book = RoundBook()
+    parser = StreamParser(book)
+    parser.feed(stream_head())
+    book.keep_pages = True
+    stream = section([("normal", "pc.ram", page) for page in range(600)])
+    for seconds, at in enumerate(range(0, len(stream), 60_000), 1):
+        book.now_s = float(seconds)
+        parser.feed(stream[at : at + 60_000])
+    found = book.cut(0.5, 1.5)
+    assert (found.sent_s, found.pages.tolist()) == (float(seconds), [*range(600)])
 
 
 def test_not_a_migration_stream():

@@ -88,6 +88,15 @@ def test_no_page_is_lost_or_counted_twice(rounds):
     assert got == rounds
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 400), max_size=30), st.sampled_from([1, 1 << 10, 1 << 40]))
+def test_repeated_pages_are_counted_near_and_far(pages, apart):
+    book = book_after_first_round()
+    book.cut(0.5, 1.5, first=True)
+    send(book, 2.0, [page * apart for page in pages])
+    assert book.cut(1.5, 2.5).repeated == len(pages) - len(set(pages))
+
+
 def test_contents_are_compared_with_the_version_before():
     sampler = ContentSampler(8)
     pages, contents = np.array([5, 6]), np.zeros((2, 4096), np.uint8)
@@ -144,6 +153,20 @@ def test_one_thread_looks_while_another_takes():
     assert sum(len(part.page) for part in found) > 90
     for part in found:
         assert part.page.tolist() == part.changed_bytes.tolist()
+
+
+def test_a_bar_lowered_halfway_favours_no_page_that_came_before():
+    sampler = ContentSampler(64)
+    few = np.arange(1000, dtype=np.int64)
+    sampler.look(few, CONTENTS)
+    sampler.take()
+    sampler.look(few, CONTENTS)
+    for begin in range(1000, 9000, 1000):  # new pages, for which the store has no room
+        sampler.look(few + begin, CONTENTS)
+    now = sampler.take().page
+    sampler.look(few, CONTENTS)
+    assert len(now)
+    assert sorted(now) == sorted(sampler.take().page)
 
 
 @pytest.mark.parametrize("capacity", [0, 1, 64])

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migsim.tracer.stream_rows import NORMAL, ZERO, find_rows
+from migsim.tracer.stream_rows import NORMAL, ZERO, Rows
 
 SIZES = {NORMAL: 4104, ZERO: 9}
 BEFORE = b"\xff" * 13
@@ -24,11 +24,9 @@ def walk(data, at, end):
     return found[NORMAL], found[ZERO], at
 
 
-def places(runs):
-    if not runs:
-        return []
-    at = runs.positions()
-    return list(range(at.start, at.stop, at.step)) if isinstance(at, slice) else at.tolist()
+def found(rows):
+    normal, zero = rows.positions()
+    return normal.tolist(), zero.tolist()
 
 
 def records(kind, count, fill):
@@ -52,14 +50,30 @@ RUN = st.tuples(
 def test_the_same_as_a_walk(runs, tail, data):
     stream = bytearray(BEFORE + b"".join(records(*run) for run in runs) + tail)
     end = data.draw(st.one_of(st.just(len(stream)), st.integers(len(BEFORE), len(stream))))
-    normal, zero, last = find_rows(stream, len(BEFORE), end)
-    assert (places(normal), places(zero), last) == walk(stream, len(BEFORE), end)
+    rows = Rows()
+    last = rows.find(stream, len(BEFORE), end)
+    assert (*found(rows), last) == walk(stream, len(BEFORE), end)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(RUN, max_size=6), st.data())
+def test_pieces_that_arrive_one_after_the_other_add_up(runs, data):
+    stream = bytearray(BEFORE + b"".join(records(*run) for run in runs))
+    ends = sorted(data.draw(st.lists(st.integers(len(BEFORE), len(stream)), max_size=8)))
+    rows, at = Rows(), len(BEFORE)
+    for end in [*ends, len(stream)]:
+        at = rows.find(stream, at, end)
+    assert (*found(rows), at) == walk(stream, len(BEFORE), len(stream))
+    rows.clear()
+    assert not rows
+    assert found(rows) == ([], [])
 
 
 def test_a_long_run_that_breaks_off():
     for broken in (24, 87, 88, 89, 343, 344, 345, 2000):
         stream = bytearray(records(ZERO, 3000, 0))
         stream[9 * broken + (7 if broken % 2 else 8)] ^= 1
-        _, zero, end = find_rows(stream, 0, len(stream))
+        rows = Rows()
+        end = rows.find(stream, 0, len(stream))
         assert end == 9 * broken
-        assert np.array_equal(places(zero), np.arange(0, end, 9))
+        assert np.array_equal(rows.positions()[1], np.arange(0, end, 9))
