@@ -13,8 +13,6 @@ from benchmarks import stream_collector, whole_process
 from migsim.files import write_text_atomically
 
 HERE = Path(__file__).parent
-STREAMS = {"stream": 200.0, "stream.short_runs": 8.0}
-"""Mean length of a run of normal or of zero pages."""
 
 
 def main() -> None:
@@ -23,11 +21,7 @@ def main() -> None:
     arguments.add_argument("--repeats", type=int, default=5)
     given = arguments.parse_args()
     results: dict[str, float] = {"repeats": given.repeats}
-    for name, run_pages in STREAMS.items():
-        found = stream_collector.figures(
-            seconds=2.0, repeats=given.repeats, normal_share=0.9, run_pages=run_pages
-        )
-        results |= {f"{name}.{key}": value for key, value in found.items()}
+    results |= stream_collector.all_figures(stream_collector.STREAMS, seconds=2.0, repeats=given.repeats)
     results |= whole_process.figures(given.repeats)
     text = json.dumps(results, indent=2) + "\n"
     write_text_atomically(given.output, text)

@@ -1,16 +1,19 @@
 """How fast the stream collector reads, beside reading the same socket into nothing.
 
-A child process writes the same stream again and again into a unix socket as fast as it can; this process
-reads it with `recv_into` alone and with the collector's parser, round book and content sampler, in turn.
+A child process writes round after round of a guest into a unix socket, as fast as it can: each page comes once a
+round and changes from one to the next. This process reads it with `recv_into` alone and with the collector's
+parser, round book and content sampler, in turn.
 
-    python benchmarks/stream_collector.py [--seconds 2] [--repeats 3] [--normal-share 0.9]
+    python benchmarks/stream_collector.py [--seconds 2] [--repeats 3] [--normal-share 0.9] [--run-pages 200]
 
-Prints JSON, medians over the repeats.
+Prints JSON, medians over the repeats: bytes/s by the clock, and this process's CPU seconds for 10^9 bytes. One
+divided by these is what one core can read. Without a share or length of its own, the stream of short runs follows.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -18,15 +21,26 @@ import socket
 import statistics
 import struct
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
 
 from migsim.tracer.content import ContentSampler
 from migsim.tracer.stream_format import StreamParser
 from migsim.tracer.stream_reader import receive
 from migsim.tracer.stream_rounds import RoundBook
 
+Reading = Callable[[socket.socket, float], float]
+
 BLOCK = b"pc.ram"
 GUEST_PAGES = 1 << 18
 CONTINUE, PAGE, ZERO, EOS = 0x20, 0x08, 0x02, 0x10
+STREAMS = {"stream": (0.9, 200.0), "stream.short_runs": (0.5, 1.5)}
+"""Share of runs of normal pages, the others being of zero pages, and mean length of a run."""
+CHANGED_BYTES = 256
+SECTION_PAGES = 3000
+NAME = struct.pack("B6s", len(BLOCK), BLOCK)
 
 
 def head() -> bytes:
@@ -38,49 +52,84 @@ def head() -> bytes:
     return b"QEVM" + struct.pack(">I", 3) + config + start + table + struct.pack(">BI", 0x7E, 2)
 
 
-def sweep(normal_share: float, run_pages: float, seed: int) -> bytes:
-    """64 MiB of a sweep over the guest: runs of normal and of zero pages, in sections as QEMU cuts them."""
+def payloads() -> list[bytes]:
+    """Contents of a page before and after."""
+    rng = random.Random(0)
+    before = bytearray(rng.randrange(1, 256) for _ in range(4096))
+    after = bytearray(before)
+    for at in rng.sample(range(4096), CHANGED_BYTES):
+        after[at] ^= 0xFF
+    return [bytes(before), bytes(after)]
+
+
+@dataclass
+class Stretch:
+    """Sections of a round, which serve for any part of the guest.
+
+    Attributes
+    ----------
+    data : bytearray
+        The sections.
+    words : ndarray
+        View of `data`: the word that begins at any byte.
+    at : ndarray
+        Where the page records' words are; their pages ascend from 0.
+    """
+
+    data: bytearray
+    words: np.ndarray
+    at: np.ndarray
+
+    def move(self, pages: int) -> None:
+        """Let the pages begin `pages` later."""
+        self.words[self.at] += np.uint64(pages % (1 << 52) << 12)
+
+
+def stretch(normal_share: float, run_pages: float, seed: int, payload: bytes) -> Stretch:
+    """64 MiB or a whole guest: runs of normal and of zero pages, in sections as QEMU cuts them."""
     rng = random.Random(seed)
-    payload = bytes(rng.randrange(1, 256) for _ in range(4096))
-    parts, size, page, in_section = [], 0, 0, 0
-    while size < 64 << 20:
-        if not in_section:
-            parts.append(struct.pack(">BI", 2, 2))
-            record = struct.pack(">QB6sB", page << 12 | ZERO, len(BLOCK), BLOCK, 0)
-            parts.append(record)
-        normal = rng.random() < normal_share
-        for _ in range(1 + int(rng.expovariate(1 / run_pages))):
-            page = (page + 1) % GUEST_PAGES
-            record = struct.pack(">Q", page << 12 | CONTINUE | (PAGE if normal else ZERO))
-            parts.append(record + (payload if normal else b"\0"))
-            size += len(parts[-1])
-            in_section += 1
-        if in_section > 3000:
-            parts.append(struct.pack(">QBI", EOS, 0x7E, 2))
-            in_section = 0
-    if in_section:
-        parts.append(struct.pack(">QBI", EOS, 0x7E, 2))
-    return b"".join(parts)
+    data, at = bytearray(), []
+    while len(data) < 64 << 20 and len(at) < GUEST_PAGES:
+        data += struct.pack(">BI", 2, 2)
+        first, full = len(at), min(len(at) + SECTION_PAGES, GUEST_PAGES)
+        while len(at) < full:
+            kind, body = (PAGE, payload) if rng.random() < normal_share else (ZERO, b"\0")
+            for _ in range(min(1 + int(rng.expovariate(1 / run_pages)), GUEST_PAGES - len(at))):
+                named = len(at) == first
+                word = struct.pack(">Q", len(at) << 12 | kind | (0 if named else CONTINUE))
+                at.append(len(data))
+                data += word + (NAME if named else b"") + body
+        data += struct.pack(">QBI", EOS, 0x7E, 2)
+    return Stretch(data, np.ndarray((len(data) - 7,), ">u8", data, 0, (1,)), np.array(at))
 
 
-def source(body: bytes) -> tuple[socket.socket, int]:
-    """Fork a writer that sends `body` for ever; the reader's end of the socket and the writer's pid."""
+def source(stretches: list[Stretch]) -> tuple[socket.socket, int]:
+    """Fork a writer that sends rounds for ever; the reader's end of the socket and the writer's pid."""
     reader, writer = socket.socketpair()
     pid = os.fork()
     if pid == 0:
         reader.close()
         try:
             writer.sendall(head())
-            view = memoryview(body)
-            while True:
-                for at in range(0, len(view), 131328):  # QEMU writes 32 normal pages at once
-                    writer.sendall(view[at : at + 131328])
+            for part in itertools.cycle(stretches):
+                send_round(writer, part)
         except OSError:
             pass
         finally:
             os._exit(0)
     writer.close()
     return reader, pid
+
+
+def send_round(writer: socket.socket, part: Stretch) -> None:
+    """Write `part` for one part of the guest after the other."""
+    view, step = memoryview(part.data), len(part.at)
+    times = GUEST_PAGES // step
+    for _ in range(times):
+        for at in range(0, len(view), 131328):  # QEMU writes 32 normal pages at once
+            writer.sendall(view[at : at + 131328])
+        part.move(step)
+    part.move(-step * times)
 
 
 def read_null(reader: socket.socket, seconds: float) -> float:
@@ -96,21 +145,26 @@ def read_parsed(reader: socket.socket, seconds: float) -> float:
     """Bytes per second of the collector's own reading loop body."""
     sampler = ContentSampler()
     book = RoundBook(sampler)
+    book.keep_pages = True  # as after the first round
     parser = StreamParser(book)
     total, begin = 0, time.perf_counter()
     while time.perf_counter() - begin < seconds:
         total += receive(reader, parser, book)
-        if book.pages_seen > GUEST_PAGES:
+        if book.pages_seen > GUEST_PAGES:  # a round, or nearly so
             book.cut(0.0, book.now_s)
             sampler.take()
-            book.keep_pages, book.pages_seen = True, 0
+            book.pages_seen = 0
     return total / (time.perf_counter() - begin)
 
 
-def measure(read, body: bytes, seconds: float) -> float:
-    reader, pid = source(body)
+def measure(read: Reading, stretches: list[Stretch], seconds: float) -> tuple[float, float]:
+    """Bytes per second, and CPU seconds for 10^9 bytes."""
+    reader, pid = source(stretches)
     try:
-        return read(reader, seconds)
+        cpu_s, begin_s = time.thread_time(), time.perf_counter()
+        bytes_per_s = read(reader, seconds)
+        cpu_s, elapsed_s = time.thread_time() - cpu_s, time.perf_counter() - begin_s
+        return bytes_per_s, cpu_s / (bytes_per_s * elapsed_s) * 1e9
     finally:
         reader.close()
         os.waitpid(pid, 0)
@@ -118,27 +172,43 @@ def measure(read, body: bytes, seconds: float) -> float:
 
 def figures(*, seconds: float, repeats: int, normal_share: float, run_pages: float) -> dict[str, float]:
     """Medians over the repeats: collector, nothing at all, and their ratio in the same repeat."""
-    body = sweep(normal_share, run_pages, seed=1)
+    stretches = [stretch(normal_share, run_pages, 1, payload) for payload in payloads()]
     null, parsed = [], []
     for _ in range(repeats):
-        null.append(measure(read_null, body, seconds))
-        parsed.append(measure(read_parsed, body, seconds))
-    ratios = [p / n for p, n in zip(parsed, null, strict=True)]
+        null.append(measure(read_null, stretches, seconds))
+        parsed.append(measure(read_parsed, stretches, seconds))
+    median = statistics.median
     return {
-        "bytes_per_s": round(statistics.median(parsed)),
-        "null.bytes_per_s": round(statistics.median(null)),
-        "vs_null.ratio": round(statistics.median(ratios), 3),
+        "bytes_per_s": round(median(rate for rate, _ in parsed)),
+        "cpu_s_per_gb": round(median(cpu_s for _, cpu_s in parsed), 4),
+        "null.bytes_per_s": round(median(rate for rate, _ in null)),
+        "null.cpu_s_per_gb": round(median(cpu_s for _, cpu_s in null), 4),
+        "vs_null.ratio": round(median(p / n for (p, _), (n, _) in zip(parsed, null, strict=True)), 3),
     }
+
+
+def all_figures(streams: dict[str, tuple[float, float]], *, seconds: float, repeats: int) -> dict[str, float]:
+    """Figures of several streams, each under its name."""
+    found = {}
+    for name, (normal_share, run_pages) in streams.items():
+        of_one = figures(seconds=seconds, repeats=repeats, normal_share=normal_share, run_pages=run_pages)
+        found |= {f"{name}.{key}": value for key, value in of_one.items()}
+    return found
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--seconds", type=float, default=2.0)
     arguments.add_argument("--repeats", type=int, default=3)
-    arguments.add_argument("--normal-share", type=float, default=0.9, help="share of runs of normal pages")
-    arguments.add_argument("--run-pages", type=float, default=200.0, help="mean length of a run of one kind")
-    given = vars(arguments.parse_args())
-    print(json.dumps({f"stream.{name}": value for name, value in figures(**given).items()}, indent=2))
+    arguments.add_argument("--normal-share", type=float, help="share of runs of normal pages (0.9)")
+    arguments.add_argument("--run-pages", type=float, help="mean length of a run of one kind (200)")
+    given = arguments.parse_args()
+    own = [given.normal_share, given.run_pages]
+    streams = dict(STREAMS)
+    if own != [None, None]:
+        usual = STREAMS["stream"]
+        streams = {"stream": tuple(b if a is None else a for a, b in zip(own, usual, strict=True))}
+    print(json.dumps(all_figures(streams, seconds=given.seconds, repeats=given.repeats), indent=2))
 
 
 if __name__ == "__main__":
