@@ -79,7 +79,7 @@ class XbzrleSender:
     ) -> None:
         rules = xbzrle_rules(version)
         self.cache = FluidXbzrleCache(
-            segments.first_page, segments.pages, cache_pages(cache_size_bytes, version), aged=rules.aged
+            _side_by_side(segments), segments.pages, cache_pages(cache_size_bytes, version), aged=rules.aged
         )
         self.counters = XbzrleCounters(cache_size=cache_size_bytes, hits_are_pages=rules.hits_are_pages)
         self.started = not rules.after_first_sweep
@@ -183,6 +183,18 @@ class XbzrleSender:
     def _written_since_sync(self, segment: int, guest_s: float) -> float:
         law = sweep_fraction if self._is_sweep[segment] else random_fraction
         return float(law(float(self._rate[segment]), max(guest_s - self._synced_guest_s, 0.0)))
+
+
+def _side_by_side(segments: Segments) -> Floats:
+    """First pages such that no two segments share one.
+
+    Where pages of two classes alternate, their extents lie one over the other; in the cache each page has its own slot.
+    """
+    placed, end = np.empty(len(segments)), 0.0
+    for i in range(len(segments)):
+        placed[i] = max(float(segments.first_page[i]), end)
+        end = placed[i] + float(segments.pages[i])
+    return placed
 
 
 def _writes_and_whole(content: PageContent | None) -> tuple[PageWrites, float] | None:
