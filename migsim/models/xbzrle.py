@@ -86,26 +86,33 @@ def page_change(old: npt.NDArray[np.uint8], new: npt.NDArray[np.uint8]) -> PageC
     PageChange(changed_bytes=array([8]), runs=array([1]), xbzrle_bytes=array([11]))
     """
     pages, page_bytes = new.shape
-    edges = np.zeros((pages, page_bytes + 1), np.int8)
-    changed = (old != new).view(np.int8)
-    edges[:, :page_bytes] = changed
-    edges[:, 1:] -= changed
-    # Row-major order keeps the runs of a page together and ascending; +1 begins a run, -1 ends it.
-    row, begin = np.nonzero(edges == 1)
-    end = np.nonzero(edges == -1)[1]
-    previous_end = np.zeros_like(end)
-    same_page = row[1:] == row[:-1]
-    previous_end[1:][same_page] = end[:-1][same_page]
-    equal, differing = begin - previous_end, end - begin
-    cost = differing + 2 + (equal >= 128) + (differing >= 128)
-    length = np.bincount(row, weights=cost, minlength=pages).astype(np.int64)
-    equal_tail = changed[:, -1] == 0
+    # An equal byte before and after each page keeps runs apart, so that all pages are one line.
+    width = page_bytes + 2
+    changed = np.zeros((pages, width), np.bool_)
+    np.not_equal(old, new, out=changed[:, 1:-1])
+    line = changed.ravel()
+    edges = np.flatnonzero(line[1:] != line[:-1])
+    begin, end = edges[::2], edges[1::2]
+    borders = np.searchsorted(begin, np.arange(pages + 1) * width)
+    first = borders[:-1][borders[:-1] < borders[1:]]  # runs, one for each page that changed
+    equal, differing = begin.copy(), end - begin
+    equal[1:] -= end[:-1]
+    equal[first] = begin[first] % width
+    length = _sums(differing + 2 + (equal >= 128) + (differing >= 128), borders)
+    equal_tail = ~changed[:, -2]
     overflow = (length > page_bytes) | (equal_tail & (length + 2 > page_bytes))
     return PageChange(
-        changed_bytes=np.bincount(row, weights=differing, minlength=pages).astype(np.int64),
-        runs=np.bincount(row, minlength=pages).astype(np.int64),
+        changed_bytes=_sums(differing, borders),
+        runs=np.diff(borders),
         xbzrle_bytes=np.where(overflow, -1, length),
     )
+
+
+def _sums(values: Ints, borders: npt.NDArray[np.intp]) -> Ints:
+    """Sums of the values from each border to the next; there may be none between."""
+    before = np.zeros(len(values) + 1, np.int64)
+    np.cumsum(values, out=before[1:])
+    return np.diff(before[borders])
 
 
 def xbzrle_length(old: npt.NDArray[np.uint8], new: npt.NDArray[np.uint8]) -> Ints:
