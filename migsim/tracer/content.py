@@ -44,8 +44,8 @@ class ContentSampler:
     is lowered by half and what lies above it is forgotten, comparisons not yet handed out included. So is it
     with each `take`, until no more would have been compared than 256 pages a round and one in 512 besides.
     All that is handed out at one time was thus chosen by one bar, whatever the order in which pages came: a
-    fair sample of them. As comparing a page takes 15 to 80 us, the sample costs some 10 ms a round and
-    20 ms a GB.
+    fair sample of them. As comparing a page takes 2 to 10 us, the sample costs some 2 ms a round and
+    5 ms a GB.
 
     Parameters
     ----------
