@@ -66,6 +66,21 @@ def test_every_access_is_as_the_twin_says(calls, slots, aged):
     assert fast.held.tolist() == sorted(page for page, _ in slow.entries.values())
 
 
+@pytest.mark.parametrize("aged", [True, False])
+def test_looking_tells_what_access_will_do_and_changes_nothing(aged):
+    rng = np.random.default_rng(5)
+    cache = XbzrleCache(64, aged=aged)
+    for generation in range(1, 60):
+        pages = np.sort(rng.choice(64, 30, replace=False)) + 64 * int(rng.integers(4))
+        found, refused = cache.look(pages, generation)
+        again, _ = cache.look(pages, generation)
+        assert np.array_equal(found, again) and not (found & refused).any()
+        before = cache.refused
+        assert np.array_equal(cache.access(pages, generation), found)
+        assert cache.refused - before == refused.sum()
+    assert cache.hits and cache.misses and bool(cache.refused) == aged
+
+
 def miss_fraction(w, slots, aged, generations=8):
     cache, first = XbzrleCache(slots, aged=aged), 0
     for generation in range(1, generations + 1):

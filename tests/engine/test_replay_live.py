@@ -1,0 +1,167 @@
+"""The exact XBZRLE cache against QEMU's own: the pages of a real stream, in their order, with their sync generation.
+
+Our reader is the destination of a real migration, so that it sees every page that QEMU sends, raw or encoded. The
+guest sweeps over its pages so fast that none is unchanged when it is sent again (QEMU sends nothing of those), which
+the counters confirm. Where a generation begins is in QEMU's trace log: the first page after a sync clears its chunk.
+"""
+
+import os
+import re
+import time
+
+import numpy as np
+import pytest
+
+from migsim.lab.guest import image_path
+from migsim.lab.guest_log import wait_ready
+from migsim.lab.qemu import QemuProcess, split_command
+from migsim.models.xbzrle import RECORD_BYTES, counted_bytes
+from migsim.models.xbzrle_cache import XbzrleCache, cache_pages
+from migsim.qapi import QemuVersion
+from migsim.tracer.preflight import hmp
+from migsim.tracer.stream_reader import StreamReader
+from migsim.tracer.stream_source import listening_socket
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
+
+HOT = 4000
+CACHE_BYTES = 8 << 20
+WORKLOAD = f"-- touch=6000 fill=page class=0:{HOT}:1:sweep:bytes=8 report=200"
+EVENTS = ("migration_bitmap_sync_start", "migration_bitmap_clear_dirty")
+SYNCS = 24
+
+
+class Sequence:
+    """A stream's pages in their order, but for zero pages, and how long the encoded ones are (-1: sent whole)."""
+
+    def __init__(self):
+        self.blocks, self.pages, self.lengths, self.zero = (), [], [], 0
+        self.now_s = 0.0
+
+    def ram_blocks(self, blocks):
+        self.blocks = tuple(blocks)
+
+    def normal_pages(self, pages, contents):
+        self.pages += pages.tolist()
+        self.lengths += [-1] * len(pages)
+
+    def zero_pages(self, pages):
+        self.zero += len(pages)
+
+    def encoded_page(self, page, encoded_bytes):
+        self.pages.append(page)
+        self.lengths.append(encoded_bytes)
+
+    def section_end(self, pages):
+        pass
+
+
+def migrated(version, folder):
+    """Migrate a guest into a `Sequence` with XBZRLE; (sequence, query-migrate, trace log, RAM addresses of blocks)."""
+    command = "qemu-system-x86_64" if version == "7.2" else os.environ["MIGSIM_QEMU_10"]
+    machine = ["-nodefaults", "-display", "none", "-vga", "none", "-accel", "kvm", "-m", "128M"]
+    guest = ["-kernel", str(image_path()), "-append", WORKLOAD]
+    with QemuProcess([*split_command(command), *machine, *guest], folder, "source") as source:
+        wait_ready(source, 60.0)
+        run = source.qmp.execute
+        offsets = dict(
+            re.findall(r"^\s*(\S+)\s+\d+ \S+\s+(0x\w+)", hmp(source.qmp, "info ramblock"), re.MULTILINE)
+        )
+        for name in EVENTS:
+            run("trace-event-set-state", {"name": name, "enable": True})
+        on = [{"capability": name, "state": True} for name in ("xbzrle", "events")]
+        run("migrate-set-capabilities", {"capabilities": on})
+        # A sync comes with some 2200 pages unsent, more than the cache holds: entries grow old, and no round ends
+        # with all pages sent, so that none is sent twice in a moment.
+        run(
+            "migrate-set-parameters",
+            {"max-bandwidth": 20_000_000, "downtime-limit": 450, "xbzrle-cache-size": CACHE_BYTES},
+        )
+        sequence = Sequence()
+        with listening_socket() as (listener, path):
+            reader = StreamReader(listener, sequence, peer_pid=source.qmp.peer_pid)
+            reader.start()
+            run("migrate", {"uri": f"unix:{path}"})
+            until(lambda: run("query-migrate").get("ram", {}).get("dirty-sync-count", 0) >= SYNCS)
+            # Next to nothing is sent before the guest stops, so that no page is sent again unchanged.
+            run("migrate-set-parameters", {"max-bandwidth": 4104, "downtime-limit": 1})
+            time.sleep(0.6)
+            run("migrate-set-parameters", {"downtime-limit": 2_000_000})
+            until(lambda: run("query-migrate")["status"] == "completed")
+            reader.close()
+            assert reader.error is None
+        info = run("query-migrate")
+        return sequence, info, source.trace_lines(), offsets
+
+
+def until(reached, timeout_s=40.0):
+    deadline = time.monotonic() + timeout_s
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def beginnings(lines, blocks):
+    """Syncs so far and the first page sent after them, for each sync that found something to send."""
+    first = {block.name: block.first_page for block in blocks}
+    syncs, begun = 0, []
+    for line in lines:
+        syncs += "migration_bitmap_sync_start" in line
+        cleared = re.search(r"clear_dirty rb (\S+) .* page (0x[0-9a-f]+)", line)
+        if cleared and cleared[1] == "pc.ram":
+            begun.append((syncs, first[cleared[1]] + int(cleared[2], 16)))
+    return syncs, begun
+
+
+def generations(pages, begun):
+    """Generation of each page: one begins where its first page comes, before or as the first that comes again."""
+    generation = np.zeros(len(pages), np.int64)
+    at = 0
+    for syncs, page in begun:
+        seen = set()
+        for i in range(at, len(pages)):
+            if pages[i] == page:
+                at = i
+            if pages[i] in seen:
+                break
+            seen.add(pages[i])
+        generation[at:] = syncs
+    return generation
+
+
+def played(pages, generation, syncs, aged=True):
+    """Send a sequence through the exact cache; the last generation is the last stage."""
+    cache = XbzrleCache(cache_pages(CACHE_BYTES), aged=aged)
+    found = [
+        cache.access(pages[generation == number], number, insert=bool(number < syncs))
+        for number in np.unique(generation)
+    ]
+    return cache, np.concatenate(found)
+
+
+@pytest.mark.parametrize("version", ["7.2", "10.0"])
+def test_hits_and_misses_are_qemus_own(version, tmp_path):
+    sequence, info, lines, offsets = migrated(version, tmp_path)
+    assert int(offsets["pc.ram"], 16) == 0  # so that a page's number is its address in QEMU's RAM
+    told = info["xbzrle-cache"]
+    syncs, begun = beginnings(lines, sequence.blocks)
+    assert syncs == info["ram"]["dirty-sync-count"]
+    generation = generations(sequence.pages, begun)
+    pages, lengths = np.array(sequence.pages), np.array(sequence.lengths)
+    # XBZRLE rests until every page was sent once, so that it begins with the first page that comes again.
+    start = len(pages) - told["cache-miss"] - int((lengths >= 0).sum()) - told["overflow"]
+    assert len(np.unique(pages[:start])) == start
+    assert pages[start] in pages[:start]
+    assert info["ram"]["duplicate"] == sequence.zero
+
+    cache, found = played(pages[start:], generation[start:], syncs)
+    encoded = lengths[start:] >= 0
+    assert told["overflow"] == 0
+    assert told["pages"] == encoded.sum()  # no page was unchanged: the stream has them all
+    assert (cache.hits, cache.misses) == (told["pages"], told["cache-miss"])
+    assert np.array_equal(found, encoded)
+    # Entries were refused and, when old, replaced; without ageing it would be another cache.
+    assert cache.refused > 1000 and cache.misses - cache.refused > cache.cache_pages + 200
+    assert played(pages[start:], generation[start:], syncs, aged=False)[0].hits < 0.8 * cache.hits
+    counted = int(counted_bytes(lengths[lengths >= 0], QemuVersion.parse(version)).sum())
+    assert 0 <= told["bytes"] - counted < RECORD_BYTES * syncs  # a block's name where it changed
