@@ -44,6 +44,9 @@ Steps = Generator[simpy.Event, Any, None]
 STEADY_ROUNDS = 24
 """Exact tests in a row, without a trend and far above the threshold, that show a standstill."""
 
+STEADY_CODED_ROUNDS = 60
+"""The same under XBZRLE, where rounds of several kinds take turns and the counters go on at their mean."""
+
 
 def simulate(
     what: SimulationInput, *, seed: int | None = None, memory: PageMemory | None = None
@@ -333,11 +336,12 @@ class _Precopy:
 
     def _stands_still(self) -> bool:
         """Whether the last exact tests show that it would go on like this for ever."""
-        last = np.array(self.tests[-STEADY_ROUNDS:])
-        if len(last) < STEADY_ROUNDS or not self.threshold:
+        rounds = STEADY_ROUNDS if self.memory.xbzrle is None else STEADY_CODED_ROUNDS
+        last = np.array(self.tests[-rounds:])
+        if len(last) < rounds or not self.threshold:
             return False
         if self.throttle is not None and not self.throttle.settled(self.env.now):
             return False
-        half = STEADY_ROUNDS // 2
+        half = rounds // 2
         trend = abs(last[half:].mean() / last[:half].mean() - 1)
         return bool(trend < 0.02 and last.min() - 8 * last.std() > self.threshold)
