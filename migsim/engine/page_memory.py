@@ -318,7 +318,7 @@ class _Walk:
 def _begun(amounts: NDArray[np.generic], budget: float) -> int:
     """How many pages are begun before their amounts use up a budget."""
     before = np.cumsum(amounts) - amounts
-    return int(np.searchsorted(before, budget - _TINY_S))
+    return int(np.count_nonzero(before < budget - _TINY_S))
 
 
 def _page_after(counted: Bools, limit: int | None) -> int:

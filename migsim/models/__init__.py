@@ -6,6 +6,7 @@ No clock and no I/O lives here: time passes in `migsim.engine`, which calls thes
 |---|---|
 | `behaviour` | which QEMU release does what |
 | `page_writes` | how many distinct pages a guest writes in a while |
+| `hit_rates` | how often pages are written, from how often a trace saw them dirty |
 | `dirty_log` | which of them the log reports at the next sync (protect windows, lazily cleared chunks) |
 | `dirty_bitmap` | bitmaps: their layout by release, their size, the cost of a sync and of starting the log in sum |
 | `bitmap_sync`, `log_start` | that cost by its parts; the freeze at the start, and who waits in it |
