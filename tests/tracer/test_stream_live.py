@@ -73,7 +73,8 @@ def test_pages_are_those_the_guest_writes_and_the_guest_runs_on(version, tmp_pat
     assert len(outside) < CHECK_RECORDS + 30  # its own few pages, and the records of check=1
     swept = trace.content[trace.content["page"].isin(sweep)]
     assert len(swept) > 50
-    assert swept["changed_bytes"].median() <= 64
+    # Eight bytes a pass: a few passes between two sendings, never a page of other contents.
+    assert swept["changed_bytes"].median() <= 256
 
 
 def test_rounds_have_the_lengths_asked_for(tmp_path):
