@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from migsim.engine.dirty_limit import DirtyLimit
 from migsim.engine.guest_clock import GuestClock
@@ -39,6 +40,7 @@ from migsim.results import MigrationResult
 
 __all__ = ["simulate"]
 
+Floats = NDArray[np.float64]
 Steps = Generator[simpy.Event, Any, None]
 
 STEADY_ROUNDS = 24
@@ -46,6 +48,9 @@ STEADY_ROUNDS = 24
 
 STEADY_CODED_ROUNDS = 60
 """The same under XBZRLE, where rounds of several kinds take turns and the counters go on at their mean."""
+
+MANY_ROUNDS = 1000
+"""So many exact tests in a row, without a trend, near the threshold or not: chance has had its turns."""
 
 
 def simulate(
@@ -342,6 +347,12 @@ class _Precopy:
             return False
         if self.throttle is not None and not self.throttle.settled(self.env.now):
             return False
-        half = rounds // 2
-        trend = abs(last[half:].mean() / last[:half].mean() - 1)
-        return bool(trend < 0.02 and last.min() - 8 * last.std() > self.threshold)
+        if _trend(last) < 0.02 and last.min() - 8 * last.std() > self.threshold:
+            return True
+        return len(self.tests) >= MANY_ROUNDS and _trend(np.array(self.tests[-MANY_ROUNDS:])) < 0.02
+
+
+def _trend(tests: Floats) -> float:
+    """How far the later half of some tests lies from the earlier one, relative."""
+    half = len(tests) // 2
+    return abs(float(tests[half:].mean() / tests[:half].mean()) - 1)
