@@ -257,6 +257,7 @@ class _Precopy:
         self.dirty_after_sync = self.remaining_bytes
         self.counters.remaining_bytes = self.remaining_bytes
         self.counters.dirty_sync_count += 1
+        self.recorder.guest_lost_s = self.env.now - self._guest_s()
         self.recorder.sync(begun, length, new_pages, self.remaining_bytes)
 
     def _iterate(self) -> Steps:

@@ -43,6 +43,7 @@ class Recorder:
                 "normal_at_start": self.counters.normal,
                 "duplicate_at_start": self.counters.duplicate,
                 **self._xbzrle_at_start(),
+                "guest_lost_s_at_start": self.guest_lost_s,
                 "ram_stream_at_start": self.counters.ram_stream,
                 "other_stream_at_start": self.counters.other_stream,
                 "dirty_pages_rate": self.counters.dirty_pages_rate,
@@ -98,6 +99,7 @@ class Recorder:
         c.dirty_sync_count += round(times * (c.dirty_sync_count - first["dirty_sync_count"]))
         normal = times * (c.normal - first["normal_at_start"])
         c.normal += normal
+        self.guest_lost_s += times * (self.guest_lost_s - first["guest_lost_s_at_start"])
         if c.xbzrle is not None:
             for name in _XBZRLE:
                 before = first[f"xbzrle_{name}_at_start"]
