@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from migsim.errors import ParameterError
 from migsim.models.behaviour import Behaviour, behaviour_of
 from migsim.models.dirty_log import protect_window
+from migsim.models.dirty_ring import ring_fill_pages
 from migsim.qapi import QemuVersion, defaults
 from migsim.scenario import Workload
 
-__all__ = ["HOST_TERMS", "RING_TERMS", "XBZRLE_TERMS", "SimulationInput", "needed_terms"]
+__all__ = ["HOST_TERMS", "RING_TERMS", "XBZRLE_TERMS", "SimulationInput", "check_ring", "needed_terms"]
 
 HOST_TERMS: dict[str, str] = {
     "connect_s": "QMP command to the start of setup",
@@ -55,6 +57,23 @@ def needed_terms(capabilities: Mapping[str, bool]) -> tuple[str, ...]:
     xbzrle = XBZRLE_TERMS if capabilities.get("xbzrle") else {}
     ring = RING_TERMS if capabilities.get("dirty-limit") else {}
     return (*HOST_TERMS, *xbzrle, *ring)
+
+
+def check_ring(capabilities: Mapping[str, bool], dirty_ring_size: int) -> None:
+    """Refuse dirty-limit without a dirty ring, and a ring of a size that KVM would refuse.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if dirty_ring_size:
+        ring_fill_pages(dirty_ring_size)
+    elif capabilities.get("dirty-limit"):
+        raise ParameterError(
+            "dirty-limit is on and the guest has no dirty ring.",
+            "QEMU limits vCPUs by their full rings: it needs KVM with dirty-ring-size.",
+            "Say how large the ring is (--dirty-ring-size 4096), or use auto-converge.",
+        )
 
 
 @dataclass(frozen=True)

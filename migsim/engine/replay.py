@@ -37,12 +37,11 @@ from numpy.typing import NDArray
 
 from migsim.engine.des import simulate
 from migsim.engine.guest_clock import GuestClock
-from migsim.engine.inputs import SimulationInput, needed_terms
+from migsim.engine.inputs import SimulationInput, check_ring, needed_terms
 from migsim.engine.page_memory import PageMemory
 from migsim.engine.page_xbzrle import PageXbzrle
 from migsim.engine.trace_content import SampledLengths
 from migsim.engine.trace_writes import TraceWrites
-from migsim.errors import ParameterError
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
 from migsim.scenario import HostProfile, MigrationSettings, Workload, WorkloadClass
@@ -113,12 +112,7 @@ def replay(
     """
     version = QemuVersion.parse(qemu_version or host.qemu_version)
     checked = (settings or MigrationSettings()).for_version(version)
-    if checked.capabilities.get("dirty-limit") and not dirty_ring_size:
-        raise ParameterError(
-            "dirty-limit is on and the guest has no dirty ring.",
-            "QEMU limits vCPUs by their full rings: it needs KVM with dirty-ring-size.",
-            "Say how large the ring is, or use auto-converge.",
-        )
+    check_ring(checked.capabilities, dirty_ring_size)
     terms = {term: host.median(term) for term in needed_terms(checked.capabilities)}
     writes = TraceWrites(trace, np.random.default_rng(seed), dirty_fault_s=terms["dirty_fault_s"])
     zero = zero_map(trace, writes)

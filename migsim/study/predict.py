@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from migsim.engine.des import simulate
-from migsim.engine.inputs import SimulationInput, needed_terms
+from migsim.engine.inputs import SimulationInput, check_ring, needed_terms
 from migsim.errors import ParameterError
 from migsim.html import html_list
-from migsim.models.dirty_ring import ring_fill_pages
 from migsim.qapi import NEWEST, OLDEST, QemuVersion
 from migsim.results import MigrationResult, cache_hit_rate, throttle_steps
 from migsim.scenario import HostProfile, MigrationSettings, Workload
@@ -192,14 +191,7 @@ def predict_workload(
     """Predict the migration of a guest whose workload is known; see `predict`."""
     version = _modelled(qemu_version or host.qemu_version)
     checked = (settings or MigrationSettings()).for_version(version)
-    if checked.capabilities.get("dirty-limit") and not dirty_ring_size:
-        raise ParameterError(
-            "dirty-limit is on and the guest has no dirty ring.",
-            "QEMU limits vCPUs by their full rings: it needs KVM with dirty-ring-size.",
-            "Say how large the ring is (--dirty-ring-size 4096), or use auto-converge.",
-        )
-    if dirty_ring_size:
-        ring_fill_pages(dirty_ring_size)  # refuses a size that KVM would
+    check_ring(checked.capabilities, dirty_ring_size)
     base = SimulationInput(
         workload=workload,
         terms=_terms(host, needed_terms(checked.capabilities), None),
