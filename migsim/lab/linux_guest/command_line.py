@@ -1,0 +1,76 @@
+"""What the Linux guest is told on its kernel's command line."""
+
+from __future__ import annotations
+
+from migsim.errors import ParameterError, near_misses
+
+__all__ = ["WORKLOADS", "kernel_command_line"]
+
+WORKLOADS = ("order-entry", "store", "idle")
+
+# The console is the first serial port. The time stamp counter stops with the machine, so it is the clock;
+# nothing is searched for that a QEMU machine does not have.
+KERNEL_ARGUMENTS = (
+    "console=ttyS0 quiet loglevel=4 panic=-1 tsc=reliable clocksource=tsc no_timer_check mitigations=off "
+    "nokaslr random.trust_cpu=on rcupdate.rcu_expedited=1"
+)
+
+
+def kernel_command_line(
+    *,
+    workload: str = "order-entry",
+    users: int = 75,
+    think_ms: int = 1000,
+    shared_buffers_percent: int = 40,
+    report_ms: int = 1000,
+    seed: int = 1,
+) -> str:
+    """What QEMU's ``-append`` gets.
+
+    Parameters
+    ----------
+    workload
+        ``order-entry`` (PostgreSQL), ``store`` (redis) or ``idle``.
+    users
+        Closed loop: each thinks, asks, and waits for the answer.
+    think_ms
+        Mean of the exponential think time, in milliseconds.
+    shared_buffers_percent
+        Of the guest's RAM: PostgreSQL's shared buffers, or the store's data.
+    report_ms
+        Time between two ``work`` lines, in milliseconds.
+    seed
+        Of the users' random choices.
+
+    Raises
+    ------
+    ParameterError
+        For a value that the guest would refuse.
+
+    Examples
+    --------
+    >>> kernel_command_line(workload="store", users=10).split()[-6:-4]
+    ['migsim.workload=store', 'migsim.users=10']
+    """
+    if workload not in WORKLOADS:
+        raise ParameterError(
+            f"workload is {workload!r}.",
+            f"The Linux guest knows {', '.join(WORKLOADS)}.",
+            near_misses(workload, WORKLOADS) or "Name one of these.",
+        )
+    settings = {
+        "users": (users, 1, 400),
+        "think_ms": (think_ms, 0, 600_000),
+        "shared_buffers_percent": (shared_buffers_percent, 5, 60),
+        "report_ms": (report_ms, 50, 60_000),
+        "seed": (seed, 0, 2**31 - 1),
+    }
+    for name, (value, least, most) in settings.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise ParameterError(
+                f"{name} is {value!r}.",
+                f"The Linux guest takes a whole number from {least} to {most}.",
+                "Choose one in that range.",
+            )
+    words = [f"migsim.workload={workload}", *(f"migsim.{name}={v[0]}" for name, v in settings.items())]
+    return f"{KERNEL_ARGUMENTS} {' '.join(words)}"
