@@ -8,27 +8,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from migsim.engine.des import simulate
-from migsim.engine.inputs import SimulationInput, check_ring, needed_terms
-from migsim.errors import ParameterError
 from migsim.html import html_list
-from migsim.qapi import NEWEST, OLDEST, QemuVersion
-from migsim.results import MigrationResult, cache_hit_rate, throttle_steps
+from migsim.qapi import NEWEST, QemuVersion
+from migsim.results import MigrationResult
 from migsim.scenario import HostProfile, MigrationSettings, Workload
+from migsim.study.draws import INTERVAL_FIELDS, base_input, draw_all, figures, workload_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Mapping
 
     from migsim.calibrate.workload import WorkloadFit
     from migsim.trace import Trace
 
-__all__ = ["INTERVAL_FIELDS", "Prediction", "predict", "predict_workload"]
+__all__ = ["INTERVAL_FIELDS", "Prediction", "left_out", "pace_note", "predict", "predict_workload"]
 
 REPLICATES = 40
 MODELLED = frozenset({"events", "return-path", "xbzrle", "auto-converge", "dirty-limit"})
 """Capabilities that the engine models, or that change nothing in it."""
-
-INTERVAL_FIELDS = ("total-time", "downtime", "transferred", "rounds", "blackout", "guest-lost")
-"""What a prediction gives an 80 % interval for: ms, ms, bytes, dirty-sync-count, ms, ms."""
 
 
 @dataclass(frozen=True)
@@ -147,14 +143,8 @@ def predict(
     --------
     >>> predict(Trace.open("db.trace"), host=profile).result.outcome       # doctest: +SKIP
     """
-    from migsim.calibrate.workload import fit_workload
-
-    fit = fit_workload(trace, dirty_fault_s=host.median("dirty_fault_s"))
-    workload = fit.workload.replace(load_fraction=load)
-    if settings is not None and settings.capabilities.get("xbzrle"):
-        from migsim.calibrate.content import with_content
-
-        workload = with_content(fit, trace).replace(load_fraction=load)
+    coded = settings is not None and bool(settings.capabilities.get("xbzrle"))
+    workload, fit = workload_of(trace, host, load=load, contents=[coded])
     made = predict_workload(
         workload,
         host=host,
@@ -189,94 +179,46 @@ def predict_workload(
     progress: Callable[[int, int], None] | None = None,
 ) -> Prediction:
     """Predict the migration of a guest whose workload is known; see `predict`."""
-    version = _modelled(qemu_version or host.qemu_version)
-    checked = (settings or MigrationSettings()).for_version(version)
-    check_ring(checked.capabilities, dirty_ring_size)
-    base = SimulationInput(
-        workload=workload,
-        terms=_terms(host, needed_terms(checked.capabilities), None),
-        version=version,
-        parameters=checked.parameters,
-        capabilities=checked.capabilities,
-        accel=host.accel,
+    base = base_input(
+        workload,
+        host=host,
+        settings=settings,
+        qemu_version=qemu_version,
+        deadline_s=deadline_s,
+        link_bytes_per_s=link_bytes_per_s,
+        fresh_pages=fresh_pages,
         dirty_ring_size=dirty_ring_size,
         vcpus=vcpus,
-        link_bytes_per_s=link_bytes_per_s,
-        deadline_s=deadline_s,
-        fresh_pages=fresh_pages,
         name=name,
     )
     drawn: list[_Drawn] = []
-    for k, seeds in enumerate(np.random.SeedSequence(seed).spawn(replicates)):
-        one = base if replicates == 1 else _draw(base, host, seeds)
-        result = simulate(one, seed=None if replicates == 1 else int(seeds.generate_state(1)[0]))
-        drawn.append(_Drawn(result, _fields(result)))
+    for k, draw in enumerate(draw_all(host, workload.writes_spread, replicates, seed)):
+        result = simulate(draw.of(base), seed=draw.seed)
+        drawn.append(_Drawn(result, figures(result)))
         if progress:
             progress(k + 1, replicates)
-    made = _summarise(drawn, workload, host, version)
-    notes = (_pace(workload.load_fraction), *_left_out(version, checked))
+    made = _summarise(drawn, workload, host, base.version)
+    notes = (pace_note(workload.load_fraction), *left_out(base.version, base.capabilities))
     return replace(made, assumptions=(*made.assumptions, *notes))
 
 
-def _pace(load: float) -> str:
+def pace_note(load: float) -> str:
+    """How the guest's work is taken to go on, a sentence."""
     if load == 1:
         return "The guest works in a closed loop: time lost to the migration is not caught up."
     return f"The guest needs {load:.0%} of its full speed: it is slowed only below that, and catches up."
 
 
-def _modelled(version: QemuVersion | str) -> QemuVersion:
-    """Read a version that the tables reach back to; a newer one than they know behaves like their newest."""
-    wanted = QemuVersion.parse(version)
-    if wanted < OLDEST:
-        raise ParameterError(
-            f"QEMU {wanted} cannot be predicted.",
-            f"What a release does is known for {OLDEST} and later.",
-            "Choose a version that migrates, as 7.2 or 10.0.",
-        )
-    return wanted
-
-
-def _left_out(version: QemuVersion, settings: MigrationSettings) -> list[str]:
+def left_out(version: QemuVersion, capabilities: Mapping[str, bool]) -> list[str]:
     """What was asked for and is not in the model, a sentence each."""
     notes = [
         f"{name} is on and not modelled: what it changes is left out."
-        for name, on in settings.capabilities.items()
+        for name, on in capabilities.items()
         if on and name not in MODELLED
     ]
     if version.release > NEWEST:
         notes.append(f"QEMU {version} is taken to behave like {NEWEST}, the newest release that is known.")
     return notes
-
-
-def _terms(host: HostProfile, names: Iterable[str], rng: np.random.Generator | None) -> dict[str, float]:
-    """Every term that the model needs, at its median or drawn."""
-    drawn = host.sample(rng) if rng is not None else {}
-    return {name: drawn.get(name, host.median(name)) for name in names}
-
-
-def _draw(base: SimulationInput, host: HostProfile, seeds: np.random.SeedSequence) -> SimulationInput:
-    """Draw the host's terms and the guest's activity."""
-    rng = np.random.default_rng(seeds)
-    # The trace was read with the median cost of a fault: an error of it cancels only if the draw keeps it.
-    terms = _terms(host, base.terms, rng) | {"dirty_fault_s": base.terms["dirty_fault_s"]}
-    factor = terms["guest_speed"] * float(np.exp(base.workload.writes_spread * rng.standard_normal()))
-    return replace(base, terms=terms, workload=base.workload.scaled(factor))
-
-
-def _fields(result: MigrationResult) -> dict[str, float]:
-    completed = result.outcome.status == "completed"
-    more = {f"throttle-{pct}": t_s for pct, t_s in throttle_steps(result.timeline).items()}
-    hit_rate = cache_hit_rate(result.info)
-    if hit_rate is not None:
-        more |= {"cache-hit-rate": hit_rate, "xbzrle-bytes": float(result.info["xbzrle-cache"]["bytes"])}
-    return more | {
-        "total-time": float(result.info["total-time"]),
-        "downtime": float(result.info.get("downtime", np.nan)) if completed else float("nan"),
-        "transferred": float(result.info["ram"]["transferred"]),
-        "rounds": float(result.info["ram"]["dirty-sync-count"]),
-        "blackout": float(result.blackout_ms),
-        "guest-lost": result.costs["guest-lost-s"] * 1000,
-    }
 
 
 def _summarise(
