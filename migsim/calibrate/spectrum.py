@@ -10,7 +10,7 @@ squares, each point weighted by its own deviation, leaves few classes; neighbour
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from migsim.errors import TraceError
 from migsim.models.page_writes import unique_pages
 
-__all__ = ["Spectrum", "fit_spectrum"]
+__all__ = ["Spectrum", "fit_spectrum", "join_classes"]
 
 Floats = NDArray[np.float64]
 
@@ -115,6 +115,21 @@ def fit_spectrum(window_s: Floats, dirty_pages: Floats, sd_pages: Floats, most_p
     n, rate, sweep = _polish(t, u, sd, *_join(n, rate, sweep), most_pages)
     fitted = unique_pages(n, rate, sweep, t)
     return Spectrum(n, rate, sweep, t, u, fitted, sd)
+
+
+def join_classes(spectrum: Spectrum, i: int, most_pages: float) -> Spectrum:
+    """Fit a curve's points again with class i and the next slower one as one."""
+    pages, rate = spectrum.pages, spectrum.writes_per_page_per_s
+    both = slice(i, i + 2)
+    mean = np.exp(np.average(np.log(rate[both]), weights=pages[both]))
+    n, rates, sweep = _polish(
+        spectrum.window_s, spectrum.measured_pages, spectrum.sd_pages,
+        np.concatenate([pages[:i], [pages[both].sum()], pages[i + 2 :]]),
+        np.concatenate([rate[:i], [mean], rate[i + 2 :]]),
+        np.delete(spectrum.is_sweep, i + 1), most_pages,
+    )  # fmt: skip
+    fitted = unique_pages(n, rates, sweep, spectrum.window_s)
+    return replace(spectrum, pages=n, writes_per_page_per_s=rates, is_sweep=sweep, fitted_pages=fitted)
 
 
 def _solve_robustly(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from migsim.calibrate.parsimony import fewest_classes
 from migsim.calibrate.placement import Extents, extents_of, lay_out, place_by_hits
 from migsim.calibrate.rounds import RoundHistory, read_rounds
 from migsim.calibrate.spectrum import Spectrum, fit_spectrum
@@ -115,9 +116,10 @@ def fit_workload(trace: Trace, *, dirty_fault_s: float = 0.0) -> WorkloadFit:
         t = np.array([guest_seconds(w, d, dirty_fault_s) for w, d in zip(t, faults, strict=True)])
     total = trace.meta.total_pages
     nonzero = total - (trace.meta.zero_pages or 0)
-    spectrum = fit_spectrum(
-        t, u, sd, most_pages=float(nonzero if trace.meta.zero_pages is not None else total)
-    )
+    most = float(nonzero if trace.meta.zero_pages is not None else total)
+    spectrum = fit_spectrum(t, u, sd, most)
+    if mode == "stream" and history is not None:
+        spectrum = fewest_classes(spectrum, history, most)
     assumptions = _assumptions(trace, mode, history, float(t.max()))
     classes, placed, used = _classes(spectrum, history, nonzero)
     workload = Workload(
