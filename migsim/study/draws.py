@@ -1,8 +1,8 @@
 """What is uncertain about a guest and its host, as draws that every study shares.
 
 Host terms and the guest's activity are log-normal about their medians; each draw carries a seed for the dirty counts.
-A draw depends on the profile, the workload's spread and the seed alone, never on the settings: two settings are compared
-under the same chance (common random numbers).
+A draw depends on the profile, the workload's spread and the seed alone, never on the settings, so that two settings are
+compared under the same chance (common random numbers).
 """
 
 from __future__ import annotations
