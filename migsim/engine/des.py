@@ -26,6 +26,7 @@ from migsim.engine.throttle import Throttle
 from migsim.engine.xbzrle import XbzrleSender
 from migsim.models import migration_thread as thread
 from migsim.models.dirty_bitmap import setup_s, sync_s
+from migsim.models.guest_speed import GuestMark
 from migsim.models.page_stream import (
     ITERATE_BYTES,
     NORMAL_PAGE_BYTES,
@@ -74,7 +75,7 @@ def simulate(
     environment = simpy.Environment()
     run = _Precopy(environment, what, memory or _fluid_memory(what, seed))
     environment.run(until=environment.process(run.migrate()))
-    return run.recorder.result(what, seed)
+    return run.recorder.result(what, seed, run.clock)
 
 
 def _fluid_memory(what: SimulationInput, seed: int | None) -> GuestMemory:
@@ -132,6 +133,11 @@ class _Precopy:
             int(what.parameter("max-bandwidth")),
             window_overhead_s=what.terms["window_overhead_s"],
             window_overhead_s_per_gib_per_s=what.terms["window_overhead_s_per_gib_per_s"],
+        )
+        self.switchover_bytes_per_s = (
+            int(what.parameter("avail-switchover-bandwidth"))
+            if self.behaviour.avail_switchover_bandwidth
+            else 0
         )
         self.counters = Counters(total_bytes=what.workload.ram_total_bytes, downtime_limit_ms=self.limit_ms)
         if self.memory.xbzrle is not None:
@@ -197,7 +203,7 @@ class _Precopy:
 
     def _set_up(self) -> Steps:
         """Log start and the first sync; the first accounting window has already begun."""
-        begun = self.env.now
+        begun = self.recorder.setup_began_s = self.env.now
         length = setup_s(
             self.what.workload.ram_total_bytes,
             setup_base_s=self.terms["setup_base_s"],
@@ -206,6 +212,7 @@ class _Precopy:
         yield self.env.timeout(length)
         self.counters.setup_s = self.env.now - begun
         self.memory.start(self.env.now)
+        self._mark_guest(self.env.now)
         self.guest_began_s = self.memory.guest_s - self.env.now  # it works through the setup
         self.period_start = self.env.now
         first = self._sync_seconds()  # the last part of the setup
@@ -222,7 +229,7 @@ class _Precopy:
         """Bitmap sync: nothing is sent meanwhile; what was written until it began is published."""
         begun = self.env.now
         yield self.env.timeout(self._asleep_s())
-        new = self.memory.sync(self.env.now)
+        new = self._sync_memory(self.env.now)
         yield self.env.timeout(self._sync_seconds())
         length = self.env.now - begun
         self.period_pages += new
@@ -232,6 +239,14 @@ class _Precopy:
             )
             self._close_period()
         self._count_sync(begun, length, new)
+
+    def _sync_memory(self, at: float) -> float:
+        new = self.memory.sync(at)
+        self._mark_guest(at)
+        return new
+
+    def _mark_guest(self, at: float) -> None:
+        self.recorder.guest_marks.append(GuestMark(at, self.clock.run_s(at), self.memory.guest_s))
 
     def _asleep_s(self) -> float:
         """How long a vCPU sleeps on that has to be waited for; its ring is emptied then."""
@@ -284,11 +299,7 @@ class _Precopy:
             downtime_limit_ms=self.limit_ms,
             dirty_after_sync_bytes=self.dirty_after_sync,
             dirty_pages_rate=c.dirty_pages_rate,
-            avail_switchover_bandwidth=(
-                int(self.what.parameter("avail-switchover-bandwidth"))
-                if self.behaviour.avail_switchover_bandwidth
-                else 0
-            ),
+            avail_switchover_bandwidth=self.switchover_bytes_per_s,
         )
         self.threshold = estimate.threshold_bytes
         c.mbps, c.pages_per_second = estimate.mbps, estimate.pages_per_second
@@ -302,7 +313,7 @@ class _Precopy:
         """Stop the guest, sync once more, send what is left with the limiter off, and the device state."""
         yield self.env.timeout(self.terms["switch_gap_s"])
         stop_s = self.terms["stop_s"] + self._asleep_s()
-        new = self.memory.sync(self.env.now + stop_s)
+        new = self._sync_memory(self.env.now + stop_s)
         self._count_sync(self.env.now + stop_s, self._sync_seconds(), new)
         left = self.memory.remaining_by_kind()
         normal, zero = left.again + left.first + left.fresh, left.zero
@@ -343,9 +354,9 @@ class _Precopy:
     def _stands_still(self) -> bool:
         """Whether the last exact tests show that it would go on like this for ever."""
         rounds = STEADY_ROUNDS if self.memory.xbzrle is None else STEADY_CODED_ROUNDS
-        last = np.array(self.tests[-rounds:])
-        if len(last) < rounds or not self.threshold:
+        if len(self.tests) < rounds or not self.threshold:
             return False
+        last = np.array(self.tests[-rounds:])
         if self.throttle is not None and not self.throttle.settled(self.env.now):
             return False
         if _trend(last) < 0.02 and last.min() - 8 * last.std() > self.threshold:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
+from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
 from migsim.models.behaviour import Behaviour
+from migsim.models.guest_speed import GuestMark, SpeedPiece, Why, speed_pieces
 from migsim.models.page_stream import PAGE_BYTES
 from migsim.models.query_migrate import Counters, migration_info
 from migsim.models.switchover import Blackout
@@ -29,6 +32,11 @@ class Recorder:
         self.ended_s = 0.0
         self.parts: Blackout | None = None
         self.guest_lost_s = 0.0
+        self.guest_marks: list[GuestMark] = []
+        self.setup_began_s = 0.0
+        self.standstill: tuple[float, float] | None = (
+            None  # when the mean of the last rounds begins, and its speed
+        )
 
     def sync(self, begun: float, length: float, new_pages: float, remaining_bytes: float) -> None:
         """Note a bitmap sync: one row of `iterations` begins."""
@@ -99,7 +107,9 @@ class Recorder:
         c.dirty_sync_count += round(times * (c.dirty_sync_count - first["dirty_sync_count"]))
         normal = times * (c.normal - first["normal_at_start"])
         c.normal += normal
-        self.guest_lost_s += times * (self.guest_lost_s - first["guest_lost_s_at_start"])
+        lost = times * (self.guest_lost_s - first["guest_lost_s_at_start"])
+        self.guest_lost_s += lost
+        self.standstill = (now, 1 - lost / (deadline_s - now))
         if c.xbzrle is not None:
             for name in _XBZRLE:
                 before = first[f"xbzrle_{name}_at_start"]
@@ -108,7 +118,7 @@ class Recorder:
         c.other_stream += times * (c.other_stream - first["other_stream_at_start"])
         self.ended_s = deadline_s
 
-    def result(self, what: SimulationInput, seed: int | None) -> MigrationResult:
+    def result(self, what: SimulationInput, seed: int | None, clock: GuestClock) -> MigrationResult:
         """Make the result of what was noted."""
         downtime = self.parts.downtime_s if self.parts else None
         info = migration_info(
@@ -126,6 +136,7 @@ class Recorder:
             timeline=self._timeline(),
             downtime_parts_ms=self.parts.parts_ms() if self.parts else {},
             costs={"guest-lost-s": self.guest_lost_s},
+            guest_speed=self._guest_speed(what, clock),
             blackout_ms=self.parts.blackout_s * 1000 if self.parts else float("nan"),
             scenario={
                 "parameters": dict(what.parameters),
@@ -165,6 +176,27 @@ class Recorder:
                 }
             )
         return iterations_frame(rows)
+
+    def _guest_speed(self, what: SimulationInput, clock: GuestClock) -> Any:
+        """Speed over time, until the guest runs on at the destination or the migration is given up."""
+        from migsim.results import guest_speed_frame
+
+        ends_s = self.standstill[0] if self.standstill else self.ended_s
+        slowed_by: Why = "dirty-limit" if what.on("dirty-limit") else "throttle"
+        pieces = speed_pieces(
+            clock.steps,
+            self.guest_marks,
+            self.guest_marks[-1].t_s if self.parts else ends_s,
+            load=clock.load,
+            setup_s=(self.setup_began_s, self.guest_marks[0].t_s),
+            slowed_by=slowed_by,
+        )
+        if self.parts:
+            runs_on_s = self.ended_s + self.parts.load_s
+            pieces.append(SpeedPiece(pieces[-1].until_s, runs_on_s, 0.0, 0.0, "blackout"))
+        elif self.standstill:
+            pieces.append(SpeedPiece(ends_s, self.ended_s, *[self.standstill[1]] * 2, "standstill"))
+        return guest_speed_frame(asdict(piece) for piece in pieces)
 
     def _timeline(self) -> Any:
         from migsim.results import timeline_frame

@@ -2,12 +2,15 @@
 
 from migsim.results.collection import ResultCollection
 from migsim.results.compare import METRICS, compare, summarise
+from migsim.results.guest_speed import GUEST_SPEED_COLUMNS, guest_speed_frame
 from migsim.results.iterations import ITERATION_COLUMNS, iterations_frame
 from migsim.results.mechanisms import cache_hit_rate, throttle_steps
 from migsim.results.migration_result import MigrationResult, Outcome, Status
 from migsim.results.timeline import flatten_info, timeline_frame
+from migsim.results.transactions import lost_transactions, transactions
 
 __all__ = [
+    "GUEST_SPEED_COLUMNS",
     "ITERATION_COLUMNS",
     "METRICS",
     "MigrationResult",
@@ -17,8 +20,11 @@ __all__ = [
     "cache_hit_rate",
     "compare",
     "flatten_info",
+    "guest_speed_frame",
     "iterations_frame",
+    "lost_transactions",
     "summarise",
     "throttle_steps",
     "timeline_frame",
+    "transactions",
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from migsim.errors import RecordError
+from migsim.results.guest_speed import guest_speed_frame
 from migsim.results.iterations import iterations_frame
 from migsim.results.render import result_html
 from migsim.results.timeline import timeline_frame
@@ -75,6 +76,8 @@ class MigrationResult:
     costs : dict of str to float
         What the migration costs the guest: ``guest-lost-s``, the time in which it did no work, throttling, full
         rings, log faults and the blackout together; empty where unknown.
+    guest_speed : pandas.DataFrame
+        A simulated guest's speed over time, until it runs on at the destination: see `migsim.results.guest_speed`.
     intervals : dict of str to (float, float)
         80 % interval of a metric (``total-time``, ``downtime``, ``transferred``, ``rounds``), in its unit.
     scenario, provenance, guest_log, host_load
@@ -93,6 +96,7 @@ class MigrationResult:
     downtime_parts_ms: dict[str, float] = field(default_factory=dict)
     blackout_ms: float = math.nan
     costs: dict[str, float] = field(default_factory=dict)
+    guest_speed: pd.DataFrame = field(default_factory=guest_speed_frame)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     scenario: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)

@@ -38,6 +38,8 @@ def write_record(result: MigrationResult, path: str | Path) -> None:
     data["intervals"] = {name: list(ends) for name, ends in result.intervals.items()}
     data["iterations"] = _columns(result.iterations)
     data["timeline"] = _columns(result.timeline)
+    if len(result.guest_speed):
+        data["guest_speed"] = _columns(result.guest_speed)
     data |= {name: getattr(result, name) for name in _LISTS}
     lines = [
         f"{json.dumps(key)}: {json.dumps(_plain(value), allow_nan=False)}" for key, value in data.items()
@@ -86,6 +88,7 @@ def _read_json(path: str | Path) -> Any:
 
 
 def _arguments(data: dict[str, Any], path: str | Path) -> dict[str, Any]:
+    from migsim.results.guest_speed import guest_speed_frame
     from migsim.results.iterations import iterations_frame
     from migsim.results.migration_result import Outcome
 
@@ -96,19 +99,24 @@ def _arguments(data: dict[str, Any], path: str | Path) -> dict[str, Any]:
                 raise RecordError(f"{path}: {name} is {data[name]!r:.60}.", f"It is a {kind.__name__}.", "")
             found[name] = data[name]
     validate_migration_info(found["info"], found["qemu_version"], where=f"{path}: info")
-    rows = _frame(data["iterations"]).to_dict("records")
+    rows = _rows(data["iterations"])
     return found | {
         "outcome": Outcome(data["outcome"]["status"], str(data["outcome"].get("reason", ""))),
         "blackout_ms": math.nan if data["blackout_ms"] is None else float(data["blackout_ms"]),
         "costs": {str(name): float(value) for name, value in data.get("costs", {}).items()},
         "intervals": {name: (float(low), float(high)) for name, (low, high) in data["intervals"].items()},
-        "iterations": iterations_frame({str(key): value for key, value in row.items()} for row in rows),
+        "iterations": iterations_frame(rows),
         "timeline": _frame(data["timeline"]),
+        "guest_speed": guest_speed_frame(_rows(data.get("guest_speed", {}))),
     }
 
 
 def _columns(frame: pd.DataFrame) -> dict[str, list[Any]]:
     return {str(name): frame[name].tolist() for name in frame.columns}
+
+
+def _rows(columns: Any) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in _frame(columns).to_dict("records")]
 
 
 def _frame(columns: Any) -> pd.DataFrame:
