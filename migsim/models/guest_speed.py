@@ -7,8 +7,8 @@ its work has got to :math:`g_i`, log faults take the share :math:`1 - f_i` of wh
 
 .. math:: f_i = \frac{g_{i+1} - g_i}{r_{i+1} - r_i}, \qquad v(t) = u(t) f_i
 
-with :math:`u(t)` the share of the wall time that the vCPUs run (throttle, full rings), and :math:`v = 0` in the blackout.
-A guest that needs the share :math:`\rho` of its full speed works at
+with :math:`u(t)` the share of the wall time that the vCPUs run (throttle, full rings), and :math:`v = 0` in the
+blackout. A guest that needs the share :math:`\rho` of its full speed works at
 
 .. math:: w(t) = f_i \begin{cases} u/\rho & u < \rho \text{ or work waits} \\ 1 & \text{else} \end{cases}
 
@@ -24,6 +24,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -128,7 +129,7 @@ def speed_pieces(
     SpeedPiece(t_s=2.0, until_s=4.0, speed_fraction=0.5, work_per_s=0.5, why='throttle')
     """
     kept = _kept(marks)
-    shares = [_share(a, b) for a, b in zip(kept, kept[1:], strict=False)]
+    shares = [_share(a, b) for a, b in pairwise(kept)]
     times = [mark.t_s for mark in kept]
     cuts = sorted({*times, *(setup_s or ())})
     pieces: list[SpeedPiece] = []
