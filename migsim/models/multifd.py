@@ -15,9 +15,11 @@ what                      up to 8.0                            8.1 on
 ========================  ===================================  ==================================
 channels wait             setup, every iterate call, the end   setup, every circle over RAM, up to
                                                                9.2 the end (8.1: 8 bytes beside)
-bytes count for a window  when a packet is handed to a channel  when the channel has written it
+bytes count for a window  when handed to a channel             when the channel has written them
 a window carries          the packets that exceed its quota,   as many, and one more a channel
-                          and what the iterate call leaves
+                          and a page
+a thread that waits for   keeps a processor busy               sleeps
+a free channel
 ========================  ===================================  ==================================
 
 `transferred` holds what the channels sent, as `multifd-bytes` does; `precopy-bytes` and `downtime-bytes` hold the main
@@ -60,7 +62,7 @@ __all__ = [
     "channel_bytes",
     "check_multifd",
     "multifd_rules",
-    "multifd_window_bytes",
+    "multifd_window_pages",
     "packets",
     "page_bytes",
     "zero_page_detection",
@@ -92,12 +94,15 @@ class MultifdRules:
         Whether channels wait for each other at the end of each iterate call (up to 8.0) or of each circle over RAM.
     waits_at_end : bool
         Whether they do when the last pages are sent, besides (up to 9.2).
+    spins : bool
+        Whether the migration thread keeps a processor busy while it waits for a free channel (up to 8.0).
     charged_at : {"enqueue", "write"}
         Whether a packet counts against the window when it is handed to a channel or when that has written it.
     """
 
     waits_every: Literal["section", "round"]
     waits_at_end: bool
+    spins: bool
     charged_at: Literal["enqueue", "write"]
 
     @property
@@ -130,6 +135,7 @@ def multifd_rules(version: QemuVersion | str) -> MultifdRules:
     return MultifdRules(
         waits_every="round" if modern else "section",
         waits_at_end=release < QemuVersion(10, 0),
+        spins=not modern,
         charged_at="write" if modern else "enqueue",
     )
 
@@ -240,25 +246,24 @@ def page_bytes(zero_pages: ZeroPages) -> tuple[float, float]:
     return PAGE_BYTES + place, zero[zero_pages]
 
 
-def multifd_window_bytes(
+def multifd_window_pages(
     quota_bytes: ArrayLike, channels: ArrayLike, charged_at: Literal["enqueue", "write"]
 ) -> Floats:
-    """Bytes that a rate-limited window of raw pages carries through the channels.
+    """Raw pages that a rate-limited window carries through the channels.
 
     The thread stops at the first check that finds more than the quota. What is handed to the channels and not written
     by then (one packet each) goes in the same window. Where packets count at once, one page is left over when it stops,
-    and goes in a packet of its own, with those of the wait at the iterate call's end.
+    and goes in a packet of its own at the iterate call's end.
 
     Examples
     --------
-    >>> multifd_window_bytes(25e6, [1, 2, 4], "write").tolist()  # 49, 50 and 52 packets
-    [25755968.0, 26281600.0, 27332864.0]
-    >>> float(multifd_window_bytes(25e6, 2, "enqueue"))
-    25238464.0
+    >>> multifd_window_pages(25e6, [1, 2, 4], "write").tolist()  # 49, 50 and 52 packets
+    [6272.0, 6400.0, 6656.0]
+    >>> float(multifd_window_pages(25e6, 2, "enqueue"))
+    6145.0
     """
     full = PAGE_BYTES * PACKET_PAGES + PACKET_BYTES
-    quota, n = np.asarray(quota_bytes, float), np.asarray(channels, float)
-    within = (np.floor(quota / full) + 1) * full
+    within = np.floor(np.asarray(quota_bytes, float) / full) + 1
     if charged_at == "write":
-        return np.asarray(within + n * full)
-    return np.asarray(within + PAGE_BYTES + PACKET_BYTES * (1 + n))
+        return np.asarray((within + np.asarray(channels, float)) * PACKET_PAGES)
+    return np.asarray(within * PACKET_PAGES + 1)

@@ -18,6 +18,8 @@ while the guest runs at the share that is left to it
 .. math:: g = \min\Bigl(1,\ \frac{c - (q + s + r)/t_{page}}{v}\Bigr)
 
 So more channels help until the processors are used up, then they take from the guest. In the blackout :math:`v = 0`.
+A migration thread that spins while it waits (`migsim.models.multifd.MultifdRules.spins`) is one more that wants all
+that it can get, and `q` lies within that.
 
 Mirrors: `migration/multifd.c` multifd_send_pages, multifd_send_thread, multifd_recv_thread; Linux' fair scheduler.
 Leaves out: source and destination on hosts of their own, where each end has processors for itself (the probes run both
@@ -54,11 +56,10 @@ class PageWork:
     send_s: ArrayLike
     receive_s: ArrayLike
 
-    @property
-    def total_s(self) -> Floats:
-        """All of it."""
+    def needed_s(self, spins: ArrayLike = False) -> Floats:
+        """Processor time of a page in the threads that take what they need and no more."""
         ends = np.asarray(self.send_s, float) + np.asarray(self.receive_s, float)
-        return np.asarray(np.asarray(self.queue_s, float) + ends)
+        return np.asarray(ends + np.where(spins, 0.0, np.asarray(self.queue_s, float)))
 
     def slowest_s(self, channels: ArrayLike) -> Floats:
         """Time between two pages of the slowest thread, were processors plenty."""
@@ -74,6 +75,7 @@ def multifd_page_s(
     cpus: ArrayLike,
     busy_vcpus: ArrayLike,
     link_page_s: ArrayLike = 0.0,
+    spins: ArrayLike = False,
 ) -> Floats:
     """Time between two pages, s.
 
@@ -88,6 +90,8 @@ def multifd_page_s(
         vCPUs that want a processor each all the time; 0 in the blackout.
     link_page_s : array_like
         Time of a page on the network.
+    spins : array_like of bool
+        Whether the migration thread spins while it waits.
 
     Examples
     --------
@@ -100,29 +104,33 @@ def multifd_page_s(
     [9.0, 4.5, 2.25]
     """
     b = np.maximum(work.slowest_s(channels), np.asarray(link_page_s, float))
-    shared = (np.asarray(busy_vcpus, float) * b + work.total_s) / np.asarray(cpus, float)
+    spinning = np.asarray(spins, bool)
+    wanting = np.asarray(busy_vcpus, float) + spinning
+    shared = (wanting * b + work.needed_s(spinning)) / np.asarray(cpus, float)
     return np.asarray(np.maximum(b, shared))
 
 
-def guest_share(work_s: ArrayLike, elapsed_s: ArrayLike, *, cpus: ArrayLike, busy_vcpus: ArrayLike) -> Floats:
-    """Share of its full speed at which the guest runs while so much processor time goes into its migration.
+def guest_share(
+    work: PageWork, page_s: ArrayLike, *, cpus: ArrayLike, busy_vcpus: ArrayLike, spins: ArrayLike = False
+) -> Floats:
+    """Share of its full speed at which the guest runs while a page is sent every `page_s`.
 
     Parameters
     ----------
-    work_s : array_like
-        Processor time of all migration threads in a while.
-    elapsed_s : array_like
-        How long that while was.
-    cpus, busy_vcpus : array_like
-        As `multifd_page_s`; 1 where no vCPU is busy.
+    work : PageWork
+    page_s : array_like
+        What `multifd_page_s` says, or longer where something else holds the sender up.
+    cpus, busy_vcpus, spins : array_like
+        As `multifd_page_s`.
 
     Examples
     --------
-    >>> guest_share([1.5, 0.5], 1.0, cpus=2, busy_vcpus=1).tolist()
-    [0.5, 1.0]
+    >>> fresh = PageWork(0.1e-6, 0.7e-6, 9e-6)
+    >>> alone = multifd_page_s(fresh, [1, 2, 4], cpus=2, busy_vcpus=1)
+    >>> guest_share(fresh, alone, cpus=2, busy_vcpus=1).round(2).tolist()
+    [0.96, 0.63, 0.37]
     """
-    v = np.asarray(busy_vcpus, float)
-    left = np.asarray(cpus, float) - np.asarray(work_s, float) / np.maximum(
-        np.asarray(elapsed_s, float), 1e-12
-    )
-    return np.where(v > 0, np.clip(left / np.maximum(v, 1e-12), 0.0, 1.0), 1.0)
+    spinning = np.asarray(spins, bool)
+    wanting = np.asarray(busy_vcpus, float) + spinning
+    left = np.asarray(cpus, float) - work.needed_s(spinning) / np.maximum(np.asarray(page_s, float), 1e-12)
+    return np.asarray(np.clip(left / np.maximum(wanting, 1e-12), 0.0, 1.0))
