@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from migsim.models.guest_work import backlog_after
+from migsim.models.guest_work import backlog_after, worked_s
 
 __all__ = ["GuestClock"]
 
@@ -54,8 +54,7 @@ class GuestClock:
 
     def run_s(self, now: float) -> float:
         """Seconds of its work that the guest has done since time 0; `now` is not before the last change."""
-        put_off = self._backlog_at(now) - self._backlog_s
-        return self._run + (now - self._since) - put_off / self.load
+        return self._run + worked_s(self._backlog_s, self.speed, self.load, now - self._since)
 
     def _backlog_at(self, now: float) -> float:
         return backlog_after(self._backlog_s, self.speed, self.load, now - self._since)

@@ -24,9 +24,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from migsim.errors import ParameterError
-from migsim.models.throttle_trigger import DEFAULT_THRESHOLD_PERCENT, ThrottleRules, Trigger, close_trigger
+from migsim.models.throttle_trigger import (
+    DEFAULT_THRESHOLD_PERCENT,
+    ThrottleRules,
+    Trigger,
+    close_trigger,
+    threshold_bytes,
+)
 
-__all__ = ["MAX_PERCENTAGE", "ThrottleState", "close_period", "next_percentage"]
+__all__ = ["MAX_PERCENTAGE", "ThrottleState", "close_period", "next_percentage", "raised"]
 
 MAX_PERCENTAGE = 99
 """QEMU throttles by 1 to 99 %, whatever is asked for."""
@@ -102,6 +108,25 @@ def next_percentage(
                 "QEMU throttles by whole percents from 1 to 99.",
                 f"Use {min(max(value, 1), MAX_PERCENTAGE)}.",
             )
+    return raised(percentage, dirty_bytes, threshold_bytes, initial, increment, maximum, tailslow)
+
+
+def raised(
+    percentage: int,
+    dirty_bytes: int,
+    threshold_bytes: int,
+    initial: int,
+    increment: int,
+    maximum: int,
+    tailslow: bool,
+) -> int:
+    """Percentage that an action sets, parameters unchecked: see `next_percentage`.
+
+    Examples
+    --------
+    >>> raised(80, 100, 85, 20, 10, 99, True)
+    83
+    """
     if not percentage:
         return initial
     if tailslow:
@@ -175,7 +200,7 @@ def close_period(
     percentage = next_percentage(
         state.percentage,
         dirty_bytes=dirty_bytes,
-        threshold_bytes=transferred_bytes * threshold_percent // 100,
+        threshold_bytes=threshold_bytes(transferred_bytes, threshold_percent),
         initial=initial,
         increment=increment,
         maximum=maximum,

@@ -54,6 +54,7 @@ __all__ = [
     "open_loop",
     "vcpu_speed",
     "work_done_s",
+    "worked_s",
 ]
 
 Floats = NDArray[np.float64]
@@ -171,6 +172,18 @@ def backlog_after(backlog_s: float, speed: float, load: float, seconds: float) -
     (0.5, 0.0, 0.5)
     """
     return max(backlog_s + (load - speed) * seconds, 0.0)
+
+
+def worked_s(backlog_s: float, speed: float, load: float, seconds: float) -> float:
+    """How far a guest's work gets in `seconds` at one speed, in seconds in which nothing holds it up.
+
+    Examples
+    --------
+    >>> worked_s(0.0, 0.5, 1.0, 2.0), worked_s(0.0, 0.5, 0.5, 2.0)
+    (1.0, 2.0)
+    """
+    put_off = backlog_after(backlog_s, speed, load, seconds) - backlog_s
+    return seconds - put_off / load
 
 
 @dataclass(frozen=True)

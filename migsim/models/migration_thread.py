@@ -16,7 +16,7 @@ Mirrors: `migration/migration.c` migration_update_counters, migration_iteration_
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = [
     "DIRTY_RATE_PERIOD_S",
@@ -35,8 +35,7 @@ DIRTY_RATE_PERIOD_S = 1.0
 """`dirty-pages-rate` is computed at a sync more than this after the last one that computed it."""
 
 
-@dataclass(frozen=True, slots=True)
-class WindowEstimate:
+class WindowEstimate(NamedTuple):
     """What a closed window says.
 
     Attributes
@@ -64,7 +63,6 @@ def close_window(
     sent_bytes: float,
     sent_pages: float,
     window_s: float,
-    *,
     downtime_limit_ms: float,
     dirty_after_sync_bytes: float,
     dirty_pages_rate: float,

@@ -35,20 +35,24 @@ def random_fraction(writes_per_page_per_s: Floats | float, seconds: Floats | flo
     >>> float(random_fraction(1.0, 0.0)), round(float(random_fraction(2.0, 0.5)), 4)
     (0.0, 0.6321)
     """
-    return np.asarray(-np.expm1(-np.asarray(writes_per_page_per_s) * np.asarray(seconds)))
+    fraction: Floats = -np.expm1(-(writes_per_page_per_s * seconds))
+    return fraction
 
 
 def sweep_fraction(writes_per_page_per_s: Floats | float, seconds: Floats | float) -> Floats:
     r"""Fraction of a cyclic sweep's pages written in `seconds`, :math:`\min(1, \lambda t)`."""
-    return np.asarray(np.minimum(1.0, np.asarray(writes_per_page_per_s) * np.asarray(seconds)))
+    fraction: Floats = np.minimum(1.0, writes_per_page_per_s * seconds)
+    return fraction
 
 
-def arc_fraction(offset: Floats, length: Floats, start: Floats | float, end: Floats | float) -> Floats:
+def arc_fraction(
+    offset: Floats | float, length: Floats | float, start: Floats | float, end: Floats | float
+) -> Floats:
     """Fraction of pieces of a cycle that a sweep passes between two positions.
 
     Parameters
     ----------
-    offset, length : ndarray
+    offset, length : ndarray or float
         Where each piece begins in the cycle and how long it is, in cycles (0 <= offset < 1).
     start, end : ndarray or float
         Position of the sweep, in cycles since it began (not reduced modulo 1), `start <= end`.
@@ -63,16 +67,13 @@ def arc_fraction(offset: Floats, length: Floats, start: Floats | float, end: Flo
     >>> arc_fraction(np.array([0.0, 0.5]), np.array([0.5, 0.5]), 0.25, 0.75).tolist()
     [0.5, 0.5]
     """
-    start, end = np.broadcast_arrays(np.asarray(start, float), np.asarray(end, float))
-    span = np.minimum(end - start, 1.0)
     first = np.mod(start, 1.0)
-    last = first + span
-    covered = np.zeros(np.broadcast_shapes(np.shape(offset), first.shape))
-    for lap in (0.0, 1.0):  # the arc may run over the end of the cycle once
-        low = np.maximum(offset + lap, first)
-        high = np.minimum(offset + length + lap, last)
-        covered += np.maximum(high - low, 0.0)
-    return np.minimum(1.0, covered / length)
+    last = first + np.minimum(end - start, 1.0)
+    this = np.maximum(np.minimum(offset + length, last) - np.maximum(offset, first), 0.0)
+    # The arc may run over the end of the cycle once.
+    next_ = np.maximum(np.minimum(offset + length + 1.0, last) - np.maximum(offset + 1.0, first), 0.0)
+    fraction: Floats = np.minimum(1.0, (this + next_) / length)
+    return fraction
 
 
 def unique_pages(

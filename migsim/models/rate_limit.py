@@ -19,6 +19,7 @@ Mirrors: `migration/qemu-file.c`, `migration/migration-stats.c`, `migration/migr
 
 from __future__ import annotations
 
+from math import inf
 from typing import Literal
 
 from migsim.models.page_stream import BATCH_BYTES, BUFFER_BYTES
@@ -40,11 +41,11 @@ def window_quota_bytes(max_bandwidth: int) -> float:
     >>> window_quota_bytes(125_000_000)
     12500000.0
     """
-    return float(max_bandwidth // 10) if max_bandwidth else float("inf")
+    return float(max_bandwidth // 10) if max_bandwidth else inf
 
 
 def window_bytes(
-    quota_bytes: float, record_bytes: float, charged_at: Literal["enqueue", "flush"], *, copied: bool = False
+    quota_bytes: float, record_bytes: float, charged_at: Literal["enqueue", "flush"], copied: bool = False
 ) -> float:
     """Bytes after which a window that sends records of one size stops.
 
@@ -66,7 +67,7 @@ def window_bytes(
     >>> window_bytes(5_000_000.0, 4104, "flush", copied=True)
     5013504.0
     """
-    if quota_bytes == float("inf"):
+    if quota_bytes == inf:
         return quota_bytes
     written = BUFFER_BYTES if copied else BATCH_BYTES
     unit = record_bytes if charged_at == "enqueue" else written

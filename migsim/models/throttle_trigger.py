@@ -42,7 +42,9 @@ __all__ = [
     "Trigger",
     "background_sync_due",
     "close_trigger",
+    "count_period",
     "is_bad_period",
+    "threshold_bytes",
     "throttle_rules",
 ]
 
@@ -158,7 +160,18 @@ def is_bad_period(
     >>> is_bad_period(50, 100), is_bad_period(51, 100), is_bad_period(51, 100, 80)
     (False, True, False)
     """
-    return dirty_bytes > transferred_bytes * threshold_percent // 100
+    return dirty_bytes > threshold_bytes(transferred_bytes, threshold_percent)
+
+
+def threshold_bytes(transferred_bytes: int, threshold_percent: int) -> int:
+    """Bytes that a period may dirty and not be bad.
+
+    Examples
+    --------
+    >>> threshold_bytes(1001, 50)
+    500
+    """
+    return transferred_bytes * threshold_percent // 100
 
 
 def close_trigger(
@@ -208,16 +221,28 @@ def close_trigger(
             "QEMU takes 1 to 100 from 5.0 on; before, 50 is built in.",
             f"Use {min(max(threshold_percent, 1), 100) if rules.threshold_parameter else 50}.",
         )
-    count, acts = trigger.bad_periods, False
     counted = trigger.dirtied_before or not rules.needs_previous_rate
     held = rules.skips_block_bulk and in_block_bulk
-    if counted and not held and is_bad_period(dirty_bytes, transferred_bytes, threshold_percent):
-        count += 1
-        acts = count >= rules.acts_on
-    return Trigger(0 if acts else count, dirty_bytes > 0, acts)
+    bad = is_bad_period(dirty_bytes, transferred_bytes, threshold_percent)
+    count, acts = count_period(trigger.bad_periods, counted and not held and bad, rules.acts_on)
+    return Trigger(count, dirty_bytes > 0, acts)
 
 
-def background_sync_due(*, sync_count: int, sync_count_at_last_tick: int) -> bool:
+def count_period(bad_periods: int, bad: bool, acts_on: int) -> tuple[int, bool]:
+    """Count a closed period: the bad ones since the last action, and whether this one acts.
+
+    Examples
+    --------
+    >>> count_period(0, True, 2), count_period(1, False, 2), count_period(1, True, 2)
+    ((1, False), (1, False), (0, True))
+    """
+    if not bad:
+        return bad_periods, False
+    acts = bad_periods + 1 >= acts_on
+    return (0 if acts else bad_periods + 1), acts
+
+
+def background_sync_due(sync_count: int, sync_count_at_last_tick: int) -> bool:
     """Whether a tick of the background timer syncs the bitmap.
 
     Parameters
