@@ -16,8 +16,7 @@ what                      up to 8.0                            8.1 on
 channels wait             setup, every iterate call, the end   setup, every circle over RAM, up to
                                                                9.2 the end (8.1: 8 bytes beside)
 bytes count for a window  when handed to a channel             when the channel has written them
-a window carries          the packets that exceed its quota,   as many, and one more a channel
-                          and a page
+a window carries          the packets that exceed its quota    as many, and one more a channel
 a thread that waits for   keeps a processor busy               sleeps
 a free channel
 ========================  ===================================  ==================================
@@ -252,18 +251,17 @@ def multifd_window_pages(
     """Raw pages that a rate-limited window carries through the channels.
 
     The thread stops at the first check that finds more than the quota. What is handed to the channels and not written
-    by then (one packet each) goes in the same window. Where packets count at once, one page is left over when it stops,
-    and goes in a packet of its own at the iterate call's end.
+    by then (one packet each) goes in the same window; where packets count at once there is nothing of the sort.
 
     Examples
     --------
     >>> multifd_window_pages(25e6, [1, 2, 4], "write").tolist()  # 49, 50 and 52 packets
     [6272.0, 6400.0, 6656.0]
     >>> float(multifd_window_pages(25e6, 2, "enqueue"))
-    6145.0
+    6144.0
     """
     full = PAGE_BYTES * PACKET_PAGES + PACKET_BYTES
     within = np.floor(np.asarray(quota_bytes, float) / full) + 1
     if charged_at == "write":
         return np.asarray((within + np.asarray(channels, float)) * PACKET_PAGES)
-    return np.asarray(within * PACKET_PAGES + 1)
+    return np.asarray(within * PACKET_PAGES)
