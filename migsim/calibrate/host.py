@@ -34,7 +34,7 @@ from migsim.scenario import (
     Term,
 )
 
-__all__ = ["Probe", "fit_profile", "measure_host", "probes"]
+__all__ = ["Probe", "fit_profile", "measure_host", "probes", "term_of"]
 
 SLOW = 62_500_000
 FAST = 250_000_000
@@ -241,30 +241,30 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
     empty = [*of["probe-empty-1g"], *of[EMPTY]]
     zero_s, fresh_s = terms.page_cost_s([*of[EMPTY], *data])
     cold_s = [terms.cold_page_s(r) for r in of[COLD]]
-    again = _term("normal_page_s", map(terms.resent_page_s, resend), "s/page")
+    again = term_of("normal_page_s", map(terms.resent_page_s, resend), "s/page")
     coded_s = [pair for r in coded if (pair := terms.xbzrle_pages_s(r)) is not None]
     slow_fast = [*faults, *hot]
     made = {
         **_by_size(empty),
-        "zero_page_s": _term("zero_page_s", zero_s, "s/page"),
+        "zero_page_s": term_of("zero_page_s", zero_s, "s/page"),
         "normal_page_s": again,
-        "xbzrle_hit_s": _term("xbzrle_hit_s", [found for found, _ in coded_s], "s/page"),
-        "xbzrle_miss_s": _term("xbzrle_miss_s", [missed - again.median for _, missed in coded_s], "s/page"),
-        "fresh_page_s": _term("fresh_page_s", fresh_s, "s/page"),
-        "cold_page_s": _term("cold_page_s", cold_s, "s/page"),
-        "burst_cold_page_s": _term("burst_cold_page_s", map(terms.burst_page_s, of[COLD]), "s/page"),
-        "burst_page_s": _term("burst_page_s", map(terms.burst_page_s, hot), "s/page"),
-        "burst_fresh_page_s": _term("burst_fresh_page_s", map(terms.burst_page_s, data), "s/page"),
+        "xbzrle_hit_s": term_of("xbzrle_hit_s", [found for found, _ in coded_s], "s/page"),
+        "xbzrle_miss_s": term_of("xbzrle_miss_s", [missed - again.median for _, missed in coded_s], "s/page"),
+        "fresh_page_s": term_of("fresh_page_s", fresh_s, "s/page"),
+        "cold_page_s": term_of("cold_page_s", cold_s, "s/page"),
+        "burst_cold_page_s": term_of("burst_cold_page_s", map(terms.burst_page_s, of[COLD]), "s/page"),
+        "burst_page_s": term_of("burst_page_s", map(terms.burst_page_s, hot), "s/page"),
+        "burst_fresh_page_s": term_of("burst_fresh_page_s", map(terms.burst_page_s, data), "s/page"),
         **_windows(slow_fast),
-        "device_state_bytes": _term("device_state_bytes", map(terms.device_state_bytes, data), "bytes"),
+        "device_state_bytes": term_of("device_state_bytes", map(terms.device_state_bytes, data), "bytes"),
         "dirty_fault_s": _told_from_none("dirty_fault_s", map(terms.dirty_fault_s, faults), "s/page"),
         **_switchover(runs),
-        "guest_writes_per_s": _term("guest_writes_per_s", map(terms.guest_speed, [*hot, *resend]), "1/s"),
+        "guest_writes_per_s": term_of("guest_writes_per_s", map(terms.guest_speed, [*hot, *resend]), "1/s"),
         "guest_speed": _guest_speed([*runs, *faults, *resend, *coded, *rings]),
     }
     if rings:
         values = map(terms.ring_entries_per_write, rings)
-        made["ring_entries_per_write"] = _term("ring_entries_per_write", values, "entries/write")
+        made["ring_entries_per_write"] = term_of("ring_entries_per_write", values, "entries/write")
     return HostProfile(
         terms=made,
         qemu_version=str(QemuVersion.parse(runs[0].qemu_version)),
@@ -279,8 +279,19 @@ def _middle_time(runs: list[MigrationResult]) -> str:
     return made[len(made) // 2] if made else ""
 
 
-def _term(name: str, values: Iterable[float | None], unit: str) -> Term:
-    """Median of one value a run, at least 0, and the spread of one more run."""
+def term_of(name: str, values: Iterable[float | None], unit: str) -> Term:
+    """Median of one value a run, at least 0, and the spread of one more run.
+
+    Raises
+    ------
+    ProfileError
+        When no run shows it.
+
+    Examples
+    --------
+    >>> term_of("connect_s", [0.001, None, 0.003, 0.002], "s").median
+    0.002
+    """
     v = np.array([value for value in values if value is not None and np.isfinite(value)])
     if not len(v):
         raise ProfileError(
@@ -299,7 +310,7 @@ def _told_from_none(name: str, values: Iterable[float | None], unit: str) -> Ter
     seen = np.array([value for value in values if value is not None and np.isfinite(value)])
     if len(seen) > 1 and float(np.median(seen)) < 2 * float(np.std(seen, ddof=1)) / np.sqrt(len(seen)):
         return Term(median=0.0, spread=0.0, n=len(seen), unit=unit)
-    return _term(name, seen, unit)
+    return term_of(name, seen, unit)
 
 
 def _spread(logs: np.ndarray, fitted: int) -> float:
@@ -337,7 +348,7 @@ def _windows(runs: list[MigrationResult]) -> dict[str, Term]:
         for r in runs
         if (w := terms.window_overhead_s(r)) is not None
     ]
-    _term("window_overhead_s", [w for _, w in seen], "s")
+    term_of("window_overhead_s", [w for _, w in seen], "s")
     base, slope, _ = terms.linear([x for x, _ in seen], [max(w, 1e-5) for _, w in seen])
     off = np.log([max(w, 1e-5) / max(base + slope * x, 1e-5) for x, w in seen])
     spread = _spread(off, 2)
@@ -382,7 +393,7 @@ def _gap_s(run: MigrationResult, parts: dict[str, float]) -> float:
 def _term_within(name: str, seen: list[tuple[str, float]]) -> Term:
     """Median over all probes; the spread is that between repeats of one probe."""
     found = [(kind, max(v, 1e-6)) for kind, v in seen if np.isfinite(v)]
-    term = _term(name, [v for _, v in found], "s")
+    term = term_of(name, [v for _, v in found], "s")
     logs = [
         np.log(v) - np.mean([np.log(other) for same, other in found if same == kind]) for kind, v in found
     ]
