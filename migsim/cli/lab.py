@@ -33,8 +33,12 @@ def migrate(
         int, typer.Option(min=1, metavar="N", help="Run it N times: RECORD-1.json, RECORD-2.json, ...")
     ] = 1,
     ready_timeout: Annotated[
-        str, typer.Option(metavar="TIME", help="How long the guest may take to fill its memory, as 180s.")
-    ] = "180s",
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="How long the guest may take to fill its memory, as 180s (the default; a Linux guest 900s).",
+        ),
+    ] = None,
 ) -> None:
     """Start the scenario's guest, migrate it for real, write what was seen.
 
@@ -48,7 +52,9 @@ def migrate(
     from migsim.lab.migrate import run_migration
     from migsim.scenario import LabScenario
 
-    ready_timeout_s = positive_duration_s(ready_timeout, option="--ready-timeout")
+    ready_timeout_s = (
+        None if ready_timeout is None else positive_duration_s(ready_timeout, option="--ready-timeout")
+    )
     declared = LabScenario.load(scenario)
     outputs = _outputs(output, repeat)
     command = shlex.join(["migsim", *sys.argv[1:]])
@@ -99,17 +105,58 @@ def trace(
     if dirty_ring_size is not None:
         qemu = declared.qemu.replace(dirty_ring_size=dirty_ring_size)
         declared = declared.replace(qemu=qemu, migration=MigrationSettings())  # nothing is migrated
-    with running_guest(declared) as socket, progress("tracing", total=duration_s) as update:
+    with running_guest(declared) as guest, progress("tracing", total=duration_s) as update:
         recording = record_trace(
-            socket,
+            guest.socket,
             output,
             method=method,
             duration_s=duration_s,
             command=shlex.join(["migsim", *sys.argv[1:]]),
             guest=declared.guest.as_dict(),
             progress=update,
+            self_check=guest.self_check,
         )
     print(f"{output} holds {recording.held}")
+
+
+@app.command("build-guest")
+def build_guest(
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Where the image goes (the default is where it is looked for: $MIGSIM_LINUX_GUEST, "
+            "or build/linux-guest of the project).",
+        ),
+    ] = None,
+) -> None:
+    """Build the Linux guest with its database from Debian packages.
+
+    Scenarios with a [guest.linux] need it. An image that stands there already is kept while it is whole and its
+    sources are today's.
+
+    Example: migsim lab build-guest -o build/linux-guest
+    """
+    import os
+
+    from migsim.errors import HostError
+    from migsim.lab.linux_guest import LinuxImage, build_image
+    from migsim.lab.linux_machine import IMAGE_VARIABLE, image_folder
+    from migsim.units import format_bytes
+
+    folder = image_folder() if output is None else output
+    try:
+        image = LinuxImage.load(folder, digests=True)
+        state = "is there already"
+    except HostError:
+        image = build_image(folder, progress=lambda step: print(step, file=sys.stderr, flush=True))
+        state = "is built"
+    size = format_bytes(sum(image.sizes_bytes.values()))
+    print(f"{folder} {state}: Linux {image.kernel_release}, {size}")
+    if folder.resolve() != image_folder().resolve():
+        print(f"Set {IMAGE_VARIABLE}={os.fspath(folder)} for scenarios to find it.", file=sys.stderr)
 
 
 class _Noting:

@@ -1,4 +1,7 @@
-"""Waiting for what the guest says on its serial port: ready, still working, memory compared."""
+"""Waiting for what the guest says on its serial port: ready, still working, memory compared.
+
+Our own guest and a Linux guest say the same things in words of their own; `log_of` reads both.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,15 @@ from typing import Any
 
 from migsim.errors import GuestError
 from migsim.lab.guest.serial import SerialLog, parse_serial
+from migsim.lab.linux_log import LinuxLog, parse_linux
 from migsim.lab.qemu import QemuProcess
 
 __all__ = ["Hearing", "log_of", "wait_progress", "wait_ready"]
 
 _POLL_S = 0.05
+_CONSOLE_LINES = 100
+
+GuestLog = SerialLog | LinuxLog
 
 
 class Hearing:
@@ -38,19 +45,29 @@ class Hearing:
             stamps += [now] * (guest.serial_text().count("\n") - len(stamps))
 
     def lines(self, began: float) -> list[dict[str, Any]]:
-        """Return every line: ``side``, ``line``, and ``t_s`` (since `began`) where it was seen to come."""
+        """Return every line: ``side``, ``line``, and ``t_s`` (since `began`) where it was seen to come.
+
+        A line that its guest has not ended is ``cut``; what a kernel says on its console is of ``port`` console.
+        """
         rows: list[dict[str, Any]] = []
         for guest in self._guests:
             stamps = self._seen[guest.role]
-            for index, line in enumerate(guest.serial_text().split("\n")):
+            lines = guest.serial_text().replace("\r", "").split("\n")
+            for index, line in enumerate(lines):
                 stamp = stamps[index] if index < len(stamps) else math.nan
                 when = {} if math.isnan(stamp) else {"t_s": round(stamp - began, 3)}
-                rows += [{"side": guest.role, "line": line} | when] if line else []
+                cut = {"cut": True} if index == len(lines) - 1 else {}
+                rows += [{"side": guest.role, "line": line} | when | cut] if line else []
+            console = [line for line in guest.console_text().replace("\r", "").split("\n") if line.strip()]
+            said = console[-_CONSOLE_LINES:]
+            rows += [{"side": guest.role, "line": line, "port": "console"} for line in said]
         return rows
 
 
-def log_of(guest: QemuProcess) -> SerialLog:
+def log_of(guest: QemuProcess) -> GuestLog:
     """Return what the guest has said so far."""
+    if guest.console_path is not None:
+        return parse_linux(guest.serial_text(), guest.console_text())
     return parse_serial(guest.serial_text())
 
 
@@ -65,17 +82,17 @@ def wait_ready(guest: QemuProcess, deadline_s: float) -> None:
         When its QEMU dies.
     """
 
-    def ready(log: SerialLog) -> bool:
+    def ready(log: GuestLog) -> bool:
         log.raise_for_fault()
         return log.ready is not None
 
     if _until(ready, guest, deadline_s):
         return
-    said = guest.serial_text().splitlines()
+    said = (guest.console_text() + guest.serial_text()).splitlines()
     raise GuestError(
         f"The guest was not ready after {deadline_s:g} s; it said: {' | '.join(said[-3:]) or '(nothing)'}.",
-        "Our guest says that it is ready on its serial port when it has filled its memory.",
-        "Give it more time or fewer touched pages, or check that the image boots on this QEMU.",
+        "A guest says that it is ready on its serial port when it has filled its memory.",
+        "Give it more time (--ready-timeout) or less to fill, or check that the image boots on this QEMU.",
     )
 
 
@@ -88,7 +105,7 @@ def wait_progress(
     """
     before = log_of(guest)
 
-    def done(log: SerialLog) -> bool:
+    def done(log: GuestLog) -> bool:
         if hearing is not None:
             hearing.listen()
         compared = len(log.passes) - len(before.passes)
@@ -97,7 +114,7 @@ def wait_progress(
     return _until(done, guest, deadline_s)
 
 
-def _until(condition: Callable[[SerialLog], bool], guest: QemuProcess, deadline_s: float) -> bool:
+def _until(condition: Callable[[GuestLog], bool], guest: QemuProcess, deadline_s: float) -> bool:
     deadline = time.monotonic() + deadline_s
     while not condition(log_of(guest)):
         guest.check_alive()

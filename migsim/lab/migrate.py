@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from migsim.errors import MigsimError, QemuError, QmpError
 from migsim.lab import guest_log
 from migsim.lab.host_load import HostLoad
+from migsim.lab.linux_machine import image_folder, linux_arguments
 from migsim.lab.machine import alias_file, check_host, machine_arguments
 from migsim.lab.qemu import QemuProcess
 from migsim.lab.trace_events import enable_trace_events
@@ -20,7 +21,7 @@ from migsim.qmp import QmpSession
 
 if TYPE_CHECKING:
     from migsim.results import MigrationResult
-    from migsim.scenario import LabScenario
+    from migsim.scenario import GuestSpec, LabScenario
 
 __all__ = ["Observed", "run_migration"]
 
@@ -29,6 +30,8 @@ _ENDED = ("completed", "failed", "cancelled")
 _CANCEL_S = 20.0
 _RESUME_S = 30.0
 _CHECK_S = 120.0
+_LINUX_AFTER_S = 12.0
+_READY_S = {"own": 180.0, "linux": 900.0}
 
 
 @dataclass
@@ -66,7 +69,7 @@ def run_migration(
     scenario: LabScenario,
     *,
     progress: Callable[[dict[str, Any]], None] | None = None,
-    ready_timeout_s: float = 180.0,
+    ready_timeout_s: float | None = None,
     command: str = "",
 ) -> MigrationResult:
     """Start the scenario's guest, migrate it, and return what was seen.
@@ -77,8 +80,8 @@ def run_migration(
         What to run.
     progress : callable, optional
         Called with each `query-migrate` answer.
-    ready_timeout_s : float
-        How long the guest may take to fill its memory.
+    ready_timeout_s : float, optional
+        How long the guest may take to fill its memory: 180 s, a Linux guest 900 s.
     command : str
         The command line that asked for this, for the record.
 
@@ -90,7 +93,7 @@ def run_migration(
     Raises
     ------
     HostError
-        No ``/dev/kvm``, no room in ``/dev/shm``.
+        No ``/dev/kvm``, no room in ``/dev/shm``, no image of the Linux guest.
     QemuError
         QEMU missing, of another version, refusing, or dying on the way.
     GuestError
@@ -105,11 +108,13 @@ def run_migration(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="migsim-lab-")))
         source = _start(stack, scenario, folder, "source")
         _check_version(scenario, source.qmp)
-        guest_log.wait_ready(source, ready_timeout_s)
+        guest_log.wait_ready(source, ready_within_s(scenario, ready_timeout_s))
         destination = _start(stack, scenario, folder, "destination")
         uri = _prepare(scenario, source, destination, folder)
-        _settle(scenario.settle_s, source, destination)
         seen = Observed(source, destination)
+        if scenario.guest.linux is not None:  # how fast it was before is part of what it loses
+            seen.hearing = guest_log.Hearing(source, destination)
+        _settle(scenario.settle_s, source, destination, hearing=seen.hearing)
         try:
             _migrate(scenario, seen, uri, progress)
             _look_afterwards(scenario, seen)
@@ -118,21 +123,31 @@ def run_migration(
         return make_result(scenario, seen, command=command)
 
 
-def _start(stack: contextlib.ExitStack, scenario: LabScenario, folder: Path, role: str) -> QemuProcess:
-    from migsim.lab.guest import guest_command_line, image_path
+def ready_within_s(scenario: LabScenario, asked_s: float | None) -> float:
+    """Return how long the scenario's guest may take until it is ready."""
+    return asked_s if asked_s is not None else _READY_S["own" if scenario.guest.linux is None else "linux"]
 
+
+def _start(stack: contextlib.ExitStack, scenario: LabScenario, folder: Path, role: str) -> QemuProcess:
     guest = scenario.guest
     backing = stack.enter_context(alias_file(guest, fill=role == "source"))
-    arguments = [
-        *machine_arguments(scenario.qemu, guest, backing),
-        *("-kernel", str(image_path()), "-append", guest_command_line(guest.workload)),
-    ]
+    arguments = [*machine_arguments(scenario.qemu, guest, backing), *_guest_arguments(guest)]
     if role == "destination":
         arguments += ["-incoming", "defer"]
-    process = stack.enter_context(QemuProcess(arguments, folder, role))
+    process = stack.enter_context(QemuProcess(arguments, folder, role, console=guest.linux is not None))
     if backing is not None:
         backing.unlink()  # QEMU has it open; so not even a SIGKILL of migsim leaves gigabytes behind
     return process
+
+
+def _guest_arguments(guest: GuestSpec) -> list[str]:
+    if guest.linux is not None:
+        from migsim.lab.linux_guest import LinuxImage
+
+        return linux_arguments(LinuxImage.load(image_folder()), guest.linux)
+    from migsim.lab.guest import guest_command_line, image_path
+
+    return ["-kernel", str(image_path()), "-append", guest_command_line(guest.workload)]
 
 
 def _check_version(scenario: LabScenario, qmp: QmpSession) -> None:
@@ -170,12 +185,14 @@ def _prepare(scenario: LabScenario, source: QemuProcess, destination: QemuProces
     )
 
 
-def _settle(duration_s: float, *sides: QemuProcess) -> None:
+def _settle(duration_s: float, *sides: QemuProcess, hearing: guest_log.Hearing | None = None) -> None:
     deadline = time.monotonic() + duration_s
     while time.monotonic() < deadline:
-        time.sleep(min(0.2, max(deadline - time.monotonic(), 0.0)))
+        time.sleep(min(_SAMPLE_S, max(deadline - time.monotonic(), 0.0)))
         for side in sides:
             side.check_alive()
+        if hearing is not None:
+            hearing.listen()
 
 
 def _migrate(
@@ -186,14 +203,14 @@ def _migrate(
     load = HostLoad([("source", seen.source.pid), ("destination", seen.destination.pid)])
     load.start()
     seen.began = time.time()
-    seen.hearing = guest_log.Hearing(seen.source, seen.destination)
+    seen.hearing = hearing = seen.hearing or guest_log.Hearing(seen.source, seen.destination)
     deadline = time.monotonic() + scenario.deadline_s
     qmp.execute("migrate", {"uri": uri})
     while True:
         info = _sample(seen)
         status = info.get("status")
         load.sample()
-        seen.hearing.listen()
+        hearing.listen()
         if progress is not None:
             progress(info)
         if status in _ENDED:
@@ -260,20 +277,30 @@ def _cancel(seen: Observed) -> None:
 
 
 def _look_afterwards(scenario: LabScenario, seen: Observed) -> None:
-    """Let the guest run on at the destination and see whether it does."""
-    if seen.samples[-1].get("status") != "completed" or seen.not_converged:
-        return
-    with contextlib.suppress(QmpError):
-        seen.destination.qmp.wait_event("RESUME", timeout_s=_RESUME_S)
-    workload = scenario.guest.workload
-    # The first pass over all pages may have begun at the source; the second is the destination's own.
-    seen.progressed = guest_log.wait_progress(
-        seen.destination,
-        lines=2,
-        passes=2 if workload.check else 0,
-        hearing=seen.hearing,
-        deadline_s=_CHECK_S if workload.check else 5.0 + 4 * workload.report_s,
-    )
+    """Let the guest run on, at the destination where it got there, and see whether it does."""
+    linux = scenario.guest.linux
+    arrived = seen.samples[-1].get("status") == "completed" and not seen.not_converged
+    if arrived:
+        with contextlib.suppress(QmpError):
+            seen.destination.qmp.wait_event("RESUME", timeout_s=_RESUME_S)
+        workload = scenario.guest.workload
+        # The first pass over all pages may have begun at the source; the second is the destination's own.
+        seen.progressed = guest_log.wait_progress(
+            seen.destination,
+            lines=2,
+            passes=2 if workload.check else 0,
+            hearing=seen.hearing,
+            deadline_s=_deadline_s(scenario.guest),
+        )
+    if linux is not None and seen.progressed is not False:  # how it recovers
+        _settle(_LINUX_AFTER_S, seen.destination if arrived else seen.source, hearing=seen.hearing)
+
+
+def _deadline_s(guest: GuestSpec) -> float:
+    """How long the guest may take at the destination until its second line."""
+    if guest.linux is not None:
+        return 20.0 + 4 * guest.linux.report_s
+    return _CHECK_S if guest.workload.check else 5.0 + 4 * guest.workload.report_s
 
 
 def _death_or(error: QmpError, *sides: QemuProcess) -> MigsimError:

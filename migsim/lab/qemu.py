@@ -101,6 +101,8 @@ class QemuProcess:
         Names the files: ``source`` or ``destination``.
     start_timeout_s : float
         How long QEMU may take until its monitor answers.
+    console : bool
+        Whether the guest's first serial port is its console; what it tells us then comes on the second.
 
     Raises
     ------
@@ -109,18 +111,26 @@ class QemuProcess:
     """
 
     def __init__(
-        self, arguments: Sequence[str], folder: Path, role: str, *, start_timeout_s: float = 30.0
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        role: str,
+        *,
+        start_timeout_s: float = 30.0,
+        console: bool = False,
     ) -> None:
         self.role = role
         self.folder = folder
         self.start_timeout_s = start_timeout_s
         self.socket_path = folder / f"{role}.qmp"
         self.serial_path = folder / f"{role}.serial"
+        self.console_path = folder / f"{role}.console" if console else None
         self.trace_path = folder / f"{role}.trace"
         self.stderr_path = folder / f"{role}.stderr"
         self.arguments = [
             *arguments,
             *("-qmp", f"unix:{self.socket_path},server=on,wait=off"),
+            *(("-serial", f"file:{self.console_path}") if console else ()),
             *("-serial", f"file:{self.serial_path}"),
             *("-D", str(self.trace_path), "-msg", "timestamp=on"),
         ]
@@ -193,8 +203,12 @@ class QemuProcess:
         return " | ".join(said[-lines:]) or "(none)"
 
     def serial_text(self) -> str:
-        """Return what the guest has written on its serial port."""
+        """Return what the guest has told us on its serial port."""
         return _text(self.serial_path)
+
+    def console_text(self) -> str:
+        """Return what its kernel has written on the console; nothing where it has none."""
+        return _text(self.console_path) if self.console_path is not None else ""
 
     def trace_lines(self) -> list[str]:
         """Return QEMU's trace log, whole lines only."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from migsim.errors import GuestError
 from migsim.lab import guest_log
-from migsim.lab.qemu import shortened
+from migsim.lab.linux_machine import image_facts
+from migsim.lab.qemu import QemuProcess, shortened
 from migsim.lab.rounds import round_rows
 from migsim.lab.switchover import blackout_ms, downtime_parts_ms
 from migsim.lab.trace_events import TraceEvent, parse_trace_log
@@ -57,7 +58,7 @@ def make_result(scenario: LabScenario, seen: Observed, *, command: str = "") -> 
         if completed
         else math.nan,
         scenario=scenario.as_dict(),
-        provenance=_provenance(seen, command),
+        provenance=_provenance(scenario, seen, command),
         guest_log=(seen.hearing or guest_log.Hearing(seen.source, seen.destination)).lines(began),
         host_load=seen.host_load,
     )
@@ -90,7 +91,7 @@ def _outcome(seen: Observed, info: dict[str, Any], rows: list[dict[str, Any]]) -
 
     status = info.get("status")
     if seen.not_converged:
-        return Outcome("not-converged", _why_not(seen, info, rows))
+        return _fault(seen.source) or Outcome("not-converged", _why_not(seen, info, rows))
     if status == "completed":
         return _after_arrival(seen)
     reason = str(info.get("error-desc", "")) or f"QEMU gives no reason for the state {status}."
@@ -103,14 +104,23 @@ def _after_arrival(seen: Observed) -> Outcome:
     """Judge a migration that QEMU calls completed by how the guest fared."""
     from migsim.results import Outcome
 
-    try:
-        guest_log.log_of(seen.destination).raise_for_fault()
-        guest_log.log_of(seen.source).raise_for_fault()
-    except GuestError as error:
-        return Outcome("failed", error.what)
+    fault = _fault(seen.destination) or _fault(seen.source)
+    if fault is not None:
+        return fault
     if not seen.progressed:
         return Outcome("failed", "The guest did not go on at the destination: its serial port stayed silent.")
     return Outcome("completed", "")
+
+
+def _fault(side: QemuProcess) -> Outcome | None:
+    """Return the failure that the guest tells of, in its own words."""
+    from migsim.results import Outcome
+
+    try:
+        guest_log.log_of(side).raise_for_fault()
+    except GuestError as error:
+        return Outcome("failed", error.what)
+    return None
 
 
 def _why_not(seen: Observed, info: dict[str, Any], rows: list[dict[str, Any]]) -> str:
@@ -136,7 +146,8 @@ def _rate(size: float, seconds: float) -> str:
     return f"{size / 1e6 / seconds if seconds > 0 else 0.0:.1f} MB/s"
 
 
-def _provenance(seen: Observed, command: str) -> dict[str, Any]:
+def _provenance(scenario: LabScenario, seen: Observed, command: str) -> dict[str, Any]:
     made = Provenance.now(command, qemu=f"{seen.source.qmp.version} {seen.source.qmp.package}".strip())
     lines = {side.role: shortened(side.arguments) for side in (seen.source, seen.destination)}
-    return made.as_dict() | {"qemu_arguments": lines}
+    image = {"linux_image": image_facts()} if scenario.guest.linux is not None else {}
+    return made.as_dict() | {"qemu_arguments": lines} | image

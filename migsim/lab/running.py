@@ -5,33 +5,74 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from migsim.lab import guest_log
+from migsim.lab.linux_machine import image_facts
 from migsim.lab.machine import check_host
 from migsim.lab.migrate import _check_version as check_version
 from migsim.lab.migrate import _settle as settle
 from migsim.lab.migrate import _start as start_side
+from migsim.lab.migrate import ready_within_s
+from migsim.lab.qemu import QemuProcess
+from migsim.results.linux_lines import LinuxWork
 from migsim.scenario import LabScenario
 
-__all__ = ["running_guest"]
+__all__ = ["RunningGuest", "running_guest"]
+
+
+@dataclass
+class RunningGuest:
+    """A guest that runs: its free monitor `socket`, and what it tells of itself."""
+
+    socket: Path
+    process: QemuProcess = field(repr=False)
+    linux: bool = False
+    settled: int = 0
+
+    def self_check(self) -> dict[str, Any]:
+        """Return how a Linux guest worked before it was looked at, and since; nothing of our own guest.
+
+        Raises
+        ------
+        GuestError
+            When something in it has failed meanwhile.
+        """
+        if not self.linux:
+            return {}
+        log = guest_log.log_of(self.process)
+        log.raise_for_fault()
+        work = [line for line in log.progress if isinstance(line, LinuxWork)]
+        before, since = work[: self.settled], work[max(self.settled - 1, 0) :]
+        rates = {
+            f"operations_per_s_{name}": _per_s(of) for name, of in (("before", before), ("traced", since))
+        }
+        return rates | {"linux_image": image_facts()}
+
+
+def _per_s(work: list[LinuxWork]) -> float | None:
+    if len(work) < 2 or work[-1].clock_us <= work[0].clock_us:
+        return None
+    done = [sum(total.completed for total in line.operations.values()) for line in (work[0], work[-1])]
+    return round((done[1] - done[0]) / (work[-1].clock_us - work[0].clock_us) * 1e6, 2)
 
 
 @contextlib.contextmanager
-def running_guest(scenario: LabScenario, *, ready_timeout_s: float = 180.0) -> Iterator[Path]:
+def running_guest(scenario: LabScenario, *, ready_timeout_s: float | None = None) -> Iterator[RunningGuest]:
     """Start the scenario's guest, let it settle, and end it when the block is left, whatever happened in it.
 
     Yields
     ------
-    Path
-        A monitor socket of the guest, free for whoever looks at it.
+    RunningGuest
+        With a monitor socket that is free for whoever looks at the guest.
 
     Raises
     ------
     HostError, QemuError, GuestError
         As `run_migration`.
     """
-    from migsim.lab.guest_log import wait_ready
-
     check_host(scenario.qemu)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="migsim-")))
@@ -40,6 +81,8 @@ def running_guest(scenario: LabScenario, *, ready_timeout_s: float = 180.0) -> I
         qemu = scenario.qemu.replace(extra_arguments=more)
         guest = start_side(stack, scenario.replace(qemu=qemu), folder, "source")
         check_version(scenario, guest.qmp)
-        wait_ready(guest, ready_timeout_s)
+        guest_log.wait_ready(guest, ready_within_s(scenario, ready_timeout_s))
         settle(scenario.settle_s, guest)
-        yield free
+        running = RunningGuest(free, guest, linux=scenario.guest.linux is not None)
+        running.settled = len(guest_log.log_of(guest).progress)
+        yield running

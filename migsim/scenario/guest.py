@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from migsim.scenario.base import Bytes, Declared, Seconds
 
-__all__ = ["PAGE_BYTES", "GuestSpec", "GuestWorkload", "PageClass"]
+__all__ = ["PAGE_BYTES", "GuestSpec", "GuestWorkload", "LinuxWorkload", "PageClass"]
 
 PAGE_BYTES = 4096
+_LINUX_LEAST_BYTES = 512 << 20
 
 
 class PageClass(Declared):
@@ -86,6 +94,40 @@ class GuestWorkload(Declared):
         return max([self.touched_pages, *(c.base_page + c.pages for c in self.classes)])
 
 
+class LinuxWorkload(Declared):
+    """A Linux guest instead of our own, and what it does.
+
+    Attributes
+    ----------
+    workload : {"order-entry", "store", "idle"}
+        PostgreSQL under the five order-entry transactions, an in-memory store, or nothing.
+    users : int
+        Users in a closed loop: each waits for its answer, thinks, and asks again.
+    think_s : float
+        Mean time that a user thinks, whole milliseconds.
+    shared_buffers_percent : int
+        The database's buffers, or the store's data, in percent of the guest's RAM.
+    report_s : float
+        Time between two lines of counters on the second serial port, whole milliseconds.
+    seed : int
+        Of the users' choices.
+    """
+
+    workload: Literal["order-entry", "store", "idle"] = "order-entry"
+    users: int = Field(default=75, ge=1, le=400)
+    think_s: Seconds = Field(default=1.0, ge=0, le=600)
+    shared_buffers_percent: int = Field(default=40, ge=5, le=60)
+    report_s: Seconds = Field(default=1.0, ge=0.05, le=60)
+    seed: int = Field(default=1, ge=0, lt=2**31)
+
+    @field_validator("think_s", "report_s")
+    @classmethod
+    def _whole_ms(cls, value: float) -> float:
+        if abs(value * 1000 - round(value * 1000)) > 1e-6:
+            raise ValueError("The guest is told its times in whole milliseconds.")
+        return value
+
+
 class GuestSpec(Declared):
     """The guest machine.
 
@@ -98,7 +140,9 @@ class GuestSpec(Declared):
     vcpus : int
         Virtual processors.
     workload : GuestWorkload
-        What it does.
+        What our own guest does.
+    linux : LinuxWorkload or None
+        A Linux guest in its place; then `workload` is left out.
     """
 
     ram_bytes: Bytes = Field(gt=0, le=2**40)
@@ -106,6 +150,7 @@ class GuestSpec(Declared):
     alias_bytes: Bytes | None = None
     vcpus: int = Field(default=1, ge=1, le=255)
     workload: GuestWorkload = GuestWorkload()
+    linux: LinuxWorkload | None = None
 
     @field_validator("ram_bytes", "alias_bytes")
     @classmethod
@@ -126,3 +171,22 @@ class GuestSpec(Declared):
                 f"{self.ram_bytes // PAGE_BYTES} pages."
             )
         return self
+
+    @model_validator(mode="after")
+    def _linux_alone(self) -> GuestSpec:
+        if self.linux is None:
+            return self
+        if self.workload != GuestWorkload():
+            raise ValueError("The guest is our own (workload) or Linux (linux), not both: leave one out.")
+        if self.memory == "aliased":
+            raise ValueError('Linux needs memory of its own: memory = "aliased" goes with our guest only.')
+        if self.ram_bytes < _LINUX_LEAST_BYTES:
+            raise ValueError("A Linux guest with its database needs ram-bytes of 512 MiB or more.")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_other_guest(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        if self.linux is not None:
+            data.pop("workload", None)
+        return data

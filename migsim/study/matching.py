@@ -1,7 +1,8 @@
 """Which trace and which host profile a record is to be compared with.
 
 A trace of a lab guest says in its `meta.guest` what the guest was told to do; a record's scenario says the same. The
-trace matches when both are equal: same RAM, same workload. A profile matches by QEMU's release and the accelerator.
+trace matches when both are equal: same RAM, same workload (of a Linux guest: users, think time, buffers, seed), and the
+same accelerator, which sets the guest's speed. A profile matches by QEMU's release and the accelerator.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ __all__ = ["matching_profile", "matching_trace", "predict_record"]
 
 
 def matching_trace(record: MigrationResult, folder: Path, collector: str = "stream") -> Trace:
-    """Find the trace of a record's guest in a folder; of several that by the collector, nearest in time.
+    """Find the trace of a record's guest in a folder; of several by the collector, QEMU's release, nearest in time.
 
     Raises
     ------
@@ -35,12 +36,13 @@ def matching_trace(record: MigrationResult, folder: Path, collector: str = "stre
     guest = record.scenario.get("guest")
     traces = [Trace.open(p) for p in sorted(folder.glob("*.trace"))]
     same = sorted(
-        (t for t in traces if guest and t.meta.guest == guest), key=lambda t: _apart_s(t.meta.started, record)
+        (t for t in traces if guest and t.meta.guest == guest and t.meta.accel in ("", record.accel)),
+        key=lambda t: (not _same_release(t.meta.qemu_version, record), _apart_s(t.meta.started, record)),
     )
     if not same:
         raise TraceError(
             f"None of the {len(traces)} traces in {folder} is of the guest of {record.name!r}.",
-            "A trace of a lab guest carries the guest's description, and that has to equal the record's.",
+            "A trace of a lab guest carries its description; that and the accelerator have to equal the record's.",
             "Give the trace with --trace, or record one with `migsim lab trace`.",
         )
     return next((t for t in same if t.meta.collector == collector), same[0])
@@ -54,12 +56,11 @@ def matching_profile(record: MigrationResult, folder: Path) -> HostProfile:
     ProfileError
         When there is none.
     """
-    release = QemuVersion.parse(record.qemu_version).release
     profiles = [HostProfile.load(path) for path in sorted(folder.glob("*.json"))]
     of_kind = [
         profile
         for profile in profiles
-        if profile.accel == record.accel and QemuVersion.parse(profile.qemu_version).release == release
+        if profile.accel == record.accel and _same_release(profile.qemu_version, record)
     ]
     if of_kind:
         return min(of_kind, key=lambda profile: _apart_s(_measured(profile), record))
@@ -104,6 +105,10 @@ def predict_record(
         draws=made.draws,
         fit=made.fit,
     )
+
+
+def _same_release(version: str, record: MigrationResult) -> bool:
+    return QemuVersion.parse(version).release == QemuVersion.parse(record.qemu_version).release
 
 
 def _measured(profile: HostProfile) -> str:

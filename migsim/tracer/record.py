@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,7 @@ def record_trace(
     progress: Progress = silent,
     stop: Stop = never_stop,
     chosen: Progress = silent,
+    self_check: Callable[[], dict[str, Any]] | None = None,
 ) -> Recording:
     """Trace a running guest into a file.
 
@@ -67,6 +69,8 @@ def record_trace(
         See `Collector.record`.
     chosen : callable
         Called once with (0, why this collector) before it starts.
+    self_check : callable, optional
+        Asked at the end how the guest fared meanwhile; kept beside the collector's own check.
 
     Returns
     -------
@@ -90,6 +94,8 @@ def record_trace(
         )
         try:
             collector.record(session, writer, duration_s=duration_s, progress=progress, stop=stop)
+            if self_check is not None and (found := self_check()):
+                writer.update_meta(self_check=writer.meta.self_check | found)
         except MigsimError as error:
             raise _broken_off(error, writer) from error
         except BaseException:

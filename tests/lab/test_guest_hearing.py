@@ -12,9 +12,13 @@ from migsim.lab.guest_log import Hearing
 class Guest:
     role: str
     said: str = ""
+    console: str = ""
 
     def serial_text(self) -> str:
         return self.said
+
+    def console_text(self) -> str:
+        return self.console
 
 
 def test_lines_are_stamped_when_they_are_first_seen_whole():
