@@ -67,6 +67,60 @@ def host(
 
 
 @app.command()
+def multifd(
+    profile: Annotated[
+        Path, typer.Argument(metavar="PROFILE", help="What `migsim calibrate host` measured with this QEMU.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The profile to write; by default PROFILE itself."
+        ),
+    ] = None,
+    qemu: Annotated[
+        str, typer.Option(metavar="CMD", help="QEMU's command; $NAME stands for a variable.")
+    ] = "qemu-system-x86_64",
+    repeats: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Of each probe; the spread comes from them.")
+    ] = 3,
+    keep: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep the probes' records here, and take those that are there."),
+    ] = None,
+) -> None:
+    """Add what multifd's threads cost to a host profile, by short probe migrations.
+
+    Leave the machine alone meanwhile: what runs beside the probes is in the terms.
+
+    Example: migsim calibrate multifd host.json --qemu qemu-system-x86_64
+    """
+    import shlex
+    import sys
+
+    from migsim.calibrate.multifd import measure_multifd, multifd_probes
+    from migsim.cli.console import progress, stdout_console
+    from migsim.files import check_writable
+    from migsim.report.tables import profile_table
+    from migsim.scenario import HostProfile, QemuSpec
+
+    target = output or profile
+    check_writable(target)
+    host = HostProfile.load(profile)
+    spec = QemuSpec.from_dict({"command": qemu, "version": host.qemu_version, "accel": host.accel})
+    with progress("probes", total=repeats * len(multifd_probes(spec))) as update:
+        made = measure_multifd(
+            host,
+            spec,
+            repeats=repeats,
+            progress=update,
+            keep=keep,
+            command=shlex.join(["migsim", *sys.argv[1:]]),
+        )
+    made.save(target)
+    profile_table(made, stdout_console())
+
+
+@app.command()
 def trace(
     file: Annotated[Path, typer.Argument(metavar="TRACE", help="What `migsim trace record` wrote.")],
     host: Annotated[

@@ -1,0 +1,244 @@
+"""What multifd's threads cost on this host: probes, and the terms that a profile gets from them.
+
+A thread's cost of a page is its processor time over the pages that went through it, whatever held it up meanwhile: so
+two channels tell what any number of them will do (`migsim.models.multifd_threads`). The probes are a guest of data
+(pages new to the destination), three views of one file (pages in no cache, their memory there), a hot set under a
+limit (pages sent again) and an empty guest (zero pages); kinds that a probe carries besides are taken off at the cost
+that the others show.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from migsim.calibrate.host import COLD_ALIAS_BYTES, Probe, term_of
+from migsim.errors import ProfileError
+from migsim.models.dirty_bitmap import GIB
+from migsim.models.multifd import multifd_rules, zero_page_detection
+from migsim.models.page_stream import PAGE_BYTES
+from migsim.qapi import QemuVersion
+from migsim.results import MigrationResult
+from migsim.scenario import (
+    GuestSpec,
+    GuestWorkload,
+    HostProfile,
+    LabScenario,
+    MigrationSettings,
+    PageClass,
+    QemuSpec,
+    Term,
+)
+
+__all__ = ["ThreadWork", "fit_multifd", "measure_multifd", "multifd_probes", "thread_work"]
+
+CHANNELS = 2
+LIMIT = 250_000_000
+DATA_PAGES = 250_000
+HOT_PAGES = 30_000
+FRESH, COLD, AGAIN, EMPTY = (f"probe-multifd-{kind}" for kind in ("fresh", "cold", "again", "empty"))
+
+_THREADS = {
+    "queue": re.compile(r"live_migration|mig/src/main"),
+    "send": re.compile(r"multifdsend_\d+|mig/src/send_\d+"),
+    "receive": re.compile(r"multifdrecv_\d+|mig/dst/recv_\d+"),
+}
+"""What the threads are called, up to 9.0 and after."""
+
+
+@dataclass(frozen=True)
+class ThreadWork:
+    """Processor time of one run's multifd threads, and its pages.
+
+    Attributes
+    ----------
+    seconds : dict of str to float
+        ``queue``, ``send``, ``receive``: of the migration thread, of all channels' threads at either end.
+    pages : dict of str to float
+        ``fresh``, ``cold``, ``normal``, ``zero``.
+    """
+
+    seconds: dict[str, float]
+    pages: dict[str, float]
+
+
+def multifd_probes(qemu: QemuSpec, *, cold_alias_bytes: int = COLD_ALIAS_BYTES) -> list[Probe]:
+    """List the probes for a QEMU; each takes some seconds.
+
+    Examples
+    --------
+    >>> [probe.purpose for probe in multifd_probes(QemuSpec(command="qemu", version="10.0"))]
+    ['pages new there', 'pages in no cache', 'pages sent again', 'zero pages']
+    """
+
+    def scenario(
+        name: str, gib: float, touched: int, hot: int, parameters: dict[str, int], alias: int | None = None
+    ) -> LabScenario:
+        classes = (PageClass(base_page=0, pages=hot, share=1, pattern="random", changed_bytes=8),)
+        return LabScenario(
+            name=name,
+            qemu=qemu,
+            guest=GuestSpec(
+                ram_bytes=int(gib * GIB),
+                memory="aliased" if alias else "plain",
+                alias_bytes=alias,
+                workload=GuestWorkload(touched_pages=touched, classes=classes, report_s=0.5),
+            ),
+            migration=MigrationSettings(
+                parameters={"multifd-channels": CHANNELS} | parameters, capabilities={"multifd": True}
+            ),
+            settle_s=2.0,
+            deadline_s=60.0 if parameters["downtime-limit"] > 1 else 6.0,
+        )
+
+    unlimited = {"max-bandwidth": 0, "downtime-limit": 300}
+    endless = {"max-bandwidth": LIMIT, "downtime-limit": 1}
+    views = 3 * cold_alias_bytes / GIB
+    return [
+        Probe("pages new there", scenario(FRESH, 1, DATA_PAGES, 64, unlimited)),
+        Probe("pages in no cache", scenario(COLD, views, 0, 64, unlimited, cold_alias_bytes)),
+        Probe("pages sent again", scenario(AGAIN, 1, HOT_PAGES, HOT_PAGES, endless)),
+        Probe("zero pages", scenario(EMPTY, 64, 500, 64, unlimited)),
+    ]
+
+
+def measure_multifd(
+    host: HostProfile,
+    qemu: QemuSpec,
+    *,
+    repeats: int = 3,
+    progress: Callable[[int, str], None] | None = None,
+    keep: Path | None = None,
+    command: str = "",
+) -> HostProfile:
+    """Run the probes and add their terms to a profile of the same QEMU.
+
+    Parameters
+    ----------
+    host : HostProfile
+        What `migsim calibrate host` measured.
+    qemu : QemuSpec
+    repeats, progress, keep, command
+        As `migsim.calibrate.host.measure_host`.
+
+    Raises
+    ------
+    HostError, QemuError, GuestError
+        As `migsim.lab.run_migration`.
+    ParameterError
+        Where the release has no multifd.
+    ProfileError
+        When the profile is of another QEMU, or a probe shows no thread of multifd.
+    """
+    from migsim.lab.machine import free_shared_bytes
+    from migsim.lab.migrate import run_migration
+
+    multifd_rules(qemu.qemu_version)
+    cold = COLD_ALIAS_BYTES
+    while cold > GIB // 4 and free_shared_bytes() < 2.2 * cold:
+        cold //= 2
+    runs: list[MigrationResult] = []
+    every = [(p, n) for n in range(1, repeats + 1) for p in multifd_probes(qemu, cold_alias_bytes=cold)]
+    for done, (probe, number) in enumerate(every):
+        if progress:
+            progress(done, probe.purpose)
+        record = keep / f"{probe.scenario.name}-{number}.json" if keep else None
+        if record and record.exists():
+            runs.append(MigrationResult.load(record))
+            continue
+        runs.append(run_migration(probe.scenario, command=command))
+        if record:
+            record.parent.mkdir(parents=True, exist_ok=True)
+            runs[-1].save(record)
+    return fit_multifd(host, runs)
+
+
+def fit_multifd(host: HostProfile, runs: Iterable[MigrationResult]) -> HostProfile:
+    """Add the terms that probe records show to a profile.
+
+    Raises
+    ------
+    ProfileError
+        When the profile is of another QEMU, a probe is missing, or shows no thread of multifd.
+    """
+    found = list(runs)
+    for name in (FRESH, COLD, AGAIN, EMPTY):
+        if not any(r.name == name for r in found):
+            raise ProfileError(
+                f"There is no record of the probe {name}.",
+                "Multifd's terms are fitted to all of its probes.",
+                "Run it too, with `migsim calibrate multifd`.",
+            )
+    version = QemuVersion.parse(found[0].qemu_version)
+    if QemuVersion.parse(host.qemu_version).release != version.release or found[0].accel != host.accel:
+        raise ProfileError(
+            f"The profile is of QEMU {host.qemu_version} ({host.accel}), "
+            f"the probes are of {version} ({found[0].accel}).",
+            "Terms of two releases do not make one host.",
+            f"Give the profile that `migsim calibrate host` made with QEMU {version}.",
+        )
+    of = {name: [thread_work(r) for r in found if r.name == name] for name in {r.name for r in found}}
+    by_channels = zero_page_detection({}, version) == "multifd"
+    made: dict[str, Term] = {
+        "multifd_cpus": Term(median=float(found[0].host_load["cpus"]), n=len(found), unit="processors")
+    }
+    for end in ("send", "receive"):
+        known: dict[str, float] = {}
+        for kind, probe in (("zero", EMPTY), ("fresh", FRESH), ("cold", COLD), ("normal", AGAIN)):
+            if kind == "zero" and not by_channels:
+                continue
+            values = [_cost_s(work, end, kind, known) for work in of[probe]]
+            term = term_of(f"multifd_{end}_{kind}_page_s", values, "s/page")
+            made[f"multifd_{end}_{kind}_page_s"] = term
+            known[kind] = term.median
+    made["multifd_queue_page_s"] = term_of("multifd_queue_page_s", _queue_s(of[EMPTY]), "s/page")
+    return host.replace(terms=host.terms | made)
+
+
+def thread_work(run: MigrationResult) -> ThreadWork:
+    """Read processor times and pages off a probe's record.
+
+    Raises
+    ------
+    ProfileError
+        When no thread of multifd was seen.
+    """
+    threads: Sequence[Mapping[str, Any]] = run.host_load.get("threads", ())
+    seconds = {
+        what: sum(float(t["cpu_s"]) for t in threads if pattern.fullmatch(str(t["name"])))
+        for what, pattern in _THREADS.items()
+    }
+    if not seconds["receive"]:
+        raise ProfileError(
+            f"The record of {run.name} shows no processor time of a multifd thread.",
+            "What a page costs is read off the threads' times.",
+            "Make sure that /proc can be read, and try again.",
+        )
+    ram, guest = run.info["ram"], run.scenario["guest"]
+    alias = guest.get("alias-bytes")
+    normal = float(ram["normal"])
+    fresh = alias // PAGE_BYTES if alias else guest["workload"]["touched-pages"]
+    later = max(normal - fresh, 0.0)
+    return ThreadWork(
+        seconds,
+        {
+            "fresh": min(normal, fresh),
+            "cold": later if alias else 0.0,
+            "normal": 0.0 if alias else later,
+            "zero": float(ram["duplicate"]),
+        },
+    )
+
+
+def _cost_s(work: ThreadWork, end: str, kind: str, known: Mapping[str, float]) -> float:
+    """Cost of a page of one kind, those of known cost taken off."""
+    others = sum(cost * work.pages[other] for other, cost in known.items())
+    return max(work.seconds[end] - others, 0.0) / max(work.pages[kind], 1.0)
+
+
+def _queue_s(works: Iterable[ThreadWork]) -> list[float]:
+    """Cost of a page in the migration thread: it does the same with each, and never waits for an empty guest's."""
+    return [work.seconds["queue"] / sum(work.pages.values()) for work in works]
