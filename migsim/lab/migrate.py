@@ -10,14 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from migsim.errors import MigsimError, QemuError, QmpError
+from migsim.errors import MigsimError, QmpError
 from migsim.lab import guest_log
 from migsim.lab.host_load import HostLoad
-from migsim.lab.linux_machine import image_folder, linux_arguments
-from migsim.lab.machine import alias_file, check_host, machine_arguments
+from migsim.lab.machine import check_host
 from migsim.lab.qemu import QemuProcess
-from migsim.lab.trace_events import enable_trace_events
-from migsim.qmp import QmpSession
+from migsim.lab.sides import check_version, prepare, ready_within_s, settle, start_side
 
 if TYPE_CHECKING:
     from migsim.results import MigrationResult
@@ -31,7 +29,6 @@ _CANCEL_S = 20.0
 _RESUME_S = 30.0
 _CHECK_S = 120.0
 _LINUX_AFTER_S = 12.0
-_READY_S = {"own": 180.0, "linux": 900.0}
 
 
 @dataclass
@@ -106,93 +103,21 @@ def run_migration(
     check_host(scenario.qemu)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="migsim-lab-")))
-        source = _start(stack, scenario, folder, "source")
-        _check_version(scenario, source.qmp)
+        source = start_side(stack, scenario, folder, "source")
+        check_version(scenario, source.qmp)
         guest_log.wait_ready(source, ready_within_s(scenario, ready_timeout_s))
-        destination = _start(stack, scenario, folder, "destination")
-        uri = _prepare(scenario, source, destination, folder)
+        destination = start_side(stack, scenario, folder, "destination")
+        uri = prepare(scenario, source, destination, folder)
         seen = Observed(source, destination)
         if scenario.guest.linux is not None:  # how fast it was before is part of what it loses
             seen.hearing = guest_log.Hearing(source, destination)
-        _settle(scenario.settle_s, source, destination, hearing=seen.hearing)
+        settle(scenario.settle_s, source, destination, hearing=seen.hearing)
         try:
             _migrate(scenario, seen, uri, progress)
             _look_afterwards(scenario, seen)
         except QmpError as error:
             raise _death_or(error, source, destination) from error
         return make_result(scenario, seen, command=command)
-
-
-def ready_within_s(scenario: LabScenario, asked_s: float | None) -> float:
-    """Return how long the scenario's guest may take until it is ready."""
-    return asked_s if asked_s is not None else _READY_S["own" if scenario.guest.linux is None else "linux"]
-
-
-def _start(stack: contextlib.ExitStack, scenario: LabScenario, folder: Path, role: str) -> QemuProcess:
-    guest = scenario.guest
-    backing = stack.enter_context(alias_file(guest, fill=role == "source"))
-    arguments = [*machine_arguments(scenario.qemu, guest, backing), *_guest_arguments(guest)]
-    if role == "destination":
-        arguments += ["-incoming", "defer"]
-    process = stack.enter_context(QemuProcess(arguments, folder, role, console=guest.linux is not None))
-    if backing is not None:
-        backing.unlink()  # QEMU has it open; so not even a SIGKILL of migsim leaves gigabytes behind
-    return process
-
-
-def _guest_arguments(guest: GuestSpec) -> list[str]:
-    if guest.linux is not None:
-        from migsim.lab.linux_guest import LinuxImage
-
-        return linux_arguments(LinuxImage.load(image_folder()), guest.linux)
-    from migsim.lab.guest import guest_command_line, image_path
-
-    return ["-kernel", str(image_path()), "-append", guest_command_line(guest.workload)]
-
-
-def _check_version(scenario: LabScenario, qmp: QmpSession) -> None:
-    declared = scenario.qemu.qemu_version
-    if qmp.version.release != declared.release:
-        raise QemuError(
-            f"qemu.command is a QEMU {qmp.version}, and qemu.version says {declared}.",
-            "Settings are checked against, and records are labelled with, the declared version.",
-            "Correct qemu.version, or point qemu.command at that QEMU.",
-        )
-
-
-def _prepare(scenario: LabScenario, source: QemuProcess, destination: QemuProcess, folder: Path) -> str:
-    """Set both sides up and return the address to migrate to."""
-    settings = scenario.migration
-    for side in (source, destination):
-        enable_trace_events(side.qmp)
-        capabilities = {"events": True} | settings.capabilities
-        states = [{"capability": name, "state": state} for name, state in capabilities.items()]
-        side.qmp.execute("migrate-set-capabilities", {"capabilities": states})
-        if settings.parameters:
-            side.qmp.execute("migrate-set-parameters", settings.parameters)
-    if scenario.transport == "unix":
-        uri = f"unix:{folder / 'migration'}"
-        destination.qmp.execute("migrate-incoming", {"uri": uri})
-        return uri
-    destination.qmp.execute("migrate-incoming", {"uri": "tcp:127.0.0.1:0"})
-    for address in destination.qmp.execute("query-migrate").get("socket-address", []):
-        if address.get("type") == "inet":
-            return f"tcp:{address['host']}:{address['port']}"
-    raise QemuError(
-        "The destination does not say on which TCP port it waits.",
-        "QEMU 4.0 and later report it as socket-address.",
-        "Use transport = 'unix'.",
-    )
-
-
-def _settle(duration_s: float, *sides: QemuProcess, hearing: guest_log.Hearing | None = None) -> None:
-    deadline = time.monotonic() + duration_s
-    while time.monotonic() < deadline:
-        time.sleep(min(_SAMPLE_S, max(deadline - time.monotonic(), 0.0)))
-        for side in sides:
-            side.check_alive()
-        if hearing is not None:
-            hearing.listen()
 
 
 def _migrate(
@@ -293,7 +218,7 @@ def _look_afterwards(scenario: LabScenario, seen: Observed) -> None:
             deadline_s=_deadline_s(scenario.guest),
         )
     if linux is not None and seen.progressed is not False:  # how it recovers
-        _settle(_LINUX_AFTER_S, seen.destination if arrived else seen.source, hearing=seen.hearing)
+        settle(_LINUX_AFTER_S, seen.destination if arrived else seen.source, hearing=seen.hearing)
 
 
 def _deadline_s(guest: GuestSpec) -> float:

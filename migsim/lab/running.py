@@ -12,11 +12,8 @@ from typing import Any
 from migsim.lab import guest_log
 from migsim.lab.linux_machine import image_facts
 from migsim.lab.machine import check_host
-from migsim.lab.migrate import _check_version as check_version
-from migsim.lab.migrate import _settle as settle
-from migsim.lab.migrate import _start as start_side
-from migsim.lab.migrate import ready_within_s
 from migsim.lab.qemu import QemuProcess
+from migsim.lab.sides import check_version, ready_within_s, settle, start_side
 from migsim.results.linux_lines import LinuxWork
 from migsim.scenario import LabScenario
 
