@@ -19,7 +19,9 @@ class GuestClock:
     Attributes
     ----------
     speed : float
-        Share of the wall time that the guest's vCPUs run, now.
+        Share of the wall time that the guest's vCPUs run, now: the smaller of what throttling leaves them and `share`.
+    share : float
+        Share of the processors that they get.
     steps : list of (float, float)
         When the speed changed, and what to.
 
@@ -37,14 +39,24 @@ class GuestClock:
 
     def __init__(self, load: float = 1.0) -> None:
         self.load = load
-        self.speed = 1.0
+        self.speed = self.share = self._allowed = 1.0
         self.steps: list[tuple[float, float]] = [(0.0, 1.0)]
         self._since = 0.0
         self._run = 0.0
         self._backlog_s = 0.0
 
     def set_speed(self, now: float, speed: float) -> None:
-        """Let the guest run at `speed` from `now` on."""
+        """Let the guest run at `speed` from `now` on, or less where processors are short."""
+        self._allowed = speed
+        self._change(now)
+
+    def set_share(self, now: float, share: float) -> None:
+        """Give the guest that share of its processors from `now` on."""
+        self.share = share
+        self._change(now)
+
+    def _change(self, now: float) -> None:
+        speed = min(self._allowed, self.share)
         if speed == self.speed:
             return
         run = self.run_s(now)

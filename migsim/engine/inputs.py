@@ -13,7 +13,16 @@ from migsim.models.dirty_ring import ring_fill_pages
 from migsim.qapi import QemuVersion, defaults
 from migsim.scenario import Workload
 
-__all__ = ["HOST_TERMS", "RING_TERMS", "XBZRLE_TERMS", "SimulationInput", "check_ring", "needed_terms"]
+__all__ = [
+    "HOST_TERMS",
+    "MULTIFD_TERMS",
+    "MULTIFD_ZERO_TERMS",
+    "RING_TERMS",
+    "XBZRLE_TERMS",
+    "SimulationInput",
+    "check_ring",
+    "needed_terms",
+]
 
 HOST_TERMS: dict[str, str] = {
     "connect_s": "QMP command to the start of setup",
@@ -52,11 +61,39 @@ RING_TERMS: dict[str, str] = {
 """Terms that are needed besides where dirty-limit is on."""
 
 
-def needed_terms(capabilities: Mapping[str, bool]) -> tuple[str, ...]:
-    """Names of the host terms that a migration with these capabilities needs."""
+MULTIFD_TERMS: dict[str, str] = {
+    "multifd_cpus": "processors that the guest and multifd's threads share",
+    "multifd_queue_page_s": "processor time of a page in the migration thread, with multifd",
+    "multifd_send_normal_page_s": "the same in a channel that sends a page again",
+    "multifd_send_cold_page_s": "the same for a page sent for the first time, its memory there on the destination",
+    "multifd_send_fresh_page_s": "the same for a page that the destination has yet to find memory for",
+    "multifd_receive_normal_page_s": "the same on the destination, for a page sent again",
+    "multifd_receive_cold_page_s": "the same for a page sent for the first time, its memory there",
+    "multifd_receive_fresh_page_s": "the same for a page whose memory has yet to be found",
+}
+"""Terms that are needed besides where multifd is on; `migsim calibrate multifd` measures them."""
+
+MULTIFD_ZERO_TERMS: dict[str, str] = {
+    "multifd_send_zero_page_s": "processor time of a channel that finds a page zero",
+    "multifd_receive_zero_page_s": "the same on the destination",
+}
+"""Terms that are needed besides where multifd's channels look for zero pages."""
+
+
+def needed_terms(capabilities: Mapping[str, bool], *, zero_pages: str = "legacy") -> tuple[str, ...]:
+    """Names of the host terms that a migration with these capabilities needs.
+
+    Parameters
+    ----------
+    capabilities : mapping of str to bool
+    zero_pages : str
+        Who looks for zero pages with multifd (see `migsim.models.multifd.zero_page_detection`).
+    """
     xbzrle = XBZRLE_TERMS if capabilities.get("xbzrle") else {}
     ring = RING_TERMS if capabilities.get("dirty-limit") else {}
-    return (*HOST_TERMS, *xbzrle, *ring)
+    multifd = MULTIFD_TERMS if capabilities.get("multifd") else {}
+    zero = MULTIFD_ZERO_TERMS if multifd and zero_pages == "multifd" else {}
+    return (*HOST_TERMS, *xbzrle, *ring, *multifd, *zero)
 
 
 def check_ring(capabilities: Mapping[str, bool], dirty_ring_size: int) -> None:

@@ -83,6 +83,7 @@ class PageMemory:
         self.clock = clock or GuestClock()
         self.xbzrle = xbzrle
         self.dirty = np.ones(self.pages, bool)
+        self._raw_bytes, self._zero_bytes = float(NORMAL_PAGE_BYTES), float(ZERO_PAGE_BYTES)
         self.generation = 1
         self.cursor = 0
         self._block_ends = np.cumsum(block_pages or [self.pages])
@@ -96,6 +97,10 @@ class PageMemory:
         self._walks = {1: _Walk(0, self.pages, 0.0)}
         self._queue = np.zeros(0, np.int64)
         self._searched = 0  # no bit is set from the queue's end to here
+
+    def set_page_bytes(self, raw: float, zero: float) -> None:
+        """Let pages take so many bytes of the stream, as multifd's do."""
+        self._raw_bytes, self._zero_bytes = raw, zero
 
     @property
     def remaining_pages(self) -> float:
@@ -183,7 +188,7 @@ class PageMemory:
             pages = self._ahead()
             zero = self.zero[pages]
             seconds = self._page_s(pages, zero, costs)
-            sizes = np.where(zero, ZERO_PAGE_BYTES, NORMAL_PAGE_BYTES)
+            sizes = np.where(zero, self._zero_bytes, self._raw_bytes)
             raw = ~zero
             looked = None
             if self.xbzrle is not None and self.xbzrle.started:

@@ -83,8 +83,10 @@ class Counters:
         RAM records in the stream so far.
     other_stream : float
         Everything else in the stream: headers, device state, description.
+    multifd_stream : float
+        Part of `ram_stream` that went through multifd's channels.
     downtime_stream : float
-        Part of the RAM records sent while the guest stood still.
+        Part of the main channel's RAM records sent while the guest stood still.
     normal, duplicate : float
         Pages sent raw and as zero pages.
     xbzrle : XbzrleCounters, optional
@@ -99,6 +101,7 @@ class Counters:
     downtime_limit_ms: float
     ram_stream: float = 0.0
     other_stream: float = 0.0
+    multifd_stream: float = 0.0
     downtime_stream: float = 0.0
     normal: float = 0.0
     duplicate: float = 0.0
@@ -163,13 +166,13 @@ def migration_info(
         "dirty-sync-count": c.dirty_sync_count,
         "postcopy-requests": 0,
         "page-size": PAGE_BYTES,
-        "multifd-bytes": 0,
+        "multifd-bytes": round(c.multifd_stream),
         "pages-per-second": int(c.pages_per_second),
         "dirty-sync-missed-zero-copy": 0,
     }
     if behaviour.byte_split:
-        # RAM records only, in every release; on 8.2+ they add up to less than `transferred`.
-        ram["precopy-bytes"] = round(c.ram_stream - c.downtime_stream)
+        # The main channel's RAM records only, in every release; on 8.2+ they add up to less than `transferred`.
+        ram["precopy-bytes"] = round(c.ram_stream - c.multifd_stream - c.downtime_stream)
         ram["downtime-bytes"] = round(c.downtime_stream)
         ram["postcopy-bytes"] = 0
     if behaviour.skipped_reported:

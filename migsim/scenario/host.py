@@ -118,7 +118,7 @@ class HostProfile(RecordedModel):
             raise ProfileError(
                 f"The host profile has no term {name!r} (it has {', '.join(sorted(self.terms)) or 'none'}).",
                 "The model needs it.",
-                f"{near_misses(name, self.terms)} `migsim calibrate host` measures every term.".lstrip(),
+                f"{near_misses(name, self.terms)} {_measured_by(name)}".lstrip(),
             ) from None
 
     def median(self, name: str) -> float:
@@ -132,6 +132,8 @@ class HostProfile(RecordedModel):
     def sample(self, rng: np.random.Generator) -> dict[str, float]:
         """Draw every term once, in the order of their names; those that are times move together in part.
 
+        Terms of multifd come last, so that a profile to which they are added draws the others as before.
+
         Parameters
         ----------
         rng : numpy.random.Generator
@@ -140,7 +142,7 @@ class HostProfile(RecordedModel):
         common = float(rng.standard_normal())
         return {
             name: term.sample(rng, common if term.unit.startswith("s") else 0.0)
-            for name, term in sorted(self.terms.items())
+            for name, term in sorted(self.terms.items(), key=_drawn_in_turn)
         }
 
     def _repr_html_(self) -> str:
@@ -150,3 +152,13 @@ class HostProfile(RecordedModel):
         ]
         caption = f"Host profile, QEMU {self.qemu_version} ({self.accel})"
         return html_table(caption, ("term", "median", "unit", "80 % from", "to", "measured"), rows)
+
+
+def _drawn_in_turn(item: tuple[str, Term]) -> tuple[bool, str]:
+    return item[0].startswith("multifd_"), item[0]
+
+
+def _measured_by(name: str) -> str:
+    if name.startswith("multifd_"):
+        return "`migsim calibrate multifd PROFILE` adds it."
+    return "`migsim calibrate host` measures every term."
