@@ -6,12 +6,13 @@ follows from the class's rate and the rounds' lengths; which writes explain the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from migsim.models.page_stream import PAGE_BYTES
+from migsim.models.page_writes import written_pages_writes
 from migsim.models.xbzrle_content import PageWrites, encoding_by_writes
 from migsim.scenario import PageContent, Workload
 from migsim.trace.content import content_since
@@ -32,11 +33,20 @@ FEWEST_SAMPLES = 12
 WHOLE_BYTES = 0.8 * PAGE_BYTES
 """A page that overflows and of which this much changed was replaced."""
 
-BINS = 4
+BINS = 6
 FEWEST_IN_BIN = 6
 PLACES = (1, 8, 64, 512, 4096)
 SAME = (1 / 256, 1 / 32, 1 / 16, 1 / 8, 1 / 4)
 """Chances tried that a written byte has its old value."""
+
+WEIGHTS = np.array([1.0, 1.0, 4.0])
+"""Of changed bytes, runs and encoded lengths; lengths are what is predicted."""
+
+REFINED = 3
+"""Of the best on the grid so many are tried in finer steps."""
+
+EVEN_SAMPLES = 50
+"""An interval with more samples than this counts no more: what a trace sampled early would outweigh all else."""
 
 
 def with_content(fit: WorkloadFit, trace: Trace) -> Workload:
@@ -46,6 +56,7 @@ def with_content(fit: WorkloadFit, trace: Trace) -> Workload:
     """
     workload = fit.workload
     samples = content_since(trace)
+    samples = samples[samples["since_s"] > 0]
     of_class = _class_of(samples["page"].to_numpy(), fit.placed)
     placed = samples[of_class >= 0]
     if len(placed) < FEWEST_SAMPLES:
@@ -58,7 +69,10 @@ def with_content(fit: WorkloadFit, trace: Trace) -> Workload:
         chosen = own if own.sum() >= FEWEST_SAMPLES else of_class >= 0
         if c.writes_per_page_per_s:
             seen = samples[chosen]
-            writes = rates[of_class[chosen]] * seen["since_s"].to_numpy()
+            rate = rates[of_class[chosen]]
+            writes = written_pages_writes(
+                rate * seen["since_s"].to_numpy(), rate * seen["after_s"].to_numpy()
+            )
             c = c.replace(content=fit_content(seen, writes))
         classes.append(c)
     return workload.replace(classes=tuple(classes))
@@ -70,7 +84,7 @@ def fit_content(samples: pd.DataFrame, writes: Floats) -> PageContent:
     Parameters
     ----------
     samples : DataFrame
-        `changed_bytes` and `xbzrle_bytes` of each page.
+        `changed_bytes`, `runs` and `xbzrle_bytes` of each page, and the `interval` of each where known.
     writes : ndarray
         Mean number of writes that the page got in between, from its class's rate.
 
@@ -85,18 +99,9 @@ def fit_content(samples: pd.DataFrame, writes: Floats) -> PageContent:
     fraction = float(whole.sum() / max((changed > 0).sum(), 1))
     if part.sum() < FEWEST_SAMPLES // 2:
         return PageContent(bytes_a_write=PAGE_BYTES, places=1, whole_fraction=1.0)
-    length = samples["xbzrle_bytes"].to_numpy(float)
-    at, seen, weight = _binned(writes[part], np.stack([changed[part], length[part]], axis=1))
-    # Mean writes of the pages that were written to at all; those of the first bin hardly overlap.
-    a_write = float(seen[0, 0] * -np.expm1(-at[0]) / at[0])
-    best, error = PageWrites(min(max(round(a_write), 1), PAGE_BYTES)), np.inf
-    for same in SAME:
-        for size in sorted({round(a_write / (1 - same) * f) for f in (0.8, 0.9, 1.0, 1.1, 1.25)}):
-            for places in PLACES:
-                if 1 <= size <= PAGE_BYTES:
-                    tried = PageWrites(size, places, same)
-                    off = _misfit(tried, at, seen, weight)
-                    best, error = (tried, off) if off < error else (best, error)
+    weight = _even(samples["interval"].to_numpy()) if "interval" in samples else np.ones(len(samples))
+    table = samples[["changed_bytes", "runs", "xbzrle_bytes"]].to_numpy(float)
+    best = _nearest(_binned(writes[part], table[part], weight[part]))
     return PageContent(
         bytes_a_write=best.bytes_a_write,
         places=best.places,
@@ -105,28 +110,63 @@ def fit_content(samples: pd.DataFrame, writes: Floats) -> PageContent:
     )
 
 
-def _binned(writes: Floats, values: Floats) -> tuple[Floats, Floats, Floats]:
-    """Means of writes and values over bins of equal ratio of writes, and the bins' weights."""
+class _Seen(NamedTuple):
+    """Means of samples by writes; arrays of the bins' length."""
+
+    writes: Floats
+    means: Floats
+    weight: Floats
+
+    def some(self, chosen: NDArray[np.int64]) -> _Seen:
+        return _Seen(self.writes[chosen], self.means[chosen], self.weight[chosen])
+
+
+def _even(interval: NDArray[np.int64]) -> Floats:
+    """Weights by which the intervals of a trace count alike."""
+    _, place, count = np.unique(interval, return_inverse=True, return_counts=True)
+    return np.asarray(1.0 / np.maximum(count, EVEN_SAMPLES)[place])
+
+
+def _binned(writes: Floats, values: Floats, weight: Floats) -> _Seen:
+    """Weighted means over bins of equal ratio of writes."""
     order = np.argsort(writes)
     edges = np.geomspace(max(writes.min(), 1e-3), max(writes.max(), 2e-3), BINS + 1)[1:-1]
-    cuts = np.searchsorted(writes[order], edges)
-    at, means, counts = [], [], []
-    for part in np.split(order, cuts):
-        if len(part) >= FEWEST_IN_BIN:
-            at.append(max(float(writes[part].mean()), 1e-3))
-            means.append(values[part].mean(axis=0))
-            counts.append(len(part))
-    if not at:
-        return np.array([max(float(writes.mean()), 1e-3)]), values.mean(axis=0)[None, :], np.ones(1)
-    return np.array(at), np.array(means), np.sqrt(np.array(counts, float))
+    parts = [p for p in np.split(order, np.searchsorted(writes[order], edges)) if len(p) >= FEWEST_IN_BIN]
+    parts = parts or [order]
+    return _Seen(
+        np.array([max(float(np.average(writes[p], weights=weight[p])), 1e-3) for p in parts]),
+        np.array([np.average(values[p], axis=0, weights=weight[p]) for p in parts]),
+        np.sqrt([weight[p].sum() for p in parts]),
+    )
 
 
-def _misfit(content: PageWrites, writes: Floats, seen: Floats, weight: Floats) -> float:
-    """Mean squared error of the logarithms of changed bytes and, with more weight, encoded lengths."""
-    law = encoding_by_writes(content, writes)
-    made = np.stack([law.changed_bytes, law.encoded_bytes], axis=1)
-    off = np.log(np.maximum(made, 1e-9) / np.maximum(seen, 1e-9)) ** 2
-    return float((off @ np.array([1.0, 3.0])) @ weight / weight.sum())
+def _nearest(seen: _Seen) -> PageWrites:
+    """The writes whose law comes nearest: on a grid by few bins, then around its best by all."""
+    # Mean writes of the pages that were written to at all; those of the first bin hardly overlap.
+    a_write = float(seen.means[0, 0] * -np.expm1(-seen.writes[0]) / seen.writes[0])
+    few = seen.some(np.unique([0, len(seen.writes) // 2, len(seen.writes) - 1]))
+    grid = {
+        _writes(a_write / (1 - same) * f, places, same)
+        for same in SAME for f in (0.8, 0.9, 1.0, 1.1, 1.25) for places in PLACES
+    }  # fmt: skip
+    first = sorted(grid, key=lambda tried: (_misfit(tried, few), tried.bytes_a_write))[:REFINED]
+    fine = {
+        _writes(c.bytes_a_write * f, c.places, min(c.same_fraction * g, 0.5))
+        for c in first for f in (0.9, 0.95, 1.0, 1.05, 1.1) for g in (0.6, 1.0, 1.5)
+    }  # fmt: skip
+    return min(fine, key=lambda tried: (_misfit(tried, seen), tried.bytes_a_write))
+
+
+def _writes(bytes_a_write: float, places: int, same: float) -> PageWrites:
+    return PageWrites(min(max(round(bytes_a_write), 1), PAGE_BYTES), places, same)
+
+
+def _misfit(content: PageWrites, seen: _Seen) -> float:
+    """Mean squared error of the logarithms of changed bytes, runs and lengths."""
+    law = encoding_by_writes(content, seen.writes)
+    made = np.stack([law.changed_bytes, law.runs, law.encoded_bytes], axis=1)
+    off = np.log(np.maximum(made, 1e-9) / np.maximum(seen.means, 1e-9)) ** 2
+    return float((off @ WEIGHTS) @ seen.weight / seen.weight.sum())
 
 
 def _class_of(pages: NDArray[np.int64], placed: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

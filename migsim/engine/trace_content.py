@@ -52,7 +52,7 @@ class SampledLengths:
         self._pages = changed["page"].to_numpy(np.int64)
         self._lengths = changed["xbzrle_bytes"].to_numpy(np.int64)
         self._source = writes
-        self._since_s = changed["since_s"].to_numpy(float)
+        self._since_s = (changed["since_s"] + changed["after_s"]).to_numpy(float)
         self._writes = writes.rates(self._pages) * self._since_s
         self.known = len(self._pages) >= FEWEST_SAMPLES
 

@@ -15,10 +15,12 @@ __all__ = ["content_since"]
 
 
 def content_since(trace: Trace) -> pd.DataFrame:
-    """Content samples with `since_s`, the time in which the page was written to since it was sent before.
+    """Content samples with the times in which each page may have been written to.
 
-    That is the length of the sample's interval, however long ago the page was sent: in the intervals between it was
-    clean, or they would have sent it.
+    `since_s` ends with the sync that found the page dirty: in it the page was written to at least once. It began when
+    the page was sent before, or with the interval, however long ago that was: in the intervals between the page was
+    clean, or they would have sent it. `after_s` is from that sync to the page's sending, when it may have been written
+    to again; 0 where the trace does not tell, and `since_s` then is the interval's length.
 
     Examples
     --------
@@ -27,4 +29,7 @@ def content_since(trace: Trace) -> pd.DataFrame:
     table, samples = trace.intervals, trace.content
     lengths = np.zeros(int(table["interval"].max()) + 1 if len(table) else 1)
     lengths[table["interval"]] = table["end_s"] - table["start_s"]
-    return samples.assign(since_s=lengths[samples["interval"]])
+    interval_s = lengths[samples["interval"]]
+    after = np.clip(samples["after_sync_s"].fillna(0.0).to_numpy(float), 0.0, None)
+    between = samples["between_s"].fillna(np.inf).to_numpy(float)
+    return samples.assign(since_s=np.clip(between - after, 0.0, interval_s), after_s=after)

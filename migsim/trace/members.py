@@ -39,8 +39,13 @@ _COLUMNS: dict[str, dict[str, str]] = {
         "changed_bytes": "int32",
         "runs": "int32",
         "xbzrle_bytes": "int32",
+        "between_s": "float32",
+        "after_sync_s": "float32",
     },
 }
+_LATER = {"content": ("between_s", "after_sync_s")}
+"""Columns that older traces lack: read as NaN."""
+
 MEMBERS = tuple(_COLUMNS)
 
 
@@ -94,10 +99,14 @@ def parquet_writer(target: str | IO[bytes], member: str, shape: pa.Schema) -> An
 
 def read_table(source: Any, member: str, total_pages: int) -> pa.Table:
     """Read a member; raises what pyarrow raises, and ValueError where a column is missing."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     shape = schema(member, total_pages)
     found = pq.read_table(source, page_checksum_verification=True)
+    for name in _LATER.get(member, ()):
+        if name not in found.column_names:
+            found = found.append_column(name, pa.array(np.full(found.num_rows, np.nan), type=pa.float32()))
     missing = set(shape.names) - set(found.column_names)
     if missing:
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")

@@ -108,7 +108,10 @@ class Trace:
 
     @property
     def content(self) -> pd.DataFrame:
-        """One row a sampled re-sent page; ``xbzrle_bytes`` is -1 where the encoding overflows."""
+        """One row a sampled re-sent page; ``xbzrle_bytes`` is -1 where the encoding overflows.
+
+        `between_s` and `after_sync_s` are NaN where the trace does not tell (see `content_since`).
+        """
         return self._frame("content")
 
     def events(self) -> pd.DataFrame:

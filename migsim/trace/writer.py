@@ -147,10 +147,23 @@ class TraceWriter:
         changed_bytes: npt.ArrayLike,
         runs: npt.ArrayLike,
         xbzrle_bytes: npt.ArrayLike,
+        between_s: npt.ArrayLike = np.nan,
+        after_sync_s: npt.ArrayLike = np.nan,
     ) -> None:
-        """Add statistics of re-sent pages; they reach the disk with the next `add_interval`."""
+        """Add statistics of re-sent pages; they reach the disk with the next `add_interval`.
+
+        `between_s` is the time from one sending to the other, `after_sync_s` the later one's after the sync that
+        found the page dirty; NaN where unknown.
+        """
         self._content.append(
-            _columns(page=page, changed_bytes=changed_bytes, runs=runs, xbzrle_bytes=xbzrle_bytes)
+            _columns(
+                page=page,
+                changed_bytes=changed_bytes,
+                runs=runs,
+                xbzrle_bytes=xbzrle_bytes,
+                between_s=np.broadcast_to(between_s, np.shape(page)),
+                after_sync_s=np.broadcast_to(after_sync_s, np.shape(page)),
+            )
         )
 
     def update_meta(self, **changes: Any) -> None:

@@ -35,6 +35,10 @@ class ContentStatistics(NamedTuple):
     changed_bytes: npt.NDArray[np.int64]
     runs: npt.NDArray[np.int64]
     xbzrle_bytes: npt.NDArray[np.int64]
+    between_s: npt.NDArray[np.float64]
+    """From one sending to the other."""
+    sent_s: npt.NDArray[np.float64]
+    """When the later one was, by the clock of `look`."""
 
 
 class ContentSampler:
@@ -63,6 +67,7 @@ class ContentSampler:
 
     def __init__(self, capacity: int = 1024) -> None:
         self.capacity = capacity
+        self._sent_s = np.zeros(max(capacity, 1))  # of what is in the store
         self._store = np.zeros((max(capacity, 1), _PAGE_BYTES), np.uint8)
         self._slot: dict[int, int] = {}
         self._free = list(range(capacity))
@@ -72,22 +77,24 @@ class ContentSampler:
         self._compared = 0.0  # since the last `take`
         self._lock = threading.Lock()  # one thread looks, another takes
         # Pages to be compared, before and after: comparing many at once costs less.
-        self._waiting: list[int] = []
+        self._waiting: list[tuple[int, float, float]] = []  # page, seconds between, sent at
         self._before = np.zeros((_COMPARED_TOGETHER, _PAGE_BYTES), np.uint8)
         self._after = np.zeros((_COMPARED_TOGETHER, _PAGE_BYTES), np.uint8)
 
-    def look(self, pages: npt.NDArray[np.int64], contents: Contents) -> None:
-        """Take pages, each once, as they arrive; of `contents` only what is kept is read, and copied."""
+    def look(self, pages: npt.NDArray[np.int64], contents: Contents, now_s: float = 0.0) -> None:
+        """Take pages, each once, as they arrive at `now_s`; of `contents` only what is kept is read, and copied."""
         if self.capacity:
             with self._lock:
-                self._look(pages, contents)
+                self._look(pages, contents, now_s)
 
-    def forget(self, pages: npt.NDArray[np.int64]) -> None:
+    def forget(self, pages: npt.NDArray[np.int64], now_s: float = 0.0) -> None:
         """Note that `pages` came as zero pages: their kept contents are zero from now on."""
         with self._lock:
             if self._slot:
                 chosen = pages[self._chosen(pages)].tolist()
-                self._store[[self._slot[page] for page in chosen if page in self._slot]] = 0
+                slots = [self._slot[page] for page in chosen if page in self._slot]
+                self._store[slots] = 0
+                self._sent_s[slots] = now_s
 
     def take(self) -> ContentStatistics:
         """Hand out what was found since the last call; another thread may be looking meanwhile."""
@@ -97,13 +104,13 @@ class ContentSampler:
             bar = self._bar
             self._settle_budget()
         if not found:
-            nothing = np.zeros(0, np.int64)
-            return ContentStatistics(nothing, nothing, nothing, nothing)
-        columns = [np.concatenate(column) for column in zip(*found, strict=True)]
-        fair = _hash(columns[0]) < bar
-        return ContentStatistics(*(column[fair] for column in columns))
+            nothing, never = np.zeros(0, np.int64), np.zeros(0)
+            return ContentStatistics(nothing, nothing, nothing, nothing, never, never)
+        columns = ContentStatistics._make(np.concatenate(column) for column in zip(*found, strict=True))
+        fair = _hash(columns.page) < bar
+        return ContentStatistics._make(column[fair] for column in columns)
 
-    def _look(self, pages: npt.NDArray[np.int64], contents: Contents) -> None:
+    def _look(self, pages: npt.NDArray[np.int64], contents: Contents, now_s: float) -> None:
         self._budget += len(pages) / _PAGES_A_COMPARISON
         chosen = self._chosen(pages)
         if not len(chosen):
@@ -112,21 +119,29 @@ class ContentSampler:
         for page, new in zip(pages[chosen].tolist(), contents[chosen], strict=True):
             slot = self._slot.get(page)
             if slot is not None:
-                self._compare(page, self._store[slot], new)
+                self._compare(page, self._store[slot], new, now_s - float(self._sent_s[slot]), now_s)
             elif self._free:
                 slot = self._slot[page] = self._free.pop()
             else:
                 continue
             self._store[slot] = new
+            self._sent_s[slot] = now_s
 
     def _chosen(self, pages: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
         """Indices of the pages below the bar."""
         return (_hash(pages) < self._bar).nonzero()[0]
 
-    def _compare(self, page: int, before: npt.NDArray[np.uint8], after: npt.NDArray[np.uint8]) -> None:
+    def _compare(
+        self,
+        page: int,
+        before: npt.NDArray[np.uint8],
+        after: npt.NDArray[np.uint8],
+        between_s: float,
+        now_s: float,
+    ) -> None:
         at = len(self._waiting)
         self._before[at], self._after[at] = before, after
-        self._waiting.append(page)
+        self._waiting.append((page, between_s, now_s))
         self._compared += 1
         if at + 1 == _COMPARED_TOGETHER:
             self._compare_waiting()
@@ -135,7 +150,9 @@ class ContentSampler:
         count = len(self._waiting)
         if count:
             change = page_change(self._before[:count], self._after[:count])
-            self._found.append(ContentStatistics(np.array(self._waiting, dtype=np.int64), *change))
+            page, between_s, sent_s = zip(*self._waiting, strict=True)
+            times = np.array(between_s), np.array(sent_s)
+            self._found.append(ContentStatistics(np.array(page, dtype=np.int64), *change, *times))
             self._waiting.clear()
 
     def _make_room(self, pages: npt.NDArray[np.int64], chosen: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:

@@ -174,7 +174,14 @@ class StreamRecording:
         if book.sampler is not None:
             statistics = book.sampler.take()
             if len(statistics.page):
-                self.writer.add_content(*statistics)
+                self.writer.add_content(
+                    statistics.page,
+                    statistics.changed_bytes,
+                    statistics.runs,
+                    statistics.xbzrle_bytes,
+                    between_s=statistics.between_s,
+                    after_sync_s=statistics.sent_s - sent.begin_s,
+                )
         zero = sum(part.zero for part in self._joined)
         self.writer.add_interval(
             start_s - self._began_s,

@@ -114,7 +114,7 @@ class RoundBook:
         if self.keep_pages:
             section.pages.append(pages)
             if self.sampler is not None:
-                self.sampler.look(pages, contents)
+                self.sampler.look(pages, contents, self.now_s)
 
     def zero_pages(self, pages: npt.NDArray[np.int64]) -> None:
         """Take zero pages."""
@@ -123,7 +123,7 @@ class RoundBook:
         if self.keep_pages:
             section.pages.append(pages)
             if self.sampler is not None:
-                self.sampler.forget(pages)
+                self.sampler.forget(pages, self.now_s)
 
     def encoded_page(self, page: int, encoded_bytes: int) -> None:
         """Take an encoded page, whose contents are not known."""

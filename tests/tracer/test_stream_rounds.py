@@ -100,17 +100,19 @@ def test_repeated_pages_are_counted_near_and_far(pages, apart):
 def test_contents_are_compared_with_the_version_before():
     sampler = ContentSampler(8)
     pages, contents = np.array([5, 6]), np.zeros((2, 4096), np.uint8)
-    sampler.look(pages, contents)
+    sampler.look(pages, contents, 10.0)
     assert not len(sampler.take().page)
     contents[1, 100:108] = 1
-    sampler.look(pages, contents)
+    sampler.look(pages, contents, 10.5)
     found = sampler.take()
     assert found.page.tolist() == [5, 6]
+    assert (found.between_s.tolist(), found.sent_s.tolist()) == ([0.5, 0.5], [10.5, 10.5])
     assert found.changed_bytes.tolist() == [0, 8]
     assert found.xbzrle_bytes.tolist() == [0, 10]
-    sampler.forget(np.array([6]))
-    sampler.look(pages[1:], contents[1:])
-    assert sampler.take().changed_bytes.tolist() == [8]
+    sampler.forget(np.array([6]), 11.0)
+    sampler.look(pages[1:], contents[1:], 11.25)
+    found = sampler.take()
+    assert (found.changed_bytes.tolist(), found.between_s.tolist()) == ([8], [0.25])
 
 
 def test_many_comparisons_keep_their_pages():
