@@ -20,8 +20,17 @@ from migsim.engine.dirty_limit import DirtyLimit
 from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
 from migsim.engine.memory import GuestMemory, SendCosts, Sent
+from migsim.engine.multifd import MultifdSender
 from migsim.engine.page_memory import PageMemory
 from migsim.engine.recorder import Recorder
+from migsim.engine.standstill import (
+    MANY_ROUNDS,
+    STEADY_CODED_ROUNDS,
+    STEADY_ROUNDS,
+    far_above,
+    is_flat,
+    trend,
+)
 from migsim.engine.throttle import Throttle
 from migsim.engine.xbzrle import XbzrleSender
 from migsim.models import migration_thread as thread
@@ -43,15 +52,6 @@ __all__ = ["simulate"]
 
 Floats = NDArray[np.float64]
 Steps = Generator[simpy.Event, Any, None]
-
-STEADY_ROUNDS = 24
-"""Exact tests in a row, without a trend and far above the threshold, that show a standstill."""
-
-STEADY_CODED_ROUNDS = 60
-"""The same under XBZRLE, where rounds of several kinds take turns and the counters go on at their mean."""
-
-MANY_ROUNDS = 1000
-"""So many exact tests in a row, without a trend, near the threshold or not: chance has had its turns."""
 
 
 def simulate(
@@ -140,6 +140,10 @@ class _Precopy:
             else 0
         )
         self.counters = Counters(total_bytes=what.workload.ram_total_bytes, downtime_limit_ms=self.limit_ms)
+        self.multifd = MultifdSender(what, self.clock, self.counters) if what.on("multifd") else None
+        if self.multifd is not None:
+            self.costs, self.burst = self.multifd.costs, self.multifd.burst
+            self.memory.set_page_bytes(*self.multifd.page_bytes)
         if self.memory.xbzrle is not None:
             self.counters.xbzrle = self.memory.xbzrle.counters
         self.recorder = Recorder(self.counters, self.behaviour)
@@ -190,6 +194,8 @@ class _Precopy:
     @property
     def quota(self) -> float:
         """Bytes that a window carries."""
+        if self.multifd is not None:
+            return self.multifd.window_bytes
         coded = self.memory.xbzrle is not None and self.memory.xbzrle.started
         return self._quotas[coded]
 
@@ -210,6 +216,8 @@ class _Precopy:
             setup_s_per_gib=self.terms["setup_s_per_gib"],
         )
         yield self.env.timeout(length)
+        if self.multifd is not None:
+            self.multifd.set_up()
         self.counters.setup_s = self.env.now - begun
         self.memory.start(self.env.now)
         self._mark_guest(self.env.now)
@@ -277,9 +285,15 @@ class _Precopy:
 
     def _iterate(self) -> Steps:
         """One RAM iterate call: until its time or the quota is used up, or nothing is dirty."""
+        before = self.memory.cursor
         sent = self.memory.send(self.env.now, ITERATE_MAX_S, self.quota - self.window_used, self.costs)
         yield self.env.timeout(sent.seconds)
-        self._count_sent(sent)
+        if self.multifd is not None:
+            wrapped = self.memory.cursor < before or self.memory.remaining_pages == 0
+            self.multifd.sent(sent, circle_ended=wrapped)
+            self.counters.remaining_bytes = self.remaining_bytes
+        else:
+            self._count_sent(sent)
         self.counters.ram_stream += ITERATE_BYTES
         self.counters.other_stream += SECTION_BYTES
 
@@ -305,6 +319,8 @@ class _Precopy:
         c.mbps, c.pages_per_second = estimate.mbps, estimate.pages_per_second
         if estimate.expected_downtime_ms is not None:
             c.expected_downtime_ms = estimate.expected_downtime_ms
+        if self.multifd is not None:
+            self.multifd.close_window(self.env.now, self.env.now - self.window_start)
         self.window_start, self.window_pages = self.env.now, c.target_pages
         self.window_stream = c.ram_stream + c.other_stream
         self.recorder.sample(self.env.now, self.threshold, self._guest_s())
@@ -334,12 +350,16 @@ class _Precopy:
         )
         yield self.env.timeout(parts.downtime_s)
         c = self.counters
-        stream = ram_bytes_of(0 if coded else normal, zero, 1) + (coded.stream_bytes if coded else 0.0)
-        c.ram_stream += stream
-        c.normal += coded.raw if coded else normal
-        c.duplicate += zero
+        main_before = c.ram_stream - c.multifd_stream
+        if self.multifd is not None:
+            self.multifd.complete(normal, zero)
+            c.ram_stream += ITERATE_BYTES
+        else:
+            c.ram_stream += ram_bytes_of(0 if coded else normal, zero, 1) + (coded.stream_bytes if coded else 0.0)
+            c.normal += coded.raw if coded else normal
+            c.duplicate += zero
         c.other_stream += self.terms["device_state_bytes"]
-        c.downtime_stream += stream
+        c.downtime_stream += c.ram_stream - c.multifd_stream - main_before
         c.remaining_bytes = 0.0
         self.recorder.complete(self.env.now, parts, normal + zero)
         runs_on = self.env.now + self.terms["load_s"]
@@ -359,12 +379,12 @@ class _Precopy:
         last = np.array(self.tests[-rounds:])
         if self.throttle is not None and not self.throttle.settled(self.env.now):
             return False
-        if _trend(last) < 0.02 and last.min() - 8 * last.std() > self.threshold:
+        lowest, deviation = float(last.min()), float(last.std())
+        if is_flat(_trend(last)) and far_above(lowest, deviation, self.threshold):
             return True
-        return len(self.tests) >= MANY_ROUNDS and _trend(np.array(self.tests[-MANY_ROUNDS:])) < 0.02
+        return len(self.tests) >= MANY_ROUNDS and is_flat(_trend(np.array(self.tests[-MANY_ROUNDS:])))
 
 
 def _trend(tests: Floats) -> float:
-    """How far the later half of some tests lies from the earlier one, relative."""
     half = len(tests) // 2
-    return abs(float(tests[half:].mean() / tests[:half].mean()) - 1)
+    return trend(float(tests[:half].mean()), float(tests[half:].mean()))
