@@ -42,6 +42,7 @@ from migsim.engine.page_memory import PageMemory
 from migsim.engine.page_xbzrle import PageXbzrle
 from migsim.engine.trace_content import SampledLengths
 from migsim.engine.trace_writes import TraceWrites
+from migsim.models.multifd import check_multifd, zero_page_detection
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
 from migsim.scenario import HostProfile, MigrationSettings, Workload, WorkloadClass
@@ -113,7 +114,9 @@ def replay(
     version = QemuVersion.parse(qemu_version or host.qemu_version)
     checked = (settings or MigrationSettings()).for_version(version)
     check_ring(checked.capabilities, dirty_ring_size)
-    terms = {term: host.median(term) for term in needed_terms(checked.capabilities)}
+    check_multifd(checked.capabilities, checked.parameters, version)
+    zero_pages = zero_page_detection(checked.parameters, version)
+    terms = {t: host.median(t) for t in needed_terms(checked.capabilities, zero_pages=zero_pages)}
     writes = TraceWrites(trace, np.random.default_rng(seed), dirty_fault_s=terms["dirty_fault_s"])
     zero = zero_map(trace, writes)
     what = SimulationInput(

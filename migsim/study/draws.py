@@ -16,6 +16,7 @@ import numpy as np
 
 from migsim.engine.inputs import SimulationInput, check_ring, needed_terms
 from migsim.errors import ParameterError
+from migsim.models.multifd import check_multifd, zero_page_detection
 from migsim.qapi import OLDEST, QemuVersion
 from migsim.results import MigrationResult, cache_hit_rate, throttle_steps
 from migsim.scenario import HostProfile, MigrationSettings, Workload
@@ -88,9 +89,11 @@ def _draw(host: HostProfile, writes_spread: float, seeds: np.random.SeedSequence
     return Draw(terms, factor, int(seeds.generate_state(1)[0]))
 
 
-def needed_medians(host: HostProfile, capabilities: Mapping[str, bool]) -> dict[str, float]:
-    """Medians of the terms that a migration with these capabilities needs; ProfileError where one is missing."""
-    return {name: host.median(name) for name in needed_terms(capabilities)}
+def needed_medians(
+    host: HostProfile, capabilities: Mapping[str, bool], *, zero_pages: str = "legacy"
+) -> dict[str, float]:
+    """Medians of the terms that a migration needs (see `needed_terms`); ProfileError where one is missing."""
+    return {name: host.median(name) for name in needed_terms(capabilities, zero_pages=zero_pages)}
 
 
 def modelled_version(version: QemuVersion | str) -> QemuVersion:
@@ -132,9 +135,11 @@ def base_input(
     version = modelled_version(qemu_version or host.qemu_version)
     checked = (settings or MigrationSettings()).for_version(version)
     check_ring(checked.capabilities, dirty_ring_size)
+    check_multifd(checked.capabilities, checked.parameters, version)
+    zero_pages = zero_page_detection(checked.parameters, version)
     return SimulationInput(
         workload=workload,
-        terms=needed_medians(host, checked.capabilities),
+        terms=needed_medians(host, checked.capabilities, zero_pages=zero_pages),
         version=version,
         parameters=checked.parameters,
         capabilities=checked.capabilities,

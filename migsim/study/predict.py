@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["INTERVAL_FIELDS", "Prediction", "left_out", "pace_note", "predict", "predict_workload"]
 
 REPLICATES = 40
-MODELLED = frozenset({"events", "return-path", "xbzrle", "auto-converge", "dirty-limit"})
+MODELLED = frozenset({"events", "return-path", "xbzrle", "auto-converge", "dirty-limit", "multifd"})
 """Capabilities that the engine models, or that change nothing in it."""
 
 
