@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from migsim.scenario import HostProfile, LabScenario, MigrationSettings, Workload, WorkloadClass
     from migsim.scenario.hosts import bundled_profile
     from migsim.study.predict import Prediction, predict, predict_workload
+    from migsim.study.sweep import Sweep, sweep
     from migsim.trace import Trace
 
 _HOMES = {
     "predict": "migsim.study.predict",
     "predict_workload": "migsim.study.predict",
+    "sweep": "migsim.study.sweep",
     "Trace": "migsim.trace",
     "fit_workload": "migsim.calibrate.workload",
     "HostProfile": "migsim.scenario",
@@ -36,6 +38,7 @@ _HOMES = {
     "ResultCollection": "migsim.results",
     "compare": "migsim.results",
     "Prediction": "migsim.study.predict",
+    "Sweep": "migsim.study.sweep",
     "Workload": "migsim.scenario",
     "WorkloadClass": "migsim.scenario",
     "LabScenario": "migsim.scenario",
@@ -50,6 +53,7 @@ __all__ = [
     "MigsimError",
     "Prediction",
     "ResultCollection",
+    "Sweep",
     "Trace",
     "Workload",
     "WorkloadClass",
@@ -60,6 +64,7 @@ __all__ = [
     "predict",
     "predict_workload",
     "show_versions",
+    "sweep",
 ]
 
 

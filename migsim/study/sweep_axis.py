@@ -1,0 +1,289 @@
+"""What a sweep varies: reading ``NAME=VALUES`` into axes.
+
+``LOW:HIGH:COUNT`` is evenly spaced, both ends included; ``LOW:HIGH:COUNT:log`` by equal ratios; ``A,B,C`` a list;
+``on|off`` both. Where values are sampled rather than laid out as a grid, ``LOW:HIGH`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from migsim.engine.inputs import HOST_TERMS, RING_TERMS, XBZRLE_TERMS
+from migsim.errors import ParameterError, near_misses
+from migsim.qapi import CAPABILITIES, PARAMETERS, QemuVersion
+from migsim.qapi.settings import parse_setting
+from migsim.units import parse_duration_s, parse_quantity, parse_rate
+
+__all__ = ["OWN", "SCALE", "Axis", "Kind", "read_axes", "read_value"]
+
+Kind = Literal["parameter", "choice", "input", "term", "scale", "guest"]
+
+SCALE = "scale."
+"""Before a host term's name: a factor on its value."""
+
+OWN: dict[str, tuple[str, str]] = {
+    "writes-scale": ("1", "The guest's write rates, over the traced ones"),
+    "load": ("1", "Share of its full speed that the guest needs"),
+    "link": ("bytes/s", "What the network carries"),
+    "deadline": ("s", "When the migration is given up"),
+    "fresh-pages": ("pages", "Data pages that the destination has yet to touch"),
+    "dirty-ring-size": ("entries", "KVM's dirty ring of a vCPU; 0 is the bitmap"),
+}
+"""What can be varied beside QEMU's settings and the host's terms: unit and meaning."""
+
+_TERMS = HOST_TERMS | XBZRLE_TERMS | RING_TERMS
+_GUEST = ("writes-scale", "load", "dirty-ring-size")
+_MOST = 2**62
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One thing that is varied.
+
+    Attributes
+    ----------
+    name : str
+    unit : str
+        Of the values, QAPI's own for its parameters.
+    kind : {"parameter", "choice", "input", "term", "scale", "guest"}
+        A number of QEMU's settings; a setting that is switched or chosen; a number of the migration; a host term; a
+        factor on one; a number that changes the guest.
+    listed : tuple
+        The values, where they were given one by one.
+    low, high : float
+        Ends of a range.
+    count : int
+        How many values; 0 for a range that can only be sampled.
+    log : bool
+        By equal ratios rather than differences.
+    whole : bool
+        Whole numbers only.
+    """
+
+    name: str
+    unit: str
+    kind: Kind
+    listed: tuple[Any, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    count: int = 0
+    log: bool = False
+    whole: bool = False
+
+    @cached_property
+    def values(self) -> NDArray[Any]:
+        """The grid's values.
+
+        Raises
+        ------
+        ParameterError
+            Where there is no count, or whole numbers between the ends are fewer.
+        """
+        if self.listed:
+            return np.array(self.listed)
+        if not self.count:
+            raise ParameterError(
+                f"{self.name} is varied from {self.low:g} to {self.high:g} without saying in how many steps.",
+                "A grid needs LOW:HIGH:COUNT.",
+                "Add the count, or sample (--samples N).",
+            )
+        values = self.at(np.linspace(0, 1, self.count))
+        found = len(np.unique(values))
+        if found < self.count:
+            kind = "powers of two" if self.name == "xbzrle-cache-size" else "whole numbers"
+            raise ParameterError(
+                f"{self.name} is varied in {self.count} steps from {self.low:g} to {self.high:g} {self.unit}.",
+                f"Rounded to {kind}, only {found} of them differ.",
+                f"Ask for {found} or fewer, or list the values.",
+            )
+        return values
+
+    def at(self, fraction: ArrayLike) -> NDArray[Any]:
+        """Return the values at fractions (0 to 1) of the way from the low end to the high one, rounded as need be."""
+        along = np.asarray(fraction, dtype=np.float64)
+        if self.listed:
+            index = np.minimum((along * len(self.listed)).astype(int), len(self.listed) - 1)
+            return np.asarray(np.array(self.listed)[index])
+        ratio = self.high / self.low if self.log else 1.0
+        values = self.low * ratio**along if self.log else self.low + (self.high - self.low) * along
+        if self.name == "xbzrle-cache-size":
+            values = np.exp2(np.round(np.log2(values)))
+        if not self.whole:
+            return np.clip(values, self.low, self.high)
+        return np.clip(np.round(values), self.low, self.high).astype(np.int64)
+
+
+def read_axes(vary: Mapping[str, Any], version: QemuVersion | str) -> tuple[Axis, ...]:
+    """Read what is varied.
+
+    Parameters
+    ----------
+    vary : mapping of str to str or sequence
+        By name: text as in this module's docstring, or the values themselves.
+    version : QemuVersion or str
+        The QEMU that is to take them.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown name, an empty or reversed range, a value given twice or outside of QEMU's limits.
+    UnitError
+
+    Examples
+    --------
+    >>> read_axes({"downtime-limit": "100ms:300ms:3"}, "10.0")[0].values
+    array([100, 200, 300])
+    >>> read_axes({"xbzrle": "on|off"}, "10.0")[0].values
+    array([ True, False])
+    """
+    wanted = QemuVersion.parse(version)
+    return tuple(_read(name, values, wanted) for name, values in vary.items())
+
+
+def read_value(name: str, value: Any, version: QemuVersion) -> tuple[Any, str, Kind]:
+    """Read one value of what `name` stands for: the value in its unit, the unit, and the kind.
+
+    Raises
+    ------
+    ParameterError, UnitError
+
+    Examples
+    --------
+    >>> read_value("link", "10Gbps", QemuVersion.parse("10.0"))
+    (1250000000, 'bytes/s', 'input')
+    """
+    if name in PARAMETERS or name in CAPABILITIES:
+        read = parse_setting(name, value, version)
+        entry = PARAMETERS.get(name)
+        if entry is not None and entry.type == "int":
+            return _bounded(name, read), entry.unit, "parameter"
+        if isinstance(read, list):
+            raise ParameterError(
+                f"{name} is a list.", "Numbers and choices can be varied.", "Set it instead."
+            )
+        return read, "", "choice"
+    if name in OWN:
+        return _own(name, value), OWN[name][0], "guest" if name in _GUEST else "input"
+    term = name.removeprefix(SCALE)
+    if term in _TERMS:
+        if name != term:
+            return _number(name, value), "1", "scale"
+        in_s = term.endswith("_s") and isinstance(value, str)
+        return (parse_duration_s(value, field=name) if in_s else _number(name, value)), _unit_of(term), "term"
+    known = [n for table in (PARAMETERS, CAPABILITIES) for n, e in table.items() if version in e.available]
+    hint = near_misses(name, [*known, *OWN, *_TERMS, *(SCALE + t for t in _TERMS)])
+    raise ParameterError(
+        f"{name!r} is nothing that can be set or varied.",
+        f"That is a migration parameter or capability of QEMU {version}, {', '.join(OWN)}, a host term such as "
+        f"normal_page_s, or a factor on one, as {SCALE}normal_page_s.",
+        hint or "Correct the name.",
+    )
+
+
+def _read(name: str, values: Any, version: QemuVersion) -> Axis:
+    if isinstance(values, str):
+        parts = [part.strip() for part in values.split(":")]
+        if len(parts) > 1:
+            return _range(name, values, parts, version)
+        values = values.replace("|", ",").split(",") if values.strip() else []
+    elif not isinstance(values, Sequence | np.ndarray):
+        values = [values]
+    read = [read_value(name, _plain(value), version) for value in values]
+    if not read:
+        raise ParameterError(f"{name} is varied over nothing.", "It needs a value.", f"Write {name}=A,B,C.")
+    listed = tuple(value for value, _, _ in read)
+    if len(set(listed)) < len(listed):
+        twice = next(value for value in listed if listed.count(value) > 1)
+        raise ParameterError(f"{name} has {twice!r} twice.", "Values of an axis differ.", "Drop one.")
+    whole = all(isinstance(value, int) and not isinstance(value, bool) for value in listed)
+    return Axis(name, read[0][1], read[0][2], listed, count=len(listed), whole=whole)
+
+
+def _range(name: str, text: str, parts: list[str], version: QemuVersion) -> Axis:
+    log = parts[-1] == "log"
+    ends, counts = parts[:2], parts[2 : len(parts) - log]
+    if len(counts) > 1 or len(parts) < 2 + log or not all(ends):
+        raise ParameterError(
+            f"{name} is varied over {text!r}.",
+            "A range is LOW:HIGH:COUNT or LOW:HIGH:COUNT:log.",
+            "Write it like 1Gbps:25Gbps:20.",
+        )
+    (low, unit, kind), (high, _, _) = (read_value(name, end, version) for end in ends)
+    if kind == "choice":
+        raise ParameterError(f"{name} is varied over {text!r}.", "It has no range.", "List its values.")
+    count = parse_quantity(counts[0], "", field=f"The count of {name}") if counts else 0
+    if counts and count < 2:
+        raise ParameterError(
+            f"{name} is varied over {text!r}: {count} values.", "A range has two ends.", "Ask for at least 2."
+        )
+    if low >= high:
+        turned = ":".join([ends[1], ends[0], *parts[2:]])
+        raise ParameterError(
+            f"{name} is varied over {text!r}, which is {'empty' if low == high else 'reversed'}.",
+            "A range goes from LOW up to HIGH.",
+            f"Write {turned}." if low > high else f"Write {name}={ends[0]} for the one value.",
+        )
+    if log and low <= 0:
+        raise ParameterError(
+            f"{name} is varied over {text!r}.", "No ratio leads away from 0.", "Begin above 0, or drop :log."
+        )
+    whole = isinstance(low, int) and isinstance(high, int)
+    return Axis(name, unit, kind, (), low, high, count, log or name == "xbzrle-cache-size", whole)
+
+
+def _own(name: str, value: Any) -> int | float:
+    if name == "link":
+        read: int | float = parse_rate(value, field=name)
+    elif name == "deadline":
+        read = parse_duration_s(value, field=name)
+    elif name == "load":
+        read = _number(name, value)
+    elif name == "writes-scale":
+        return _number(name, value)
+    else:
+        return _bounded(name, parse_quantity(value, "", field=name))
+    if not read > 0 or (name == "load" and read > 1):
+        raise ParameterError(
+            f"{name} is {value!r}.",
+            "It is a share, above 0 % and at most 100 %." if name == "load" else "It is above 0.",
+            "Correct it.",
+        )
+    return read
+
+
+def _number(name: str, value: Any) -> float:
+    """Read a plain number, not negative; a percentage is a hundredth."""
+    text = value.strip() if isinstance(value, str) else value
+    percent = isinstance(text, str) and text.endswith("%")
+    try:
+        number = float(text.removesuffix("%")) / 100 if percent else float(text)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not 0 <= number < float("inf"):
+        raise ParameterError(
+            f"{name} is {value!r}.", "It is a number, finite and not negative.", "Write it like 1.5 or 150%."
+        )
+    return number
+
+
+def _bounded(name: str, value: int) -> int:
+    if value > _MOST:
+        raise ParameterError(f"{name} is {value}.", f"A sweep goes up to {_MOST}.", "Lower it.")
+    return value
+
+
+def _unit_of(term: str) -> str:
+    if "_s_per_gib" in term:
+        return "s/GiB"
+    return "s" if term.endswith("_s") else "bytes" if term.endswith("_bytes") else "1"
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy scalar as Python's own."""
+    return value.item() if isinstance(value, np.generic) else value

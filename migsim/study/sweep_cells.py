@@ -1,0 +1,292 @@
+"""The cells of a sweep: what each simulates, and what comes out, in columns.
+
+A cell is one row of columns, never a Python object. Cells that differ only in numbers go to the batch engine together;
+switches, choices and the guest's own numbers split them into groups. What an engine refuses is a cell with a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migsim.engine.batch import simulate_grid, simulate_many
+from migsim.engine.batch_result import BatchResult
+from migsim.engine.inputs import SimulationInput
+from migsim.errors import MigsimError
+from migsim.qapi import CAPABILITIES, QemuVersion, check_parameters
+from migsim.scenario import HostProfile, MigrationSettings, Workload
+from migsim.study.draws import Draw, base_input, draw_all
+from migsim.study.sweep_axis import SCALE, Kind
+
+__all__ = [
+    "COMPLETED",
+    "ERROR",
+    "FIGURES",
+    "NOT_CONVERGED",
+    "OUTCOMES",
+    "Columns",
+    "Drawn",
+    "Plan",
+    "simulate_cells",
+]
+
+Columns = dict[str, NDArray[Any]]
+"""By name, a value of each cell."""
+
+OUTCOMES = ("completed", "not-converged", "error")
+"""What the codes of outcomes stand for."""
+COMPLETED, NOT_CONVERGED, ERROR = range(3)
+
+FIGURES: dict[str, tuple[str, float, str]] = {
+    "total-time": ("total_time_ms", 1.0, "ms"),
+    "downtime": ("downtime_ms", 1.0, "ms"),
+    "transferred": ("transferred_bytes", 1.0, "bytes"),
+    "rounds": ("dirty_sync_count", 1.0, "syncs"),
+    "blackout": ("blackout_ms", 1.0, "ms"),
+    "guest-lost": ("guest_lost_s", 1000.0, "ms"),
+    "remaining": ("remaining_bytes", 1.0, "bytes"),
+    "cpu-throttle-percentage": ("cpu_throttle_percentage", 1.0, "percent"),
+}
+"""What is kept of each cell: the batch's column, the factor on it, the unit."""
+
+_COMPLETED_ONLY = ("downtime", "blackout")
+_INPUTS = {"link": "link_bytes_per_s", "deadline": "deadline_s", "fresh-pages": "fresh_pages"}
+_THROTTLES = ("cpu-throttle-initial", "max-cpu-throttle")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all cells of a sweep share.
+
+    Attributes
+    ----------
+    workload : Workload
+    host : HostProfile
+    version : QemuVersion
+    settings : MigrationSettings
+        What is set and not varied.
+    kinds : dict of str to str
+        The kind of each axis, by name (see `migsim.study.sweep_axis`).
+    draws : int
+        How many a cell; 0: the medians, without intervals.
+    seed : int
+    engine : {"auto", "events"}
+        "events" draws the dirty counts too, as `migsim.predict` does.
+    deadline_s, link_bytes_per_s, fresh_pages, dirty_ring_size, vcpus
+        As in `migsim.predict`.
+    """
+
+    workload: Workload
+    host: HostProfile
+    version: QemuVersion
+    settings: MigrationSettings = field(default_factory=MigrationSettings)
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    draws: int = 0
+    seed: int = 1
+    engine: str = "auto"
+    deadline_s: float = 1800.0
+    link_bytes_per_s: float | None = None
+    fresh_pages: int | None = None
+    dirty_ring_size: int = 0
+    vcpus: int = 1
+
+    def drawn(self) -> tuple[Draw, ...]:
+        """The draws: the same for every cell."""
+        return draw_all(self.host, self.workload.writes_spread, max(self.draws, 1), self.seed)
+
+    def base(self, own: Mapping[str, Any]) -> SimulationInput:
+        """Return the migration with a group's switches, choices and guest.
+
+        Raises
+        ------
+        ParameterError, ProfileError
+        """
+        chosen = {name: value for name, value in own.items() if self.kinds[name] == "choice"}
+        capabilities = {name: value for name, value in chosen.items() if name in CAPABILITIES}
+        parameters = {name: value for name, value in chosen.items() if name not in CAPABILITIES}
+        workload = self.workload
+        if "load" in own:
+            workload = workload.replace(load_fraction=float(own["load"]))
+        if "writes-scale" in own:
+            workload = workload.scaled(float(own["writes-scale"]))
+        return base_input(
+            workload,
+            host=self.host,
+            settings=MigrationSettings(
+                parameters=self.settings.parameters | parameters,
+                capabilities=self.settings.capabilities | capabilities,
+            ),
+            qemu_version=str(self.version),
+            deadline_s=self.deadline_s,
+            link_bytes_per_s=self.link_bytes_per_s,
+            fresh_pages=self.fresh_pages,
+            dirty_ring_size=int(own.get("dirty-ring-size", self.dirty_ring_size)),
+            vcpus=self.vcpus,
+        )
+
+
+@dataclass
+class Drawn:
+    """What came out of some cells, draw by draw.
+
+    Attributes
+    ----------
+    outcome : ndarray of int8, shape (draws, cells)
+        Index into `OUTCOMES`.
+    figures : dict of str to ndarray, shape (draws, cells)
+        `FIGURES`; NaN where a migration has none.
+    reasons : dict of int to str
+        Why a cell is an error, by its index.
+    """
+
+    outcome: NDArray[np.int8]
+    figures: dict[str, NDArray[np.float64]]
+    reasons: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def empty(cls, draws: int, cells: int) -> Drawn:
+        """Return room for so many draws and cells, every one an error."""
+        shape = (draws, cells)
+        return cls(np.full(shape, ERROR, dtype=np.int8), {name: np.full(shape, np.nan) for name in FIGURES})
+
+    def fail(self, cells: NDArray[np.intp], reason: str) -> None:
+        """Make cells errors, in every draw."""
+        self.outcome[:, cells] = ERROR
+        for values in self.figures.values():
+            values[:, cells] = np.nan
+        self.reasons.update(dict.fromkeys(cells.tolist(), reason))
+
+    def take(self, draw: int, cells: NDArray[np.intp], result: BatchResult) -> None:
+        """Keep what the batch engine found."""
+        self.outcome[draw, cells] = result.outcome
+        unfinished = ~result.completed
+        for name, (column, factor, _) in FIGURES.items():
+            values = result[column] * factor
+            if name in _COMPLETED_ONLY:
+                values = np.where(unfinished, np.nan, values)
+            self.figures[name][draw, cells] = values
+
+
+def simulate_cells(plan: Plan, columns: Columns) -> Drawn:
+    """Simulate cells, every draw of each.
+
+    Parameters
+    ----------
+    plan : Plan
+    columns : dict of str to ndarray
+        A value of each axis for each cell.
+    """
+    cells = len(next(iter(columns.values())))
+    drawn = plan.drawn()
+    out = Drawn.empty(len(drawn), cells)
+    for own, index in _groups(plan, columns):
+        try:
+            base = plan.base(own)
+        except MigsimError as error:
+            out.fail(index, str(error))
+            continue
+        index = _without_contradictions(base, columns, index, out)
+        for k, draw in enumerate(drawn):
+            index = _run(plan, draw, base, columns, index, k, out)
+    return out
+
+
+def _groups(plan: Plan, columns: Columns) -> Iterator[tuple[dict[str, Any], NDArray[np.intp]]]:
+    """Cells that share switches, choices and the guest: those values, and the cells' indices."""
+    split = [name for name in columns if plan.kinds[name] in ("choice", "guest")]
+    cells = len(next(iter(columns.values())))
+    code = np.zeros(cells, dtype=np.int64)
+    for name in split:
+        own, inverse = np.unique(columns[name], return_inverse=True)
+        _, code = np.unique(code * len(own) + inverse, return_inverse=True)
+    order = np.argsort(code, kind="stable")
+    for index in np.split(order, np.flatnonzero(np.diff(code[order])) + 1):
+        if len(index):
+            yield {name: columns[name][index[0]].item() for name in split}, index
+
+
+def _without_contradictions(
+    base: SimulationInput, columns: Columns, index: NDArray[np.intp], out: Drawn
+) -> NDArray[np.intp]:
+    """Fail the cells whose numbers QEMU would not take together; return the others."""
+    varied = [name for name in _THROTTLES if name in columns]
+    if not varied:
+        return index
+    pairs, inverse = np.unique(
+        np.stack([columns[name][index] for name in varied], axis=1), axis=0, return_inverse=True
+    )
+    good = np.ones(len(index), dtype=bool)
+    for k, pair in enumerate(pairs.tolist()):
+        try:
+            check_parameters(
+                {**base.parameters, **dict(zip(varied, pair, strict=True))}, base.version, base.capabilities
+            )
+        except MigsimError as error:
+            out.fail(index[inverse.ravel() == k], str(error))
+            good &= inverse.ravel() != k
+    return index[good]
+
+
+def _run(
+    plan: Plan,
+    draw: Draw,
+    base: SimulationInput,
+    columns: Columns,
+    index: NDArray[np.intp],
+    k: int,
+    out: Drawn,
+) -> NDArray[np.intp]:
+    """Simulate one draw of a group; what fails is narrowed down to its cells. Returns the cells that did not."""
+    if not len(index):
+        return index
+    what = draw.of(base)
+    try:
+        result = _simulate(plan, draw, what, _numbers(plan, columns, index, what))
+    except Exception as error:
+        if len(index) > 1:
+            halves = np.array_split(index, 2)
+            return np.concatenate([_run(plan, draw, base, columns, half, k, out) for half in halves])
+        reason = str(error) if isinstance(error, MigsimError) else f"{type(error).__name__}: {error}"
+        out.fail(index, reason)
+        return index[:0]
+    out.take(k, index, result)
+    return index
+
+
+def _numbers(plan: Plan, columns: Columns, index: NDArray[np.intp], what: SimulationInput) -> Columns:
+    """What the batch engine varies: by its names, in this draw's terms."""
+    vary: Columns = {}
+    for name, values in columns.items():
+        kind = plan.kinds[name]
+        term = name.removeprefix(SCALE)
+        if kind in ("term", "scale") and term not in what.terms:
+            continue  # a term of a mechanism that is off here
+        if kind == "scale":
+            vary[term] = vary.get(term, what.terms[term]) * values[index]
+        elif kind in ("parameter", "term", "input"):
+            vary[_INPUTS.get(name, name)] = values[index]
+    return vary
+
+
+def _simulate(plan: Plan, draw: Draw, what: SimulationInput, vary: Columns) -> BatchResult:
+    if plan.engine == "auto" or draw.seed is None:
+        return simulate_grid(what, vary, engine=plan.engine)  # type: ignore[arg-type]
+    inputs = [_with(what, row) for row in _rows(vary)] or [what]
+    return simulate_many(inputs, seeds=[draw.seed] * len(inputs), engine="events")
+
+
+def _rows(vary: Columns) -> Iterator[dict[str, Any]]:
+    lists = {name: values.tolist() for name, values in vary.items()}
+    for row in zip(*lists.values(), strict=True):
+        yield dict(zip(lists, row, strict=True))
+
+
+def _with(what: SimulationInput, row: Mapping[str, Any]) -> SimulationInput:
+    own = {name: row[name] for name in _INPUTS.values() if name in row}
+    terms = {name: value for name, value in row.items() if name in what.terms}
+    parameters = {k: v for k, v in row.items() if k not in own and k not in terms}
+    return replace(what, **own, terms={**what.terms, **terms}, parameters={**what.parameters, **parameters})

@@ -1,0 +1,222 @@
+"""A finished sweep as labelled arrays, as a table, and as files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from migsim.errors import UsageError, near_misses
+from migsim.files import atomic_path, check_writable
+from migsim.html import html_list, html_table
+from migsim.qapi import CAPABILITIES, PARAMETERS
+from migsim.study.sweep_axis import OWN, SCALE, Axis
+from migsim.study.sweep_cells import FIGURES, OUTCOMES, Columns
+from migsim.study.sweep_layout import Layout
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+__all__ = ["FORMATS", "Sweep", "assemble", "check_sweep_file"]
+
+FORMATS = ("parquet", "nc", "csv")
+"""What the ending of a sweep's file may be."""
+SAMPLE = "sample"
+"""The one dimension of a sampled sweep."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sweep:
+    """Many simulated migrations, labelled by what was varied.
+
+    Attributes
+    ----------
+    dataset : xarray.Dataset
+        A dimension for each thing that was varied, named like it and in its unit; ``sample`` where they were sampled.
+        Variables: ``outcome`` ("completed", "not-converged", "error"), ``total-time``, ``downtime``, ``blackout``,
+        ``guest-lost`` [ms], ``transferred``, ``remaining`` [bytes], ``rounds``, ``cpu-throttle-percentage``; NaN where
+        a migration has none; with draws they are medians, and ``completed-fraction``, ``NAME-low``, ``NAME-high`` (the
+        middle 80 %) stand beside them; ``reason``: why a cell is an error.
+    axes : tuple of Axis
+    assumptions : tuple of str
+    notes : tuple of str
+        What is worth knowing about how it was made: damaged files, things varied that change nothing.
+    """
+
+    dataset: xr.Dataset
+    axes: tuple[Axis, ...]
+    assumptions: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    def __getitem__(self, name: str) -> xr.DataArray:
+        return self.dataset[name]
+
+    def __len__(self) -> int:
+        return int(self.dataset["outcome"].size)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many cells ended in each way."""
+        outcome = self.dataset["outcome"].values
+        return {name: int(np.sum(outcome == name)) for name in OUTCOMES}
+
+    def errors(self) -> pd.DataFrame:
+        """Return the cells that are errors: what was varied, and ``reason``."""
+        frame = self.to_frame()
+        names = [axis.name for axis in self.axes]
+        return frame.loc[frame["outcome"] == "error", [*names, "reason"]].reset_index(drop=True)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table: a row a cell, what was varied first."""
+        import pandas as pd
+
+        data = self.dataset
+        shape = data["outcome"].shape
+        table: dict[str, Any] = {}
+        for axis, place in zip(self.axes, range(len(self.axes)), strict=True):
+            values = data[axis.name].values
+            if data["outcome"].ndim > 1 or SAMPLE not in data.dims:
+                spread = [1] * len(shape)
+                spread[place] = -1
+                values = np.broadcast_to(values.reshape(spread), shape).ravel()
+            table[axis.name] = values
+        for name in map(str, data.data_vars):
+            values = data[name].values.ravel()
+            table[name] = pd.Categorical(values) if name in ("outcome", "reason") else values
+        return pd.DataFrame(table)
+
+    def save(self, path: str | Path) -> None:
+        """Write a ``.parquet``, ``.nc`` (netCDF) or ``.csv`` file, whole or not at all.
+
+        Raises
+        ------
+        UsageError
+            For another ending.
+        HostError
+            When it cannot be written.
+        """
+        path = Path(path)
+        ending = _ending(path)
+        if ending == "parquet":
+            self.to_parquet(path)
+        elif ending == "nc":
+            self.to_netcdf(path)
+        else:
+            with atomic_path(path) as temporary:
+                self.to_frame().to_csv(temporary, index=False)
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Write `to_frame` as Parquet; the dataset's attributes stand in its metadata under ``migsim``."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.Table.from_pandas(self.to_frame(), preserve_index=False)
+        about = {**(table.schema.metadata or {}), b"migsim": json.dumps(self.dataset.attrs).encode()}
+        with atomic_path(path) as temporary:
+            pq.write_table(table.replace_schema_metadata(about), temporary, compression="zstd")
+
+    def to_netcdf(self, path: str | Path) -> None:
+        """Write the dataset as netCDF 3, which `xarray.open_dataset` reads back."""
+        data = self.dataset
+        data = data.assign({name: data[name].astype(str) for name in ("outcome", "reason")})
+        for name in [str(n) for n in data.variables if data[n].dtype == np.int64]:
+            data[name] = data[name].astype(float).assign_attrs(data[name].attrs)  # netCDF 3 has 32 bits
+        with atomic_path(path) as temporary:
+            data.to_netcdf(temporary, engine="scipy")
+
+    def __repr__(self) -> str:
+        shape = " x ".join(f"{axis.name} ({axis.count})" for axis in self.axes)
+        if SAMPLE in self.dataset.dims:
+            shape = f"{len(self)} samples of {', '.join(axis.name for axis in self.axes)}"
+        counted = ", ".join(f"{count} {name}" for name, count in self.counts.items() if count)
+        return f"<Sweep {shape}: {counted}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(axis.name, axis.unit, *_ends(self.dataset[axis.name].values)) for axis in self.axes]
+        axes = html_table(repr(self).strip("<>"), ("varied", "unit", "from", "to", "values"), rows)
+        figures = html_table(
+            "Figures",
+            ("", "unit", "least", "median", "most"),
+            [row for row in self.ranges() if row[2] != "-"],
+        )
+        notes = html_list("Notes", self.notes) + html_list("Assumed", self.assumptions)
+        return f"<div>{axes}{figures}{notes}</div>"
+
+    def ranges(self) -> list[tuple[str, str, str, str, str]]:
+        """Name, unit, least, median and most of each figure over the cells, as text; "-" where no cell has it."""
+        rows = []
+        for name, (_, _, unit) in FIGURES.items():
+            values = self.dataset[name].values
+            values = values[np.isfinite(values)]
+            ends = [f"{v:,.0f}" for v in np.percentile(values, (0, 50, 100))] if values.size else ["-"] * 3
+            rows.append((name, unit, ends[0], ends[1], ends[2]))
+        return rows
+
+
+def assemble(layout: Layout, columns: Columns, reasons: list[str], attributes: dict[str, str]) -> xr.Dataset:
+    """Make a dataset of all cells' columns; ``outcome`` and ``reason`` come as codes."""
+    import xarray as xr
+
+    sampled = layout.samples is not None
+    dims = (SAMPLE,) if sampled else tuple(axis.name for axis in layout.axes)
+    points = layout.columns(0, layout.cells) if sampled else {a.name: a.values for a in layout.axes}
+    coordinates = {
+        axis.name: xr.Variable((SAMPLE,) if sampled else (axis.name,), points[axis.name], _about(axis))
+        for axis in layout.axes
+    }
+    words = np.array([*reasons, ""], dtype=object)
+    made: Columns = columns | {
+        "outcome": np.array(OUTCOMES)[columns["outcome"]],
+        "reason": words[columns["reason"]],
+    }
+    variables = {name: (dims, values.reshape(layout.shape), _unit(name)) for name, values in made.items()}
+    return xr.Dataset(variables, coordinates, attributes)
+
+
+def check_sweep_file(path: Path) -> None:
+    """Refuse a file that `Sweep.save` could not write, before the work that leads to it.
+
+    Raises
+    ------
+    UsageError, HostError
+    """
+    _ending(path)
+    check_writable(path)
+
+
+def _ending(path: Path) -> str:
+    ending = path.suffix.lstrip(".").lower()
+    if ending in FORMATS:
+        return ending
+    raise UsageError(
+        f"The sweep {path} would be a {ending or 'file without an ending'!r}.",
+        f"The name's ending chooses the format: {', '.join(FORMATS)}.",
+        near_misses(ending, FORMATS) or "Write it like sweep.parquet.",
+    )
+
+
+def _about(axis: Axis) -> dict[str, str]:
+    entry = PARAMETERS.get(axis.name) or CAPABILITIES.get(axis.name)
+    if entry is not None:
+        text = entry.description
+    elif axis.name in OWN:
+        text = OWN[axis.name][1]
+    else:
+        factor = axis.name.startswith(SCALE)
+        text = f"{'Factor on the' if factor else 'The'} host's {axis.name.removeprefix(SCALE)}"
+    return {"long_name": text} | ({"units": axis.unit} if axis.unit else {})
+
+
+def _unit(name: str) -> dict[str, str]:
+    figure = name.removesuffix("-low").removesuffix("-high")
+    return {"units": FIGURES[figure][2]} if figure in FIGURES else {}
+
+
+def _ends(values: Any) -> tuple[str, str, str]:
+    if values.dtype.kind in "iuf":
+        return f"{values.min():g}", f"{values.max():g}", f"{len(np.unique(values)):,}"
+    return str(values[0]), str(values[-1]), f"{len(np.unique(values)):,}"

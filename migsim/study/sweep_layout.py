@@ -1,0 +1,122 @@
+"""Where a sweep's cells lie: a grid over its axes, or a Sobol sequence; in pieces that are kept one by one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migsim.errors import ParameterError
+from migsim.study.sweep_axis import Axis
+from migsim.study.sweep_cells import FIGURES, Columns
+from migsim.units import format_bytes
+
+__all__ = ["Layout", "available_bytes", "check_room"]
+
+SMALLEST, LARGEST = 8, 32_768
+"""Simulated migrations (cells times draws) of a piece."""
+PIECES = 32
+"""So many pieces where they are neither too small nor too large: what a kill can cost at most is one a process."""
+COPIES = 3
+"""How often the cells stand in memory while they are put together."""
+KEPT_FRACTION = 0.8
+"""How much of the free memory a sweep may take."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The cells of a sweep.
+
+    Attributes
+    ----------
+    axes : tuple of Axis
+    samples : int, optional
+        Points of a scrambled Sobol sequence; None: every combination of the axes' values.
+    seed : int
+        Of the scrambling.
+    """
+
+    axes: tuple[Axis, ...]
+    samples: int | None = None
+    seed: int = 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the grid; (samples,) of a sequence."""
+        return tuple(axis.count for axis in self.axes) if self.samples is None else (self.samples,)
+
+    @property
+    def cells(self) -> int:
+        """How many there are."""
+        return math.prod(self.shape)
+
+    def pieces(self, draws: int) -> Iterator[tuple[int, int]]:
+        """Begin and end of each piece; they depend on cells and draws alone, so that a resumed sweep finds them again.
+
+        Examples
+        --------
+        >>> list(Layout((Axis("load", "1", "guest", (0.5, 1.0), count=2),)).pieces(draws=0))
+        [(0, 2)]
+        """
+        runs = max(draws, 1)
+        size = min(max(self.cells * runs // PIECES, SMALLEST), LARGEST)
+        step = max(size // runs, 1)
+        for begin in range(0, self.cells, step):
+            yield begin, min(begin + step, self.cells)
+
+    def columns(self, begin: int, end: int) -> Columns:
+        """Return the axes' values in some cells, in C order."""
+        if self.samples is not None:
+            return {
+                axis.name: axis.at(points)
+                for axis, points in zip(self.axes, self._sequence[begin:end].T, strict=True)
+            }
+        places = np.unravel_index(np.arange(begin, end), self.shape)
+        return {axis.name: axis.values[place] for axis, place in zip(self.axes, places, strict=True)}
+
+    @cached_property
+    def _sequence(self) -> NDArray[np.float64]:
+        from scipy.stats import qmc
+
+        points = self.samples or 1
+        sequence = qmc.Sobol(len(self.axes), rng=np.random.default_rng(self.seed))
+        exponent = max(math.ceil(math.log2(points)), 0)  # a power of two keeps scipy from warning
+        return np.asarray(sequence.random_base2(exponent))[:points]
+
+
+def check_room(layout: Layout, draws: int) -> None:
+    """Refuse more cells than memory holds, before any of them exists.
+
+    Raises
+    ------
+    ParameterError
+    """
+    columns = len(layout.axes) + len(FIGURES) * (3 if draws > 1 else 1) + 2
+    needed, free = layout.cells * columns * 8 * COPIES, available_bytes()
+    if needed <= KEPT_FRACTION * free:
+        return
+    shape = " x ".join(f"{axis.name}: {axis.count:,}" for axis in layout.axes)
+    counted = shape if layout.samples is None else f"--samples {layout.samples:,}"
+    fit = int(KEPT_FRACTION * free / (columns * 8 * COPIES))
+    raise ParameterError(
+        f"The sweep has {layout.cells:,} cells ({counted}), which need {format_bytes(needed)}.",
+        f"They stand in memory together, and {format_bytes(free)} are free.",
+        f"Ask for at most {fit:,} cells: fewer values an axis, a part of the range at a time, or --samples N.",
+    )
+
+
+def available_bytes() -> int:
+    """Memory that is free for new things, as Linux counts it."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            name, _, value = line.partition(":")
+            if name == "MemAvailable":
+                return int(value.split()[0]) * 1024
+    except OSError:
+        pass
+    return 2 << 30

@@ -1,0 +1,150 @@
+"""A piece of a sweep: its cells' columns, summarised over the draws, and what they are known by.
+
+A piece is named by a hash of all that its figures follow from: the laws' source, the guest, the host, the settings
+and the values of its cells. Two pieces of one name hold the same figures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migsim.study.draws import INTERVAL_FIELDS
+from migsim.study.sweep_cells import (
+    COMPLETED,
+    ERROR,
+    FIGURES,
+    NOT_CONVERGED,
+    Columns,
+    Drawn,
+    Plan,
+    simulate_cells,
+)
+from migsim.version import __version__
+
+__all__ = ["Piece", "laws_hash", "make_piece", "piece_name", "plan_hash", "summarise"]
+
+_LAWS = ("models", "engine", "qapi", "study/draws.py", "study/sweep_cells.py", "study/sweep_piece.py")
+"""Parts of the package that figures follow from."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Cells that were simulated together.
+
+    Attributes
+    ----------
+    columns : dict of str to ndarray
+        ``outcome`` (code), `FIGURES`; with draws also ``completed-fraction`` and ``NAME-low``, ``NAME-high``;
+        ``reason``: index into `reasons`, -1 for none.
+    reasons : tuple of str
+    laws : str
+        `laws_hash` of the process that made it.
+    """
+
+    columns: Columns
+    reasons: tuple[str, ...] = ()
+    laws: str = ""
+
+
+def make_piece(plan: Plan, columns: Columns) -> Piece:
+    """Simulate a piece's cells."""
+    drawn = simulate_cells(plan, columns)
+    made = summarise(drawn, intervals=plan.draws > 1)
+    reasons = tuple(dict.fromkeys(drawn.reasons.values()))
+    index = {reason: k for k, reason in enumerate(reasons)}
+    code = np.full(drawn.outcome.shape[1], -1, dtype=np.int32)
+    for cell, reason in drawn.reasons.items():
+        code[cell] = index[reason]
+    return Piece(made | {"reason": code}, reasons, laws_hash())
+
+
+def summarise(drawn: Drawn, *, intervals: bool) -> Columns:
+    """Return each cell's verdict by the majority of its draws, and the medians of the draws that ended so.
+
+    Parameters
+    ----------
+    drawn : Drawn
+    intervals : bool
+        Also the middle 80 % of those draws, and the share that completed.
+    """
+    outcome = drawn.outcome
+    fraction = np.mean(outcome == COMPLETED, axis=0)
+    verdict = np.where(fraction >= 0.5, COMPLETED, NOT_CONVERGED).astype(np.int8)
+    verdict[outcome[0] == ERROR] = ERROR
+    columns: Columns = {"outcome": verdict}
+    if intervals:
+        columns["completed-fraction"] = np.where(verdict == ERROR, np.nan, fraction)
+    kept = outcome == verdict
+    for name in FIGURES:
+        low, median, high = _middle(np.where(kept, drawn.figures[name], np.nan))
+        columns[name] = median
+        if intervals and name in INTERVAL_FIELDS:
+            columns |= {f"{name}-low": low, f"{name}-high": high}
+    return columns
+
+
+def _middle(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """10 % (a draw), median and 90 % (a draw) of each column, NaN left out."""
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    ordered = np.sort(values, axis=0)  # NaN last
+    last = np.maximum(np.sum(np.isfinite(values), axis=0) - 1, 0)
+
+    def at(place: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.take_along_axis(ordered, place.astype(np.intp)[None, :], axis=0)[0])
+
+    middle = (at(np.floor(0.5 * last)) + at(np.ceil(0.5 * last))) / 2
+    return at(np.floor(0.1 * last)), middle, at(np.ceil(0.9 * last))
+
+
+@lru_cache(maxsize=1)
+def laws_hash() -> str:
+    """Return a hash of migsim's version and the source of its laws."""
+    digest = hashlib.sha256(__version__.encode())
+    root = Path(__file__).parents[1]
+    for part in _LAWS:
+        for path in sorted((root / part).rglob("*")) or [root / part]:
+            if path.suffix in (".py", ".csv"):
+                digest.update(path.relative_to(root).as_posix().encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def plan_hash(plan: Plan) -> str:
+    """Return a hash of what all cells share, and of the laws."""
+    shared = {
+        "workload": plan.workload.as_dict(),
+        "terms": plan.host.as_dict()["terms"],
+        "accel": plan.host.accel,
+        "version": str(plan.version),
+        "settings": plan.settings.as_dict(),
+        "kinds": dict(plan.kinds),
+        "own": [
+            plan.draws,
+            plan.seed,
+            plan.engine,
+            plan.deadline_s,
+            plan.link_bytes_per_s,
+            plan.fresh_pages,
+            plan.dirty_ring_size,
+            plan.vcpus,
+        ],
+    }
+    text = json.dumps(shared, sort_keys=True)
+    return hashlib.sha256((laws_hash() + text).encode()).hexdigest()
+
+
+def piece_name(shared: str, columns: Columns) -> str:
+    """Return the name of a piece: `plan_hash` and its cells' values, hashed."""
+    digest = hashlib.sha256(shared.encode())
+    for name, values in columns.items():
+        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()[:40]
