@@ -33,7 +33,7 @@ from numpy.typing import ArrayLike, NDArray
 from migsim.errors import ParameterError
 from migsim.models.guest_work import backlog_after
 
-__all__ = ["WHY", "GuestMark", "SpeedPiece", "Why", "check_pieces", "mean_speed", "speed_pieces", "work_s"]
+__all__ = ["WHY", "GuestMark", "SpeedPiece", "Why", "check_pieces", "speed_pieces", "work_s"]
 
 Floats = NDArray[np.float64]
 
@@ -156,30 +156,6 @@ def work_s(pieces: Sequence[SpeedPiece], at_s: ArrayLike) -> Floats:
     ends = np.array([0.0, *(piece.until_s for piece in pieces)])
     done = np.cumsum([0.0, *((p.until_s - p.t_s) * p.work_per_s for p in pieces)])
     return np.asarray(np.interp(np.asarray(at_s, float), ends, done))
-
-
-def mean_speed(t_s: ArrayLike, until_s: ArrayLike, speed: ArrayLike, grid_s: ArrayLike) -> Floats:
-    """Mean speed in each interval of a grid; 1 before the first piece and after the last.
-
-    Parameters
-    ----------
-    t_s, until_s, speed : array_like, shape (pieces,)
-        Pieces that follow each other.
-    grid_s : array_like, shape (n + 1,)
-        Ascending.
-
-    Examples
-    --------
-    >>> mean_speed([0, 1], [1, 2], [1, 0], [0.5, 1.5, 2.5]).tolist()
-    [0.5, 0.5]
-    """
-    t, until, v = (np.asarray(x, float) for x in (t_s, until_s, speed))
-    check_pieces(t, until, v)
-    grid = np.asarray(grid_s, float)
-    lost = np.cumsum(np.concatenate([[0.0], (until - t) * (1 - v)]))
-    edges = np.concatenate([[t[0]], until])
-    gone = np.interp(grid, edges, lost)
-    return np.asarray(1 - np.diff(gone) / np.diff(grid))
 
 
 def check_pieces(t_s: Floats, until_s: Floats, speed: Floats) -> None:

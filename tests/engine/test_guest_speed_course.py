@@ -13,7 +13,8 @@ from migsim.engine.des import simulate
 from migsim.engine.inputs import HOST_TERMS, RING_TERMS, SimulationInput
 from migsim.errors import ParameterError
 from migsim.models.cpu_throttle import run_fraction
-from migsim.models.guest_speed import WHY, GuestMark, SpeedPiece, mean_speed, speed_pieces, work_s
+from migsim.models.guest_speed import WHY, GuestMark, SpeedPiece, speed_pieces, work_s
+from migsim.models.speed_course import SpeedCourse
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
 from migsim.scenario import Workload, WorkloadClass
@@ -229,10 +230,10 @@ def test_mean_speeds_of_a_grid_add_up_to_the_whole(lengths, intervals):
     speeds = np.linspace(1, 0, len(ends))
     begins = ends - lengths
     grid = np.linspace(-1.0, float(ends[-1]) + 1.0, intervals + 1)
-    means = mean_speed(begins, ends, speeds, grid)
+    means = SpeedCourse(begins, ends, speeds).mean_speed(grid)
     assert float(means @ np.diff(grid)) == pytest.approx(2.0 + float(speeds @ np.array(lengths)))
 
 
 def test_pieces_with_a_gap_are_refused():
     with pytest.raises(ParameterError, match="gaps up to 1 s"):
-        mean_speed([0, 2], [1, 3], [1, 1], [0, 3])
+        SpeedCourse([0, 2], [1, 3], [1, 1])
