@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.models.page_stream import PAGE_BYTES
-from migsim.models.page_writes import written_pages_writes
+from migsim.models.page_writes import changed_pages_writes
 from migsim.models.xbzrle_content import PageWrites, encoding_by_writes
 from migsim.scenario import PageContent, Workload
 from migsim.trace.content import content_since
@@ -55,8 +55,7 @@ def with_content(fit: WorkloadFit, trace: Trace) -> Workload:
     Classes that too few samples belong to are taken to be like the whole trace.
     """
     workload = fit.workload
-    samples = content_since(trace)
-    samples = samples[samples["since_s"] > 0]
+    samples = _samples(trace)
     of_class = _class_of(samples["page"].to_numpy(), fit.placed)
     placed = samples[of_class >= 0]
     if len(placed) < FEWEST_SAMPLES:
@@ -68,14 +67,20 @@ def with_content(fit: WorkloadFit, trace: Trace) -> Workload:
         own = of_class == index
         chosen = own if own.sum() >= FEWEST_SAMPLES else of_class >= 0
         if c.writes_per_page_per_s:
-            seen = samples[chosen]
-            rate = rates[of_class[chosen]]
-            writes = written_pages_writes(
-                rate * seen["since_s"].to_numpy(), rate * seen["after_s"].to_numpy()
-            )
-            c = c.replace(content=fit_content(seen, writes))
+            seen, rate = samples[chosen], rates[of_class[chosen]]
+            times = (seen[name].to_numpy() * rate for name in ("since_s", "after_s", "unlogged_s"))
+            c = c.replace(content=fit_content(seen, changed_pages_writes(*times)))
         classes.append(c)
     return workload.replace(classes=tuple(classes))
+
+
+def _samples(trace: Trace) -> pd.DataFrame:
+    """Content samples with their times; `unlogged_s` is from the begin of a page's protection to its first sending."""
+    samples = content_since(trace)
+    samples = samples[samples["since_s"] > 0]
+    # A round's first page goes with the sync and has its chunk cleared, the others when the tracer lets them.
+    again = samples["between_s"] < samples["after_s"] + samples["interval_s"] - 1e-3
+    return samples.assign(unlogged_s=samples["after_s"].where(again, 0.0))
 
 
 def fit_content(samples: pd.DataFrame, writes: Floats) -> PageContent:

@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 __all__ = [
     "arc_fraction",
+    "changed_pages_writes",
     "guest_seconds",
     "random_fraction",
     "sweep_fraction",
     "unique_pages",
-    "written_pages_writes",
 ]
 
 Floats = NDArray[np.float64]
@@ -121,52 +121,42 @@ def guest_seconds(wall_s: float, faults: float, dirty_fault_s: float) -> float:
     return max(wall_s - faults * dirty_fault_s, 0.05 * wall_s)
 
 
-def written_pages_writes(certain: Floats | float, further: Floats | float) -> Floats:
-    r"""Mean writes to all pages of a set, whose written ones got as many as pages that were written to and then on.
+def changed_pages_writes(
+    logged: Floats | float, further: Floats | float, unlogged: Floats | float = 0.0
+) -> Floats:
+    r"""Mean writes to all pages of a set, of which those that changed got as many as pages found dirty and changed.
 
-    A page known to have been written to got :math:`a/(1-e^{-a})` writes while a were expected, and b more in the time
-    that follows. Pages of which nothing is known but that they were written to at all got as many where
+    A page is sent, found dirty by a sync, and sent again. Expected are a writes between its sending and the sync, b
+    between the sync and its next sending, and f between the begin of its protection and its first sending, which make
+    it dirty and change nothing. Where it is dirty and has changed it got, of a and b,
 
-    .. math:: \frac{m}{1-e^{-m}} = \frac{a}{1-e^{-a}} + b = y, \qquad m = y + W_0(-y e^{-y})
+    .. math:: y = \frac{a + b\,(1 - e^{-a-f})}{1 - e^{-a} + e^{-a} (1-e^{-f}) (1-e^{-b})}
+
+    writes. Pages of which nothing is known but that they changed got as many where
+
+    .. math:: \frac{m}{1-e^{-m}} = y, \qquad m = y + W_0(-y e^{-y})
 
     with Lambert's W.
 
     Parameters
     ----------
-    certain, further : ndarray
-        a > 0 and b, in writes.
+    logged, further, unlogged : ndarray
+        a > 0, b and f, in writes.
 
     Examples
     --------
-    >>> written_pages_writes(np.array([0.5, 0.5, 8.0]), np.array([0.0, 0.5, 1.0])).round(3).tolist()
+    >>> changed_pages_writes(np.array([0.5, 0.5, 8.0]), np.array([0.0, 0.5, 1.0])).round(3).tolist()
     [0.5, 1.277, 9.002]
+
+    Where every page is found dirty, only the change tells.
+
+    >>> changed_pages_writes(0.5, 0.5, 40.0).round(3).tolist()
+    1.0
     """
     from scipy.special import lambertw
 
-    a = np.maximum(np.asarray(certain, dtype=float), 1e-9)
-    y = a / -np.expm1(-a) + np.asarray(further)
+    a, b, f = (np.asarray(x, dtype=float) for x in (logged, further, unlogged))
+    a = np.maximum(a, 1e-9)
+    some = -np.expm1(-a) + np.exp(-a) * np.expm1(-f) * np.expm1(-b)
+    y = (a - b * np.expm1(-a - f)) / some
     return np.asarray(np.maximum(y + lambertw(-y * np.exp(-y)).real, a))
-
-
-def drawn_pages(
-    expected: Floats | float, room: Floats | float, deviate: Floats | float, sweeps: NDArray[np.bool_] | bool
-) -> Floats:
-    """Draw how many of `room` pages are newly dirty: a binomial's spread about the expectation, none for a sweep.
-
-    Parameters
-    ----------
-    expected, room : ndarray or float
-        Pages expected, and pages that there are.
-    deviate : ndarray or float
-        Standard normal.
-    sweeps : ndarray of bool or bool
-
-    Examples
-    --------
-    >>> float(drawn_pages(50.0, 100.0, -1.0, False)), float(drawn_pages(50.0, 100.0, -1.0, True))
-    (45.0, 50.0)
-    """
-    chance = expected / np.maximum(room, 1e-9)
-    deviation = np.sqrt(np.maximum(expected * (1 - chance), 0.0)) * (1 - 1.0 * sweeps)
-    drawn: Floats = np.minimum(np.maximum(expected + deviation * deviate, 0.0), room) * (expected > 0)
-    return drawn

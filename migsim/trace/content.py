@@ -20,7 +20,7 @@ def content_since(trace: Trace) -> pd.DataFrame:
     `since_s` ends with the sync that found the page dirty: in it the page was written to at least once. It began when
     the page was sent before, or with the interval, however long ago that was: in the intervals between the page was
     clean, or they would have sent it. `after_s` is from that sync to the page's sending, when it may have been written
-    to again; 0 where the trace does not tell, and `since_s` then is the interval's length.
+    to again; 0 where the trace does not tell, and `since_s` then is the interval's length, `interval_s`.
 
     Examples
     --------
@@ -32,4 +32,6 @@ def content_since(trace: Trace) -> pd.DataFrame:
     interval_s = lengths[samples["interval"]]
     after = np.clip(samples["after_sync_s"].fillna(0.0).to_numpy(float), 0.0, None)
     between = samples["between_s"].fillna(np.inf).to_numpy(float)
-    return samples.assign(since_s=np.clip(between - after, 0.0, interval_s), after_s=after)
+    return samples.assign(
+        interval_s=interval_s, since_s=np.clip(between - after, 0.0, interval_s), after_s=after
+    )
