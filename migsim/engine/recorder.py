@@ -14,7 +14,7 @@ from migsim.models.query_migrate import Counters, migration_info
 from migsim.models.switchover import Blackout
 from migsim.results import MigrationResult, Outcome
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "completed_reason", "standing_reason"]
 
 _XBZRLE = ("pages", "cache_miss", "overflow", "bytes")
 
@@ -73,10 +73,7 @@ class Recorder:
     def complete(self, now: float, parts: Blackout, pages: float) -> None:
         """Note the end of a migration that converged."""
         self.status, self.ended_s, self.parts = "completed", now, parts
-        self.reason = (
-            f"{pages * PAGE_BYTES / 1e6:.1f} MB were left when the guest stopped, "
-            f"sent in {parts.flush_s * 1000:.0f} ms."
-        )
+        self.reason = completed_reason(pages, parts.flush_s)
 
     def give_up(
         self, now: float, deadline_s: float, threshold_bytes: float, tests: list[float], steady: bool
@@ -90,16 +87,8 @@ class Recorder:
             self._go_on(now, deadline_s)
         rounds = self.syncs[-9:]
         gap = (rounds[-1]["start_s"] - rounds[0]["start_s"]) / (len(rounds) - 1) if len(rounds) > 1 else now
-        if not tests:
-            self.reason = f"The first pass over RAM was not done after {now:.0f} s."
-            return
-        rate = tests[-1] / max(gap, 1e-9)
-        ending = "and stays so" if steady else f"until the deadline of {now:.0f} s"
-        self.reason = (
-            f"Each {gap:.2g} s round leaves {min(tests[-8:]) / 1e6:.1f} MB or more dirty "
-            f"(dirty rate over a {gap:.2g} s round, {rate / 1e6:.0f} MB/s), above the switchover threshold of "
-            f"{threshold_bytes / 1e6:.1f} MB, {ending}."
-        )
+        last, least = (tests[-1], min(tests[-8:])) if tests else (0.0, 0.0)
+        self.reason = standing_reason(now, len(tests), gap, last, least, threshold_bytes, steady)
 
     def _go_on(self, now: float, deadline_s: float) -> None:
         c, first = self.counters, self.syncs[len(self.syncs) // 2]
@@ -195,7 +184,8 @@ class Recorder:
             runs_on_s = self.ended_s + self.parts.load_s
             pieces.append(SpeedPiece(pieces[-1].until_s, runs_on_s, 0.0, 0.0, "blackout"))
         elif self.standstill:
-            pieces.append(SpeedPiece(ends_s, self.ended_s, *[self.standstill[1]] * 2, "standstill"))
+            speed = self.standstill[1]
+            pieces.append(SpeedPiece(ends_s, self.ended_s, speed, speed, "standstill"))
         return guest_speed_frame(asdict(piece) for piece in pieces)
 
     def _timeline(self) -> Any:
@@ -203,3 +193,35 @@ class Recorder:
 
         frame = timeline_frame([(s["t_s"], s["info"]) for s in self.samples])
         return frame.assign(guest_s=[s["guest_s"] for s in self.samples])
+
+
+def completed_reason(pages: float, flush_s: float) -> str:
+    """Say how a migration converged: pages left when the guest stopped, and how long they took."""
+    return f"{pages * PAGE_BYTES / 1e6:.1f} MB were left when the guest stopped, sent in {flush_s * 1000:.0f} ms."
+
+
+def standing_reason(
+    now: float, tests: int, gap_s: float, last: float, least: float, threshold: float, steady: bool
+) -> str:
+    """Say why a migration does not converge.
+
+    Parameters
+    ----------
+    now, gap_s : float
+        When it was given up; mean time between its last syncs.
+    tests : int
+        Exact tests that it made.
+    last, least, threshold : float
+        Bytes that the last test found dirty, the least of the last eight, and the switchover threshold.
+    steady : bool
+        Whether it would go on like that.
+    """
+    if not tests:
+        return f"The first pass over RAM was not done after {now:.0f} s."
+    rate = last / max(gap_s, 1e-9)
+    ending = "and stays so" if steady else f"until the deadline of {now:.0f} s"
+    return (
+        f"Each {gap_s:.2g} s round leaves {least / 1e6:.1f} MB or more dirty "
+        f"(dirty rate over a {gap_s:.2g} s round, {rate / 1e6:.0f} MB/s), above the switchover threshold of "
+        f"{threshold / 1e6:.1f} MB, {ending}."
+    )
