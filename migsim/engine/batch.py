@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from migsim.engine.batch_cells import compiles, grid_columns, group_key, many_columns
 from migsim.engine.batch_result import COLUMNS, OUTCOMES, BatchResult, columns_of
+from migsim.engine.batch_run import Run
 from migsim.engine.des import simulate
 from migsim.engine.inputs import SimulationInput
 from migsim.errors import ParameterError
@@ -24,6 +26,9 @@ Engine = Literal["auto", "events"]
 
 PLAIN = ("link_bytes_per_s", "deadline_s", "fresh_pages")
 """Fields of `SimulationInput` that a grid may vary."""
+
+BLOCK = 1 << 16
+"""Cells of a grid that are run at once."""
 
 
 def simulate_many(
@@ -64,8 +69,19 @@ def simulate_many(
             "Each cell has one.",
             "Give as many, or none.",
         )
-    results = [simulate(c, seed=s) for c, s in zip(cells, seeds or [None] * len(cells), strict=True)]
-    return _collect(results, (len(cells),), {})
+    each = list(seeds) if seeds is not None else [None] * len(cells)
+    made = _Table((len(cells),), {})
+    groups: dict[Any, list[int]] = {}
+    for k, what in enumerate(cells):
+        groups.setdefault(group_key(what) if engine == "auto" and compiles(what) else None, []).append(k)
+    for k in groups.pop(None, []):
+        made.put(k, simulate(cells[k], seed=each[k]))
+    for members in groups.values():
+        at = np.array(members)
+        run = Run(many_columns([cells[k] for k in members]), len(members))
+        run.go([each[k] for k in members])
+        made.put_many(at, run)
+    return made.result()
 
 
 def simulate_grid(
@@ -96,9 +112,21 @@ def simulate_grid(
     _check_engine(engine)
     arrays = _broadcast(what, vary)
     shape = next(iter(arrays.values())).shape if arrays else ()
-    columns = {name: values.ravel().tolist() for name, values in arrays.items()}
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] or [{}]
-    return _collect([simulate(_with(what, row)) for row in rows], shape, arrays)
+    made = _Table(shape, arrays)
+    count = made.outcome.size
+    for begin in range(0, count, BLOCK):
+        at = np.arange(begin, min(begin + BLOCK, count))
+        here = {name: values.flat[at] for name, values in arrays.items()}
+        if engine == "auto" and compiles(what):
+            run = Run(grid_columns(what, here), len(at))
+            run.go()
+            made.put_many(at, run)
+            continue
+        for k in range(len(at)):
+            made.put(
+                begin + k, simulate(_with(what, {name: values[k].item() for name, values in here.items()}))
+            )
+    return made.result()
 
 
 def _check_engine(engine: str) -> None:
@@ -135,16 +163,43 @@ def _with(what: SimulationInput, row: Mapping[str, Any]) -> SimulationInput:
     plain = {name: row[name] for name in PLAIN if name in row}
     terms = {name: value for name, value in row.items() if name in what.terms}
     parameters = {k: v for k, v in row.items() if k not in plain and k not in terms}
-    assert {f.name for f in fields(what)} >= plain.keys()
     return replace(what, **plain, terms={**what.terms, **terms}, parameters={**what.parameters, **parameters})
 
 
-def _collect(
-    results: Sequence[MigrationResult], shape: tuple[int, ...], varied: dict[str, NDArray[Any]]
-) -> BatchResult:
-    """Make columns of single results."""
-    rows = [columns_of(r) for r in results]
-    outcome = np.array([OUTCOMES.index(r.outcome.status) for r in results], dtype=np.int8).reshape(shape)
-    columns = {name: np.array([row[name] for row in rows], dtype=float).reshape(shape) for name in COLUMNS}
-    reasons = [r.outcome.reason for r in results]
-    return BatchResult(outcome, columns, varied, reasons.__getitem__)
+class _Table:
+    """Outcomes, columns and reasons of a batch as they come in."""
+
+    def __init__(self, shape: tuple[int, ...], varied: dict[str, NDArray[Any]]) -> None:
+        self.shape, self.varied = shape, varied
+        count = int(np.prod(shape))
+        self.outcome = np.zeros(count, np.int8)
+        self.columns = {name: np.full(count, np.nan) for name in COLUMNS}
+        self._runs: list[tuple[NDArray[np.int64], Run]] = []
+        self._reasons: dict[int, str] = {}
+
+    def put(self, k: int, result: MigrationResult) -> None:
+        """Put one result in."""
+        self.outcome[k] = OUTCOMES.index(result.outcome.status)
+        self._reasons[k] = result.outcome.reason
+        for name, value in columns_of(result).items():
+            self.columns[name][k] = value
+
+    def put_many(self, at: NDArray[np.int64], run: Run) -> None:
+        """Put a run's cells in."""
+        completed, figures = run.figures()
+        self.outcome[at] = ~completed
+        for name, values in figures.items():
+            self.columns[name][at] = values
+        self._runs.append((at, run))
+
+    def _reason(self, k: int) -> str:
+        for at, run in self._runs:
+            place = int(np.searchsorted(at, k))
+            if place < len(at) and at[place] == k:
+                return run.reason(place)
+        return self._reasons[k]
+
+    def result(self) -> BatchResult:
+        """Return what came in."""
+        columns = {name: values.reshape(self.shape) for name, values in self.columns.items()}
+        return BatchResult(self.outcome.reshape(self.shape), columns, self.varied, self._reason)

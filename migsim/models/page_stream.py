@@ -11,6 +11,9 @@ Source: the mechanics reference, section 2; checked there to the byte on a live 
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 __all__ = [
     "BATCH_BYTES",
     "BUFFER_BYTES",
@@ -19,6 +22,7 @@ __all__ = [
     "PAGE_BYTES",
     "SECTION_BYTES",
     "ZERO_PAGE_BYTES",
+    "mean_page_s",
     "ram_bytes_of",
 ]
 
@@ -47,3 +51,32 @@ def ram_bytes_of(normal_pages: float, zero_pages: float, iterate_calls: float = 
     504927
     """
     return normal_pages * NORMAL_PAGE_BYTES + zero_pages * ZERO_PAGE_BYTES + iterate_calls * ITERATE_BYTES
+
+
+def mean_page_s(
+    first: NDArray[np.float64] | float,
+    fresh: NDArray[np.float64] | float,
+    normal_page_s: float,
+    cold_page_s: float,
+    fresh_page_s: float,
+) -> NDArray[np.float64]:
+    """Mean time that raw pages take the sender, by the shares that go for the first time.
+
+    Parameters
+    ----------
+    first, fresh : ndarray or float
+        Share that goes for the first time, and of it what the destination has to find memory for.
+    normal_page_s, cold_page_s, fresh_page_s : float
+        A page sent again; for the first time; and to memory that is yet to be found.
+
+    Examples
+    --------
+    >>> round(float(mean_page_s(0.5, 0.25, 1.0, 2.0, 4.0)), 6)
+    2.0
+    """
+    first = np.minimum(first, 1.0)
+    fresh = np.minimum(fresh, first)
+    cost: NDArray[np.float64] = (
+        (1 - first) * normal_page_s + (first - fresh) * cold_page_s + fresh * fresh_page_s
+    )
+    return cost

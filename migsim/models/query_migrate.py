@@ -18,7 +18,7 @@ from typing import Any
 from migsim.models.behaviour import Behaviour
 from migsim.models.page_stream import PAGE_BYTES
 
-__all__ = ["Counters", "XbzrleCounters", "migration_info"]
+__all__ = ["Counters", "XbzrleCounters", "mean_mbps", "migration_info"]
 
 
 @dataclass(slots=True)
@@ -127,6 +127,17 @@ class Counters:
         return self.ram_stream + (self.other_stream if behaviour.transferred_counts == "stream" else 0.0)
 
 
+def mean_mbps(stream_bytes: float, seconds: float) -> float:
+    """`mbps` of a completed migration: all of the stream over all of the time after the setup.
+
+    Examples
+    --------
+    >>> mean_mbps(125_000_000, 2.0)
+    500.0
+    """
+    return stream_bytes * 8 / seconds / 1e6
+
+
 def migration_info(
     counters: Counters, behaviour: Behaviour, *, status: str, total_s: float, downtime_s: float | None = None
 ) -> dict[str, Any]:
@@ -153,7 +164,7 @@ def migration_info(
     transferred = c.transferred(behaviour)
     mbps = c.mbps
     if completed and total_s > c.setup_s:
-        mbps = (c.ram_stream + c.other_stream) * 8 / (total_s - c.setup_s) / 1e6
+        mbps = mean_mbps(c.ram_stream + c.other_stream, total_s - c.setup_s)
     ram: dict[str, Any] = {
         "total": int(c.total_bytes),
         "transferred": round(transferred),

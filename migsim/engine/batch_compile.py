@@ -1,0 +1,105 @@
+"""The batch engine's loop, compiled by numba on first use and kept on disk.
+
+The laws of `migsim.models` are compiled as they stand: nothing is written twice. Compiled code is kept beside the
+package (or in numba's folder of the user, where that cannot be written); its key holds the sources of everything that
+was compiled, so that a changed law is never answered by old code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+from migsim.engine import batch_lane, batch_memory, standstill
+from migsim.errors import HostError
+from migsim.models import (
+    auto_converge,
+    dirty_log,
+    guest_work,
+    migration_thread,
+    page_stream,
+    page_writes,
+    rate_limit,
+    throttle_trigger,
+)
+
+__all__ = ["compiled_run"]
+
+LAWS: tuple[Callable[..., Any], ...] = (
+    auto_converge.raised,
+    dirty_log.reported_pages,
+    guest_work.backlog_after,
+    guest_work.worked_s,
+    migration_thread.close_window,
+    migration_thread.dirty_pages_rate,
+    migration_thread.may_switch_over,
+    migration_thread.needs_exact,
+    page_stream.mean_page_s,
+    page_writes.arc_fraction,
+    page_writes.drawn_pages,
+    page_writes.guest_seconds,
+    page_writes.random_fraction,
+    rate_limit.window_bytes,
+    rate_limit.window_quota_bytes,
+    standstill.far_above,
+    standstill.is_flat,
+    standstill.trend,
+    throttle_trigger.background_sync_due,
+    throttle_trigger.count_period,
+    throttle_trigger.is_bad_period,
+    throttle_trigger.threshold_bytes,
+)
+"""What the loop takes from elsewhere."""
+
+LOOPS: tuple[ModuleType, ...] = (batch_memory, batch_lane)
+"""Modules whose functions are all compiled."""
+
+FLAGS = {"nnan", "nsz", "reassoc", "arcp", "contract"}
+"""Sums may be taken in any order, and nothing is NaN; infinities are kept."""
+
+
+@cache
+def compiled_run() -> Callable[..., int]:
+    """`batch_lane.run_cells`, compiled.
+
+    Raises
+    ------
+    HostError
+        Without numba.
+    """
+    try:
+        from numba import njit
+        from numba.extending import register_jitable
+    except ImportError as error:
+        raise HostError(
+            f"numba cannot be imported: {error}.",
+            "The batch engine compiles its loop with it.",
+            "Install numba, or ask for the event engine (engine='events').",
+        ) from error
+    own = [f for module in LOOPS for f in vars(module).values() if _belongs(f, module)]
+    for function in (*LAWS, *own):
+        register_jitable(function)
+    run_cells, sources = batch_lane.run_cells, _sources()
+
+    # `sources` is part of the cache's key because it is used.
+    def run(*arguments: Any) -> int:
+        return run_cells(*arguments) if sources else 0
+
+    return njit(run, cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")  # type: ignore[no-any-return]
+
+
+def _belongs(thing: Any, module: ModuleType) -> bool:
+    return inspect.isfunction(thing) and thing.__module__ == module.__name__
+
+
+def _sources() -> int:
+    """Digest of the files of all that is compiled."""
+    modules = {inspect.getmodule(law) for law in LAWS} | set(LOOPS)
+    digest = hashlib.sha256()
+    for module in sorted(modules, key=lambda m: m.__name__ if m else ""):
+        digest.update(inspect.getsource(module).encode() if module else b"")
+    return int.from_bytes(digest.digest()[:7], "big")
