@@ -6,13 +6,12 @@ expected values (or draws around them), so no event is ever a page. All laws com
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from migsim.engine.guest_clock import GuestClock
 from migsim.engine.segments import cut
+from migsim.engine.sending import Budget, SendCosts, Sent
 from migsim.engine.xbzrle import Encoded, XbzrleSender
 from migsim.models.dirty_log import reported_pages
 from migsim.models.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
@@ -23,35 +22,6 @@ from migsim.scenario import Workload
 __all__ = ["GuestMemory", "SendCosts", "Sent"]
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class SendCosts:
-    """Time that the sender needs, in seconds.
-
-    Attributes
-    ----------
-    normal_page_s, cold_page_s, fresh_page_s : float
-        A page sent raw again; one sent for the first time, in no cache; and one that the destination has to find
-        memory for besides.
-    zero_page_s : float
-        A page found zero.
-    """
-
-    normal_page_s: float
-    cold_page_s: float
-    fresh_page_s: float
-    zero_page_s: float
-
-
-@dataclass(slots=True)
-class Sent:
-    """What one iterate call sent: raw and zero pages; the encoded ones are in the bytes."""
-
-    seconds: float = 0.0
-    stream_bytes: float = 0.0
-    normal: float = 0.0
-    zero: float = 0.0
 
 
 class GuestMemory:
@@ -100,34 +70,40 @@ class GuestMemory:
         self.chunked = chunked
         self.dirty_fault_s = dirty_fault_s
         self.rng = rng
-        self.unsent = self.pages.copy()
-        self.sent = np.zeros_like(self.pages)
-        self.first = np.where(self.is_zero, 0.0, self.pages)  # never sent so far
-        self.fresh = self._fresh(fresh_pages)
+        # The sender goes from segment to segment: lists, which are several times as fast as arrays there.
+        self._zero: list[bool] = self.is_zero.tolist()
+        self._chunk: list[int] = self.chunk.tolist()
+        self._unsent: list[float] = self.pages.tolist()
+        self._remaining: float | None = None  # their sum, once it is asked for
+        self._sent = [0.0] * len(self.pages)
+        first = np.where(self.is_zero, 0.0, self.pages)  # never sent so far
+        self._first: list[float] = first.tolist()
+        self._fresh: list[float] = _fresh(first, fresh_pages).tolist()
+        self.set_page_bytes(NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES)
         self.cursor = 0
         # Nobody knows where a sweep stands when the migration begins.
         self.guest_s = 0.0 if rng is None else float(rng.uniform(0.0, 1000.0))
         self._cleared_at: dict[int, float] = {}  # in the clock's seconds, as the last sync
         self._synced_at = 0.0
 
+    def set_page_bytes(self, raw: float, zero: float) -> None:
+        """Let pages take so many bytes of the stream, as multifd's do."""
+        self._page_bytes = [zero if is_zero else raw for is_zero in self._zero]
+
     @property
     def remaining_pages(self) -> float:
         """Set bits of the migration bitmap."""
-        return float(self.unsent.sum())
+        if self._remaining is None:
+            self._remaining = sum(self._unsent)
+        return self._remaining
 
     def remaining_by_kind(self) -> PagesLeft:
         """Set bits by what they cost to send."""
-        zero = float(self.unsent[self.is_zero].sum())
-        fresh = float(np.minimum(self.fresh, self.unsent).sum())
-        first = float(np.minimum(self.first, self.unsent).sum())
+        unsent = np.array(self._unsent)
+        zero = float(unsent[self.is_zero].sum())
+        fresh = float(np.minimum(self._fresh, unsent).sum())
+        first = float(np.minimum(self._first, unsent).sum())
         return PagesLeft(self.remaining_pages - zero - first, first - fresh, fresh, zero)
-
-    def _fresh(self, limit: float | None) -> Floats:
-        """Pages of each segment that the destination has yet to touch: the first ones, up to a limit."""
-        if limit is None:
-            return self.first.copy()
-        before = np.cumsum(self.first) - self.first
-        return np.clip(limit - before, 0.0, self.first)
 
     def start(self, now: float) -> None:
         """Start logging: every page is dirty, nothing is protected before its chunk is cleared."""
@@ -137,11 +113,13 @@ class GuestMemory:
         """Publish what was written; returns the pages that are newly dirty."""
         before = self.remaining_pages
         run = self.clock.run_s(now)
-        self.unsent, seconds = self._after(run - self._synced_at)
+        unsent, sent, clearing = np.array(self._unsent), np.array(self._sent), self._clearing(run)
+        dirty, seconds = self._after(run - self._synced_at, unsent, sent, clearing)
         if self.xbzrle is not None:
-            cleared = self.guest_s + self._clearing(run - self._synced_at) * seconds
-            self.xbzrle.new_generation(self.sent, self.unsent, cleared, self.guest_s + seconds)
-        self.sent[:] = 0.0
+            cleared = self.guest_s + clearing * seconds
+            self.xbzrle.new_generation(sent, dirty, cleared, self.guest_s + seconds)
+        self._unsent, self._remaining = dirty.tolist(), None
+        self._sent = [0.0] * len(dirty)
         self.guest_s += seconds
         self._synced_at = run
         self._cleared_at.clear()
@@ -149,8 +127,10 @@ class GuestMemory:
 
     def _page_s(self, i: int, left: float, costs: SendCosts) -> float:
         """Mean cost of a segment's pages: some of them may go for the first time."""
-        first = min(float(self.first[i]) / left, 1.0)
-        fresh = min(float(self.fresh[i]) / left, first)
+        if not self._first[i]:
+            return costs.normal_page_s
+        first = min(self._first[i] / left, 1.0)
+        fresh = min(self._fresh[i] / left, first)
         return (
             (1 - first) * costs.normal_page_s
             + (first - fresh) * costs.cold_page_s
@@ -161,28 +141,29 @@ class GuestMemory:
         """Guest time at `now`, the faults since the last sync left out."""
         return self.guest_s + self.clock.run_s(now) - self._synced_at
 
-    def _after(self, wall: float) -> tuple[Floats, float]:
+    def _after(self, wall: float, unsent: Floats, sent: Floats, clearing: Floats) -> tuple[Floats, float]:
         """Set bits after a sync now, and the guest time that passed, found together by fixed point."""
-        clearing = self._clearing(wall)
         seconds = wall
-        expected = self.unsent
+        expected = unsent
         for _ in range(3):
             since_sync = self._written(0.0, seconds)
             since_clear = self._written(clearing * seconds, seconds)
-            expected = reported_pages(self.pages, self.unsent, self.sent, since_sync, since_clear)
+            expected = reported_pages(self.pages, unsent, sent, since_sync, since_clear)
             if not self.dirty_fault_s:
                 break
-            seconds = guest_seconds(wall, float((expected - self.unsent).sum()), self.dirty_fault_s)
+            seconds = guest_seconds(wall, float((expected - unsent).sum()), self.dirty_fault_s)
         if self.rng is None:
             return expected, seconds
-        return self._drawn(expected, self.rng), seconds
+        return self._drawn(expected, unsent, self.rng), seconds
 
-    def _clearing(self, wall: float) -> Floats:
-        """When each segment's chunk was cleared, as a fraction of the time since the last sync."""
+    def _clearing(self, run: float) -> Floats:
+        """When each segment's chunk was cleared, as a fraction of the time from the last sync to `run`."""
+        wall = run - self._synced_at
         if not self.chunked or not self._cleared_at or wall <= 0:
             return np.zeros_like(self.pages)
-        times = np.array([self._cleared_at.get(int(c), self._synced_at) for c in self.chunk])
-        return np.asarray(np.clip((times - self._synced_at) / wall, 0.0, 1.0))
+        times = np.full(int(self.chunk.max()) + 1, self._synced_at)
+        times[list(self._cleared_at)] = list(self._cleared_at.values())
+        return np.asarray(np.clip((times - self._synced_at) / wall, 0.0, 1.0)[self.chunk])
 
     def _written(self, start: Floats | float, end: float) -> Floats:
         """Fraction of each segment written between two instants of guest time since the last sync."""
@@ -198,52 +179,24 @@ class GuestMemory:
             )
         return fraction
 
-    def _drawn(self, expected: Floats, rng: np.random.Generator) -> Floats:
+    def _drawn(self, expected: Floats, unsent: Floats, rng: np.random.Generator) -> Floats:
         """Draw counts around the expectation with a binomial's spread; sweeps have none."""
-        new = expected - self.unsent
-        room = np.maximum(self.pages - self.unsent, 1e-9)
+        new = expected - unsent
+        room = np.maximum(self.pages - unsent, 1e-9)
         variance = np.where(self.is_sweep, 0.0, np.maximum(new * (1 - new / room), 0.0))
         drawn = new + np.sqrt(variance) * rng.standard_normal(len(new))
-        drawn_new: Floats = np.clip(np.where(new > 0, drawn, 0.0), 0.0, self.pages - self.unsent)
-        return self.unsent + drawn_new
+        drawn_new: Floats = np.clip(np.where(new > 0, drawn, 0.0), 0.0, self.pages - unsent)
+        return unsent + drawn_new
 
     def send(self, now: float, budget_s: float, budget_bytes: float, costs: SendCosts) -> Sent:
         """Send from the cursor on until time, quota or the bitmap is used up."""
-        done = Sent()
-        count = len(self.pages)
+        done, budget = Sent(), Budget(now, budget_s, budget_bytes, costs)
+        count, unsent = len(self._unsent), self._unsent
+        self._remaining = None
         for _ in range(count + 1):
             i = self.cursor
-            while self.unsent[i] > 0:
-                left = float(self.unsent[i])
-                coded = self.xbzrle if self.xbzrle and self.xbzrle.started and not self.is_zero[i] else None
-                page_s = costs.zero_page_s if self.is_zero[i] else self._page_s(i, left, costs)
-                page_bytes = ZERO_PAGE_BYTES if self.is_zero[i] else NORMAL_PAGE_BYTES
-                # An encoded page costs less than the raw one that is reckoned with, so there may be room left.
-                longest_s = page_s + (coded.worst_page_s if coded else 0.0)
-                most = min(
-                    left,
-                    max((budget_s - done.seconds) / max(longest_s, 1e-12), 0.0),
-                    max((budget_bytes - done.stream_bytes) / page_bytes, 0.0),
-                )
-                if most <= 0 or (coded and most < min(left, 1.0)):
-                    return done
-                self._take(i, most, now + done.seconds)
-                if coded:
-                    out = coded.send(i, most, self.guest_now_s(now + done.seconds))
-                    done.seconds += out.raw * page_s + out.extra_s
-                    done.stream_bytes += out.stream_bytes
-                    done.normal += out.raw
-                    continue
-                done.seconds += most * page_s
-                done.stream_bytes += most * page_bytes
-                if self.is_zero[i]:
-                    done.zero += most
-                    if self.xbzrle and self.xbzrle.started:
-                        self.xbzrle.put_zero(i, most)
-                else:
-                    done.normal += most
-                if most < left:
-                    return done
+            if unsent[i] > 0 and self._send_segment(i, done, budget):
+                return done
             self.cursor = (i + 1) % count
             if self.cursor == 0 and self.xbzrle:
                 self.xbzrle.start()
@@ -251,25 +204,83 @@ class GuestMemory:
         self.cursor = 0
         return done
 
+    def _send_segment(self, i: int, done: Sent, budget: Budget) -> bool:
+        """Send a segment's pages; whether a budget was used up before they were through."""
+        coded = self.xbzrle if self.xbzrle and self.xbzrle.started else None
+        if coded and not self._zero[i]:
+            return self._send_coded(coded, i, done, budget)
+        left, zero, page_bytes = self._unsent[i], self._zero[i], self._page_bytes[i]
+        page_s = budget.costs.zero_page_s if zero else self._page_s(i, left, budget.costs)
+        most = min(
+            left,
+            (budget.seconds - done.seconds) / max(page_s, 1e-12),
+            (budget.stream_bytes - done.stream_bytes) / page_bytes,
+        )
+        if most <= 0:
+            return True
+        self._take(i, most, budget.now + done.seconds)
+        done.seconds += most * page_s
+        done.stream_bytes += most * page_bytes
+        if not zero:
+            done.normal += most
+        else:
+            done.zero += most
+            if coded:
+                coded.put_zero(i, most)
+        return most < left
+
+    def _send_coded(self, coded: XbzrleSender, i: int, done: Sent, budget: Budget) -> bool:
+        """Send a segment's pages through XBZRLE's cache; whether a budget was used up before they were through."""
+        while self._unsent[i] > 0:
+            left = self._unsent[i]
+            page_s = self._page_s(i, left, budget.costs)
+            # An encoded page costs less than the raw one that is reckoned with, so there may be room left.
+            most = min(
+                left,
+                (budget.seconds - done.seconds) / max(page_s + coded.worst_page_s, 1e-12),
+                (budget.stream_bytes - done.stream_bytes) / NORMAL_PAGE_BYTES,
+            )
+            if most <= 0 or most < min(left, 1.0):
+                return True
+            at = budget.now + done.seconds
+            self._take(i, most, at)
+            out = coded.send(i, most, self.guest_now_s(at))
+            done.seconds += out.raw * page_s + out.extra_s
+            done.stream_bytes += out.stream_bytes
+            done.normal += out.raw
+        return False
+
     def _take(self, i: int, pages: float, at: float) -> None:
         """Clear the bits of some pages of a segment, which are sent from `at` on."""
-        left = float(self.unsent[i])
-        self.unsent[i] = left - pages if left - pages > 1e-6 else 0.0
-        self._cleared_at.setdefault(int(self.chunk[i]), self.clock.run_s(at))
-        self.first[i] *= 1 - pages / left
-        self.fresh[i] *= 1 - pages / left
-        self.sent[i] += pages
+        left = self._unsent[i]
+        stay = left - pages
+        self._unsent[i] = stay if stay > 1e-6 else 0.0
+        if self._first[i]:
+            self._first[i] *= 1 - pages / left
+            self._fresh[i] *= 1 - pages / left
+        self._sent[i] += pages
+        chunk = self._chunk[i]
+        if chunk not in self._cleared_at:
+            self._cleared_at[chunk] = self.clock.run_s(at)
 
     def encode_left(self, now: float) -> Encoded | None:
         """Encode what is left, the guest standing still since `now`; None where XBZRLE is off or has not begun."""
         if self.xbzrle is None or not self.xbzrle.started:
             return None
-        written = np.flatnonzero((self.unsent > 0) & ~self.is_zero)
+        written = np.flatnonzero((np.array(self._unsent) > 0) & ~self.is_zero)
         at = self.guest_now_s(now)
-        parts = [self.xbzrle.send(int(i), float(self.unsent[i]), at, last_stage=True) for i in written]
+        parts = [self.xbzrle.send(int(i), self._unsent[i], at, last_stage=True) for i in written]
         return Encoded(
             raw=sum(p.raw for p in parts),
             encoded=sum(p.encoded for p in parts),
             stream_bytes=sum(p.stream_bytes for p in parts),
             extra_s=sum(p.extra_s for p in parts),
         )
+
+
+def _fresh(first: Floats, limit: float | None) -> Floats:
+    """Pages of each segment that the destination has yet to touch: the first ones, up to a limit."""
+    if limit is None:
+        return first
+    before = np.cumsum(first) - first
+    return np.asarray(np.clip(limit - before, 0.0, first))
