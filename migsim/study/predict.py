@@ -17,6 +17,8 @@ from migsim.study.draws import INTERVAL_FIELDS, base_input, draw_all, figures, w
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import pandas as pd
+
     from migsim.calibrate.workload import WorkloadFit
     from migsim.trace import Trace
 
@@ -43,6 +45,8 @@ class Prediction:
         ``xbzrle-bytes``, with auto-converge ``throttle-N``, the second at which N % began.
     fit : WorkloadFit, optional
         How the trace was read, when there was one.
+    guest_speeds : tuple of pandas.DataFrame
+        `MigrationResult.guest_speed` of the same draws: see `migsim.study.guest_performance`.
     """
 
     result: MigrationResult
@@ -50,6 +54,7 @@ class Prediction:
     assumptions: tuple[str, ...]
     draws: tuple[dict[str, float], ...]
     fit: WorkloadFit | None = None
+    guest_speeds: tuple[pd.DataFrame, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def medians(self) -> dict[str, float]:
@@ -176,9 +181,13 @@ def predict_workload(
     dirty_ring_size: int = 0,
     vcpus: int = 1,
     name: str = "",
+    family: Callable[[np.random.Generator], Workload] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prediction:
-    """Predict the migration of a guest whose workload is known; see `predict`."""
+    """Predict the migration of a guest whose workload is known; see `predict`.
+
+    Where the workload itself is uncertain, `family` draws one for each replicate; `workload` is then its median.
+    """
     base = base_input(
         workload,
         host=host,
@@ -193,7 +202,10 @@ def predict_workload(
     )
     drawn: list[_Drawn] = []
     for k, draw in enumerate(draw_all(host, workload.writes_spread, replicates, seed)):
-        result = simulate(draw.of(base), seed=draw.seed)
+        one = base
+        if family is not None and replicates > 1:
+            one = replace(base, workload=family(np.random.default_rng((seed, k))))
+        result = simulate(draw.of(one), seed=draw.seed)
         drawn.append(_Drawn(result, figures(result)))
         if progress:
             progress(k + 1, replicates)
@@ -249,4 +261,5 @@ def _summarise(
         completed_fraction=fraction,
         assumptions=tuple(notes),
         draws=tuple(d.fields for d in kept),
+        guest_speeds=tuple(d.result.guest_speed for d in kept),
     )
