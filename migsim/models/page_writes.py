@@ -160,3 +160,27 @@ def changed_pages_writes(
     some = -np.expm1(-a) + np.exp(-a) * np.expm1(-f) * np.expm1(-b)
     y = (a - b * np.expm1(-a - f)) / some
     return np.asarray(np.maximum(y + lambertw(-y * np.exp(-y)).real, a))
+
+
+def drawn_pages(
+    expected: Floats | float, room: Floats | float, deviate: Floats | float, sweeps: NDArray[np.bool_] | bool
+) -> Floats:
+    """Draw how many of `room` pages are newly dirty: a binomial's spread about the expectation, none for a sweep.
+
+    Parameters
+    ----------
+    expected, room : ndarray or float
+        Pages expected, and pages that there are.
+    deviate : ndarray or float
+        Standard normal.
+    sweeps : ndarray of bool or bool
+
+    Examples
+    --------
+    >>> float(drawn_pages(50.0, 100.0, -1.0, False)), float(drawn_pages(50.0, 100.0, -1.0, True))
+    (45.0, 50.0)
+    """
+    chance = expected / np.maximum(room, 1e-9)
+    deviation = np.sqrt(np.maximum(expected * (1 - chance), 0.0)) * (1 - 1.0 * sweeps)
+    drawn: Floats = np.minimum(np.maximum(expected + deviation * deviate, 0.0), room) * (expected > 0)
+    return drawn
