@@ -85,7 +85,11 @@ def simulate_many(
 
 
 def simulate_grid(
-    what: SimulationInput, vary: Mapping[str, ArrayLike], *, engine: Engine = "auto"
+    what: SimulationInput,
+    vary: Mapping[str, ArrayLike],
+    *,
+    seed: int | None = None,
+    engine: Engine = "auto",
 ) -> BatchResult:
     """Simulate one migration with some of its values varied.
 
@@ -96,6 +100,8 @@ def simulate_grid(
         By the name of a migration parameter in QAPI's spelling and unit (``"max-bandwidth"``), of a host term
         (``"normal_page_s"``) or of a field (``"link_bytes_per_s"``, ``"deadline_s"``, ``"fresh_pages"``): its values.
         The arrays are broadcast together: equally long ones vary together, (n, 1) and (m,) make a grid.
+    seed : int, optional
+        Draw dirty counts with this seed, the same for every cell; None: expected values.
     engine : {"auto", "events"}
         As in `simulate_many`.
 
@@ -119,13 +125,12 @@ def simulate_grid(
         here = {name: values.flat[at] for name, values in arrays.items()}
         if engine == "auto" and compiles(what):
             run = Run(grid_columns(what, here), len(at))
-            run.go()
+            run.go(None if seed is None else [seed] * len(at))
             made.put_many(at, run)
             continue
         for k in range(len(at)):
-            made.put(
-                begin + k, simulate(_with(what, {name: values[k].item() for name, values in here.items()}))
-            )
+            row = {name: values[k].item() for name, values in here.items()}
+            made.put(begin + k, simulate(_with(what, row), seed=seed))
     return made.result()
 
 
