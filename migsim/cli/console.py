@@ -41,7 +41,8 @@ def progress(label: str, total: float | None = None) -> Iterator[Callable[..., N
     Yields
     ------
     callable
-        ``update(done, note)``: how far it is, in the unit of `total`, and a few words.
+        ``update(done, note, total)``: how far it is, in the unit of `total`, a few words, and where it ends, where that
+        was not known before.
 
     Examples
     --------
@@ -50,7 +51,7 @@ def progress(label: str, total: float | None = None) -> Iterator[Callable[..., N
     ...         update(probe + 1, "zero scan")
     """
     if not sys.stderr.isatty():
-        yield lambda _done, _note="": None
+        yield lambda _done, _note="", _total=None: None
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -62,4 +63,4 @@ def progress(label: str, total: float | None = None) -> Iterator[Callable[..., N
     )
     with Progress(*columns, console=stderr_console(), transient=True) as bar:
         task = bar.add_task(label, total=total, note="")
-        yield lambda done, note="": bar.update(task, completed=done, note=note)
+        yield lambda done, note="", total=None: bar.update(task, completed=done, note=note, total=total)

@@ -37,6 +37,7 @@ __all__ = ["run"]
 # name: (module, attribute: a Typer application or a function, what help says)
 _COMMANDS = {
     "predict": ("migsim.cli.predict", "predict", "Predict a migration from a trace of the running guest."),
+    "sweep": ("migsim.cli.sweep", "sweep", "Predict one guest's migration under many settings."),
     "compare": (
         "migsim.cli.compare",
         "compare",

@@ -7,13 +7,13 @@ switches, choices and the guest's own numbers split them into groups. What an en
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.batch import simulate_grid, simulate_many
+from migsim.engine.batch import simulate_grid
 from migsim.engine.batch_result import BatchResult
 from migsim.engine.inputs import SimulationInput
 from migsim.errors import MigsimError
@@ -75,7 +75,7 @@ class Plan:
         How many a cell; 0: the medians, without intervals.
     seed : int
     engine : {"auto", "events"}
-        "events" draws the dirty counts too, as `migsim.predict` does.
+        The fastest that models a cell, or the event engine for all.
     deadline_s, link_bytes_per_s, fresh_pages, dirty_ring_size, vcpus
         As in `migsim.predict`.
     """
@@ -87,7 +87,7 @@ class Plan:
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     draws: int = 0
     seed: int = 1
-    engine: str = "auto"
+    engine: Literal["auto", "events"] = "auto"
     deadline_s: float = 1800.0
     link_bytes_per_s: float | None = None
     fresh_pages: int | None = None
@@ -245,7 +245,8 @@ def _run(
         return index
     what = draw.of(base)
     try:
-        result = _simulate(plan, draw, what, _numbers(plan, columns, index, what))
+        vary = _numbers(plan, columns, index, what)
+        result = simulate_grid(what, vary, seed=draw.seed, engine=plan.engine)
     except Exception as error:
         if len(index) > 1:
             halves = np.array_split(index, 2)
@@ -270,23 +271,3 @@ def _numbers(plan: Plan, columns: Columns, index: NDArray[np.intp], what: Simula
         elif kind in ("parameter", "term", "input"):
             vary[_INPUTS.get(name, name)] = values[index]
     return vary
-
-
-def _simulate(plan: Plan, draw: Draw, what: SimulationInput, vary: Columns) -> BatchResult:
-    if plan.engine == "auto" or draw.seed is None:
-        return simulate_grid(what, vary, engine=plan.engine)  # type: ignore[arg-type]
-    inputs = [_with(what, row) for row in _rows(vary)] or [what]
-    return simulate_many(inputs, seeds=[draw.seed] * len(inputs), engine="events")
-
-
-def _rows(vary: Columns) -> Iterator[dict[str, Any]]:
-    lists = {name: values.tolist() for name, values in vary.items()}
-    for row in zip(*lists.values(), strict=True):
-        yield dict(zip(lists, row, strict=True))
-
-
-def _with(what: SimulationInput, row: Mapping[str, Any]) -> SimulationInput:
-    own = {name: row[name] for name in _INPUTS.values() if name in row}
-    terms = {name: value for name, value in row.items() if name in what.terms}
-    parameters = {k: v for k, v in row.items() if k not in own and k not in terms}
-    return replace(what, **own, terms={**what.terms, **terms}, parameters={**what.parameters, **parameters})

@@ -70,6 +70,12 @@ class Sweep:
         names = [axis.name for axis in self.axes]
         return frame.loc[frame["outcome"] == "error", [*names, "reason"]].reset_index(drop=True)
 
+    def error_reasons(self) -> dict[str, int]:
+        """Why cells are errors, and how many each, the most frequent first."""
+        reasons = self.dataset["reason"].values
+        words, counts = np.unique(reasons[reasons != ""].astype(str), return_counts=True)
+        return {str(words[k]): int(counts[k]) for k in np.argsort(-counts, kind="stable")}
+
     def to_frame(self) -> pd.DataFrame:
         """Return a table: a row a cell, what was varied first."""
         import pandas as pd

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from migsim.errors import MigsimError, ParameterError
 from migsim.qapi import CAPABILITIES, QemuVersion
@@ -36,7 +36,7 @@ def make_plan(
     load: float = 1.0,
     draws: int = 0,
     seed: int = 1,
-    engine: str = "auto",
+    engine: Literal["auto", "events"] = "auto",
     deadline_s: float = 1800.0,
     link_bytes_per_s: float | None = None,
     fresh_pages: int | None = None,

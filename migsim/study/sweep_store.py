@@ -6,7 +6,9 @@ grid has another name, and is left alone. Files are written whole or not at all;
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,10 @@ from migsim.errors import HostError
 from migsim.files import atomic_path, check_writable
 from migsim.study.sweep_piece import Piece
 
-__all__ = ["Store"]
+__all__ = ["Store", "remove_pieces"]
 
 _KEY = b"migsim-sweep-piece"
+_NAME = re.compile("[0-9a-f]{40}")
 
 
 class Store:
@@ -84,6 +87,15 @@ class Store:
             pq.write_table(
                 table, temporary, compression="zstd", use_dictionary=False, write_page_checksum=True
             )
+
+
+def remove_pieces(folder: Path) -> None:
+    """Remove every piece in a folder, and the folder where nothing else is in it."""
+    for path in folder.glob("*.parquet"):
+        if _NAME.fullmatch(path.stem):
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _read(path: Path, name: str) -> Piece | None:

@@ -1,0 +1,173 @@
+"""``migsim sweep``: a guest's migration under many settings."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from migsim.cli.study import (
+    Deadline,
+    Host,
+    Jobs,
+    Link,
+    Load,
+    QemuVersionOption,
+    RingSize,
+    Seed,
+    Settings,
+    TraceFile,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from migsim.study.sweep import Sweep
+
+__all__ = ["sweep"]
+
+
+def sweep(
+    trace: TraceFile,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="FILE", help="Where the cells go: .parquet, .nc or .csv."),
+    ],
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUES",
+            help="What varies: max-bandwidth=1Gbps:25Gbps:20 (add :log for equal ratios), downtime-limit=50,300,2000, "
+            "xbzrle=on|off; a setting of QEMU, writes-scale, load, link, a host term. May be given several times.",
+        ),
+    ] = None,
+    host: Host = None,
+    qemu_version: QemuVersionOption = None,
+    settings: Settings = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="So many points of a Sobol sequence over the ranges, instead of a grid."
+        ),
+    ] = None,
+    draws: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Draws a cell behind 80 % intervals; 0 takes the medians.")
+    ] = 0,
+    seed: Seed = 1,
+    jobs: Jobs = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Let the workers of this Dask scheduler do it, as tcp://HOST:8786."
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where finished cells are kept, also after the end; else FILE.cells, which goes when FILE is written.",
+        ),
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|events", help="events: simulate each draw as `migsim predict` does; slower."
+        ),
+    ] = "auto",
+    link: Link = None,
+    load: Load = "100%",
+    dirty_ring_size: RingSize = 0,
+    deadline: Deadline = "30min",
+    picture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw verdict, total time and downtime over what varies."),
+    ] = None,
+) -> None:
+    """Predict the migration of a traced guest for every combination of some values.
+
+    A killed sweep, started again, goes on where it was. A cell that QEMU would refuse is an error with a reason.
+
+    Example: migsim sweep db.trace --vary max-bandwidth=1Gbps:25Gbps:20 --vary downtime-limit=50,300 -o sweep.parquet
+    """
+    from migsim.cli.console import progress, stderr_console, stdout_console
+    from migsim.cli.options import one_of
+    from migsim.cli.study import command_line, guest_and_host, named_values
+    from migsim.errors import UsageError
+    from migsim.plot.picture import check_picture
+    from migsim.study.sweep import sweep as run
+    from migsim.study.sweep_data import check_sweep_file
+
+    varied = named_values(vary or [], option="--vary", example="max-bandwidth=1Gbps:25Gbps:20")
+    if not varied:
+        raise UsageError("No --vary is given.", "A sweep varies something.", "Add --vary NAME=VALUES.")
+    if jobs == 0:
+        raise UsageError("--jobs is 0.", "It counts processes; -1 is one a processor.", "Give 1 or more.")
+    check_sweep_file(output)
+    if picture:
+        check_picture(picture)
+    guest, shared = guest_and_host(
+        trace,
+        host,
+        qemu_version,
+        link=link,
+        load=load,
+        dirty_ring_size=dirty_ring_size,
+        deadline=deadline,
+    )
+    with _cells_folder(output, folder) as kept, progress("simulating") as update:
+        made = run(
+            guest,
+            vary=varied,
+            set=settings or [],
+            samples=samples,
+            draws=draws,
+            seed=seed,
+            jobs=jobs,
+            cluster=cluster,
+            folder=kept,
+            engine="events" if one_of(engine, ("auto", "events"), option="--engine") == "events" else "auto",
+            command=command_line(),
+            progress=lambda done, of: update(done, f"{done:,} of {of:,} cells", of),
+            **shared,
+        )
+        made.save(output)
+    if picture:
+        from migsim.plot.sweep import save_sweep
+
+        save_sweep(made, picture)
+    for note in made.notes:
+        stderr_console().print(f"migsim: {note}", style="dim", markup=False)
+    _print(made, output, stdout_console())
+
+
+@contextlib.contextmanager
+def _cells_folder(output: Path, folder: Path | None) -> Iterator[Path]:
+    """Where finished cells are kept; a folder that nobody asked for goes when the block ends well."""
+    from migsim.study.sweep_store import remove_pieces
+
+    own = output.with_name(output.name + ".cells")
+    yield folder or own
+    if folder is None:
+        remove_pieces(own)
+
+
+def _print(made: Sweep, output: Path, console: Console) -> None:
+    """Print what came out: verdicts, the range of each figure, the reasons of errors, what was assumed."""
+    from rich.table import Table
+
+    console.print(f"{made!r}"[1:-1].removeprefix("Sweep "), markup=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "unit", "least", "median", "most"):
+        table.add_column(heading, justify="left" if heading in ("", "unit") else "right")
+    for row in made.ranges():
+        if row[2] != "-":
+            table.add_row(*row)
+    console.print(table)
+    for reason, count in made.error_reasons().items():
+        console.print(f"error, {count:,} cells: {reason}", markup=False)
+    for note in made.assumptions:
+        console.print(f"assumed: {note}", style="dim", markup=False)
+    console.print(f"written: {output}", markup=False)

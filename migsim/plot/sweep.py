@@ -1,0 +1,271 @@
+"""Pictures of a sweep: verdict, total time and downtime over what was varied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migsim.errors import ParameterError, near_misses
+from migsim.plot.picture import save_picture
+from migsim.plot.style import BAND, SIMULATED, finish
+from migsim.units import format_bytes, format_duration_s, format_rate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from migsim.study.sweep import Sweep
+    from migsim.study.sweep_axis import Axis
+
+__all__ = ["VERDICTS", "format_value", "map_numbers", "plot_map", "plot_sweep", "save_sweep"]
+
+VERDICTS = {"completed": "#6baed6", "not-converged": "#d62728", "error": "0.8"}
+"""Colours of outcomes."""
+_TICKS = 6
+_WIDE = 20.0
+
+
+def map_numbers(
+    made: Sweep, figure: str, *, x: str, y: str, at: Mapping[str, Any] | None = None
+) -> NDArray[Any]:
+    """Return the numbers that `plot_map` draws: ``figure`` with a row a value of `y`, a column a value of `x`.
+
+    Parameters
+    ----------
+    made : Sweep
+        A grid.
+    figure : str
+        A variable of its dataset.
+    x, y : str
+        Two things that were varied.
+    at : mapping, optional
+        Values of the others; by default their first.
+
+    Raises
+    ------
+    ParameterError
+        For a name that the sweep has not, or a value that was not computed.
+    """
+    data = made.dataset
+    for name in (x, y, figure, *(at or {})):
+        if name not in data:
+            raise ParameterError(
+                f"The sweep has no {name!r}.",
+                f"It has {', '.join(map(str, (*data.dims, *data.data_vars)))}.",
+                near_misses(name, map(str, data.variables)) or "Choose one of them.",
+            )
+    chosen = data[figure]
+    for name in map(str, data.dims):
+        if name in (x, y):
+            continue
+        wanted = (at or {}).get(name, data[name].values[0])
+        place = np.flatnonzero(data[name].values == wanted)
+        if not len(place):
+            raise ParameterError(
+                f"{name} = {wanted!r} is not in the sweep.",
+                "A map shows cells that were computed.",
+                f"Choose one of {', '.join(map(str, data[name].values[:8]))}.",
+            )
+        chosen = chosen.isel({name: int(place[0])})
+    return np.asarray(chosen.transpose(y, x).values)
+
+
+def plot_map(
+    made: Sweep,
+    figure: str = "downtime",
+    *,
+    x: str | None = None,
+    y: str | None = None,
+    at: Mapping[str, Any] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a figure, or ``outcome``, over two things that were varied; over one, a line with its 80 % band.
+
+    Cells that do not converge, and errors, have their own colours. The numbers are `map_numbers`'; of a sampled sweep
+    each sample is a point.
+
+    Parameters
+    ----------
+    made : Sweep
+    figure : str
+        ``outcome``, ``completed-fraction``, ``total-time``, ``downtime`` or another variable.
+    x, y : str, optional
+        By default the first two that were varied.
+    at : mapping, optional
+        Values of the others; by default their first.
+    """
+    ax = _axes(ax)
+    names = [axis.name for axis in made.axes]
+    by_name = {axis.name: axis for axis in made.axes}
+    if len(names) == 1:
+        return _line(made, figure, made.axes[0], ax)
+    x = x or next(n for n in names if n != y)
+    y = y or next(n for n in names if n != x)
+    if "sample" in made.dataset.dims:
+        return _points(made, figure, by_name[x], by_name[y], ax)
+    values = map_numbers(made, figure, x=x, y=y, at=at)
+    outcome = map_numbers(made, "outcome", x=x, y=y, at=at)
+    edges = [np.arange(n + 1) - 0.5 for n in reversed(values.shape)]
+    _verdicts(ax, edges, outcome, only=None if figure == "outcome" else ("not-converged", "error"))
+    if figure != "outcome":
+        shown = np.ma.masked_invalid(np.where(outcome == "completed", values, np.nan))
+        _colours(ax, ax.pcolormesh(*edges, shown, norm=_norm(shown), cmap="viridis"), made, figure)
+    for axis, side in ((by_name[x], ax.xaxis), (by_name[y], ax.yaxis)):
+        places = np.unique(np.linspace(0, axis.count - 1, min(_TICKS, axis.count)).round().astype(int))
+        side.set_ticks(places, [format_value(axis.values[p], axis.unit) for p in places])
+    fixed = [
+        f"{a.name} = {format_value((at or {}).get(a.name, a.values[0]), a.unit)}"
+        for a in made.axes
+        if a.name not in (x, y)
+    ]
+    finish(ax, title=", ".join([figure, *fixed]), x=x, y=y)
+    ax.grid(visible=False)
+    return ax
+
+
+def plot_sweep(made: Sweep) -> Figure:
+    """Draw verdict, total time and downtime side by side, over the first two things that were varied."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(14, 4), layout="constrained")
+    verdict = (
+        "completed-fraction" if "completed-fraction" in made.dataset and len(made.axes) == 1 else "outcome"
+    )
+    for name, ax in zip((verdict, "total-time", "downtime"), figure.subplots(1, 3), strict=True):
+        plot_map(made, name, ax=ax)
+    return figure
+
+
+def save_sweep(made: Sweep, path: Path) -> None:
+    """Write `plot_sweep` as a picture; the format follows the file's ending.
+
+    Raises
+    ------
+    HostError
+        When the file cannot be written.
+    """
+    save_picture(plot_sweep(made), path)
+
+
+def format_value(value: Any, unit: str) -> str:
+    """Write a varied value shortly, with its unit.
+
+    Examples
+    --------
+    >>> format_value(1_250_000_000, "bytes/s"), format_value(300, "ms"), format_value(True, "")
+    ('10 Gbps', '300 ms', 'on')
+    """
+    if isinstance(value, bool | np.bool_):
+        return "on" if value else "off"
+    if isinstance(value, str):
+        return value
+    if unit == "bytes/s":
+        return format_rate(float(value), bits=True)
+    if unit == "bytes":
+        return format_bytes(float(value))
+    if unit in ("ms", "s"):
+        return format_duration_s(float(value) / (1000 if unit == "ms" else 1))
+    if unit == "percent":
+        return f"{value:g} %"
+    return f"{value:.4g}" if unit in ("", "1") else f"{value:.4g} {unit}"
+
+
+def _line(made: Sweep, figure: str, axis: Axis, ax: Axes) -> Axes:
+    data = made.dataset
+    along: NDArray[Any] = data[axis.name].values
+    numeric = axis.kind != "choice"
+    at = along if numeric else np.arange(len(along))
+    order = np.argsort(at)
+    if figure == "outcome":
+        colours = [VERDICTS[str(word)] for word in data["outcome"].values]
+        ax.scatter(at, np.zeros(len(at)), c=colours, marker="s")
+        ax.set_yticks([])
+        _legend(ax, VERDICTS)
+    else:
+        if f"{figure}-low" in data:
+            low, high = (data[f"{figure}-{end}"].values[order] for end in ("low", "high"))
+            ax.fill_between(at[order], low, high, **BAND)
+        ax.plot(at[order], data[figure].values[order], marker=".", **SIMULATED)
+        ax.set_ylim(bottom=0)
+    if axis.log:
+        ax.set_xscale("log")
+    if numeric:
+        ax.xaxis.set_major_formatter(lambda value, _: format_value(value, axis.unit))
+        ax.xaxis.set_minor_formatter("")
+    else:
+        ax.set_xticks(at, [format_value(v, axis.unit) for v in along])
+    return finish(ax, title=figure, x=axis.name, y=_label(made, figure))
+
+
+def _points(made: Sweep, figure: str, x: Axis, y: Axis, ax: Axes) -> Axes:
+    data = made.dataset
+    outcome = data["outcome"].values
+    across, up = (np.asarray(data[axis.name].values).astype(float) for axis in (x, y))
+    others = VERDICTS if figure == "outcome" else {n: c for n, c in VERDICTS.items() if n != "completed"}
+    for word, colour in others.items():
+        chosen = outcome == word
+        ax.scatter(across[chosen], up[chosen], s=12, color=colour, marker="x" if word == "error" else "o")
+    if figure != "outcome":
+        done = outcome == "completed"
+        values = np.ma.masked_invalid(data[figure].values[done])
+        points = ax.scatter(across[done], up[done], c=values, s=12, norm=_norm(values), cmap="viridis")
+        _colours(ax, points, made, figure)
+    _legend(ax, {word: c for word, c in others.items() if np.any(outcome == word)})
+    for axis, side, scale in ((x, ax.xaxis, ax.set_xscale), (y, ax.yaxis, ax.set_yscale)):
+        if axis.log:
+            scale("log")
+        side.set_major_formatter(lambda value, _, unit=axis.unit: format_value(value, unit))
+    return finish(ax, title=f"{figure}, {len(outcome):,} samples", x=x.name, y=y.name)
+
+
+def _verdicts(ax: Axes, edges: list[Any], outcome: NDArray[Any], only: tuple[str, ...] | None) -> None:
+    from matplotlib.colors import ListedColormap
+
+    shown = {w: c for w, c in VERDICTS.items() if np.any(outcome == w) and (only is None or w in only)}
+    for word, colour in shown.items():
+        mask = np.ma.masked_where(outcome != word, np.ones(outcome.shape))
+        ax.pcolormesh(*edges, mask, cmap=ListedColormap([colour]))
+    if shown:
+        _legend(ax, shown)
+
+
+def _legend(ax: Axes, shown: Mapping[str, str]) -> None:
+    from matplotlib.patches import Patch
+
+    if shown:
+        ax.legend(
+            handles=[Patch(color=colour, label=word) for word, colour in shown.items()],
+            fontsize=8,
+            loc="lower right",
+        )
+
+
+def _colours(ax: Axes, drawn: Any, made: Sweep, figure: str) -> None:
+    if ax.figure is not None and drawn.get_array() is not None and np.ma.count(drawn.get_array()):
+        ax.figure.colorbar(drawn, ax=ax, label=_label(made, figure))
+
+
+def _norm(values: Any) -> Any:
+    """Colours by ratio where the values differ much."""
+    from matplotlib.colors import LogNorm
+
+    if np.ma.count(values) and values.min() > 0 and values.max() / values.min() > _WIDE:
+        return LogNorm(values.min(), values.max())
+    return None
+
+
+def _label(made: Sweep, figure: str) -> str:
+    unit = made.dataset[figure].attrs.get("units", "") if figure in made.dataset else ""
+    return f"{figure} [{unit}]" if unit else figure
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        return plt.figure().add_subplot()
+    return ax
