@@ -53,8 +53,9 @@ def commands(repeats: int, steps: list[str]) -> Iterator[tuple[Path, list[str]]]
         for host in plan["host"]:
             target = HERE / host["file"]
             keep = ["--keep", str(_shown(HERE / host["keep"])), "-o", str(_shown(target))]
+            accel = ["--accel", host["accel"]] if "accel" in host else []
             repeats_of = ["--repeats", str(host["repeats"])]
-            yield target, ["calibrate", "host", "--qemu", host["command"], *repeats_of, *keep]
+            yield target, ["calibrate", "host", "--qemu", host["command"], *accel, *repeats_of, *keep]
     if "traces" in steps:
         for trace in plan["trace"]:
             target = HERE.parent / "traces" / trace["file"]
