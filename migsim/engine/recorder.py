@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
@@ -12,7 +13,7 @@ from migsim.models.guest_speed import GuestMark, SpeedPiece, Why, speed_pieces
 from migsim.models.page_stream import PAGE_BYTES
 from migsim.models.query_migrate import Counters, migration_info
 from migsim.models.switchover import Blackout
-from migsim.results import MigrationResult, Outcome
+from migsim.results import MigrationResult, Outcome, later
 
 __all__ = ["Recorder", "completed_reason", "standing_reason"]
 
@@ -54,6 +55,7 @@ class Recorder:
                 "guest_lost_s_at_start": self.guest_lost_s,
                 "ram_stream_at_start": self.counters.ram_stream,
                 "other_stream_at_start": self.counters.other_stream,
+                "multifd_stream_at_start": self.counters.multifd_stream,
                 "dirty_pages_rate": self.counters.dirty_pages_rate,
                 "mbps": self.counters.mbps,
             }
@@ -105,6 +107,7 @@ class Recorder:
                 setattr(c.xbzrle, name, getattr(c.xbzrle, name) * (1 + times) - times * before)
         c.ram_stream += times * (c.ram_stream - first["ram_stream_at_start"])
         c.other_stream += times * (c.other_stream - first["other_stream_at_start"])
+        c.multifd_stream += times * (c.multifd_stream - first["multifd_stream_at_start"])
         self.ended_s = deadline_s
 
     def result(self, what: SimulationInput, seed: int | None, clock: GuestClock) -> MigrationResult:
@@ -121,11 +124,11 @@ class Recorder:
             accel=what.accel,
             outcome=Outcome("completed" if completed else "not-converged", self.reason),
             info=info,
-            iterations=self._iterations(),
-            timeline=self._timeline(),
+            iterations=later(self._iterations),
+            timeline=later(self._timeline),
             downtime_parts_ms=self.parts.parts_ms() if self.parts else {},
             costs={"guest-lost-s": self.guest_lost_s},
-            guest_speed=self._guest_speed(what, clock),
+            guest_speed=later(partial(self._guest_speed, what, clock)),
             blackout_ms=self.parts.blackout_s * 1000 if self.parts else float("nan"),
             scenario={
                 "parameters": dict(what.parameters),
@@ -171,7 +174,10 @@ class Recorder:
         from migsim.results import guest_speed_frame
 
         ends_s = self.standstill[0] if self.standstill else self.ended_s
-        slowed_by: Why = "dirty-limit" if what.on("dirty-limit") else "throttle"
+        slowed_by: Why = "processors"
+        for capability, why in (("dirty-limit", "dirty-limit"), ("auto-converge", "throttle")):
+            if what.on(capability):
+                slowed_by = cast("Why", why)
         pieces = speed_pieces(
             clock.steps,
             self.guest_marks,
