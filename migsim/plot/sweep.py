@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from migsim.errors import ParameterError, near_misses
 from migsim.plot.picture import save_picture
 from migsim.plot.style import BAND, SIMULATED, finish
-from migsim.units import format_bytes, format_duration_s, format_rate
+from migsim.study.sweep_text import format_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from migsim.study.sweep import Sweep
     from migsim.study.sweep_axis import Axis
 
-__all__ = ["VERDICTS", "format_value", "map_numbers", "plot_map", "plot_sweep", "save_sweep"]
+__all__ = ["VERDICTS", "map_numbers", "plot_map", "plot_sweep", "save_sweep"]
 
 VERDICTS = {"completed": "#6baed6", "not-converged": "#d62728", "error": "0.8"}
 """Colours of outcomes."""
@@ -149,29 +149,6 @@ def save_sweep(made: Sweep, path: Path) -> None:
         When the file cannot be written.
     """
     save_picture(plot_sweep(made), path)
-
-
-def format_value(value: Any, unit: str) -> str:
-    """Write a varied value shortly, with its unit.
-
-    Examples
-    --------
-    >>> format_value(1_250_000_000, "bytes/s"), format_value(300, "ms"), format_value(True, "")
-    ('10 Gbps', '300 ms', 'on')
-    """
-    if isinstance(value, bool | np.bool_):
-        return "on" if value else "off"
-    if isinstance(value, str):
-        return value
-    if unit == "bytes/s":
-        return format_rate(float(value), bits=True)
-    if unit == "bytes":
-        return format_bytes(float(value))
-    if unit in ("ms", "s"):
-        return format_duration_s(float(value) / (1000 if unit == "ms" else 1))
-    if unit == "percent":
-        return f"{value:g} %"
-    return f"{value:.4g}" if unit in ("", "1") else f"{value:.4g} {unit}"
 
 
 def _line(made: Sweep, figure: str, axis: Axis, ax: Axes) -> Axes:

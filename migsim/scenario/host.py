@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -55,8 +56,19 @@ class Term(Declared):
             is slow at one thing is slow at most.
         """
         # drawn even when it changes nothing, so that streams stay aligned between profiles
-        own = float(rng.standard_normal())
-        deviation = math.sqrt(SHARED) * common + math.sqrt(1 - SHARED) * own if common else own
+        return self.at(float(rng.standard_normal()), common or None)
+
+    def at(self, own: float, common: float | None = None) -> float:
+        """Return the value at a standard normal deviate of its own, and one that it shares with other terms.
+
+        Examples
+        --------
+        >>> Term(median=2.0, spread=0.1).at(0.0), round(Term(median=2.0, spread=0.1).at(1.0), 3)
+        (2.0, 2.21)
+        """
+        deviation = own
+        if common is not None:
+            deviation = math.sqrt(SHARED) * common + math.sqrt(1 - SHARED) * own
         return self.median * math.exp(self.spread * deviation)
 
     def interval(self) -> tuple[float, float]:
@@ -140,9 +152,14 @@ class HostProfile(RecordedModel):
             Where chance comes from.
         """
         common = float(rng.standard_normal())
+        turns = [name for name, _ in sorted(self.terms.items(), key=_drawn_in_turn)]
+        return self.at(common, {name: float(rng.standard_normal()) for name in turns})
+
+    def at(self, common: float, own: Mapping[str, float]) -> dict[str, float]:
+        """Return every term at standard normal deviates: one that the times share, and each one's own (0 if absent)."""
         return {
-            name: term.sample(rng, common if term.unit.startswith("s") else 0.0)
-            for name, term in sorted(self.terms.items(), key=_drawn_in_turn)
+            name: term.at(own.get(name, 0.0), common if term.unit.startswith("s") else None)
+            for name, term in self.terms.items()
         }
 
     def _repr_html_(self) -> str:

@@ -30,6 +30,7 @@ __all__ = [
     "Draw",
     "base_input",
     "draw_all",
+    "draw_at",
     "figures",
     "modelled_version",
     "needed_medians",
@@ -83,10 +84,19 @@ def draw_all(host: HostProfile, writes_spread: float, count: int, seed: int) -> 
 
 def _draw(host: HostProfile, writes_spread: float, seeds: np.random.SeedSequence) -> Draw:
     rng = np.random.default_rng(seeds)
+    terms = host.sample(rng)
+    return _with_writes(host, terms, writes_spread * rng.standard_normal(), int(seeds.generate_state(1)[0]))
+
+
+def draw_at(host: HostProfile, common: float, own: Mapping[str, float], log_writes: float) -> Draw:
+    """Return the draw at given deviates: of the host (see `HostProfile.at`), and the log of the guest's activity."""
+    return _with_writes(host, host.at(common, own), log_writes, None)
+
+
+def _with_writes(host: HostProfile, terms: dict[str, float], log_writes: float, seed: int | None) -> Draw:
     # The trace was read with the median cost of a fault: an error of it cancels only if the draw keeps it.
-    terms = host.sample(rng) | {"dirty_fault_s": host.median("dirty_fault_s")}
-    factor = terms["guest_speed"] * math.exp(writes_spread * rng.standard_normal())
-    return Draw(terms, factor, int(seeds.generate_state(1)[0]))
+    terms = terms | {"dirty_fault_s": host.median("dirty_fault_s")}
+    return Draw(terms, terms["guest_speed"] * math.exp(log_writes), seed)
 
 
 def needed_medians(
@@ -176,7 +186,9 @@ def workload_of(
 def figures(result: MigrationResult) -> dict[str, float]:
     """Return what a study keeps of one migration: `INTERVAL_FIELDS` and, where there are such, the mechanisms'."""
     completed = result.outcome.status == "completed"
-    more = {f"throttle-{pct}": t_s for pct, t_s in throttle_steps(result.timeline).items()}
+    more: dict[str, float] = {}
+    if result.scenario.get("capabilities", {}).get("auto-converge", True):
+        more = {f"throttle-{pct}": t_s for pct, t_s in throttle_steps(result.timeline).items()}
     hit_rate = cache_hit_rate(result.info)
     if hit_rate is not None:
         more |= {"cache-hit-rate": hit_rate, "xbzrle-bytes": float(result.info["xbzrle-cache"]["bytes"])}

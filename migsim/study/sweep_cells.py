@@ -160,6 +160,23 @@ class Drawn:
             values[:, cells] = np.nan
         self.reasons.update(dict.fromkeys(cells.tolist(), reason))
 
+    def beside(self, other: Drawn) -> Drawn:
+        """Return these cells, then those of `other`."""
+        before = self.outcome.shape[1]
+        return Drawn(
+            np.concatenate([self.outcome, other.outcome], axis=1),
+            {n: np.concatenate([v, other.figures[n]], axis=1) for n, v in self.figures.items()},
+            self.reasons | {before + cell: reason for cell, reason in other.reasons.items()},
+        )
+
+    def take_cells(self, order: NDArray[np.intp]) -> Drawn:
+        """Return some of the cells, in a new order."""
+        return Drawn(
+            self.outcome[:, order],
+            {name: values[:, order] for name, values in self.figures.items()},
+            {k: self.reasons[cell] for k, cell in enumerate(order.tolist()) if cell in self.reasons},
+        )
+
     def take(self, draw: int, cells: NDArray[np.intp], result: BatchResult) -> None:
         """Keep what the batch engine found."""
         self.outcome[draw, cells] = result.outcome

@@ -6,21 +6,27 @@ sweep with an error. What is finished is yielded at once, in any order, so that 
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from migsim.errors import HostError
-from migsim.study.sweep_cells import Columns, Plan
+from migsim.study.sweep_cells import Columns, Drawn, Plan, simulate_cells
 from migsim.study.sweep_piece import Piece, laws_hash, make_piece
 
-__all__ = ["Job", "run_jobs"]
+__all__ = ["Job", "run_drawn", "run_jobs"]
 
 Job = tuple[int, Plan, Columns]
 """A piece to make: which one, what its cells share, their values."""
 
+T = TypeVar("T")
+PARTS = 16
+"""Into so many jobs a few cells are divided."""
 CONNECT_S = 5.0
 WORKERS_S = 10.0
 """How long a scheduler, and its first worker, may take to answer."""
@@ -53,7 +59,7 @@ def run_jobs(
         for job in jobs:
             yield _make(job)
     else:
-        yield from _in_processes(jobs, processes)
+        yield from _in_processes(jobs, processes, _make)
 
 
 def _make(job: Job) -> tuple[int, Piece]:
@@ -61,13 +67,37 @@ def _make(job: Job) -> tuple[int, Piece]:
     return number, make_piece(plan, columns)
 
 
-def _in_processes(jobs: Iterable[Job], processes: int) -> Iterator[tuple[int, Piece]]:
+def run_drawn(plan: Plan, columns: Columns, *, processes: int = 1) -> Drawn:
+    """Simulate a few cells, every draw kept, in processes of this machine.
+
+    Raises
+    ------
+    HostError
+        When a process dies.
+    """
+    cells = len(next(iter(columns.values())))
+    if processes == 1 or cells == 1:
+        return simulate_cells(plan, columns)
+    parts = np.array_split(np.arange(cells), min(cells, PARTS))
+    jobs = [(k, plan, {n: v[part] for n, v in columns.items()}) for k, part in enumerate(parts)]
+    made = dict(_in_processes(jobs, processes, _draw))
+    return functools.reduce(Drawn.beside, (made[k] for k in range(len(parts))))
+
+
+def _draw(job: Job) -> tuple[int, Drawn]:
+    number, plan, columns = job
+    return number, simulate_cells(plan, columns)
+
+
+def _in_processes(
+    jobs: Iterable[Job], processes: int, make: Callable[[Job], tuple[int, T]]
+) -> Iterator[tuple[int, T]]:
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     parallel = Parallel(n_jobs=processes, return_as="generator_unordered", batch_size=1)
     try:
-        yield from parallel(delayed(_make)(job) for job in jobs)
+        yield from parallel(delayed(make)(job) for job in jobs)
     except TerminatedWorkerError as error:
         raise HostError(
             "A process of the sweep died, killed by the system or out of memory.",

@@ -1,0 +1,127 @@
+"""What a migration has to keep to: reading ``downtime<500ms``, and which draws meet it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migsim.errors import ParameterError, near_misses
+from migsim.study.sweep_cells import COMPLETED, Drawn
+from migsim.units import format_bytes, format_duration_s, parse_quantity
+
+__all__ = ["COMPLETES", "Requirement", "read_requirements"]
+
+_FORM = re.compile(r"\s*([a-z-]+)\s*(<=|>=|==|<|>|=)\s*(.+?)\s*")
+_UNITS = {
+    "downtime": "ms",
+    "total-time": "ms",
+    "blackout": "ms",
+    "guest-lost": "ms",
+    "transferred": "bytes",
+    "rounds": "",
+}
+"""What can be bounded, and its unit."""
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """An upper bound on a figure of a migration that completes.
+
+    Attributes
+    ----------
+    figure : str
+        ``downtime``, ``total-time``, ``blackout``, ``guest-lost`` [ms], ``transferred`` [bytes], ``rounds``; or
+        ``outcome``, which bounds nothing more.
+    limit : float
+        In the figure's unit.
+    inclusive : bool
+        Whether the limit itself will do.
+    """
+
+    figure: str
+    limit: float = np.inf
+    inclusive: bool = False
+
+    def met(self, drawn: Drawn) -> NDArray[np.bool_]:
+        """Which draws (rows) of which cells (columns) meet it; what does not complete does not."""
+        completed = drawn.outcome == COMPLETED
+        if self.figure == "outcome":
+            return np.asarray(completed)
+        values = drawn.figures[self.figure]
+        return np.asarray(completed & ((values <= self.limit) if self.inclusive else (values < self.limit)))
+
+    def reached(self, drawn: Drawn, cell: int, confidence: float) -> float:
+        """What the figure stays at or below in `confidence` of a cell's draws; infinite where fewer complete."""
+        values = np.where(drawn.outcome[:, cell] == COMPLETED, drawn.figures[self.figure][:, cell], np.inf)
+        place = max(int(np.ceil(confidence * len(values) - 1e-9)) - 1, 0)
+        return float(np.sort(values)[place])
+
+    def write(self, value: float) -> str:
+        """Write a value of the figure with its unit."""
+        unit = _UNITS.get(self.figure)
+        if unit == "ms":
+            return format_duration_s(value / 1000)
+        return format_bytes(value) if unit == "bytes" else f"{value:g}"
+
+    def __str__(self) -> str:
+        if self.figure == "outcome":
+            return "outcome = completed"
+        return f"{self.figure} {'<=' if self.inclusive else '<'} {self.write(self.limit)}"
+
+
+COMPLETES = Requirement("outcome")
+"""What every other requirement implies."""
+
+
+def read_requirements(words: Iterable[str]) -> tuple[Requirement, ...]:
+    """Read requirements; a bare number is in the figure's own unit (ms, bytes, rounds).
+
+    Raises
+    ------
+    ParameterError
+        For a figure that cannot be bounded, a bound from below, or none at all.
+    UnitError
+
+    Examples
+    --------
+    >>> [str(r) for r in read_requirements(["downtime<500ms", "transferred<=2GiB"])]
+    ['downtime < 500 ms', 'transferred <= 2 GiB']
+    """
+    read = tuple(_read(word) for word in words)
+    if not read:
+        raise ParameterError(
+            "No requirement is given.", "Something has to be required.", "Add --require 'downtime<500ms'."
+        )
+    return read
+
+
+def _read(word: str) -> Requirement:
+    match = _FORM.fullmatch(word)
+    if match is None:
+        raise ParameterError(
+            f"The requirement is {word!r}.", "It is FIGURE<LIMIT.", "Write it like downtime<500ms."
+        )
+    figure, sign, text = match.groups()
+    if figure == "outcome":
+        if sign in ("=", "==") and text == "completed":
+            return COMPLETES
+        raise ParameterError(
+            f"The requirement is {word!r}.",
+            "A migration is required to complete.",
+            "Write outcome=completed.",
+        )
+    if figure not in _UNITS:
+        raise ParameterError(
+            f"{figure!r} cannot be required.",
+            f"Figures are {', '.join(_UNITS)}, and outcome.",
+            near_misses(figure, _UNITS) or "Choose one of them.",
+        )
+    if sign not in ("<", "<="):
+        raise ParameterError(
+            f"The requirement is {word!r}.", "Figures are bounded from above.", f"Write {figure}<{text}."
+        )
+    return Requirement(figure, float(parse_quantity(text, _UNITS[figure], field=figure)), sign == "<=")

@@ -1,0 +1,285 @@
+"""Sizing: the least (or greatest) value of one setting with which a migration keeps to what is required.
+
+A value will do where at least a share `confidence` of the draws meets every requirement. The draws are the same for
+every value (common random numbers). Whether more always helps is not taken for granted: a grid over the whole range is
+looked at first, then the gap between the last value that will not do and the first that will is divided, again and
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migsim.errors import ParameterError
+from migsim.html import html_list, html_table
+from migsim.scenario import HostProfile, Workload
+from migsim.study.requirement import Requirement, read_requirements
+from migsim.study.size_range import Tried, default_range
+from migsim.study.size_reason import why_impossible
+from migsim.study.sweep_axis import Axis
+from migsim.study.sweep_plan import Settings, make_plan
+from migsim.study.sweep_text import format_value
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from migsim.trace import Trace
+
+__all__ = ["Sizing", "size"]
+
+GRID = 17
+"""Values over the whole range that are looked at first."""
+PARTS = 6
+"""Values that a gap is divided by at once."""
+CLOSE = 0.002
+"""A gap is narrow enough when its ends differ by so much."""
+LOOKS = 2
+"""How often the neighbourhood of the best value is looked at where no value of the grid will do."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sizing:
+    """An answer.
+
+    Attributes
+    ----------
+    axis : Axis
+        What was looked for.
+    least : bool
+        Whether the least value was, or the greatest.
+    value : int, float or None
+        In the axis's unit; None: impossible.
+    reason : str
+        In a sentence or two.
+    requirements : tuple of Requirement
+    confidence : float
+        Share of the draws that had to meet them.
+    table : pandas.DataFrame
+        Every value that was tried, ascending: ``value``, ``met`` (the share of the draws that meets everything), a
+        share for each requirement by its text, and the median figures.
+    notes : tuple of str
+    """
+
+    axis: Axis
+    least: bool
+    value: float | None
+    reason: str
+    requirements: tuple[Requirement, ...]
+    confidence: float
+    table: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    @property
+    def at_value(self) -> dict[str, float]:
+        """The row of `table` of the answer; empty where it is impossible."""
+        rows = self.table[self.table["value"] == self.value]
+        return {str(k): float(v) for k, v in rows.iloc[0].items()} if len(rows) else {}
+
+    def to_json_object(self) -> dict[str, Any]:
+        """Return the answer as plain data."""
+        return {
+            "name": self.axis.name,
+            "unit": self.axis.unit,
+            "goal": "minimise" if self.least else "maximise",
+            "value": self.value,
+            "reason": self.reason,
+            "require": [str(r) for r in self.requirements],
+            "confidence": self.confidence,
+            "at-value": {k: v for k, v in self.at_value.items() if v == v},
+            "notes": list(self.notes),
+        }
+
+    def __repr__(self) -> str:
+        return f"<Sizing {self.reason}>"
+
+    def _repr_html_(self) -> str:
+        shares = ["met", *(str(r) for r in self.requirements)]
+        rows = [
+            (format_value(row["value"], self.axis.unit), *(f"{row[name]:.0%}" for name in shares))
+            for row in self.table.to_dict("records")
+        ]
+        notes = html_list("Notes", self.notes)
+        return f"<div>{html_table(self.reason, (self.axis.name, *shares), rows)}{notes}</div>"
+
+
+def size(
+    what: Trace | Workload,
+    *,
+    require: Iterable[str] | str,
+    minimise: str | None = None,
+    maximise: str | None = None,
+    set: Settings = (),
+    host: HostProfile | None = None,
+    qemu_version: str | None = None,
+    confidence: float = 0.8,
+    draws: int = 40,
+    seed: int = 1,
+    jobs: int = 1,
+    load: float = 1.0,
+    deadline_s: float = 1800.0,
+    link_bytes_per_s: float | None = None,
+    fresh_pages: int | None = None,
+    dirty_ring_size: int = 0,
+    progress: Callable[[int, str], None] | None = None,
+) -> Sizing:
+    """Find the least or greatest value of one setting that meets requirements.
+
+    Parameters
+    ----------
+    what : Trace or Workload
+    require : sequence of str
+        ``"downtime<500ms"``, ``"total-time<10min"``, ``"transferred<20GiB"``, ``"guest-lost<2s"``,
+        ``"outcome=completed"`` (which every other one implies).
+    minimise, maximise : str
+        One of them: what is looked for, as ``"max-bandwidth"``, or with a range or values of one's own,
+        ``"max-bandwidth=1Gbps:25Gbps"``. Any number that `migsim.sweep` varies.
+    confidence : float
+        Share of the draws that has to meet them all.
+    draws : int
+    jobs : int
+        Processes of this machine; -1 is one a processor.
+    set, host, qemu_version, seed, load, deadline_s, link_bytes_per_s, fresh_pages, dirty_ring_size
+        As in `migsim.sweep`.
+    progress : callable, optional
+        Called with the number of values tried and a few words.
+
+    Returns
+    -------
+    Sizing
+
+    Raises
+    ------
+    ParameterError, UnitError, ProfileError, TraceError
+
+    Examples
+    --------
+    >>> size(trace, require=["downtime<500ms"], minimise="max-bandwidth").value      # doctest: +SKIP
+    """
+    requirements = read_requirements([require] if isinstance(require, str) else require)
+    if (minimise is None) == (maximise is None):
+        raise ParameterError(
+            "Exactly one of minimise and maximise is needed.", "One value is looked for.", "Give one of them."
+        )
+    if not 0 < confidence <= 1:
+        raise ParameterError(
+            f"The confidence is {confidence:g}.", "It is a share of the draws.", "Give 0.8 or so."
+        )
+    if draws < 1:
+        raise ParameterError(f"draws is {draws}.", "Draws are counted from 1.", "Give 40 or so.")
+    name, equals, text = (minimise or maximise or "").partition("=")
+    plan, (axis,) = make_plan(
+        what,
+        vary={name: text if equals else default_range(name, link_bytes_per_s)},
+        host=host,
+        qemu_version=qemu_version,
+        settings=set,
+        load=load,
+        draws=draws,
+        seed=seed,
+        deadline_s=deadline_s,
+        link_bytes_per_s=link_bytes_per_s,
+        fresh_pages=fresh_pages,
+        dirty_ring_size=dirty_ring_size,
+    )
+    if axis.kind == "choice":
+        raise ParameterError(
+            f"{name} is no number.", "A number is looked for.", f"Sweep it: --vary {name}=..."
+        )
+    tried = Tried(plan, axis, requirements, confidence, jobs, progress)
+    return _answer(tried, least=minimise is not None)
+
+
+def _answer(tried: Tried, *, least: bool) -> Sizing:
+    axis = tried.axis
+    tried.add(_grid(axis))
+    for _ in range(0 if axis.listed else LOOKS):
+        if tried.will_do().any():
+            break
+        tried.add(_around(axis, tried.values, int(np.argmax(tried.met()))))
+    while not axis.listed and tried.will_do().any():
+        more = _gap(axis, tried, least)
+        if not len(more):
+            break
+        tried.add(more)
+    good = np.flatnonzero(tried.will_do())
+    place = None if not len(good) else int(good[0] if least else good[-1])
+    value = None if place is None else tried.values[place].item()
+    word = "least" if least else "greatest"
+    if place is None:
+        reason = why_impossible(tried)
+    else:
+        asked = " and ".join(str(r) for r in tried.requirements)
+        reason = (
+            f"The {word} {axis.name} with {asked} is {format_value(value, axis.unit)}: "
+            f"{tried.met()[place]:.0%} of the draws meet that (asked: {tried.confidence:.0%})."
+        )
+    return Sizing(
+        axis,
+        least,
+        value,
+        reason,
+        tried.requirements,
+        tried.confidence,
+        tried.table(),
+        tuple(_notes(tried, place, least)),
+    )
+
+
+def _grid(axis: Axis) -> NDArray[Any]:
+    if axis.count:
+        return np.unique(axis.values)
+    return np.unique(axis.at(np.linspace(0, 1, GRID)))
+
+
+def _around(axis: Axis, values: NDArray[Any], place: int) -> NDArray[Any]:
+    """Values between a place and its neighbours."""
+    low, high = values[max(place - 1, 0)], values[min(place + 1, len(values) - 1)]
+    return _between(axis, float(low), float(high), 2 * PARTS)
+
+
+def _gap(axis: Axis, tried: Tried, least: bool) -> NDArray[Any]:
+    """Values that divide the gap between the outermost value that will do and its neighbour that will not."""
+    good = np.flatnonzero(tried.will_do())
+    inner = good[0] if least else good[-1]
+    outer = inner - 1 if least else inner + 1
+    if not 0 <= outer < len(tried.values):
+        return tried.values[:0]
+    low, high = sorted((float(tried.values[inner]), float(tried.values[outer])))
+    if high - low <= CLOSE * high:
+        return tried.values[:0]
+    return _between(axis, low, high, PARTS)
+
+
+def _between(axis: Axis, low: float, high: float, count: int) -> NDArray[Any]:
+    """New values strictly between two."""
+    inside = np.linspace(0, 1, count + 2)[1:-1]
+    values = np.unique(
+        Axis(axis.name, axis.unit, axis.kind, (), low, high, 0, axis.log, axis.whole).at(inside)
+    )
+    return values[(values > low) & (values < high)]
+
+
+def _notes(tried: Tried, place: int | None, least: bool) -> Iterable[str]:
+    axis, met = tried.axis, tried.met()
+    if len(met) > 1 and tried.no_effect():
+        yield f"{axis.name} changes nothing here: it plays no part in these migrations, or is not modelled."
+    yield from tried.errors()
+    if place is None:
+        return
+    beyond = np.arange(place + 1, len(met)) if least else np.arange(place)
+    bad = [k for k in beyond if not tried.will_do()[k]]
+    if bad:
+        worst = min(bad, key=lambda k: met[k])
+        side = "greater" if least else "smaller"
+        yield (
+            f"Not every {side} value will do: at {format_value(tried.values[worst].item(), axis.unit)} only "
+            f"{met[worst]:.0%} of the draws meet it."
+        )
+    outermost = place == 0 if least else place == len(met) - 1
+    if outermost and not axis.listed:
+        yield f"It is the end of the range that was looked at: {axis.name} may go further."

@@ -1,0 +1,136 @@
+"""Where a value is looked for, and what the values that were tried gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migsim.errors import ParameterError
+from migsim.study.requirement import COMPLETES, Requirement
+from migsim.study.sweep_axis import Axis
+from migsim.study.sweep_cells import FIGURES, Drawn, Plan
+from migsim.study.sweep_piece import summarise
+from migsim.study.sweep_run import run_drawn
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Tried", "default_range"]
+
+_RANGES = {
+    "max-bandwidth": "100Mbps:{link}:log",
+    "avail-switchover-bandwidth": "100Mbps:{link}:log",
+    "link": "100Mbps:100Gbps:log",
+    "downtime-limit": "1ms:60s:log",
+    "xbzrle-cache-size": "1MiB:1TiB:log",
+    "throttle-trigger-threshold": "1:100",
+    "cpu-throttle-initial": "1:99",
+    "cpu-throttle-increment": "1:99",
+    "max-cpu-throttle": "1:99",
+    "vcpu-dirty-limit": "1:10000:log",
+    "multifd-channels": "1:64",
+    "dirty-ring-size": "1024,2048,4096,8192,16384,32768,65536",
+    "writes-scale": "0.01:100:log",
+    "load": "0.01:1",
+}
+
+
+def default_range(name: str, link_bytes_per_s: float | None = None) -> str:
+    """Return where a value is looked for when nobody says.
+
+    Raises
+    ------
+    ParameterError
+        For a name that has no such range.
+
+    Examples
+    --------
+    >>> default_range("downtime-limit")
+    '1ms:60s:log'
+    """
+    if name in _RANGES:
+        return _RANGES[name].format(link=f"{int(link_bytes_per_s)}B/s" if link_bytes_per_s else "100Gbps")
+    raise ParameterError(
+        f"Where {name} is looked for is not said.",
+        f"A range is known for {', '.join(_RANGES)}.",
+        f"Write {name}=LOW:HIGH.",
+    )
+
+
+class Tried:
+    """Values that were tried, ascending, and what they gave.
+
+    Attributes
+    ----------
+    values : ndarray
+    drawn : Drawn
+        A column a value.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        axis: Axis,
+        requirements: tuple[Requirement, ...],
+        confidence: float,
+        jobs: int = 1,
+        progress: Callable[[int, str], None] | None = None,
+    ) -> None:
+        self.plan = plan
+        self.axis = axis
+        self.requirements = requirements
+        self.confidence = confidence
+        self.jobs = jobs
+        self.progress = progress
+        self.values: NDArray[Any] = np.empty(0)
+        self.drawn = Drawn.empty(max(plan.draws, 1), 0)
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Try more values; those that were tried already are left out."""
+        values = np.setdiff1d(values, self.values)
+        if not len(values):
+            return
+        new = run_drawn(self.plan, {self.axis.name: values}, processes=self.jobs)
+        joined = self.drawn.beside(new)
+        every = np.concatenate([self.values, values]) if len(self.values) else values
+        order = np.argsort(every, kind="stable")
+        self.values, self.drawn = every[order], joined.take_cells(order)
+        if self.progress:
+            self.progress(len(self.values), f"{len(self.values)} values tried")
+
+    def met(self, requirement: Requirement | None = None) -> NDArray[np.float64]:
+        """Share of the draws of each value that meets one requirement, or all of them."""
+        asked = [requirement] if requirement else [COMPLETES, *self.requirements]
+        together = np.logical_and.reduce([r.met(self.drawn) for r in asked])
+        return np.asarray(np.mean(together, axis=0))
+
+    def will_do(self, requirement: Requirement | None = None) -> NDArray[np.bool_]:
+        """Which values meet a requirement, or all, in enough draws."""
+        return np.asarray(self.met(requirement) >= self.confidence - 1e-9)
+
+    def no_effect(self) -> bool:
+        """Whether every value gave the same."""
+        return all(
+            bool(np.all((v == v[:, :1]) | ((v != v) & (v[:, :1] != v[:, :1]))))
+            for v in self.drawn.figures.values()
+        )
+
+    def errors(self) -> Iterator[str]:
+        """Why values could not be tried, each reason once."""
+        for reason in dict.fromkeys(self.drawn.reasons.values()):
+            count = sum(other == reason for other in self.drawn.reasons.values())
+            yield f"{count} of the {len(self.values)} values are refused: {reason}"
+
+    def table(self) -> pd.DataFrame:
+        """Return a row a value: ``value``, ``met``, each requirement's share, median figures."""
+        import pandas as pd
+
+        columns: dict[str, Any] = {"value": self.values, "met": self.met()}
+        columns |= {str(r): self.met(r) for r in self.requirements}
+        middle = summarise(self.drawn, intervals=self.plan.draws > 1)
+        figures = {name: middle[name] for name in middle if name != "outcome"}
+        wanted = [n for n in figures if n.removesuffix("-low").removesuffix("-high") in FIGURES]
+        return pd.DataFrame(columns | {name: figures[name] for name in wanted})
