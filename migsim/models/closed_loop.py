@@ -82,7 +82,7 @@ class UserLoop:
     think_s : float
         Mean time between an answer and the next transaction; 0: none.
     classes : tuple of TransactionClass
-        Their shares sum to 1.
+        Their shares sum to 1; their names differ.
     vcpus : int
     inside : bool
         Whether the users are programs inside the guest, whose clock stands still while it is stopped: they neither
@@ -114,13 +114,20 @@ class UserLoop:
                 "Shares are 0 or more and sum to 1; no demand is negative.",
                 "Correct them.",
             )
+        names = [c.name for c in self.classes]
+        if len(set(names)) < len(names) or "all" in names:
+            raise ParameterError(
+                f"Transaction classes are called {', '.join(names)}.",
+                "Names differ, and 'all' stands for all of them.",
+                "Rename them.",
+            )
 
     @classmethod
     def of_one(
         cls, users: int, *, think_s: float, demand_s: float, vcpus: int = 1, inside: bool = False
     ) -> UserLoop:
         """Users whose transactions are all of one kind."""
-        return cls(users, think_s, (TransactionClass("all", 1.0, demand_s),), vcpus, inside)
+        return cls(users, think_s, (TransactionClass("transaction", 1.0, demand_s),), vcpus, inside)
 
     @property
     def demand_s(self) -> float:

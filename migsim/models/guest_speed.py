@@ -7,8 +7,8 @@ its work has got to :math:`g_i`, log faults take the share :math:`1 - f_i` of wh
 
 .. math:: f_i = \frac{g_{i+1} - g_i}{r_{i+1} - r_i}, \qquad v(t) = u(t) f_i
 
-with :math:`u(t)` the share of the wall time that the vCPUs run (throttle, full rings), and :math:`v = 0` in the
-blackout. A guest that needs the share :math:`\rho` of its full speed works at
+with :math:`u(t)` the share of the wall time that the vCPUs run (throttle, full rings, processors that are short), and
+:math:`v = 0` in the blackout. A guest that needs the share :math:`\rho` of its full speed works at
 
 .. math:: w(t) = f_i \begin{cases} u/\rho & u < \rho \text{ or work waits} \\ 1 & \text{else} \end{cases}
 
@@ -37,17 +37,21 @@ __all__ = ["WHY", "GuestMark", "SpeedPiece", "Why", "check_pieces", "speed_piece
 
 Floats = NDArray[np.float64]
 
-Why = Literal["running", "setup", "dirty-log faults", "throttle", "dirty-limit", "blackout", "standstill"]
+Why = Literal[
+    "running", "setup", "dirty-log faults", "throttle", "dirty-limit", "processors", "blackout", "standstill"
+]
 WHY: tuple[Why, ...] = (
     "running",
     "setup",
     "dirty-log faults",
     "throttle",
     "dirty-limit",
+    "processors",
     "blackout",
     "standstill",
 )
-"""What sets the speed of a piece: `standstill` goes on to the deadline at the mean of the last rounds."""
+"""What sets the speed of a piece. `processors` are short where sending needs them too; a `standstill` goes on to the
+deadline at the mean of the last rounds."""
 
 ROUNDING = 1e-9
 

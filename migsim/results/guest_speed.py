@@ -15,7 +15,7 @@ GUEST_SPEED_COLUMNS = {
     "until_s": "its end",
     "speed_fraction": "share of its full speed that the guest is given",
     "work_per_s": "seconds of work, at its own pace, that it does in a second",
-    "why": "running, setup, dirty-log faults, throttle, dirty-limit, blackout or standstill",
+    "why": "running, setup, dirty-log faults, throttle, dirty-limit, processors, blackout or standstill",
 }
 """Columns of a result's `guest_speed`."""
 

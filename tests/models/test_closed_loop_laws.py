@@ -112,6 +112,12 @@ def test_shares_have_to_sum_to_one():
         UserLoop(5, 1.0, (TransactionClass("a", 0.5, 0.1), TransactionClass("b", 0.4, 0.1)))
 
 
+def test_names_of_classes_differ_and_none_stands_for_all():
+    for names in (("a", "a"), ("a", "all")):
+        with pytest.raises(ParameterError, match="Names differ"):
+            UserLoop(5, 1.0, tuple(TransactionClass(name, 0.5, 0.1) for name in names))
+
+
 # over time
 
 
