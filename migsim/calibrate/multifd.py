@@ -2,9 +2,10 @@
 
 A thread's cost of a page is its processor time over the pages that went through it, whatever held it up meanwhile: so
 two channels tell what any number of them will do (`migsim.models.multifd_threads`). The probes are a guest of data
-(pages new to the destination), three views of one file (pages in no cache, their memory there), a hot set under a
+(pages new to the destination), eight views of one file (pages in no cache, their memory there), a hot set under a
 limit (pages sent again) and an empty guest (zero pages); kinds that a probe carries besides are taken off at the cost
-that the others show.
+that the others show. What threads wait for each other is what is left of the time: of the empty guest's for the
+migration thread, of a blackout full of pages sent again for a channel's ends.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from migsim.calibrate.host import COLD_ALIAS_BYTES, Probe, term_of
+from migsim.calibrate.host import Probe, term_of
+from migsim.calibrate.terms import active_seconds
 from migsim.errors import ProfileError
 from migsim.models.dirty_bitmap import GIB
-from migsim.models.multifd import multifd_rules, zero_page_detection
+from migsim.models.multifd import PACKET_PAGES, multifd_rules, zero_page_detection
 from migsim.models.page_stream import PAGE_BYTES
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
@@ -36,10 +38,15 @@ from migsim.scenario import (
 __all__ = ["ThreadWork", "fit_multifd", "measure_multifd", "multifd_probes", "thread_work"]
 
 CHANNELS = 2
+VIEWS = 8
 LIMIT = 250_000_000
 DATA_PAGES = 250_000
 HOT_PAGES = 30_000
-FRESH, COLD, AGAIN, EMPTY = (f"probe-multifd-{kind}" for kind in ("fresh", "cold", "again", "empty"))
+MANY_PAGES = 2000
+FRESH, COLD, AGAIN, HOT, EMPTY = (
+    f"probe-multifd-{kind}" for kind in ("fresh", "cold", "again", "hot", "empty")
+)
+COLD_ALIAS_BYTES = GIB
 
 _THREADS = {
     "queue": re.compile(r"live_migration|mig/src/main"),
@@ -71,7 +78,7 @@ def multifd_probes(qemu: QemuSpec, *, cold_alias_bytes: int = COLD_ALIAS_BYTES) 
     Examples
     --------
     >>> [probe.purpose for probe in multifd_probes(QemuSpec(command="qemu", version="10.0"))]
-    ['pages new there', 'pages in no cache', 'pages sent again', 'zero pages']
+    ['pages new there', 'pages in no cache', 'pages sent again', 'the blackout', 'zero pages']
     """
 
     def scenario(
@@ -96,11 +103,13 @@ def multifd_probes(qemu: QemuSpec, *, cold_alias_bytes: int = COLD_ALIAS_BYTES) 
 
     unlimited = {"max-bandwidth": 0, "downtime-limit": 300}
     endless = {"max-bandwidth": LIMIT, "downtime-limit": 1}
-    views = 3 * cold_alias_bytes / GIB
+    limited = {"max-bandwidth": LIMIT, "downtime-limit": 300}
+    views = VIEWS * cold_alias_bytes / GIB
     return [
         Probe("pages new there", scenario(FRESH, 1, DATA_PAGES, 64, unlimited)),
         Probe("pages in no cache", scenario(COLD, views, 0, 64, unlimited, cold_alias_bytes)),
         Probe("pages sent again", scenario(AGAIN, 1, HOT_PAGES, HOT_PAGES, endless)),
+        Probe("the blackout", scenario(HOT, 1, 100_000, 15_000, limited)),
         Probe("zero pages", scenario(EMPTY, 64, 500, 64, unlimited)),
     ]
 
@@ -165,7 +174,7 @@ def fit_multifd(host: HostProfile, runs: Iterable[MigrationResult]) -> HostProfi
         When the profile is of another QEMU, a probe is missing, or shows no thread of multifd.
     """
     found = list(runs)
-    for name in (FRESH, COLD, AGAIN, EMPTY):
+    for name in (FRESH, COLD, AGAIN, HOT, EMPTY):
         if not any(r.name == name for r in found):
             raise ProfileError(
                 f"There is no record of the probe {name}.",
@@ -194,7 +203,13 @@ def fit_multifd(host: HostProfile, runs: Iterable[MigrationResult]) -> HostProfi
             term = term_of(f"multifd_{end}_{kind}_page_s", values, "s/page")
             made[f"multifd_{end}_{kind}_page_s"] = term
             known[kind] = term.median
-    made["multifd_queue_page_s"] = term_of("multifd_queue_page_s", _queue_s(of[EMPTY]), "s/page")
+    queue_s = [work.seconds["queue"] / sum(work.pages.values()) for work in of[EMPTY]]
+    made["multifd_queue_page_s"] = term_of("multifd_queue_page_s", queue_s, "s/page")
+    costs = {name: term.median for name, term in made.items()}
+    waits_s = [_queue_wait_s(r, costs) if by_channels else 0.0 for r in found if r.name == EMPTY]
+    made["multifd_queue_wait_s"] = term_of("multifd_queue_wait_s", waits_s, "s/packet")
+    turns_s = [_channel_wait_s(r, costs) for r in found if r.name == HOT]
+    made["multifd_channel_wait_s"] = term_of("multifd_channel_wait_s", turns_s, "s/packet")
     return host.replace(terms=host.terms | made)
 
 
@@ -239,6 +254,27 @@ def _cost_s(work: ThreadWork, end: str, kind: str, known: Mapping[str, float]) -
     return max(work.seconds[end] - others, 0.0) / max(work.pages[kind], 1.0)
 
 
-def _queue_s(works: Iterable[ThreadWork]) -> list[float]:
-    """Cost of a page in the migration thread: it does the same with each, and never waits for an empty guest's."""
-    return [work.seconds["queue"] / sum(work.pages.values()) for work in works]
+def _queue_wait_s(run: MigrationResult, costs: Mapping[str, float]) -> float:
+    """Wait of the migration thread for each packet of an empty guest, from the time that a page took.
+
+    The vCPU and that thread had what the others, and other programs, left of the processors, the same each.
+    """
+    load = run.host_load
+    pages = sum(thread_work(run).pages.values())
+    page_s = active_seconds(run) / pages
+    queue_s = costs["multifd_queue_page_s"]
+    needed = queue_s + costs["multifd_send_zero_page_s"] + costs["multifd_receive_zero_page_s"]
+    free = load["cpus"] - load["others_cpu_s"] / load["duration_s"]
+    part = min(max(free - needed / page_s, 0.1), 1.0)
+    return float(max(page_s - queue_s / part, 0.0) * PACKET_PAGES)
+
+
+def _channel_wait_s(run: MigrationResult, costs: Mapping[str, float]) -> float | None:
+    """Wait of a channel's ends for each packet of a blackout of pages sent again; None where that is too short."""
+    left = float(run.iterations["remaining_bytes_after_sync"].iloc[-1]) / PAGE_BYTES
+    flush_ms = run.downtime_parts_ms.get("flush")
+    if flush_ms is None or left < MANY_PAGES:
+        return None
+    page_s = flush_ms / 1000 / left * CHANNELS
+    ends_s = costs["multifd_send_normal_page_s"] + costs["multifd_receive_normal_page_s"]
+    return float(max(page_s - ends_s, 0.0) * PACKET_PAGES)

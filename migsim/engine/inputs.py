@@ -64,7 +64,9 @@ RING_TERMS: dict[str, str] = {
 MULTIFD_TERMS: dict[str, str] = {
     "multifd_cpus": "processors that the guest and multifd's threads share",
     "multifd_queue_page_s": "processor time of a page in the migration thread, with multifd",
-    "multifd_send_normal_page_s": "the same in a channel that sends a page again",
+    "multifd_queue_wait_s": "a packet's wait until the migration thread is woken by a free channel",
+    "multifd_channel_wait_s": "a packet's wait until a channel's two ends have woken each other",
+    "multifd_send_normal_page_s": "processor time of a page in a channel that sends a page again",
     "multifd_send_cold_page_s": "the same for a page sent for the first time, its memory there on the destination",
     "multifd_send_fresh_page_s": "the same for a page that the destination has yet to find memory for",
     "multifd_receive_normal_page_s": "the same on the destination, for a page sent again",

@@ -79,14 +79,18 @@ class MultifdSender:
         self._queued = 0.0  # pages since the channels last waited for each other
         self._window_lost_s = 0.0
         quota = window_quota_bytes(int(what.parameter("max-bandwidth")))
-        pages = multifd_window_pages(quota, self.channels, self.rules.charged_at)
+        pages = multifd_window_pages(quota, self.channels, self.rules.charged_at, in_flight=self._in_flight())
         self.window_bytes = float(pages) * self._raw_bytes
 
     def _work(self, kind: str) -> PageWork:
+        t = self._terms
         return PageWork(
-            self._terms["multifd_queue_page_s"],
-            self._terms[f"multifd_send_{kind}_page_s"],
-            self._terms[f"multifd_receive_{kind}_page_s"],
+            t["multifd_queue_page_s"],
+            t[f"multifd_send_{kind}_page_s"],
+            t[f"multifd_receive_{kind}_page_s"],
+            queue_wait_s=t["multifd_queue_wait_s"] / PACKET_PAGES,
+            # A packet of zero pages is short enough for the socket.
+            channel_wait_s=0.0 if kind == "zero" else t["multifd_channel_wait_s"] / PACKET_PAGES,
         )
 
     def _page_s(self, kind: str, busy: float) -> float:
@@ -103,12 +107,17 @@ class MultifdSender:
         )
 
     def _costs(self, busy: float) -> SendCosts:
-        raw = [self._page_s(kind, busy) for kind in KINDS]
+        again, cold, fresh = (self._page_s(kind, busy) for kind in KINDS)
         if self.zero_pages == "multifd":
             zero = self._page_s("zero", busy)
         else:  # what the destination gets whole, it has to find memory for
-            zero = raw[-1] if self.zero_pages == "none" else self._terms["zero_page_s"]
-        return SendCosts(*raw, zero_page_s=zero)
+            zero = fresh if self.zero_pages == "none" else self._terms["zero_page_s"]
+        return SendCosts(normal_page_s=again, cold_page_s=cold, fresh_page_s=fresh, zero_page_s=zero)
+
+    def _in_flight(self) -> float:
+        """Share of the channels that have a packet when the thread stops: all, or where processors are short, half."""
+        work, page_s = self._works["normal"], self.costs.normal_page_s
+        return 1.0 if not self._busy or self._share(work, page_s) == 1.0 else 0.5
 
     def _lost_s(self) -> tuple[list[float], list[float], float]:
         """Time of a raw page, ascending, with the guest's time lost to it; and that lost to a zero page."""

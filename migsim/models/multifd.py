@@ -16,7 +16,7 @@ what                      up to 8.0                            8.1 on
 channels wait             setup, every iterate call, the end   setup, every circle over RAM, up to
                                                                9.2 the end (8.1: 8 bytes beside)
 bytes count for a window  when handed to a channel             when the channel has written them
-a window carries          the packets that exceed its quota    as many, and one more a channel
+a window carries          the packets that exceed its quota    as many, and up to one more a channel
 a thread that waits for   keeps a processor busy               sleeps
 a free channel
 ========================  ===================================  ==================================
@@ -246,12 +246,25 @@ def page_bytes(zero_pages: ZeroPages) -> tuple[float, float]:
 
 
 def multifd_window_pages(
-    quota_bytes: ArrayLike, channels: ArrayLike, charged_at: Literal["enqueue", "write"]
+    quota_bytes: ArrayLike,
+    channels: ArrayLike,
+    charged_at: Literal["enqueue", "write"],
+    *,
+    in_flight: ArrayLike = 1.0,
 ) -> Floats:
     """Raw pages that a rate-limited window carries through the channels.
 
     The thread stops at the first check that finds more than the quota. What is handed to the channels and not written
-    by then (one packet each) goes in the same window; where packets count at once there is nothing of the sort.
+    by then goes in the same window; where packets count at once there is nothing of the sort.
+
+    Parameters
+    ----------
+    quota_bytes : array_like
+    channels : array_like
+    charged_at : {"enqueue", "write"}
+    in_flight : array_like
+        Share of the channels that have a packet then. All of them, where each has a processor. Where processors are
+        short it is the scheduler's choice: with four channels on two processors live windows carried none to all.
 
     Examples
     --------
@@ -263,5 +276,5 @@ def multifd_window_pages(
     full = PAGE_BYTES * PACKET_PAGES + PACKET_BYTES
     within = np.floor(np.asarray(quota_bytes, float) / full) + 1
     if charged_at == "write":
-        return np.asarray((within + np.asarray(channels, float)) * PACKET_PAGES)
+        within = within + np.asarray(channels, float) * np.asarray(in_flight, float)
     return np.asarray(within * PACKET_PAGES)

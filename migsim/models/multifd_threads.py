@@ -2,30 +2,30 @@ r"""How fast multifd's threads send a page, and what they leave the guest.
 
 Law
 ---
-The migration thread queues a page in :math:`q`, one of `n` channels sends it in :math:`s`, the thread at its other end
-receives it in :math:`r`: processor times. All work at once, so the slowest bounds the rest,
+The migration thread queues a page in processor time :math:`q`, one of `n` channels sends it in :math:`s`, the thread
+at its other end receives it in :math:`r`. A packet is more than a socket holds, so a channel's two ends take turns;
+beside that work a page waits :math:`\tau_q` for the migration thread to be woken when a channel is free, and
+:math:`\tau_c` for the ends to wake each other. A host's `c` processors are shared out fairly: when they run short, the
+`v` busy vCPUs and the slowest thread get the same part :math:`L` of one each, and the others what they need. A page
+takes the smallest :math:`t` that suits all,
 
-.. math:: b = \max(q,\ s/n,\ r/n,\ \text{page bytes} / \text{link})
+.. math:: t \ge \frac{q}{L} + \tau_q \qquad n\,t \ge \frac{s + r}{L} + \tau_c \qquad
+          L = \min\Bigl(1,\ \frac{c - (q + s + r)/t}{v}\Bigr) \qquad t \ge \frac{q + s + r}{c}
 
-A host shares its `c` processors fairly. The `v` busy vCPUs and the slowest thread want all that they can get; when
-processors run short each of them gets the same part :math:`L` of one, and the others what they need:
+and no less than its bytes take on the network. For work :math:`a` with wait :math:`\tau` in :math:`n` threads that is
+the larger of :math:`(a + \tau)/n` and of the greater root of
 
-.. math:: v L + \frac{L}{b}(q + s + r) = c \qquad
-          t_{page} = \frac{b}{L} = \max\Bigl(b,\ \frac{v\,b + q + s + r}{c}\Bigr)
+.. math:: c\,n\,t^2 - \bigl(c\,\tau + v\,a + n\,(q + s + r)\bigr)\,t + (q + s + r)\,\tau = 0
 
-while the guest runs at the share that is left to it
-
-.. math:: g = \min\Bigl(1,\ \frac{c - (q + s + r)/t_{page}}{v}\Bigr)
-
-So more channels help until the processors are used up, then they take from the guest. In the blackout :math:`v = 0`.
-A migration thread that spins while it waits (`migsim.models.multifd.MultifdRules.spins`) is one more that wants all
-that it can get, and `q` lies within that.
+The guest runs at the share `L`. So more channels help until the processors are used up, then they take from the guest.
+In the blackout :math:`v = 0`. A migration thread that spins while it waits (`migsim.models.multifd.MultifdRules.spins`)
+is one more that wants all that it can get, and `q` lies within that.
 
 Mirrors: `migration/multifd.c` multifd_send_pages, multifd_send_thread, multifd_recv_thread; Linux' fair scheduler.
 Leaves out: source and destination on hosts of their own, where each end has processors for itself (the probes run both
-on one); memory bandwidth; the wait of channels for each other at the end of a round.
-Source: the mechanics reference, section 7.1, for the threads; processor times by thread from live runs of 1, 2 and 4
-channels.
+on one); that faults of several channels on the destination hold each other up; the wait of channels for each other at
+the end of a round.
+Source: the mechanics reference, section 7.1, for the threads; times by thread from live runs of 1, 2 and 4 channels.
 """
 
 from __future__ import annotations
@@ -42,30 +42,32 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class PageWork:
-    """Processor time of one page in each thread, s; numbers, or arrays of one shape.
+    """What a page costs, s; numbers, or arrays of one shape.
 
     Attributes
     ----------
     queue_s : float
-        In the migration thread.
+        Processor time in the migration thread.
     send_s, receive_s : float
-        In a channel's thread on the source and on the destination.
+        Processor time in a channel's thread on the source and on the destination.
+    queue_wait_s, channel_wait_s : float
+        Time in which the migration thread, or both ends of the channel, wait to be woken.
     """
 
     queue_s: ArrayLike
     send_s: ArrayLike
     receive_s: ArrayLike
+    queue_wait_s: ArrayLike = 0.0
+    channel_wait_s: ArrayLike = 0.0
+
+    @property
+    def ends_s(self) -> Floats:
+        """Processor time of a channel's two ends."""
+        return np.asarray(np.asarray(self.send_s, float) + np.asarray(self.receive_s, float))
 
     def needed_s(self, spins: ArrayLike = False) -> Floats:
-        """Processor time of a page in the threads that take what they need and no more."""
-        ends = np.asarray(self.send_s, float) + np.asarray(self.receive_s, float)
-        return np.asarray(ends + np.where(spins, 0.0, np.asarray(self.queue_s, float)))
-
-    def slowest_s(self, channels: ArrayLike) -> Floats:
-        """Time between two pages of the slowest thread, were processors plenty."""
-        n = np.asarray(channels, float)
-        ends = np.maximum(np.asarray(self.send_s, float), np.asarray(self.receive_s, float)) / n
-        return np.asarray(np.maximum(np.asarray(self.queue_s, float), ends))
+        """Processor time in the threads that take what they need and no more."""
+        return np.asarray(self.ends_s + np.where(spins, 0.0, np.asarray(self.queue_s, float)))
 
 
 def multifd_page_s(
@@ -99,15 +101,27 @@ def multifd_page_s(
 
     >>> fresh = PageWork(0.1e-6, 0.7e-6, 9e-6)
     >>> (multifd_page_s(fresh, [1, 2, 4], cpus=2, busy_vcpus=1) * 1e6).round(2).tolist()
-    [9.4, 7.15, 6.02]
+    [9.75, 7.32, 6.11]
     >>> (multifd_page_s(fresh, [1, 2, 4], cpus=64, busy_vcpus=1) * 1e6).round(2).tolist()
-    [9.0, 4.5, 2.25]
+    [9.7, 4.85, 2.42]
     """
-    b = np.maximum(work.slowest_s(channels), np.asarray(link_page_s, float))
     spinning = np.asarray(spins, bool)
     wanting = np.asarray(busy_vcpus, float) + spinning
-    shared = (wanting * b + work.needed_s(spinning)) / np.asarray(cpus, float)
-    return np.asarray(np.maximum(b, shared))
+    needed = work.needed_s(spinning)
+    c = np.asarray(cpus, float)
+    queue = _threads_page_s(work.queue_s, work.queue_wait_s, 1.0, needed, c, wanting)
+    ends = _threads_page_s(work.ends_s, work.channel_wait_s, channels, needed, c, wanting)
+    return np.asarray(np.maximum(np.maximum(queue, ends), np.asarray(link_page_s, float)))
+
+
+def _threads_page_s(
+    work_s: ArrayLike, wait_s: ArrayLike, threads: ArrayLike, needed_s: Floats, cpus: Floats, wanting: Floats
+) -> Floats:
+    """Time between two pages that some threads of one kind can keep up with."""
+    a, tau, n = np.asarray(work_s, float), np.asarray(wait_s, float), np.asarray(threads, float)
+    middle = cpus * tau + wanting * a + n * needed_s
+    inner = np.maximum(middle**2 - 4 * cpus * n * needed_s * tau, 0.0)
+    return np.asarray(np.maximum((a + tau) / n, (middle + np.sqrt(inner)) / (2 * cpus * n)))
 
 
 def guest_share(
@@ -128,7 +142,7 @@ def guest_share(
     >>> fresh = PageWork(0.1e-6, 0.7e-6, 9e-6)
     >>> alone = multifd_page_s(fresh, [1, 2, 4], cpus=2, busy_vcpus=1)
     >>> guest_share(fresh, alone, cpus=2, busy_vcpus=1).round(2).tolist()
-    [0.96, 0.63, 0.37]
+    [0.99, 0.66, 0.4]
     """
     spinning = np.asarray(spins, bool)
     wanting = np.asarray(busy_vcpus, float) + spinning
