@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from migsim.scenario import HostProfile, LabScenario, MigrationSettings, Workload, WorkloadClass
     from migsim.scenario.hosts import bundled_profile
     from migsim.study.predict import Prediction, predict, predict_workload
+    from migsim.study.sensitivity import Sensitivity, sensitivity
+    from migsim.study.size import Sizing, size
     from migsim.study.sweep import Sweep, sweep
     from migsim.trace import Trace
 
@@ -29,6 +31,8 @@ _HOMES = {
     "predict": "migsim.study.predict",
     "predict_workload": "migsim.study.predict",
     "sweep": "migsim.study.sweep",
+    "size": "migsim.study.size",
+    "sensitivity": "migsim.study.sensitivity",
     "Trace": "migsim.trace",
     "fit_workload": "migsim.calibrate.workload",
     "HostProfile": "migsim.scenario",
@@ -39,6 +43,8 @@ _HOMES = {
     "compare": "migsim.results",
     "Prediction": "migsim.study.predict",
     "Sweep": "migsim.study.sweep",
+    "Sizing": "migsim.study.size",
+    "Sensitivity": "migsim.study.sensitivity",
     "Workload": "migsim.scenario",
     "WorkloadClass": "migsim.scenario",
     "LabScenario": "migsim.scenario",
@@ -53,6 +59,8 @@ __all__ = [
     "MigsimError",
     "Prediction",
     "ResultCollection",
+    "Sensitivity",
+    "Sizing",
     "Sweep",
     "Trace",
     "Workload",
@@ -63,7 +71,9 @@ __all__ = [
     "fit_workload",
     "predict",
     "predict_workload",
+    "sensitivity",
     "show_versions",
+    "size",
     "sweep",
 ]
 

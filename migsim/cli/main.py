@@ -7,7 +7,7 @@ A sub-command's module is imported when it is called, not when `migsim --help` l
 1    our bug (a traceback comes with it)
 2    the command line is wrong
 3    a bad scenario, trace, record or profile, or a host that lacks something
-4    the migration does not converge (`predict`)
+4    the migration does not converge (`predict`); nothing meets the requirements (`size`)
 129  the terminal was closed (SIGHUP); 130 interrupted (Ctrl-C); 143 SIGTERM: all after cleaning up
 141  whoever read the output closed it (``migsim ... | head -1``)
 ===  ==============================================================
@@ -38,6 +38,12 @@ __all__ = ["run"]
 _COMMANDS = {
     "predict": ("migsim.cli.predict", "predict", "Predict a migration from a trace of the running guest."),
     "sweep": ("migsim.cli.sweep", "sweep", "Predict one guest's migration under many settings."),
+    "size": ("migsim.cli.size", "size", "Find the least setting that meets requirements."),
+    "sensitivity": (
+        "migsim.cli.sensitivity",
+        "sensitivity",
+        "Say which uncertain input a prediction hangs on.",
+    ),
     "compare": (
         "migsim.cli.compare",
         "compare",
@@ -107,7 +113,8 @@ _HELP = "\n\n".join(
         "Units are written out: 64MiB, 128GiB; 10Gbps, 32MiB/s; 300ms, 30s, 2min. What could be read in two ways "
         "(10G, 5m) is refused. Results go to stdout, messages and progress to stderr.",
         "Exit codes: 0 done; 1 a bug of migsim; 2 wrong command line; 3 a bad file, scenario or value, or a host "
-        "that lacks something; 4 the migration does not converge (predict); 130 interrupted.",
+        "that lacks something; 4 the migration does not converge (predict), nothing meets the requirements (size); "
+        "130 interrupted.",
     )
 )
 

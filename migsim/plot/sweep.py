@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,8 @@ __all__ = ["VERDICTS", "map_numbers", "plot_map", "plot_sweep", "save_sweep"]
 
 VERDICTS = {"completed": "#6baed6", "not-converged": "#d62728", "error": "0.8"}
 """Colours of outcomes."""
-_TICKS = 6
-_WIDE = 20.0
+_TICKS = {"x": 4, "y": 6}
+_WIDE = 5.0
 
 
 def map_numbers(
@@ -115,7 +115,8 @@ def plot_map(
         shown = np.ma.masked_invalid(np.where(outcome == "completed", values, np.nan))
         _colours(ax, ax.pcolormesh(*edges, shown, norm=_norm(shown), cmap="viridis"), made, figure)
     for axis, side in ((by_name[x], ax.xaxis), (by_name[y], ax.yaxis)):
-        places = np.unique(np.linspace(0, axis.count - 1, min(_TICKS, axis.count)).round().astype(int))
+        ticks = min(_TICKS[side.axis_name], axis.count)
+        places = np.unique(np.linspace(0, axis.count - 1, ticks).round().astype(int))
         side.set_ticks(places, [format_value(axis.values[p], axis.unit) for p in places])
     fixed = [
         f"{a.name} = {format_value((at or {}).get(a.name, a.values[0]), a.unit)}"
@@ -153,36 +154,47 @@ def save_sweep(made: Sweep, path: Path) -> None:
 
 def _line(made: Sweep, figure: str, axis: Axis, ax: Axes) -> Axes:
     data = made.dataset
+    outcome = data["outcome"].values
     along: NDArray[Any] = data[axis.name].values
     numeric = axis.kind != "choice"
-    at = along if numeric else np.arange(len(along))
+    at = along * _factor(axis) if numeric else np.arange(len(along))
     order = np.argsort(at)
-    if figure == "outcome":
-        colours = [VERDICTS[str(word)] for word in data["outcome"].values]
-        ax.scatter(at, np.zeros(len(at)), c=colours, marker="s")
-        ax.set_yticks([])
-        _legend(ax, VERDICTS)
-    else:
+    if figure != "outcome":
+        counted = (outcome == "completed") | (figure == "completed-fraction")
+        values = np.where(counted, data[figure].values, np.nan)[order]
         if f"{figure}-low" in data:
-            low, high = (data[f"{figure}-{end}"].values[order] for end in ("low", "high"))
-            ax.fill_between(at[order], low, high, **BAND)
-        ax.plot(at[order], data[figure].values[order], marker=".", **SIMULATED)
+            low, high = (np.where(counted, data[f"{figure}-{end}"].values, np.nan) for end in ("low", "high"))
+            ax.fill_between(at[order], low[order], high[order], **BAND)
+        ax.plot(at[order], values, marker=".", **SIMULATED)
         ax.set_ylim(bottom=0)
-    if axis.log:
-        ax.set_xscale("log")
+        _format(ax.yaxis, _unit(made, figure))
+    else:
+        ax.set_yticks([])
+    left = {
+        w: c
+        for w, c in VERDICTS.items()
+        if np.any(outcome == w) and (w != "completed" or figure == "outcome")
+    }
+    for word, colour in left.items():
+        chosen = outcome == word
+        ax.plot(at[chosen], np.zeros(chosen.sum()), "s", color=colour, markersize=5, clip_on=False)
+    _legend(ax, left)
     if numeric:
-        ax.xaxis.set_major_formatter(lambda value, _: format_value(value, axis.unit))
-        ax.xaxis.set_minor_formatter("")
+        _side(ax, "x", axis)
     else:
         ax.set_xticks(at, [format_value(v, axis.unit) for v in along])
-    return finish(ax, title=figure, x=axis.name, y=_label(made, figure))
+    return finish(ax, title=figure, x=axis.name, y="" if figure == "outcome" else figure)
 
 
 def _points(made: Sweep, figure: str, x: Axis, y: Axis, ax: Axes) -> Axes:
     data = made.dataset
     outcome = data["outcome"].values
-    across, up = (np.asarray(data[axis.name].values).astype(float) for axis in (x, y))
-    others = VERDICTS if figure == "outcome" else {n: c for n, c in VERDICTS.items() if n != "completed"}
+    across, up = (np.asarray(data[a.name].values).astype(float) * _factor(a) for a in (x, y))
+    others = {
+        w: c
+        for w, c in VERDICTS.items()
+        if np.any(outcome == w) and (w != "completed" or figure == "outcome")
+    }
     for word, colour in others.items():
         chosen = outcome == word
         ax.scatter(across[chosen], up[chosen], s=12, color=colour, marker="x" if word == "error" else "o")
@@ -191,12 +203,34 @@ def _points(made: Sweep, figure: str, x: Axis, y: Axis, ax: Axes) -> Axes:
         values = np.ma.masked_invalid(data[figure].values[done])
         points = ax.scatter(across[done], up[done], c=values, s=12, norm=_norm(values), cmap="viridis")
         _colours(ax, points, made, figure)
-    _legend(ax, {word: c for word, c in others.items() if np.any(outcome == word)})
-    for axis, side, scale in ((x, ax.xaxis, ax.set_xscale), (y, ax.yaxis, ax.set_yscale)):
-        if axis.log:
-            scale("log")
-        side.set_major_formatter(lambda value, _, unit=axis.unit: format_value(value, unit))
+    _legend(ax, others)
+    _side(ax, "x", x)
+    _side(ax, "y", y)
     return finish(ax, title=f"{figure}, {len(outcome):,} samples", x=x.name, y=y.name)
+
+
+def _factor(axis: Axis) -> float:
+    """Rates are drawn in bits, so that a logarithmic axis has round ticks."""
+    return 8.0 if axis.unit == "bytes/s" else 1.0
+
+
+def _side(ax: Axes, which: Literal["x", "y"], axis: Axis) -> None:
+    """Scale and label one side of a numeric plot."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    side = ax.xaxis if which == "x" else ax.yaxis
+    if axis.log:
+        ax.set(**{f"{which}scale": "log"})
+        side.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        side.set_minor_locator(NullLocator())
+    factor = _factor(axis)
+    side.set_major_formatter(lambda value, _: format_value(value / factor, axis.unit))
+
+
+def _format(side: Any, unit: str) -> None:
+    """Write ticks with their unit."""
+    if unit in ("ms", "bytes"):
+        side.set_major_formatter(lambda value, _: format_value(value, unit))
 
 
 def _verdicts(ax: Axes, edges: list[Any], outcome: NDArray[Any], only: tuple[str, ...] | None) -> None:
@@ -211,19 +245,21 @@ def _verdicts(ax: Axes, edges: list[Any], outcome: NDArray[Any], only: tuple[str
 
 
 def _legend(ax: Axes, shown: Mapping[str, str]) -> None:
+    """Name the colours below the axes, where they hide nothing."""
     from matplotlib.patches import Patch
 
     if shown:
-        ax.legend(
-            handles=[Patch(color=colour, label=word) for word, colour in shown.items()],
-            fontsize=8,
-            loc="lower right",
-        )
+        handles = [Patch(color=colour, label=word) for word, colour in shown.items()]
+        place = {"loc": "upper left", "bbox_to_anchor": (0.0, -0.16), "ncols": 3}
+        ax.legend(handles=handles, fontsize=8, frameon=False, borderaxespad=0.0, **place)
 
 
 def _colours(ax: Axes, drawn: Any, made: Sweep, figure: str) -> None:
-    if ax.figure is not None and drawn.get_array() is not None and np.ma.count(drawn.get_array()):
-        ax.figure.colorbar(drawn, ax=ax, label=_label(made, figure))
+    if ax.figure is None or not np.ma.count(drawn.get_array()):
+        return
+    bar = ax.figure.colorbar(drawn, ax=ax)
+    _format(bar.ax.yaxis, _unit(made, figure))
+    bar.ax.yaxis.set_minor_formatter("")
 
 
 def _norm(values: Any) -> Any:
@@ -235,9 +271,8 @@ def _norm(values: Any) -> Any:
     return None
 
 
-def _label(made: Sweep, figure: str) -> str:
-    unit = made.dataset[figure].attrs.get("units", "") if figure in made.dataset else ""
-    return f"{figure} [{unit}]" if unit else figure
+def _unit(made: Sweep, figure: str) -> str:
+    return str(made.dataset[figure].attrs.get("units", ""))
 
 
 def _axes(ax: Axes | None) -> Axes:

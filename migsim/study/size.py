@@ -38,6 +38,8 @@ PARTS = 6
 """Values that a gap is divided by at once."""
 CLOSE = 0.002
 """A gap is narrow enough when its ends differ by so much."""
+SHOWN = 9
+"""Rows of a table for people."""
 LOOKS = 2
 """How often the neighbourhood of the best value is looked at where no value of the grid will do."""
 
@@ -61,7 +63,7 @@ class Sizing:
         Share of the draws that had to meet them.
     table : pandas.DataFrame
         Every value that was tried, ascending: ``value``, ``met`` (the share of the draws that meets everything), a
-        share for each requirement by its text, and the median figures.
+        share for each requirement by its text, ``completed`` (most draws do), and the median figures.
     notes : tuple of str
     """
 
@@ -79,6 +81,14 @@ class Sizing:
         """The row of `table` of the answer; empty where it is impossible."""
         rows = self.table[self.table["value"] == self.value]
         return {str(k): float(v) for k, v in rows.iloc[0].items()} if len(rows) else {}
+
+    def shown_rows(self, most: int = SHOWN) -> list[dict[str, Any]]:
+        """Some rows of `table`: the answer, its neighbours, and others evenly spread."""
+        last = len(self.table) - 1
+        places = {round(k * last / (most - 1)) for k in range(most)} if last >= most else {*range(last + 1)}
+        for place in np.flatnonzero(self.table["value"] == self.value):
+            places |= {k for k in (place - 1, place, place + 1) if 0 <= k <= last}
+        return [{str(k): v for k, v in self.table.iloc[k].items()} for k in sorted(places)]
 
     def to_json_object(self) -> dict[str, Any]:
         """Return the answer as plain data."""
@@ -101,7 +111,7 @@ class Sizing:
         shares = ["met", *(str(r) for r in self.requirements)]
         rows = [
             (format_value(row["value"], self.axis.unit), *(f"{row[name]:.0%}" for name in shares))
-            for row in self.table.to_dict("records")
+            for row in self.shown_rows()
         ]
         notes = html_list("Notes", self.notes)
         return f"<div>{html_table(self.reason, (self.axis.name, *shares), rows)}{notes}</div>"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from migsim.errors import ParameterError
 from migsim.study.requirement import COMPLETES, Requirement
 from migsim.study.sweep_axis import Axis
-from migsim.study.sweep_cells import FIGURES, Drawn, Plan
+from migsim.study.sweep_cells import COMPLETED, FIGURES, Drawn, Plan
 from migsim.study.sweep_piece import summarise
 from migsim.study.sweep_run import run_drawn
 
@@ -125,12 +125,13 @@ class Tried:
             yield f"{count} of the {len(self.values)} values are refused: {reason}"
 
     def table(self) -> pd.DataFrame:
-        """Return a row a value: ``value``, ``met``, each requirement's share, median figures."""
+        """Return a row a value: ``value``, ``met``, each requirement's share, ``completed``, median figures."""
         import pandas as pd
 
         columns: dict[str, Any] = {"value": self.values, "met": self.met()}
         columns |= {str(r): self.met(r) for r in self.requirements}
         middle = summarise(self.drawn, intervals=self.plan.draws > 1)
+        columns["completed"] = middle["outcome"] == COMPLETED
         figures = {name: middle[name] for name in middle if name != "outcome"}
         wanted = [n for n in figures if n.removesuffix("-low").removesuffix("-high") in FIGURES]
         return pd.DataFrame(columns | {name: figures[name] for name in wanted})

@@ -1,0 +1,133 @@
+"""``migsim sensitivity``: which uncertain input a prediction hangs on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from migsim.cli.study import (
+    Deadline,
+    Host,
+    Link,
+    Load,
+    QemuVersionOption,
+    RingSize,
+    Seed,
+    Settings,
+    TraceFile,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from migsim.study.sensitivity import Sensitivity
+
+__all__ = ["sensitivity"]
+
+
+def sensitivity(
+    trace: TraceFile,
+    of: Annotated[
+        str,
+        typer.Option(
+            metavar="FIGURE",
+            help="downtime, total-time, transferred, guest-lost, blackout, rounds, or outcome (whether it completes).",
+        ),
+    ] = "downtime",
+    host: Host = None,
+    qemu_version: QemuVersionOption = None,
+    settings: Settings = None,
+    samples: Annotated[
+        int, typer.Option(min=2, metavar="N", help="A power of two; N (inputs + 2) migrations are simulated.")
+    ] = 128,
+    seed: Seed = 1,
+    link: Link = None,
+    load: Load = "100%",
+    dirty_ring_size: RingSize = 0,
+    deadline: Deadline = "30min",
+    output_format: Annotated[
+        str, typer.Option("--format", metavar="table|json|csv", help="csv has a row an input.")
+    ] = "table",
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw it as a tornado: a bar an input.")
+    ] = None,
+) -> None:
+    """Say which uncertain input a figure of a traced guest's migration hangs on.
+
+    Inputs are the host's terms as measured, what they share, and the guest's activity as traced. `total` is the share
+    of the variance that is left when all inputs but this one are known.
+
+    Example: migsim sensitivity db.trace --of downtime --set max-bandwidth=10Gbps --picture tornado.png
+    """
+    import json
+
+    from migsim.cli.console import progress, stdout_console
+    from migsim.cli.options import one_of
+    from migsim.cli.study import guest_and_host
+    from migsim.plot.picture import check_picture
+    from migsim.study.sensitivity import sensitivity as run
+
+    one_of(output_format, ("table", "json", "csv"), option="--format")
+    if picture:
+        check_picture(picture)
+    guest, shared = guest_and_host(
+        trace,
+        host,
+        qemu_version,
+        link=link,
+        load=load,
+        dirty_ring_size=dirty_ring_size,
+        deadline=deadline,
+    )
+    with progress("simulating") as update:
+        made = run(
+            guest,
+            of=of,
+            set=settings or [],
+            samples=samples,
+            seed=seed,
+            progress=lambda done, total: update(done, f"{done:,} of {total:,} migrations", total),
+            **shared,
+        )
+    if picture:
+        from migsim.plot.tornado import save_tornado
+
+        save_tornado(made, picture)
+    if output_format == "json":
+        print(json.dumps(made.to_json_object(), indent=2))
+    elif output_format == "csv":
+        print(made.table.to_csv(index=False), end="")
+    else:
+        _print(made, stdout_console())
+
+
+def _print(made: Sensitivity, console: Console) -> None:
+    """Print the inputs, the one that matters most first."""
+    from rich.table import Table
+
+    from migsim.study.sweep_text import format_value
+
+    low, high = (format_value(end, made.unit) for end in made.interval)
+    console.print(
+        f"{made.figure}: {format_value(made.median, made.unit)} at the medians, 80 % from {low} to {high}; "
+        f"chance in the dirty counts is {made.chance_fraction:.0%} of the variance; "
+        f"{made.completed_fraction:.0%} of the samples complete."
+    )
+    table = Table(box=None, pad_edge=False)
+    for heading in ("input", "", "at its 10 %", "at its 90 %", "first order", "total", "80 % interval"):
+        table.add_column(heading, justify="left" if heading in ("input", "") else "right")
+    for row in made.table.to_dict("records"):
+        table.add_row(
+            row["input"],
+            row["meaning"],
+            format_value(row["low"], made.unit),
+            format_value(row["high"], made.unit),
+            f"{row['first']:.2f}",
+            f"{row['total']:.2f}",
+            f"{row['total-low']:.2f} .. {row['total-high']:.2f}",
+        )
+    console.print(table)
+    for note in made.notes:
+        console.print(f"note: {note}", style="dim", markup=False)

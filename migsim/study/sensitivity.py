@@ -1,0 +1,327 @@
+"""Which uncertain input a prediction hangs on: Sobol indices, and what each input does alone.
+
+The inputs are the independent standard normal deviates that every draw is made of (see `migsim.study.draws`): each term
+of the host, what the host's times share, and the guest's activity. With V the variance of a figure over all of them,
+
+    first order   S_i = V[E[figure | x_i]] / V          what knowing input i would take away
+    total         T_i = E[V[figure | all but x_i]] / V  what is left when all but input i are known
+
+Leaves out: chance in the dirty counts, which is no input; its variance is given beside V.
+
+Source: A. Saltelli et al., Computer Physics Communications 181 (2010) 259-270; scipy.stats.sobol_indices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migsim.engine.batch import simulate_many
+from migsim.engine.inputs import HOST_TERMS, RING_TERMS, XBZRLE_TERMS, SimulationInput
+from migsim.errors import ParameterError, near_misses
+from migsim.html import html_list, html_table
+from migsim.scenario import HostProfile, Workload
+from migsim.study.draws import Draw, draw_all, draw_at
+from migsim.study.sweep_cells import FIGURES, Drawn, Plan
+from migsim.study.sweep_plan import Settings, make_plan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from migsim.trace import Trace
+
+__all__ = ["COMMON", "WRITES", "Sensitivity", "sensitivity"]
+
+Floats = NDArray[np.float64]
+
+COMMON = "host"
+"""What the host's times have in common: a machine slow at one thing is slow at most."""
+WRITES = "writes"
+"""The guest's activity: how much the trace says that it differs from time to time."""
+TENTH = 1.2815515655446004
+"""Standard normal deviate above which a tenth lies."""
+FEW = 0.05
+"""Share of samples that may lack the figure, and are taken at the largest one seen."""
+CHANCE = 64
+"""Draws of the dirty counts alone."""
+_MEANING = HOST_TERMS | XBZRLE_TERMS | RING_TERMS
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sensitivity:
+    """What a figure hangs on.
+
+    Attributes
+    ----------
+    figure : str
+    unit : str
+    median : float
+        The figure with every input at its median.
+    table : pandas.DataFrame
+        A row an input, the one with the largest total index first: ``input``, ``meaning``; ``low``, ``high``: the
+        figure with this input at its 10 % and 90 % quantile and the others at their medians; ``first``, ``total``:
+        Sobol indices, with 80 % bootstrap ends ``total-low``, ``total-high``.
+    interval : tuple of float
+        Middle 80 % of the figure over the samples.
+    chance_fraction : float
+        Variance by chance in the dirty counts, over that and V together.
+    completed_fraction : float
+        Share of the samples that completed.
+    notes : tuple of str
+    """
+
+    figure: str
+    unit: str
+    median: float
+    table: pd.DataFrame
+    interval: tuple[float, float]
+    chance_fraction: float
+    completed_fraction: float
+    notes: tuple[str, ...] = ()
+
+    def to_json_object(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {
+            "figure": self.figure,
+            "unit": self.unit,
+            "median": self.median,
+            "interval": list(self.interval),
+            "chance-fraction": self.chance_fraction,
+            "completed-fraction": self.completed_fraction,
+            "inputs": self.table.to_dict("records"),
+            "notes": list(self.notes),
+        }
+
+    def __repr__(self) -> str:
+        first = self.table.iloc[0]
+        return (
+            f"<Sensitivity {self.figure} hangs most on {first['input']} (total index {first['total']:.2f})>"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (r["input"], r["meaning"], *(f"{r[n]:,.4g}" for n in ("low", "high", "first", "total")))
+            for r in self.table.to_dict("records")
+        ]
+        head = ("input", "", "at its 10 %", "at its 90 %", "first order", "total")
+        caption = f"{self.figure} [{self.unit}], {self.median:,.4g} at the medians"
+        return f"<div>{html_table(caption, head, rows)}{html_list('Notes', self.notes)}</div>"
+
+
+def sensitivity(
+    what: Trace | Workload,
+    *,
+    of: str = "downtime",
+    set: Settings = (),
+    host: HostProfile | None = None,
+    qemu_version: str | None = None,
+    samples: int = 128,
+    seed: int = 1,
+    load: float = 1.0,
+    deadline_s: float = 1800.0,
+    link_bytes_per_s: float | None = None,
+    fresh_pages: int | None = None,
+    dirty_ring_size: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Sensitivity:
+    """Say which uncertain input a figure of a guest's migration hangs on.
+
+    Parameters
+    ----------
+    what : Trace or Workload
+    of : str
+        ``downtime``, ``total-time``, ``transferred``, ``guest-lost``, ``blackout``, ``rounds``, or ``outcome`` (1
+        where it completes).
+    samples : int
+        N, a power of two: N (inputs + 2) migrations are simulated, at expected dirty counts.
+    set, host, qemu_version, seed, load, deadline_s, link_bytes_per_s, fresh_pages, dirty_ring_size
+        As in `migsim.sweep`.
+    progress : callable, optional
+        Called with (done, of) migrations.
+
+    Raises
+    ------
+    ParameterError
+        Where nothing is uncertain, or too few samples complete to have the figure.
+    UnitError, ProfileError, TraceError
+
+    Examples
+    --------
+    >>> sensitivity(trace, of="downtime").table.head()      # doctest: +SKIP
+    """
+    if of not in (*FIGURES, "outcome"):
+        raise ParameterError(
+            f"{of!r} is no figure of a migration.",
+            f"Figures are {', '.join(FIGURES)}, and outcome.",
+            near_misses(of, [*FIGURES, "outcome"]) or "Choose one of them.",
+        )
+    if samples < 2 or samples & (samples - 1):
+        raise ParameterError(
+            f"samples is {samples}.", "A Sobol sequence is balanced at powers of two.", "Give 128 or 256."
+        )
+    plan, _ = make_plan(
+        what,
+        vary={},
+        host=host,
+        qemu_version=qemu_version,
+        settings=set,
+        load=load,
+        seed=seed,
+        deadline_s=deadline_s,
+        link_bytes_per_s=link_bytes_per_s,
+        fresh_pages=fresh_pages,
+        dirty_ring_size=dirty_ring_size,
+    )
+    inputs = _inputs(plan, plan.base({}))
+    return _Study(plan, of, inputs, samples, progress).answer()
+
+
+def _inputs(plan: Plan, base: SimulationInput) -> tuple[str, ...]:
+    """Names of what is uncertain."""
+    spread = {
+        name for name, term in plan.host.terms.items() if name in base.terms and term.spread and term.median
+    } - {"dirty_fault_s"}
+    shared = any(plan.host.terms[name].unit.startswith("s") for name in spread)
+    inputs = [COMMON] * shared + sorted(spread) + [WRITES] * (plan.workload.writes_spread > 0)
+    if not inputs:
+        raise ParameterError(
+            "Neither the host profile nor the workload has a spread.",
+            "Without uncertain inputs nothing hangs on them.",
+            "Measure the host with several repeats (`migsim calibrate host`).",
+        )
+    return tuple(inputs)
+
+
+class _Study:
+    """The simulations behind one answer."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        figure: str,
+        inputs: tuple[str, ...],
+        samples: int,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.plan = plan
+        self.base = plan.base({})
+        self.figure = figure
+        self.inputs = inputs
+        self.samples = samples
+        self.progress = progress
+        self.notes: list[str] = []
+        self.done = 0
+        self.completed: list[NDArray[np.bool_]] = []
+
+    def answer(self) -> Sensitivity:
+        import pandas as pd
+        from scipy.stats import norm, sobol_indices
+
+        alone = self._alone()
+        seen: list[Floats] = []
+
+        def figures(deviates: Floats) -> Floats:
+            values = self._figures(deviates.T)
+            seen.append(values)
+            return values
+
+        d = len(self.inputs)
+        result = sobol_indices(
+            func=figures,
+            n=self.samples,
+            dists=[norm()] * d,
+            rng=np.random.default_rng(self.plan.seed),
+        )
+        over_all = np.concatenate(seen[:2])
+        variance = float(np.var(over_all))
+        first, total, low, high = self._indices(result, variance)
+        table = pd.DataFrame(
+            {
+                "input": self.inputs,
+                "meaning": [self._meaning(name) for name in self.inputs],
+                "low": alone[1 : 1 + d],
+                "high": alone[1 + d :],
+                "first": first,
+                "total": total,
+                "total-low": low,
+                "total-high": high,
+            }
+        ).sort_values("total", ascending=False, ignore_index=True, kind="stable")
+        chance = float(np.var(self._chance()))
+        completed = float(np.mean(np.concatenate(self.completed[1:3])))
+        if self.completed[0][0] and not variance:
+            self.notes.append(f"{self.figure} is the same whatever the inputs.")
+        return Sensitivity(
+            figure=self.figure,
+            unit="1" if self.figure == "outcome" else FIGURES[self.figure][2],
+            median=float(alone[0]),
+            table=table,
+            interval=(float(np.percentile(over_all, 10)), float(np.percentile(over_all, 90))),
+            chance_fraction=chance / (chance + variance) if chance + variance else 0.0,
+            completed_fraction=completed,
+            notes=tuple(dict.fromkeys(self.notes)),
+        )
+
+    def _indices(self, result: Any, variance: float) -> tuple[Floats, ...]:
+        if not variance:
+            return tuple(np.zeros(len(self.inputs)) for _ in range(4))
+        ends = result.bootstrap(confidence_level=0.8, n_resamples=199).total_order.confidence_interval
+        return tuple(map(np.ravel, (result.first_order, result.total_order, ends.low, ends.high)))
+
+    def _alone(self) -> Floats:
+        """The figure at the medians, then with each input at its 10 %, then at its 90 % quantile."""
+        d = len(self.inputs)
+        rows = np.concatenate([np.zeros((1, d)), -TENTH * np.eye(d), TENTH * np.eye(d)])
+        return self._figures(rows)
+
+    def _chance(self) -> Floats:
+        """The figure at the medians under chance alone."""
+        median = Draw(self.plan.host.medians())
+        seeds = [draw.seed for draw in draw_all(self.plan.host, 0.0, CHANCE, self.plan.seed)]
+        return self._read([median] * CHANCE, seeds)
+
+    def _figures(self, deviates: Floats) -> Floats:
+        """The figure of each row of deviates."""
+        draws = [self._draw(dict(zip(self.inputs, row, strict=True))) for row in deviates.tolist()]
+        return self._read(draws, None)
+
+    def _draw(self, deviates: dict[str, float]) -> Draw:
+        writes = deviates.pop(WRITES, 0.0) * self.plan.workload.writes_spread
+        return draw_at(self.plan.host, deviates.pop(COMMON, 0.0), deviates, writes)
+
+    def _read(self, draws: list[Draw], seeds: list[int | None] | None) -> Floats:
+        result = simulate_many([draw.of(self.base) for draw in draws], seeds=seeds)
+        drawn = Drawn.empty(1, len(draws))
+        drawn.take(0, np.arange(len(draws)), result)
+        self.completed.append(result.completed)
+        self.done += len(draws)
+        if self.progress:
+            d = len(self.inputs)
+            self.progress(self.done, self.samples * (d + 2) + 2 * d + 1 + CHANCE)
+        if self.figure == "outcome":
+            return result.completed.astype(float)
+        return self._whole(drawn.figures[self.figure][0])
+
+    def _whole(self, values: Floats) -> Floats:
+        """Put the largest figure seen where a few migrations have none."""
+        lacking = ~np.isfinite(values)
+        if not lacking.any():
+            return values
+        if lacking.mean() > FEW:
+            raise ParameterError(
+                f"{lacking.mean():.0%} of the sampled migrations have no {self.figure}.",
+                "What does not complete has none.",
+                "Ask what the outcome hangs on (outcome), or change the settings so that it converges.",
+            )
+        self.notes.append(
+            f"Some samples ({lacking.mean():.1%}) have no {self.figure}; they count as the largest one seen."
+        )
+        return np.where(lacking, np.max(values[~lacking]), values)
+
+    def _meaning(self, name: str) -> str:
+        own = {COMMON: "what the host's times have in common", WRITES: "the guest's activity"}
+        return own.get(name) or _MEANING.get(name, "")
