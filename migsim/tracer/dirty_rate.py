@@ -126,7 +126,7 @@ class DirtyRateCollector:
         """
         refuse_while_busy(session)
         meter = _Meter(session, writer.meta.vcpus)
-        modes = self._modes(session)
+        modes = self._modes(session, writer.meta.accel)
         windows = list(self._windows_s) or ladder(meter.milliseconds, duration_s)
         self._warm_up(meter, modes, windows[0], stop)
         began = time.monotonic()
@@ -158,10 +158,19 @@ class DirtyRateCollector:
         ):
             self._drop("dirty-bitmap", modes)
 
-    def _modes(self, session: QmpSession) -> list[str]:
+    def _modes(self, session: QmpSession, accel: str) -> list[str]:
         if session.version < _MODES_SINCE:
             return ["page-sampling"]
-        return list(self._asked_for or MODES)
+        modes = list(self._asked_for or MODES)
+        if accel == "tcg" and "dirty-bitmap" in modes:
+            if self._insist:
+                raise QmpError(
+                    "QEMU counts no page of a TCG guest in mode dirty-bitmap.",
+                    "It counts where KVM's log is read, and answers 0 otherwise.",
+                    "Leave the mode out, or take the stream collector.",
+                )
+            modes.remove("dirty-bitmap")
+        return modes
 
     def _drop(self, mode: str, modes: list[str]) -> None:
         """Forget a mode that QEMU refuses; an error where the user asked for it."""

@@ -7,8 +7,8 @@ from migsim.trace.render import summary
 PAGES = 100_000
 
 
-def meta(collector="dirty-rate"):
-    return TraceMeta(collector=collector, qemu_version="10.0.8", ram_bytes=PAGES * 4096)
+def meta(collector="dirty-rate", accel="kvm"):
+    return TraceMeta(collector=collector, qemu_version="10.0.8", accel=accel, ram_bytes=PAGES * 4096)
 
 
 def window(mode, window_s, dirty_bytes, *, sampled=0, resolution=0):
@@ -23,8 +23,8 @@ def window(mode, window_s, dirty_bytes, *, sampled=0, resolution=0):
     }
 
 
-def recorded(path, fill, collector="dirty-rate"):
-    with TraceWriter(path, meta(collector)) as writer:
+def recorded(path, fill, collector="dirty-rate", accel="kvm"):
+    with TraceWriter(path, meta(collector, accel)) as writer:
         fill(writer)
     return Trace.open(path)
 
@@ -50,6 +50,12 @@ def test_rounded_answers_stand_in_the_middle_of_their_step_but_zero_stays_zero(t
     curve = recorded(tmp_path / "a.trace", lambda w: w.add_windows(rows)).unique_dirty_curve()
     assert curve.dirty_pages.tolist() == [384, 0]
     assert (curve.sd_pages > 70).all()
+
+
+def test_bitmap_windows_of_a_tcg_guest_say_nothing(tmp_path):
+    rows = [window("dirty-bitmap", 0.1, 0), window("page-sampling", 1.0, 50_000 * 4096, sampled=400)]
+    trace = recorded(tmp_path / "a.trace", lambda w: w.add_windows(rows), accel="tcg")
+    assert trace.unique_dirty_curve().mode.tolist() == ["page-sampling"]
 
 
 def test_rounds_of_about_the_same_length_are_one_point(tmp_path):

@@ -63,8 +63,8 @@ def _no_waiting(monkeypatch):
     monkeypatch.setattr(dirty_rate, "time", Clock)
 
 
-def record(path, guest, duration_s=30.0, modes=(), stop=never_stop, **more):
-    meta = TraceMeta("dirty-rate", str(guest.version), 1 << 30)
+def record(path, guest, duration_s=30.0, modes=(), stop=never_stop, accel="kvm", **more):
+    meta = TraceMeta("dirty-rate", str(guest.version), 1 << 30, accel=accel)
     with TraceWriter(path, meta) as writer:
         collector = DirtyRateCollector(modes, **more)
         collector.record(guest, writer, duration_s=duration_s, progress=silent, stop=stop)
@@ -121,6 +121,17 @@ def test_a_mode_asked_for_and_refused_is_an_error(tmp_path):
         record(tmp_path / "b.trace", Guest(ring=True), modes=["dirty-bitmap"])
     with pytest.raises(UsageError, match="Did you mean 'dirty-bitmap'"):
         DirtyRateCollector(["dirty-bitmp"])
+
+
+def test_under_tcg_the_bitmap_is_not_asked_as_it_counts_nothing(tmp_path):
+    guest = Guest()
+    record(tmp_path / "a.trace", guest, accel="tcg")
+    assert {a["mode"] for a in guest.asked} == {"page-sampling"}
+    with pytest.raises(QmpError, match="TCG"):
+        record(tmp_path / "b.trace", Guest(), modes=["dirty-bitmap"], accel="tcg")
+    spared = Guest()
+    record(tmp_path / "c.trace", spared, modes=["dirty-bitmap"], accel="tcg", only_if_offered=True)
+    assert spared.asked == []
 
 
 @pytest.mark.parametrize("version", ["7.2.22", "10.0.8"])
