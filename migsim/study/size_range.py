@@ -119,10 +119,11 @@ class Tried:
         )
 
     def errors(self) -> Iterator[str]:
-        """Why values could not be tried, each reason once."""
-        for reason in dict.fromkeys(self.drawn.reasons.values()):
-            count = sum(other == reason for other in self.drawn.reasons.values())
-            yield f"{count} of the {len(self.values)} values are refused: {reason}"
+        """How many values are refused, and why the first is."""
+        refused = np.flatnonzero(self.drawn.reason >= 0)
+        if len(refused):
+            reason = self.drawn.reasons[self.drawn.reason[refused[0]]]
+            yield f"{len(refused)} of the {len(self.values)} values are refused. {reason}"
 
     def table(self) -> pd.DataFrame:
         """Return a row a value: ``value``, ``met``, each requirement's share, ``completed``, median figures."""

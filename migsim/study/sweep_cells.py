@@ -139,43 +139,51 @@ class Drawn:
         Index into `OUTCOMES`.
     figures : dict of str to ndarray, shape (draws, cells)
         `FIGURES`; NaN where a migration has none.
-    reasons : dict of int to str
-        Why a cell is an error, by its index.
+    reason : ndarray of int32, shape (cells,)
+        Why a cell is an error: index into `reasons`; -1 for none.
+    reasons : list of str
     """
 
     outcome: NDArray[np.int8]
     figures: dict[str, NDArray[np.float64]]
-    reasons: dict[int, str] = field(default_factory=dict)
+    reason: NDArray[np.int32]
+    reasons: list[str] = field(default_factory=list)
 
     @classmethod
     def empty(cls, draws: int, cells: int) -> Drawn:
         """Return room for so many draws and cells, every one an error."""
         shape = (draws, cells)
-        return cls(np.full(shape, ERROR, dtype=np.int8), {name: np.full(shape, np.nan) for name in FIGURES})
+        figures = {name: np.full(shape, np.nan) for name in FIGURES}
+        return cls(np.full(shape, ERROR, dtype=np.int8), figures, np.full(cells, -1, dtype=np.int32))
 
     def fail(self, cells: NDArray[np.intp], reason: str) -> None:
         """Make cells errors, in every draw."""
         self.outcome[:, cells] = ERROR
         for values in self.figures.values():
             values[:, cells] = np.nan
-        self.reasons.update(dict.fromkeys(cells.tolist(), reason))
+        self.reason[cells] = self._code(reason)
+
+    def _code(self, reason: str) -> int:
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+        return self.reasons.index(reason)
 
     def beside(self, other: Drawn) -> Drawn:
         """Return these cells, then those of `other`."""
-        before = self.outcome.shape[1]
-        return Drawn(
+        joined = Drawn(
             np.concatenate([self.outcome, other.outcome], axis=1),
             {n: np.concatenate([v, other.figures[n]], axis=1) for n, v in self.figures.items()},
-            self.reasons | {before + cell: reason for cell, reason in other.reasons.items()},
+            np.concatenate([self.reason, np.full_like(other.reason, -1)]),
+            list(self.reasons),
         )
+        for k, reason in enumerate(other.reasons):
+            joined.reason[len(self.reason) :][other.reason == k] = joined._code(reason)
+        return joined
 
     def take_cells(self, order: NDArray[np.intp]) -> Drawn:
         """Return some of the cells, in a new order."""
-        return Drawn(
-            self.outcome[:, order],
-            {name: values[:, order] for name, values in self.figures.items()},
-            {k: self.reasons[cell] for k, cell in enumerate(order.tolist()) if cell in self.reasons},
-        )
+        figures = {name: values[:, order] for name, values in self.figures.items()}
+        return Drawn(self.outcome[:, order], figures, self.reason[order], self.reasons)
 
     def take(self, draw: int, cells: NDArray[np.intp], result: BatchResult) -> None:
         """Keep what the batch engine found."""

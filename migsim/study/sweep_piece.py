@@ -57,12 +57,7 @@ def make_piece(plan: Plan, columns: Columns) -> Piece:
     """Simulate a piece's cells."""
     drawn = simulate_cells(plan, columns)
     made = summarise(drawn, intervals=plan.draws > 1)
-    reasons = tuple(dict.fromkeys(drawn.reasons.values()))
-    index = {reason: k for k, reason in enumerate(reasons)}
-    code = np.full(drawn.outcome.shape[1], -1, dtype=np.int32)
-    for cell, reason in drawn.reasons.items():
-        code[cell] = index[reason]
-    return Piece(made | {"reason": code}, reasons, laws_hash())
+    return Piece(made | {"reason": drawn.reason}, tuple(drawn.reasons), laws_hash())
 
 
 def summarise(drawn: Drawn, *, intervals: bool) -> Columns:
