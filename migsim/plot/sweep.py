@@ -257,7 +257,12 @@ def _legend(ax: Axes, shown: Mapping[str, str]) -> None:
 def _colours(ax: Axes, drawn: Any, made: Sweep, figure: str) -> None:
     if ax.figure is None or not np.ma.count(drawn.get_array()):
         return
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import LogLocator
+
     bar = ax.figure.colorbar(drawn, ax=ax)
+    if isinstance(drawn.norm, LogNorm):
+        bar.ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     _format(bar.ax.yaxis, _unit(made, figure))
     bar.ax.yaxis.set_minor_formatter("")
 

@@ -66,6 +66,7 @@ def plot_tornado(made: Sensitivity, *, top: int = TOP, ax: Axes | None = None) -
         "total index", (0.99, len(rows) - 0.4), xycoords=("axes fraction", "data"), ha="right", fontsize=8
     )
     ax.set_yticks(places, rows["input"])
+    ax.set_axisbelow(True)
     ax.set_ylim(-0.6, len(rows))
     ax.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(0.9, 0.0))
     return finish(ax, title=f"What {made.figure} hangs on", x=f"{made.figure} [{made.unit}]", y="")

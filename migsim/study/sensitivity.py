@@ -13,6 +13,7 @@ Source: A. Saltelli et al., Computer Physics Communications 181 (2010) 259-270; 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,7 @@ FEW = 0.05
 """Share of samples that may lack the figure, and are taken at the largest one seen."""
 CHANCE = 64
 """Draws of the dirty counts alone."""
+RESAMPLES = 199
 _MEANING = HOST_TERMS | XBZRLE_TERMS | RING_TERMS
 
 
@@ -226,7 +228,7 @@ class _Study:
 
         def figures(deviates: Floats) -> Floats:
             values = self._figures(deviates.T)
-            seen.append(values)
+            seen.append(values.copy())  # scipy centres its own in place
             return values
 
         d = len(self.inputs)
@@ -269,8 +271,14 @@ class _Study:
     def _indices(self, result: Any, variance: float) -> tuple[Floats, ...]:
         if not variance:
             return tuple(np.zeros(len(self.inputs)) for _ in range(4))
-        ends = result.bootstrap(confidence_level=0.8, n_resamples=199).total_order.confidence_interval
-        return tuple(map(np.ravel, (result.first_order, result.total_order, ends.low, ends.high)))
+        total = np.ravel(result.total_order)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an input that changes nothing has no distribution
+            ends = result.bootstrap(
+                confidence_level=0.8, n_resamples=RESAMPLES
+            ).total_order.confidence_interval
+        low, high = (np.where(np.isfinite(end), end, total) for end in map(np.ravel, (ends.low, ends.high)))
+        return np.ravel(result.first_order), total, low, high
 
     def _alone(self) -> Floats:
         """The figure at the medians, then with each input at its 10 %, then at its 90 % quantile."""

@@ -23,6 +23,8 @@ def format_value(value: Any, unit: str) -> str:
         return "on" if value else "off"
     if isinstance(value, str):
         return value
+    if not value:
+        return "0"
     if unit == "bytes/s":
         return format_rate(float(value), bits=True)
     if unit == "bytes":
