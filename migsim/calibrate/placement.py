@@ -19,18 +19,24 @@ BIN_PAGES = 1 << 13
 
 
 def extents_of(pages: NDArray[np.int64]) -> Extents:
-    """Sum ascending page numbers up as (first page, pages) by bins.
+    """Sum ascending page numbers up as (first page, pages) by bins, each bin's about the middle one of its pages.
+
+    A page or two that lie apart move nothing then.
 
     Examples
     --------
     >>> extents_of(np.array([5, 6, 9, 8200]))
     ((5, 3), (8200, 1))
+    >>> extents_of(np.array([5, 4096, 4097, 4098, 4099]))
+    ((4095, 5),)
     """
     if not len(pages):
         return ()
     bins, first, count = np.unique(pages // BIN_PAGES, return_index=True, return_counts=True)
-    del bins
-    return tuple((int(pages[f]), int(c)) for f, c in zip(first, count, strict=True))
+    begin = bins * BIN_PAGES
+    middle = pages[first + count // 2]
+    placed = np.clip(middle - count // 2, begin, begin + BIN_PAGES - count)
+    return tuple(zip(placed.tolist(), count.tolist(), strict=True))
 
 
 def place_by_hits(
