@@ -1,0 +1,245 @@
+r"""A traced guest's writing, scaled to a larger guest by a stated rule.
+
+Law
+---
+Written pages are of three kinds, told apart by how often one is written per transaction,
+:math:`w = \lambda / X`:
+
+=============  ======================================  ==========================================================
+kind           which pages                             what they do
+=============  ======================================  ==========================================================
+`transaction`  :math:`w` at or above a bound: pages    as many in any guest; all of them are written in proportion
+               that (nearly) every transaction writes  to the transactions
+`log`          swept one after the other (WAL)         as many (the log's buffers do not grow with memory); swept
+                                                       in proportion to the transactions
+`pool`         all others: a transaction writes a few  as many as the buffers (SGA) hold in proportion; a
+               of many                                 transaction writes as many of them as before
+=============  ======================================  ==========================================================
+
+With the buffers' ratio :math:`s`, the transactions' ratio :math:`x` and the kind's exponents,
+
+.. math:: n' = n s^{a}, \qquad W' = W x^{b}, \qquad \lambda' = W' / n'
+
+where `W` is all writes to the class and the exponents are uncertain: normal about 0 or 1 (`RULE`). Pages that hold data
+and are never written, and zero pages, keep their shares of the rest. What a write changes in its page stays.
+
+Mirrors: nothing in QEMU; this is the guest.
+Leaves out: writes that a larger pool saves (fewer evictions), contention that grows with vCPUs, checkpoints.
+Source: a stated rule, never measured. The talk's guest has 128 GB, 80 vCPUs, an SGA of 40 % and 75 users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migsim.errors import ParameterError
+
+__all__ = [
+    "EVERY_TRANSACTION",
+    "RULE",
+    "Exponent",
+    "Kind",
+    "KindRule",
+    "draw_rule",
+    "median_rule",
+    "page_kinds",
+    "place",
+    "scaled_pages",
+    "scaled_writes_per_s",
+]
+
+Floats = NDArray[np.float64]
+Kind = Literal["pool", "log", "transaction"]
+
+EVERY_TRANSACTION = 0.1
+"""Writes to a page per transaction from which on it counts as one that every transaction writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exponent:
+    """An exponent that is known to some degree: normal about `median` with the standard deviation `spread`."""
+
+    median: float
+    spread: float
+
+
+@dataclass(frozen=True, slots=True)
+class KindRule:
+    """How a kind of pages grows: `pages` with the buffers, `writes` (all of them) with the transactions."""
+
+    pages: Exponent
+    writes: Exponent
+
+
+RULE: Mapping[Kind, KindRule] = {
+    "pool": KindRule(pages=Exponent(1.0, 0.1), writes=Exponent(1.0, 0.05)),
+    "log": KindRule(pages=Exponent(0.0, 0.1), writes=Exponent(1.0, 0.05)),
+    "transaction": KindRule(pages=Exponent(0.0, 0.1), writes=Exponent(1.0, 0.05)),
+}
+"""The stated rule. For buffers 64 times as large a spread of 0.1 is a factor of 1.5 either way (one standard error)."""
+
+
+def page_kinds(
+    writes_per_page_per_s: Sequence[float],
+    patterns: Sequence[str],
+    transactions_per_s: float,
+    *,
+    every: float = EVERY_TRANSACTION,
+) -> list[Kind | None]:
+    """Tell the kinds of page classes; None for one that is never written.
+
+    Examples
+    --------
+    >>> page_kinds([50.0, 0.2, 3.0, 0.0], ["random", "random", "sweep", "random"], transactions_per_s=75)
+    ['transaction', 'pool', 'log', None]
+    """
+    if not transactions_per_s > 0:
+        raise ParameterError(
+            f"The traced guest completes {transactions_per_s} transactions a second.",
+            "Pages are told apart by how often a transaction writes them.",
+            "Give what it completed while it was traced.",
+        )
+    kinds: list[Kind | None] = []
+    for rate, pattern in zip(writes_per_page_per_s, patterns, strict=True):
+        if rate <= 0:
+            kinds.append(None)
+        elif pattern == "sweep":
+            kinds.append("log")
+        else:
+            kinds.append("transaction" if rate / transactions_per_s >= every else "pool")
+    return kinds
+
+
+def median_rule(rule: Mapping[Kind, KindRule] = RULE) -> dict[Kind, tuple[float, float]]:
+    """Exponents (pages, writes) of each kind at their medians."""
+    return {kind: (r.pages.median, r.writes.median) for kind, r in rule.items()}
+
+
+def draw_rule(
+    rng: np.random.Generator, rule: Mapping[Kind, KindRule] = RULE
+) -> dict[Kind, tuple[float, float]]:
+    """Draw the exponents (pages, writes) of each kind."""
+    return {
+        kind: (
+            r.pages.median + r.pages.spread * float(rng.standard_normal()),
+            r.writes.median + r.writes.spread * float(rng.standard_normal()),
+        )
+        for kind, r in rule.items()
+    }
+
+
+def scaled_pages(
+    pages: Sequence[int],
+    kinds: Sequence[Kind | None],
+    exponents: Mapping[Kind, tuple[float, float]],
+    buffers_ratio: float,
+    total_pages: int,
+    zero_pages: int,
+) -> tuple[list[int], int]:
+    """Pages of each class, and zero pages, in a guest of `total_pages`.
+
+    Written classes grow by the rule; they shrink together where they have more pages than there are. What is left is
+    shared by the zero pages and the classes that are never written, in proportion to what they have now.
+
+    Examples
+    --------
+    >>> scaled_pages([100, 40, 300], ["pool", "transaction", None], median_rule(), 10, 6000, zero_pages=160)
+    ([1000, 40, 3235], 1725)
+    """
+    written = [kind is not None for kind in kinds]
+    wanted = np.array(
+        [
+            n * buffers_ratio ** exponents[kind][0] if kind else 0.0
+            for n, kind in zip(pages, kinds, strict=True)
+        ]
+    )
+    wanted *= min(1.0, total_pages / max(wanted.sum(), 1.0))
+    grown = np.maximum(np.floor(wanted + 0.5), np.array(written, float)).astype(int)
+    over = int(grown.sum()) - total_pages
+    if over > 0:  # rounding up
+        grown[int(np.argmax(grown))] -= over
+    rest = total_pages - int(grown.sum())
+    still = np.array([*(0 if was else n for n, was in zip(pages, written, strict=True)), zero_pages], float)
+    if not still.any():
+        return grown.tolist(), 0
+    ends = np.floor(np.cumsum(still) / still.sum() * rest + 0.5)  # whole pages that sum to the rest
+    shares = np.diff(ends, prepend=0.0).astype(int)
+    return (grown + shares[:-1]).tolist(), int(shares[-1])
+
+
+def scaled_writes_per_s(
+    writes_per_s: float, kind: Kind, exponents: Mapping[Kind, tuple[float, float]], transactions_ratio: float
+) -> float:
+    """All writes to a class, a second of guest time.
+
+    Examples
+    --------
+    >>> scaled_writes_per_s(100.0, "pool", median_rule(), 80)
+    8000.0
+    """
+    return writes_per_s * transactions_ratio ** exponents[kind][1]
+
+
+def place(
+    extents: Sequence[Sequence[tuple[int, int]]],
+    pages: Sequence[int],
+    total_pages: int,
+    traced_pages: int,
+) -> list[tuple[tuple[int, int], ...]]:
+    """Lay classes out in a larger guest: in the order of their addresses, each piece and each gap in proportion.
+
+    Parameters
+    ----------
+    extents : sequence of sequence of (int, int)
+        Each class's (first page, pages) in the traced guest.
+    pages : sequence of int
+        How many pages each class has now.
+    total_pages, traced_pages : int
+        RAM of the larger guest and of the traced one.
+
+    Returns
+    -------
+    list of tuple of (int, int)
+        Of each class; empty where it had none.
+
+    Examples
+    --------
+    >>> place([[(0, 10), (50, 10)], [(20, 5)]], [40, 5], 200, 100)
+    [((0, 20), (97, 20)), ((40, 5),)]
+    """
+    pieces = sorted((first, n, c) for c, places in enumerate(extents) for first, n in places)
+    made: list[list[tuple[int, int]]] = [[] for _ in extents]
+    if not pieces:
+        return [() for _ in extents]
+    first = np.array([p[0] for p in pieces], float)
+    length = np.array([p[1] for p in pieces], float)
+    of = np.array([p[2] for p in pieces])
+    held = np.bincount(of, weights=length, minlength=len(extents))
+    new = length * np.array(pages, float)[of] / held[of]
+    ends = np.concatenate([[0.0], (first + length)[:-1]])
+    gaps = np.append(np.maximum(first - ends, 0.0), max(traced_pages - first[-1] - length[-1], 0.0))
+    spare = max(total_pages - float(new.sum()), 0.0)
+    gaps *= spare / gaps.sum() if gaps.sum() else 0.0
+    edges = _rounded(new, of, pages)
+    at = np.floor(np.cumsum(gaps[:-1]) + 1e-9).astype(int) + np.concatenate([[0], np.cumsum(edges)[:-1]])
+    for begin, n, c in zip(at.tolist(), edges.tolist(), of.tolist(), strict=True):
+        if n:
+            made[c].append((begin, n))
+    return [tuple(places) for places in made]
+
+
+def _rounded(new: Floats, of: NDArray[np.int64], pages: Sequence[int]) -> NDArray[np.int64]:
+    """Whole pages of each piece that sum to each class's pages."""
+    whole = np.zeros(len(new), np.int64)
+    for c, n in enumerate(pages):
+        mine = np.flatnonzero(of == c)
+        if len(mine):
+            cumulated = np.floor(np.cumsum(new[mine]) + 0.5)
+            cumulated[-1] = n
+            whole[mine] = np.diff(cumulated, prepend=0.0).astype(np.int64)
+    return whole

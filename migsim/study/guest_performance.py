@@ -1,0 +1,285 @@
+"""What a migration does to a guest's users: transactions over time, how many are lost, how long one waits.
+
+Each draw of a prediction has the guest's speed over time (`MigrationResult.guest_speed`). A closed loop of users goes
+through it twice: as the expectation of its chain (`migsim.models.closed_loop_course`), which has no chance in it, and
+as simulated users (`migsim.engine.closed_loop`), which say how far one run may lie from that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from migsim.engine.closed_loop import Transactions, simulate_users, transactions_band
+from migsim.errors import ParameterError
+from migsim.models.closed_loop import UserLoop
+from migsim.models.closed_loop_course import expected_course
+from migsim.models.speed_course import SpeedCourse
+from migsim.results import MigrationResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from migsim.study.predict import Prediction
+
+__all__ = ["GuestPerformance", "compare_guest_performance", "guest_performance", "guest_speed"]
+
+Floats = NDArray[np.float64]
+
+STEP_S = 0.02
+LONGEST_WINDOW_S = 300.0
+"""Of a migration that does not end so much is looked at, unless a window is given."""
+
+AFTER_S = 10.0
+"""How long after the last draw's end: users who have queued up are served by then."""
+
+
+def guest_speed(run: MigrationResult | Prediction) -> pd.DataFrame:
+    """Return the guest's speed over time of a simulated migration; of a prediction, that of its middle draw.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``t_s``, ``until_s``, ``speed_fraction``, ``work_per_s``, ``why``: see `migsim.results.guest_speed`. The
+        integral of ``work_per_s`` is the work that the guest has done; what it lacks of the whole time is
+        ``costs["guest-lost-s"]``. Empty for a measured run.
+
+    Examples
+    --------
+    >>> guest_speed(migsim.predict(trace, host=host)).tail(1)["why"].item()            # doctest: +SKIP
+    'blackout'
+    """
+    return run.guest_speed if isinstance(run, MigrationResult) else run.result.guest_speed
+
+
+@dataclass(frozen=True)
+class GuestPerformance:
+    """What is predicted for the users of a guest that is migrated.
+
+    Attributes
+    ----------
+    loop : UserLoop
+    window_s : float
+        From QMP ``migrate`` on; what the figures are about.
+    over_time : pandas.DataFrame
+        As `migsim.engine.closed_loop.transactions_band`, of all draws, the minute before QMP ``migrate`` left out; with
+        ``middle_per_s``, what is expected of the middle draw (for ``all``).
+    middle : pandas.DataFrame
+        The middle draw's speed over time.
+    draws : tuple of dict
+        Of each draw: ``lost`` transactions (expected), ``lost-in-a-run`` (of one run of its users),
+        ``longest-response`` [s] and ``least-per-s`` (of an interval).
+    intervals : dict of str to (float, float)
+        The middle 80 % of the draws.
+    assumptions : tuple of str
+    """
+
+    loop: UserLoop
+    window_s: float
+    over_time: pd.DataFrame
+    middle: pd.DataFrame
+    draws: tuple[dict[str, float], ...]
+    intervals: dict[str, tuple[float, float]]
+    assumptions: tuple[str, ...]
+
+    @property
+    def medians(self) -> dict[str, float]:
+        """Medians of the draws: the point prediction."""
+        return {name: float(np.median([d[name] for d in self.draws])) for name in self.draws[0]}
+
+    @property
+    def before_per_s(self) -> float:
+        """Transactions a second when nothing slows the guest."""
+        return self.loop.steady().throughput_per_s
+
+    def to_json_object(self) -> dict[str, Any]:
+        """Return users, transactions a second before, and the figures with their 80 % intervals."""
+        return {
+            "users": self.loop.users,
+            "window-s": self.window_s,
+            "transactions-per-s": self.before_per_s,
+            "response-s": self.loop.steady().response_s,
+            "medians": self.medians,
+            "intervals": {name: list(pair) for name, pair in self.intervals.items()},
+            "assumptions": list(self.assumptions),
+        }
+
+    def __repr__(self) -> str:
+        low, high = self.intervals["lost-in-a-run"]
+        return (
+            f"<GuestPerformance of {self.loop.users} users: {self.before_per_s:.1f} transactions a second, "
+            f"{self.medians['lost']:.0f} lost ({low:.0f} .. {high:.0f}) in {self.window_s:.0f} s>"
+        )
+
+
+def guest_performance(
+    made: Prediction,
+    loop: UserLoop,
+    *,
+    window_s: float | None = None,
+    interval_s: float = 1.0,
+    seed: int = 1,
+) -> GuestPerformance:
+    """Predict what a guest's users get done while it is migrated.
+
+    Parameters
+    ----------
+    made : Prediction
+    loop : UserLoop
+        As `migsim.calibrate.closed_loop.fit_loop` finds it, or declared.
+    window_s : float, optional
+        What to look at, from QMP ``migrate`` on. Default: until the last draw's guest runs on at the destination and
+        10 s more; 300 s where that is longer.
+    interval_s : float
+        Over which transactions are counted.
+    seed : int
+        Of the users.
+
+    Raises
+    ------
+    ParameterError
+        When the prediction tells no speeds, or for a window or interval of nothing.
+
+    Examples
+    --------
+    >>> guest_performance(made, UserLoop.of_one(75, think_s=1.0, demand_s=0.005)).medians["lost"]     # doctest: +SKIP
+    """
+    courses = [SpeedCourse.of(frame) for frame in made.guest_speeds]
+    window = _window_s(courses, window_s, interval_s)
+    grid = np.linspace(0.0, window, max(round(window / interval_s), 1) + 1)
+    expected = _completed(loop, [SpeedCourse.of(made.result.guest_speed), *courses], grid)
+    runs = [simulate_users(loop, course, window, seed=seed + k) for k, course in enumerate(courses)]
+    draws = tuple(_figures(loop, grid, done, run) for done, run in zip(expected[1:], runs, strict=True))
+    over_time = transactions_band(runs, grid)
+    whole = over_time["operation"] == "all"
+    over_time.loc[whole, "middle_per_s"] = np.diff(expected[0]) / np.diff(grid)
+    names = list(draws[0])
+    table = np.array([[draw[name] for name in names] for draw in draws])
+    low, high = np.percentile(table, [10, 90], axis=0)
+    return GuestPerformance(
+        loop=loop,
+        window_s=window,
+        over_time=over_time,
+        middle=made.result.guest_speed,
+        draws=draws,
+        intervals={name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)},
+        assumptions=(*made.assumptions, *_notes(loop, made, window)),
+    )
+
+
+def compare_guest_performance(
+    made: Prediction, loop: UserLoop, measured: MigrationResult, *, seed: int = 1
+) -> pd.DataFrame:
+    """Set the transactions that a measured guest lost beside what was predicted for the same window.
+
+    Parameters
+    ----------
+    made : Prediction
+    loop : UserLoop
+        Fitted to reports from before the migration.
+    measured : MigrationResult
+        A record whose guest reports its transactions.
+    seed : int
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row: ``name``, ``window_s``, ``before_per_s`` (measured), ``lost`` and its ``lost_sd``, ``predicted_lost``,
+        ``low``, ``high`` (80 %, one run), ``relative_error``, ``inside`` (whether the 80 % interval, widened by what is
+        not known of the pace before, holds it).
+
+    Raises
+    ------
+    RecordError
+        When the record tells no transactions before or during the migration.
+    """
+    import pandas as pd
+
+    from migsim.results.transactions import lost_transactions
+
+    rows = lost_transactions(measured)
+    row = rows[rows["operation"] == "all"].iloc[0]
+    window_s, lost, sd = float(row["window_s"]), float(row["lost"]), float(row["lost_sd"])
+    predicted = guest_performance(made, loop, window_s=window_s, seed=seed)
+    point = predicted.medians["lost"]
+    low, high = predicted.intervals["lost-in-a-run"]
+    return pd.DataFrame(
+        [
+            {
+                "name": measured.name,
+                "window_s": window_s,
+                "before_per_s": float(row["before_per_s"]),
+                "lost": lost,
+                "lost_sd": sd,
+                "predicted_lost": point,
+                "low": low,
+                "high": high,
+                "relative_error": (point - lost) / lost if lost else np.nan,
+                "inside": low - Z80 * sd <= lost <= high + Z80 * sd,
+            }
+        ]
+    )
+
+
+Z80 = 1.2816
+"""So many standard deviations about the mean hold 80 % of a normal distribution."""
+
+
+def _window_s(courses: list[SpeedCourse], window_s: float | None, interval_s: float) -> float:
+    if not courses:
+        raise ParameterError(
+            "The prediction tells nothing of the guest's speed.",
+            "It comes with the draws of migsim.predict.",
+            "Predict again.",
+        )
+    window = min(max(c.end_s for c in courses) + AFTER_S, LONGEST_WINDOW_S) if window_s is None else window_s
+    if window > 0 and interval_s > 0:
+        return window
+    raise ParameterError(
+        f"Transactions are asked for over {window:g} s, every {interval_s:g} s.",
+        "Nothing happens in no time.",
+        "Give times above 0.",
+    )
+
+
+def _completed(loop: UserLoop, courses: list[SpeedCourse], grid: Floats) -> Floats:
+    """Expected transactions by each time of the grid, shape (courses, n + 1)."""
+    window = float(grid[-1])
+    steps = np.linspace(0.0, window, max(int(np.ceil(window / STEP_S)), len(grid)) + 1)
+    seen = [course.without_stops() if loop.inside else course for course in courses]
+    made = expected_course(loop, np.array([course.mean_speed(steps) for course in seen]), steps)
+    rows = [
+        np.interp(course.guest_clock_s(grid) if loop.inside else grid, steps, done)
+        for course, done in zip(courses, made.completed, strict=True)
+    ]
+    return np.array(rows)
+
+
+def _figures(loop: UserLoop, grid: Floats, expected: Floats, run: Transactions) -> dict[str, float]:
+    usual = loop.steady().throughput_per_s * float(grid[-1])
+    counts = run.completed(grid).sum(axis=0)
+    return {
+        "lost": usual - float(expected[-1]),
+        "lost-in-a-run": usual - float(counts.sum()),
+        "longest-response": float(run.response_s.max(initial=0.0)),
+        "least-per-s": float((np.diff(expected) / np.diff(grid)).min()),
+    }
+
+
+def _notes(loop: UserLoop, made: Prediction, window_s: float) -> list[str]:
+    """What is taken for granted about the users, a sentence each."""
+    notes = [
+        "The users are programs in the guest: they neither think on in the blackout nor see it."
+        if loop.inside
+        else "The users are outside the guest: they think on in the blackout and wait for its end.",
+        "A transaction needs nothing but processor time; log faults are spread evenly over their round.",
+    ]
+    if (
+        made.result.outcome.status != "completed"
+        or max(f["until_s"].iloc[-1] for f in made.guest_speeds) > window_s
+    ):
+        notes.append(f"Of the migration the first {window_s:.0f} s are counted, not all of it.")
+    return notes
