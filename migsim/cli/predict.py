@@ -48,6 +48,20 @@ def predict(
             help="How much of its full speed the guest needs, as 30%; what is throttled above that costs it nothing.",
         ),
     ] = "100%",
+    users: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Users outside the guest who think, ask and wait: also say what they lose; needs --demand.",
+        ),
+    ] = None,
+    think: Annotated[
+        str, typer.Option(metavar="TIME", help="How long one thinks between two transactions, in the mean.")
+    ] = "1s",
+    demand: Annotated[
+        str | None, typer.Option(metavar="TIME", help="vCPU time that a transaction needs, as 5ms.")
+    ] = None,
     dirty_ring_size: Annotated[
         int,
         typer.Option(
@@ -88,9 +102,11 @@ def predict(
 
     from migsim.cli.console import progress, stdout_console
     from migsim.cli.options import one_of, positive_duration_s, positive_rate, share
+    from migsim.cli.users import print_users, user_loop
     from migsim.plot.picture import check_picture
     from migsim.scenario import HostProfile, MigrationSettings
     from migsim.scenario.hosts import bundled_profile
+    from migsim.study.guest_performance import guest_performance
     from migsim.study.predict import predict as run
     from migsim.trace import Trace
 
@@ -101,6 +117,7 @@ def predict(
     if plot:
         check_picture(plot)
     opened = Trace.open(trace)
+    loop = user_loop(users, think, demand, vcpus=opened.meta.vcpus or 1)
     version = qemu_version or opened.meta.qemu_version
     profile = HostProfile.load(host) if host else bundled_profile(version, opened.meta.accel or "kvm")
     with progress("simulating", total=replicates) as update:
@@ -121,11 +138,16 @@ def predict(
         from migsim.plot.prediction import save_prediction
 
         save_prediction(made, plot)
+    seen = guest_performance(made, loop, seed=seed) if loop else None
     if output_format == "json":
-        print(json.dumps(made.to_json_object(), indent=2))
+        said = made.to_json_object() | ({"guest-performance": seen.to_json_object()} if seen else {})
+        print(json.dumps(said, indent=2))
     else:
         from migsim.report.tables import prediction_table
 
-        prediction_table(made, stdout_console())
+        console = stdout_console()
+        prediction_table(made, console)
+        if seen:
+            print_users(seen, console)
     if made.result.outcome.status != "completed":
         raise typer.Exit(NOT_CONVERGED)
