@@ -8,6 +8,7 @@ from migsim.results.mechanisms import cache_hit_rate, throttle_steps
 from migsim.results.migration_result import MigrationResult, Outcome, Status
 from migsim.results.timeline import flatten_info, timeline_frame
 from migsim.results.transactions import lost_transactions, transactions
+from migsim.results.waiting import later
 
 __all__ = [
     "GUEST_SPEED_COLUMNS",
@@ -22,6 +23,7 @@ __all__ = [
     "flatten_info",
     "guest_speed_frame",
     "iterations_frame",
+    "later",
     "lost_transactions",
     "summarise",
     "throttle_steps",

@@ -13,6 +13,7 @@ from migsim.results.guest_speed import guest_speed_frame
 from migsim.results.iterations import iterations_frame
 from migsim.results.render import result_html
 from migsim.results.timeline import timeline_frame
+from migsim.results.waiting import Later
 from migsim.units import format_bytes, format_duration_s
 
 if TYPE_CHECKING:
@@ -108,6 +109,20 @@ class MigrationResult:
             raise RecordError(
                 f"The kind is {self.kind!r}.", "A result is measured or simulated.", "Correct it."
             )
+        waiting = {name: value for name, value in self.__dict__.items() if isinstance(value, Later)}
+        for name in waiting:
+            del self.__dict__[name]
+        self.__dict__["_waiting"] = waiting
+
+    if not TYPE_CHECKING:  # to the type checker every table is there
+
+        def __getattr__(self, name: str) -> Any:
+            """Make a table that was left for later."""
+            waiting = self.__dict__.get("_waiting", {})
+            if name not in waiting:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            made = self.__dict__[name] = waiting.pop(name).make()
+            return made
 
     @property
     def total_time_ms(self) -> float:

@@ -21,8 +21,11 @@ def flatten_info(info: Mapping[str, Any]) -> dict[str, Any]:
     """
     flat: dict[str, Any] = {}
     for name, value in info.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{name}.{inner}": member for inner, member in flatten_info(value).items()}
+        if isinstance(value, int | float | str):  # nearly all of them, and cheaper to tell
+            flat[name] = value
+        elif isinstance(value, Mapping):
+            for inner, member in flatten_info(value).items():
+                flat[f"{name}.{inner}"] = member
         elif not isinstance(value, list | tuple):
             flat[name] = value
     return flat

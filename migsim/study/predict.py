@@ -45,8 +45,8 @@ class Prediction:
         ``xbzrle-bytes``, with auto-converge ``throttle-N``, the second at which N % began.
     fit : WorkloadFit, optional
         How the trace was read, when there was one.
-    guest_speeds : tuple of pandas.DataFrame
-        `MigrationResult.guest_speed` of the same draws: see `migsim.study.guest_performance`.
+    runs : tuple of MigrationResult
+        The same draws; their tables are made when they are looked at.
     """
 
     result: MigrationResult
@@ -54,7 +54,12 @@ class Prediction:
     assumptions: tuple[str, ...]
     draws: tuple[dict[str, float], ...]
     fit: WorkloadFit | None = None
-    guest_speeds: tuple[pd.DataFrame, ...] = field(default=(), repr=False, compare=False)
+    runs: tuple[MigrationResult, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def guest_speeds(self) -> tuple[pd.DataFrame, ...]:
+        """`MigrationResult.guest_speed` of the draws: see `migsim.study.guest_performance`."""
+        return tuple(run.guest_speed for run in self.runs)
 
     @property
     def medians(self) -> dict[str, float]:
@@ -261,5 +266,5 @@ def _summarise(
         completed_fraction=fraction,
         assumptions=tuple(notes),
         draws=tuple(d.fields for d in kept),
-        guest_speeds=tuple(d.result.guest_speed for d in kept),
+        runs=tuple(d.result for d in kept),
     )
