@@ -164,7 +164,12 @@ class _Work:
 
     def run(self, *, processes: int, cluster: str | None) -> None:
         """Take what is kept, make the rest, keep it."""
-        for number, piece in run_jobs(self._missing(), processes=processes, cluster=cluster):
+        missing = [number for number in range(len(self._pieces)) if not self._kept(number)]
+        if not missing:
+            return
+        # read by joblib's own threads: it touches nothing that is written here
+        jobs = ((number, self.plan, self.layout.columns(*self._pieces[number])) for number in missing)
+        for number, piece in run_jobs(jobs, processes=processes, cluster=cluster):
             if self.store is not None:
                 self.store.write(self._names[number], piece)
             self._place(number, piece)
@@ -178,16 +183,18 @@ class _Work:
         if self._reused:
             yield f"{self._reused:,} of {self.layout.cells:,} cells were in {self.store.folder} already."
 
-    def _missing(self) -> Iterator[tuple[int, Plan, Columns]]:
-        for number, (begin, end) in enumerate(self._pieces):
-            columns = self.layout.columns(begin, end)
-            self._names[number] = piece_name(self._shared, columns)
-            kept = self.store.read(self._names[number], end - begin) if self.store else None
-            if kept is None:
-                yield number, self.plan, columns
-            else:
-                self._reused += end - begin
-                self._place(number, kept)
+    def _kept(self, number: int) -> bool:
+        """Place a piece that the folder has; say whether it has."""
+        if self.store is None:
+            return False
+        begin, end = self._pieces[number]
+        self._names[number] = piece_name(self._shared, self.layout.columns(begin, end))
+        piece = self.store.read(self._names[number], end - begin)
+        if piece is None:
+            return False
+        self._reused += end - begin
+        self._place(number, piece)
+        return True
 
     def _place(self, number: int, piece: Piece) -> None:
         begin, end = self._pieces[number]

@@ -114,6 +114,7 @@ class Axis:
         values = self.low * ratio**along if self.log else self.low + (self.high - self.low) * along
         if self.name == "xbzrle-cache-size":
             values = np.exp2(np.round(np.log2(values)))
+        values = np.where(along >= 1, self.high, values)  # not a rounding error below it
         if not self.whole:
             return np.clip(values, self.low, self.high)
         return np.clip(np.round(values), self.low, self.high).astype(np.int64)

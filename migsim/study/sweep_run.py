@@ -42,7 +42,7 @@ def run_jobs(
     Parameters
     ----------
     jobs : iterable of Job
-        Read as processes become free.
+        Read as processes become free, by a thread of joblib's where they are several.
     processes : int
         Of this machine; -1 is one a processor.
     cluster : str, optional
@@ -202,7 +202,10 @@ def _still_alone(client: Any, address: str, since: float | None) -> float | None
     HostError
         When the scheduler is gone, no worker came back, or a task was given up.
     """
-    workers = client.scheduler_info(-1).get("workers", {}) if client.status == "running" else None
+    try:
+        workers = client.scheduler_info()["workers"] if client.status == "running" else None
+    except (OSError, TimeoutError):
+        workers = None
     if workers is None:
         raise _lost(f"The Dask scheduler at {address} went away.", "Start it again")
     if any(state.status == "error" for state in list(client.futures.values())):

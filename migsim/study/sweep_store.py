@@ -20,7 +20,7 @@ from migsim.study.sweep_piece import Piece
 __all__ = ["Store", "remove_pieces"]
 
 _KEY = b"migsim-sweep-piece"
-_NAME = re.compile("[0-9a-f]{40}")
+_NAME = re.compile(r"\.?[0-9a-f]{40}\.parquet")
 
 
 class Store:
@@ -90,9 +90,9 @@ class Store:
 
 
 def remove_pieces(folder: Path) -> None:
-    """Remove every piece in a folder, and the folder where nothing else is in it."""
-    for path in folder.glob("*.parquet"):
-        if _NAME.fullmatch(path.stem):
+    """Remove every piece in a folder, whole or left by a kill, and the folder where nothing else is in it."""
+    for path in folder.glob("*"):
+        if _NAME.match(path.name):
             path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.rmdir()
