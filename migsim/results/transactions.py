@@ -80,7 +80,9 @@ def transactions(run: MigrationResult | str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(TRANSACTION_COLUMNS))
 
 
-def lost_transactions(run: MigrationResult, *, until_s: float | None = None) -> pd.DataFrame:
+def lost_transactions(
+    run: MigrationResult, *, until_s: float | None = None, before_s: float = 20.0
+) -> pd.DataFrame:
     """Compare what the guest completed from QMP ``migrate`` on with its pace before it.
 
     Parameters
@@ -89,6 +91,8 @@ def lost_transactions(run: MigrationResult, *, until_s: float | None = None) -> 
         A record of a Linux guest.
     until_s : float, optional
         Where the window ends; with its last line when left out, some seconds after it has arrived.
+    before_s : float
+        How long before QMP ``migrate`` its pace is looked at: the first seconds after ready are slower.
 
     Returns
     -------
@@ -107,7 +111,7 @@ def lost_transactions(run: MigrationResult, *, until_s: float | None = None) -> 
     import pandas as pd
 
     seen = transactions(run)
-    before = seen[seen["t_s"] <= 0]
+    before = seen[(seen["t_s"] <= 0) & (seen["t_s"] >= -before_s)]
     after = seen[(seen["t_s"] > 0) & (seen["t_s"] <= (math.inf if until_s is None else until_s))]
     if before["t_s"].nunique() < 2 or after.empty:
         raise RecordError(

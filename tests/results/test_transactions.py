@@ -79,6 +79,8 @@ def test_lost_is_what_the_pace_before_would_have_done():
     assert lost.loc["browse", "lost"] == pytest.approx(2 * 30)
     assert lost.loc["all", "lost"] == pytest.approx(50 + 60)
     assert lost.loc["all", "lost_sd"] == pytest.approx(0)
+    late = lost_transactions(record(migrated()), before_s=3.0).set_index("operation")
+    assert late.loc["all", "before_per_s"] == pytest.approx(40)
     early = lost_transactions(record(migrated()), until_s=5.0).set_index("operation")
     assert early.loc["buy", "lost"] == pytest.approx(5 * 6)
 
