@@ -29,15 +29,23 @@ def shared_out(wanted, cpus):
 
 
 def fastest(work, channels, cpus, vcpus, spins):
-    """Pages a second that every thread of multifd can keep up with, by halving; and the guest's share then."""
+    """Pages a second that all of multifd's threads can keep up with, by halving; and the guest's share then.
+
+    A channel's two ends never run at once: they are one thread here. Out of its part of a processor each has to do its
+    work in the time that its waits leave.
+    """
     low, high = 0.0, 1e9
     for _ in range(80):
         rate = (low + high) / 2
-        threads = [work.send_s * rate / channels] * channels + [work.receive_s * rate / channels] * channels
+        ends = (work.send_s + work.receive_s) * rate / channels
         main = 1.0 if spins else work.queue_s * rate
-        got = shared_out([1.0] * vcpus + [main] + threads, cpus)
-        met = all(g >= w - 1e-9 for g, w in zip(got[vcpus + 1 :], threads, strict=True))
-        met = met and got[vcpus] >= work.queue_s * rate - 1e-9
+        got = shared_out([1.0] * vcpus + [main] + [ends] * channels, cpus)
+        fair = max(got)  # what one gets that wants all
+        if not (vcpus or spins) and sum(got) < cpus - 1e-9:
+            fair = 1.0
+        met = all(g >= ends - 1e-9 for g in got[vcpus + 1 :]) and got[vcpus] >= work.queue_s * rate - 1e-9
+        met = met and (work.send_s + work.receive_s) / fair + work.channel_wait_s <= channels / rate
+        met = met and work.queue_s / fair + work.queue_wait_s <= 1 / rate
         low, high = (rate, high) if met else (low, rate)
     return low, got[0] if vcpus else 1.0
 
@@ -53,17 +61,35 @@ def test_the_law_is_what_a_fair_scheduler_gives(q, s, r, channels, cpus, vcpus, 
         assert law == pytest.approx(share, abs=1e-4)
 
 
+@given(
+    COSTS,
+    COSTS,
+    COSTS,
+    st.floats(0, 1e-5),
+    st.floats(0, 1e-5),
+    st.integers(1, 8),
+    st.integers(1, 16),
+    st.integers(1, 4),
+)
+def test_waits_are_no_work(q, s, r, queue_wait, channel_wait, channels, cpus, vcpus):
+    work = PageWork(q, s, r, queue_wait_s=queue_wait, channel_wait_s=channel_wait)
+    rate, share = fastest(work, channels, cpus, vcpus, False)
+    page_s = float(multifd_page_s(work, channels, cpus=cpus, busy_vcpus=vcpus))
+    assert 1 / page_s == pytest.approx(rate, rel=1e-4)
+    assert float(guest_share(work, page_s, cpus=cpus, busy_vcpus=vcpus)) == pytest.approx(share, abs=1e-3)
+
+
 def test_with_processors_plenty_channels_add_up_until_the_migration_thread_is_full():
     work = PageWork(0.2e-6, 1e-6, 2e-6)
     page_s = multifd_page_s(work, [1, 2, 4, 8, 16, 32], cpus=128, busy_vcpus=4)
-    np.testing.assert_allclose(page_s, [2e-6, 1e-6, 0.5e-6, 0.25e-6, 0.2e-6, 0.2e-6])
+    np.testing.assert_allclose(page_s, [3e-6, 1.5e-6, 0.75e-6, 0.375e-6, 0.2e-6, 0.2e-6])
 
 
 def test_on_one_processor_work_adds_up_and_the_guest_takes_its_part():
     work = PageWork(1e-6, 2e-6, 3e-6)
     assert float(multifd_page_s(work, 1, cpus=1, busy_vcpus=0)) == pytest.approx(6e-6)
-    assert float(multifd_page_s(work, 1, cpus=1, busy_vcpus=1)) == pytest.approx(9e-6)
-    assert float(guest_share(work, 9e-6, cpus=1, busy_vcpus=1)) == pytest.approx(1 / 3)
+    assert float(multifd_page_s(work, 1, cpus=1, busy_vcpus=1)) == pytest.approx(11e-6)
+    assert float(guest_share(work, 11e-6, cpus=1, busy_vcpus=1)) == pytest.approx(5 / 11)
 
 
 def test_a_slow_link_leaves_the_guest_alone():
