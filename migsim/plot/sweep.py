@@ -250,8 +250,15 @@ def _legend(ax: Axes, shown: Mapping[str, str]) -> None:
 
     if shown:
         handles = [Patch(color=colour, label=word) for word, colour in shown.items()]
-        place = {"loc": "upper left", "bbox_to_anchor": (0.0, -0.16), "ncols": 3}
-        ax.legend(handles=handles, fontsize=8, frameon=False, borderaxespad=0.0, **place)
+        ax.legend(
+            handles=handles,
+            fontsize=8,
+            frameon=False,
+            borderaxespad=0.0,
+            loc="upper left",
+            bbox_to_anchor=(0.0, -0.16),
+            ncols=3,
+        )
 
 
 def _colours(ax: Axes, drawn: Any, made: Sweep, figure: str) -> None:

@@ -13,7 +13,6 @@ Source: A. Saltelli et al., Computer Physics Communications 181 (2010) 259-270; 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -225,22 +224,25 @@ class _Study:
 
         alone = self._alone()
         seen: list[Floats] = []
+        d = len(self.inputs)
 
         def figures(deviates: Floats) -> Floats:
-            values = self._figures(deviates.T)
+            values = self._figures(deviates.T[:, :d])
             seen.append(values.copy())  # scipy centres its own in place
             return values
 
-        d = len(self.inputs)
+        normal: Any = norm()
+        width = max(d, 2)  # scipy wants two; a second one that changes nothing does no harm
         result = sobol_indices(
             func=figures,
             n=self.samples,
-            dists=[norm()] * d,
+            dists=[normal] * width,
             rng=np.random.default_rng(self.plan.seed),
         )
         over_all = np.concatenate(seen[:2])
         variance = float(np.var(over_all))
-        first, total, low, high = self._indices(result, variance)
+        first, total = (np.ravel(v)[:d] for v in (result.first_order, result.total_order))
+        low, high = self._ends(seen[0], seen[1], seen[2].reshape(self.samples, width).T[:d])
         table = pd.DataFrame(
             {
                 "input": self.inputs,
@@ -268,17 +270,14 @@ class _Study:
             notes=tuple(dict.fromkeys(self.notes)),
         )
 
-    def _indices(self, result: Any, variance: float) -> tuple[Floats, ...]:
-        if not variance:
-            return tuple(np.zeros(len(self.inputs)) for _ in range(4))
-        total = np.ravel(result.total_order)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an input that changes nothing has no distribution
-            ends = result.bootstrap(
-                confidence_level=0.8, n_resamples=RESAMPLES
-            ).total_order.confidence_interval
-        low, high = (np.where(np.isfinite(end), end, total) for end in map(np.ravel, (ends.low, ends.high)))
-        return np.ravel(result.first_order), total, low, high
+    def _ends(self, a: Floats, b: Floats, ab: Floats) -> tuple[Floats, Floats]:
+        """80 % bootstrap interval of each total index; scipy's own cannot be seeded."""
+        rng = np.random.default_rng(self.plan.seed)
+        chosen = rng.integers(0, self.samples, (RESAMPLES, self.samples))
+        variance = np.var(np.concatenate([a[chosen], b[chosen]], axis=1), axis=1)
+        left = 0.5 * np.mean(((a - ab) ** 2)[:, chosen], axis=2)
+        totals = np.divide(left, variance, out=np.zeros_like(left), where=variance > 0)
+        return np.percentile(totals, 10, axis=1), np.percentile(totals, 90, axis=1)
 
     def _alone(self) -> Floats:
         """The figure at the medians, then with each input at its 10 %, then at its 90 % quantile."""
