@@ -34,6 +34,10 @@ __all__ = [
 ]
 
 
+HIT_ROUNDS = 8
+"""Rounds of hits alone whose median is taken."""
+
+
 def active_seconds(run: MigrationResult) -> float:
     """Time in which the sender could send with the guest running: total less connection, setup, downtime, syncs."""
     info = run.info
@@ -100,7 +104,10 @@ def cold_page_s(run: MigrationResult) -> float | None:
 
 
 def xbzrle_pages_s(run: MigrationResult) -> tuple[float, float] | None:
-    """Cost of a page found in XBZRLE's cache, and of one that is not, sending included, by solving rounds unlike.
+    """Cost of a page found in XBZRLE's cache, and of one that is not, sending included.
+
+    Rounds of hits alone say the one by their median, and the rest of those with misses the other; where there are
+    few such rounds, both come from solving rounds unlike.
 
     Returns
     -------
@@ -114,6 +121,11 @@ def xbzrle_pages_s(run: MigrationResult) -> tuple[float, float] | None:
         return None
     seconds = (rounds["end_s"] - rounds["start_s"] - rounds["sync_s"]).to_numpy(float)
     pages = rounds[["xbzrle_pages", "cache_misses"]].to_numpy(float)
+    found_alone = pages[:, 1] < 0.01 * pages[:, 0]
+    if found_alone.sum() >= HIT_ROUNDS and not found_alone.all():
+        found_s = float(np.median(seconds[found_alone] / pages[found_alone, 0]))
+        rest = seconds[~found_alone].sum() - found_s * pages[~found_alone, 0].sum()
+        return found_s, max(float(rest / pages[~found_alone, 1].sum()), 0.0)
     # Weighted like counts: a long round says more, though not as much more as it is longer.
     weight = 1 / np.sqrt(np.maximum(seconds, 1e-6))
     (found_s, missed_s), _ = nnls(pages * weight[:, None], seconds * weight)

@@ -53,7 +53,8 @@ def syncs(trace: Sequence[TraceEvent]) -> list[Sync]:
     """Return the bitmap syncs of a source's trace log, in order.
 
     QEMU prints the pages that became dirty *in the current rate period*, which a sync closes when more than a
-    second has passed since it began; the pages of one sync are the differences.
+    second has passed since it began; the pages of one sync are the differences. QEMU reckons in whole milliseconds,
+    so a period of about a second may have gone on; a sync that seems to have found more than is pending shows it.
 
     Examples
     --------
@@ -70,7 +71,7 @@ def syncs(trace: Sequence[TraceEvent]) -> list[Sync]:
     found: list[Sync] = []
     start: float | None = None
     period_start: float | None = None
-    counted = 0
+    counted = closed = before = 0  # closed, before: what the period ended by this sync and the one before had
     pending_is_due = False
     for event in trace:
         if event.name == "migration_bitmap_sync_start":
@@ -82,13 +83,18 @@ def syncs(trace: Sequence[TraceEvent]) -> list[Sync]:
             # A smaller count than before can only be a new period, whatever the clocks say.
             newly = in_period - counted if in_period >= counted else in_period
             found.append(Sync(start, event.seconds, newly))
-            counted = in_period
+            before, counted = closed, in_period
+            closed = 0
             if event.seconds > period_start + _PERIOD_S:
-                period_start, counted = event.seconds, 0
+                period_start, counted, closed = event.seconds, 0, in_period
             start, pending_is_due = None, True
         elif pending_is_due and event.name.startswith("migrate_pending"):
-            last = found[-1]
-            found[-1] = Sync(last.start, last.end, last.dirty_pages, event.number("size"))
+            last, pending = found[-1], event.number("size")
+            newly = last.dirty_pages
+            if pending is not None and 0 < before <= newly and newly * _PAGE_BYTES > pending:
+                newly -= before
+                period_start, counted, closed = last.end, 0, last.dirty_pages
+            found[-1] = Sync(last.start, last.end, newly, pending)
             pending_is_due = False
     return found
 

@@ -77,6 +77,21 @@ def test_dirty_and_sent_pages_come_out_as_played(played):
     assert frame["sync_s"].tolist() == pytest.approx([0.001] * len(frame), rel=1e-3)
 
 
+def test_a_period_of_a_second_that_went_on_is_known_by_what_is_pending():
+    """Rounds of 0.1 s: the log's microseconds say 1.0002 s, QEMU's whole milliseconds 1000, which closes nothing."""
+    events, total = [], 0
+    for k in range(13):
+        at = 0.10002 * k
+        total += 100 if k else 0
+        events += [
+            TraceEvent(at, "migration_bitmap_sync_start", ""),
+            TraceEvent(at, "migration_bitmap_sync_end", f"dirty_pages {total}"),
+            TraceEvent(at, "migrate_pending_exact", f"exact pending size {150 * 4096} (pre = 0 post=0)"),
+        ]
+        total = 0 if k == 11 else total  # QEMU closes the period one sync later than the log suggests
+    assert [sync.dirty_pages for sync in syncs(events)] == [0] + [100] * 12
+
+
 def test_an_empty_log_has_no_rounds():
     assert round_rows([], [], 0.0, 1.0) == []
 
