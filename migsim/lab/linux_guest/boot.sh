@@ -54,6 +54,7 @@ prepare() {
     psql -q -d branch1 -c 'CREATE EXTENSION pg_prewarm' && vacuumdb -q -a -F -z; } >/run/load.log 2>&1 ||
     give_up "the schema does not load"
   as_postgres pg_ctl -D /base/cluster -m fast -w stop >/run/stop.log 2>&1 || give_up "PostgreSQL does not stop"
+  du -sk /base/cluster/base | cut -f 1 >/base/size_kib
   mount -o remount,ro / || give_up "the root disk stays busy"
   say prepared
   poweroff -f
@@ -67,7 +68,10 @@ percent=$(number shared_buffers_percent 40)
 ram_mib=$(($(sed -nE 's/^MemTotal: *([0-9]*) kB/\1/p' /proc/meminfo) / 1024))
 buffers_mib=$((ram_mib * percent / 100))
 run_users() {
-  /migsim/users workload="$workload" users="$users" think_us=$(($(number think_ms 1000) * 1000)) \
+  # for whoever reads the console: the clock, and what is left of the RAM once the users work
+  cat /sys/devices/system/clocksource/clocksource0/current_clocksource >/dev/console
+  (sleep 30 && head -n 5 /proc/meminfo >/dev/console) &
+  /migsim/users workload="$workload" users="$users" think_us=$(($(number think_ms "$think_ms") * 1000)) \
     report_ms="$(number report_ms 1000)" seed="$(number seed 1)" buffers_bytes=$((buffers_mib << 20)) "$@" \
     2>/run/users.log
   give_up "the users have gone: $(tail -n 1 /run/users.log)"
@@ -75,10 +79,10 @@ run_users() {
 
 order_entry() {
   local base_mib branches i=1
-  base_mib=$(($(du -sk /base/cluster/base | cut -f 1) / 1024))
-  # Data for 70 % of the buffers, as far as the RAM has room for data, buffers, backends and the kernel.
+  base_mib=$(($(cat /base/size_kib) / 1024))
+  # Data for 70 % of the buffers, as far as the RAM has room for data, buffers, log, kernel and 7 MiB a backend.
   branches=$((buffers_mib * 70 / 100))
-  i=$((ram_mib - buffers_mib - 200 - users * 3))
+  i=$((ram_mib - buffers_mib * 102 / 100 - ram_mib / 10 - 260 - users * 7))
   [ $branches -le $i ] || branches=$i
   branches=$((branches / base_mib))
   [ $branches -ge 1 ] || branches=1
@@ -86,7 +90,7 @@ order_entry() {
   mkdir /run/db && cp -a /base/cluster /run/db/ || give_up "no room for the database"
   start_postgres /run/db/cluster -c shared_buffers=${buffers_mib}MB -c huge_pages=on \
     -c max_connections=$((users + 10)) -c max_wal_size=$((ram_mib / 16))MB -c min_wal_size=32MB \
-    -c checkpoint_timeout=60s
+    -c checkpoint_timeout=60s -c plan_cache_mode=force_generic_plan
   i=2
   while [ $i -le $branches ]; do
     echo "CREATE DATABASE branch$i TEMPLATE branch1 STRATEGY FILE_COPY;"
@@ -107,9 +111,10 @@ store() {
   run_users
 }
 
+think_ms=700
 case $workload in
 order-entry) order_entry ;;
-store) store ;;
+store) think_ms=50 store ;;
 idle) run_users ;;
 *) give_up "migsim.workload is '$workload': order-entry, store or idle" ;;
 esac

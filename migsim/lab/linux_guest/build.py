@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from migsim.lab.linux_guest.command_line import KERNEL_ARGUMENTS
 from migsim.lab.linux_guest.image import FILES, FORMAT, MANIFEST, LinuxImage, file_sha256, sources_sha256
 from migsim.lab.linux_guest.packages import fetch, run
 from migsim.lab.linux_guest.tree import lay_out_root, unpack, write_initrd
-from migsim.lab.qemu import split_command
+from migsim.lab.qemu import QemuProcess, split_command
 
 __all__ = ["build_image"]
 
@@ -169,55 +168,32 @@ def _shrink_disk(disk: Path) -> None:
 
 def _prepare(made: Path, qemu: str) -> None:
     """Boot the guest once with its disk writable, so that it makes its database."""
-    console, report = made.parent / "console.log", made.parent / "report.log"
+    root = str(made / "root.img").replace(",", ",,")
     command = [
         *split_command(qemu),
-        *(
-            "-machine",
-            "pc,accel=tcg",
-            "-cpu",
-            "max",
-            "-smp",
-            "2",
-            "-m",
-            "1G",
-            "-display",
-            "none",
-            "-nodefaults",
-        ),
-        *("-kernel", str(made / "vmlinuz"), "-initrd", str(made / "initrd.img"), "-no-reboot"),
+        *("-machine", "pc,accel=tcg", "-cpu", "max", "-smp", "2", "-m", "1G", "-display", "none"),
+        *("-nodefaults", "-no-reboot", "-kernel", str(made / "vmlinuz"), "-initrd", str(made / "initrd.img")),
         *("-append", f"{KERNEL_ARGUMENTS} migsim.prepare=1"),
-        *("-drive", f"file={made / 'root.img'},if=virtio,format=raw,cache=unsafe"),
-        *("-serial", f"file:{console}", "-serial", f"file:{report}"),
+        *("-drive", f"file={root},if=virtio,format=raw,cache=unsafe"),
     ]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            _wait_until_prepared(process, report, console)
-        finally:
-            process.kill()
-
-
-def _wait_until_prepared(process: subprocess.Popen[str], report: Path, console: Path) -> None:
-    deadline = time.monotonic() + PREPARE_TIMEOUT_S
-    while True:
-        ended = process.poll() is not None
-        said = report.read_text(errors="replace") if report.exists() else ""
-        if "migsim-linux prepared" in said and ended:
-            return
-        if ended or "migsim-linux error" in said or time.monotonic() > deadline:
-            words = f"{said.strip()[-300:]} / {_end_of(console)}"
-            if ended and process.stderr:
-                words += f" / {process.stderr.read().strip()[-300:]}"
+    # its sockets want a short path
+    with (
+        tempfile.TemporaryDirectory(prefix="migsim-") as folder,
+        QemuProcess(command, Path(folder), "guest", console=True) as guest,
+    ):
+        deadline = time.monotonic() + PREPARE_TIMEOUT_S
+        while guest.alive and "migsim-linux error" not in guest.serial_text():
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
+        said = guest.serial_text()
+        if guest.alive or "migsim-linux prepared" not in said:
             raise GuestError(
-                f"The guest did not load its database: {words}.",
-                "The image is booted once while it is built.",
+                f"The guest did not load its database: {said.strip()[-300:] or 'it said nothing'}; "
+                f"its console ends: {guest.console_text().strip()[-1500:]}; QEMU says: {guest.last_words()}.",
+                "The image is booted once, under emulation, while it is built.",
                 "Report this with the text above.",
             )
-        time.sleep(0.2)
-
-
-def _end_of(path: Path) -> str:
-    return path.read_text(errors="replace").strip()[-1500:] if path.exists() else ""
 
 
 def _write_manifest(made: Path, kernel_release: str, packages: dict[str, str]) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from migsim.errors import ParameterError, near_misses
 
-__all__ = ["WORKLOADS", "kernel_command_line"]
+__all__ = ["THINK_MS", "WORKLOADS", "kernel_command_line"]
 
 WORKLOADS = ("order-entry", "store", "idle")
 
-# The console is the first serial port. The time stamp counter stops with the machine, so it is the clock;
-# nothing is searched for that a QEMU machine does not have.
+# Mean think time at which 75 users keep one emulated processor half to two thirds busy.
+THINK_MS = {"order-entry": 700, "store": 50, "idle": 1000}
+
+# The console is the first serial port. The time stamp counter stands still with the machine, so it is the clock, and
+# need not be checked against others; what a virtual machine does not have is not searched for.
 KERNEL_ARGUMENTS = (
-    "console=ttyS0 quiet loglevel=4 panic=-1 tsc=reliable clocksource=tsc no_timer_check mitigations=off "
-    "nokaslr random.trust_cpu=on rcupdate.rcu_expedited=1"
+    "console=ttyS0 loglevel=7 panic=-1 tsc=reliable clocksource=tsc no_timer_check mitigations=off nokaslr "
+    "random.trust_cpu=on rcupdate.rcu_expedited=1"
 )
 
 
@@ -20,7 +23,7 @@ def kernel_command_line(
     *,
     workload: str = "order-entry",
     users: int = 75,
-    think_ms: int = 1000,
+    think_ms: int | None = None,
     shared_buffers_percent: int = 40,
     report_ms: int = 1000,
     seed: int = 1,
@@ -34,7 +37,7 @@ def kernel_command_line(
     users
         Closed loop: each thinks, asks, and waits for the answer.
     think_ms
-        Mean of the exponential think time, in milliseconds.
+        Mean of the exponential think time, in milliseconds; None for the workload's own (`THINK_MS`).
     shared_buffers_percent
         Of the guest's RAM: PostgreSQL's shared buffers, or the store's data.
     report_ms
@@ -60,7 +63,7 @@ def kernel_command_line(
         )
     settings = {
         "users": (users, 1, 400),
-        "think_ms": (think_ms, 0, 600_000),
+        "think_ms": (THINK_MS[workload] if think_ms is None else think_ms, 0, 600_000),
         "shared_buffers_percent": (shared_buffers_percent, 5, 60),
         "report_ms": (report_ms, 50, 60_000),
         "seed": (seed, 0, 2**31 - 1),

@@ -130,9 +130,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
 def sources_sha256() -> str:
     """Digest of migsim's own files that decide what an image holds, names included."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in _HERE.iterdir() if p.is_file()):
-        if path.name in ("__init__.py", "image.py", "command_line.py"):
-            continue
+    names = {path.name for path in _HERE.iterdir() if path.suffix in {".c", ".h", ".sh", ".sql"}}
+    for path in (_HERE / name for name in sorted(names | {"packages.py", "tree.py"})):
         data = path.read_bytes()
         digest.update(f"{path.name} {len(data)}\n".encode() + data)
     return digest.hexdigest()

@@ -21,15 +21,17 @@ __all__ = ["LIBRARIES", "PROGRAMS", "RELEASE", "Fetched", "fetch", "run"]
 RELEASE = "bookworm"
 _META_KERNEL = "linux-image-cloud-amd64"
 PROGRAMS = ("postgresql-15", "postgresql-client-15", "redis-server", "redis-tools", "busybox-static")
-LIBRARIES = tuple(
-    (
-        "libatomic1 libaudit1 libc6 libcap-ng0 libcap2 libcom-err2 libffi8 libgcc-s1 libgcrypt20 libgmp10 "
-        "libgnutls30 libgpg-error0 libgssapi-krb5-2 libhogweed6 libicu72 libidn2-0 libjemalloc2 libk5crypto3 "
-        "libkeyutils1 libkrb5-3 libkrb5support0 libldap-2.5-0 liblz4-1 liblzf1 liblzma5 libnettle8 "
-        "libp11-kit0 libpam0g libpq5 libreadline8 libsasl2-2 libssl3 libstdc++6 libsystemd0 libtasn1-6 "
-        "libtinfo6 libunistring2 libxml2 libzstd1 zlib1g"
-    ).split()
+# What the programs are linked to; LLVM and Perl are not among it.
+# fmt: off
+LIBRARIES = (
+    "libatomic1", "libaudit1", "libc6", "libcap-ng0", "libcap2", "libcom-err2", "libffi8", "libgcc-s1",
+    "libgcrypt20", "libgmp10", "libgnutls30", "libgpg-error0", "libgssapi-krb5-2", "libhogweed6", "libicu72",
+    "libidn2-0", "libjemalloc2", "libk5crypto3", "libkeyutils1", "libkrb5-3", "libkrb5support0", "libldap-2.5-0",
+    "liblz4-1", "liblzf1", "liblzma5", "libnettle8", "libp11-kit0", "libpam0g", "libpq5", "libreadline8",
+    "libsasl2-2", "libssl3", "libstdc++6", "libsystemd0", "libtasn1-6", "libtinfo6", "libunistring2", "libxml2",
+    "libzstd1", "zlib1g",
 )
+# fmt: on
 HEADERS = ("libpq-dev",)
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _APT = Path("/etc/apt")

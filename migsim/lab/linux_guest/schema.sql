@@ -13,10 +13,6 @@ INSERT INTO corpus SELECT piece, string_agg(
   [1 + floor(42 * random() ^ 1.5)::int], ' ')
   FROM generate_series(0, 63) piece, generate_series(1, 300) GROUP BY piece;
 
-CREATE FUNCTION words(fewest int, most int) RETURNS text LANGUAGE sql VOLATILE AS
-  'SELECT substr(words, 1 + (random() * 400)::int, fewest + (random() * (most - fewest))::int) FROM corpus
-   WHERE piece = (SELECT floor(random() * 64)::int)';
-
 CREATE TABLE customers (
   customer_id bigserial, first_name text NOT NULL, last_name text NOT NULL, email text NOT NULL,
   language char(2) NOT NULL, credit_limit numeric(10,2) NOT NULL, since timestamptz NOT NULL,
@@ -43,7 +39,6 @@ CREATE TABLE order_items (
 CREATE TABLE logons (logon_id bigserial, customer_id bigint NOT NULL, at timestamptz NOT NULL, client text NOT NULL);
 
 INSERT INTO warehouses SELECT w, 'Warehouse ' || w FROM generate_series(1, 20) w;
--- Here the corpus is joined: a call of words() a row would take most of the time that the image takes to build.
 INSERT INTO products
   SELECT p, substr(words, p % 400, 10 + p % 31), 1 + p % 40, round((5 + random() * 500)::numeric, 2),
     50 + p * 7 % 9000, p * 11 % 200, substr(words, 1 + p * 3 % 400, 200 + p * 17 % 700)

@@ -17,15 +17,16 @@ BEGIN
 END $$;
 
 CREATE FUNCTION customer_registration() RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE who bigint; name text := md5(random()::text);
+DECLARE who bigint; name text := md5(random()::text); page int := floor(random() * 64); text_of text;
 BEGIN
+  SELECT words INTO text_of FROM corpus WHERE piece = page;
   PERFORM customer_id FROM customers WHERE last_name = initcap(substr(name, 1, 9)) LIMIT 10;
   INSERT INTO customers (first_name, last_name, email, language, credit_limit, since, preferences)
     VALUES (initcap(substr(name, 10, 6)), initcap(substr(name, 1, 9)), name || '@example.org', 'en',
-      100 + floor(random() * 4900), clock_timestamp(), words(80, 250))
+      100 + floor(random() * 4900), clock_timestamp(), substr(text_of, 1 + floor(random() * 400)::int, 80 + floor(random() * 170)::int))
     RETURNING customer_id INTO who;
   INSERT INTO addresses (customer_id, house, street, town, county, post_code, country)
-    VALUES (who, floor(random() * 300), words(10, 30), words(6, 16), words(6, 16), 'P' || who % 90000, 'GB');
+    VALUES (who, floor(random() * 300), substr(text_of, 7, 20), substr(text_of, 50, 11), substr(text_of, 90, 11), 'P' || who % 90000, 'GB');
   INSERT INTO cards (customer_id, kind, number, expires, verified)
     VALUES (who, 'card', md5(name), '2030-01-01', false);
   PERFORM log_on(who);
@@ -46,18 +47,19 @@ END $$;
 CREATE FUNCTION order_products() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
   who bigint := some_customer(); number bigint; lines int := 1 + floor(random() * 5);
-  place int := 1 + floor(random() * 20); item int; cost numeric; sum_of numeric := 0;
+  place int := 1 + floor(random() * 20); page int := floor(random() * 64); text_of text; item int; cost numeric; sum_of numeric := 0;
 BEGIN
   PERFORM log_on(who);
+  SELECT words INTO text_of FROM corpus WHERE piece = page;
   INSERT INTO orders (customer_id, ordered_at, mode, status, total, warehouse_id, changed, note)
-    VALUES (who, clock_timestamp(), 'online', 0, 0, place, clock_timestamp(), words(20, 90))
+    VALUES (who, clock_timestamp(), 'online', 0, 0, place, clock_timestamp(), substr(text_of, 1 + floor(random() * 400)::int, 20 + floor(random() * 70)::int))
     RETURNING order_id INTO number;
   FOR l IN 1..lines LOOP
     -- ascending, so that no two orders wait for each other
     item := 1 + floor((l - 1 + random()) * 2000 / lines);
     SELECT price INTO cost FROM products WHERE product_id = item;
     INSERT INTO order_items (order_id, line, product_id, price, quantity, gift_note)
-      VALUES (number, l, item, cost, 1, words(10, 60));
+      VALUES (number, l, item, cost, 1, substr(text_of, 50 * l, 10 + floor(random() * 50)::int));
     UPDATE inventory SET quantity = CASE WHEN quantity > 1 THEN quantity - 1 ELSE 900 END, changed = clock_timestamp()
       WHERE product_id = item AND warehouse_id = place;
     sum_of := sum_of + cost;

@@ -22,9 +22,12 @@ _MODULES = (
     "drivers/virtio/virtio_pci.ko",
     "drivers/block/virtio_blk.ko",
 )
+# fmt: off
 _APPLETS = (
-    "cat chmod chown cp cut du grep hostname ip ls mkdir mount poweroff sed su sh sleep stty tail umount uname"
-).split()
+    "cat", "chmod", "chown", "cp", "cut", "du", "grep", "head", "hostname", "ip", "ls", "mkdir", "mount", "poweroff",
+    "sed", "su", "sh", "sleep", "stty", "tail", "umount", "uname",
+)
+# fmt: on
 _UNUSED = (
     "usr/share/doc",
     "usr/share/man",
@@ -36,6 +39,7 @@ _UNUSED = (
     "usr/share/postgresql/15/man",
     "usr/share/postgresql/15/tsearch_data",
 )
+_USERS = ("users.c", "order_entry.c", "store.c")
 _OWN = ("boot.sh", "schema.sql", "transactions.sql")
 
 
@@ -75,7 +79,8 @@ def lay_out_root(fetched: Fetched, folder: Path) -> Path:
     libraries = root / "usr/lib/x86_64-linux-gnu"
     run(
         [
-            *("gcc", "-O2", "-std=gnu11", "-Wall", f"-I{headers}/usr/include/postgresql", _HERE / "users.c"),
+            *("gcc", "-O2", "-std=gnu11", "-Wall", f"-I{headers}/usr/include/postgresql"),
+            *(_HERE / name for name in _USERS),
             *("-o", root / "migsim/users", libraries / "libpq.so.5", "-lm", f"-Wl,-rpath-link,{libraries}"),
         ],
         what="compile the guest's users",
