@@ -6,6 +6,7 @@ sweep with an error. What is finished is yielded at once, in any order, so that 
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import queue
 import threading
@@ -189,6 +190,8 @@ def _watched(
             continue
         if made is None:
             return
+        if isinstance(made, concurrent.futures.CancelledError | OSError):  # the scheduler took its tasks with it
+            raise _lost(f"The Dask scheduler at {address} went away.", "Start it again") from made
         if isinstance(made, BaseException):
             raise made
         yield made

@@ -113,8 +113,8 @@ def test_a_tornado_has_the_widest_bar_on_top(ax, tmp_path):
     assert len(rows) == 4 and widths.is_monotonic_decreasing
     assert set(rows["input"][:2]) == {"device_state_s", "host"}  # which has its part of it
     plot_tornado(made, top=4, ax=ax)
-    ends = {bar.get_x() + bar.get_width() for bar in ax.patches}
-    assert ends == pytest.approx({*rows["low"], *rows["high"]})
+    ends = [bar.get_x() + bar.get_width() for bar in ax.patches]
+    assert ends == pytest.approx([*rows["low"], *rows["high"]])
     top = max(ax.patches, key=lambda bar: bar.get_y())
     assert top.get_x() == pytest.approx(made.median)
     assert [t.get_text() for t in ax.get_yticklabels()] == rows["input"].tolist()

@@ -31,7 +31,7 @@ def test_the_indices_of_a_sum_are_the_shares_of_its_variance():
         step = TERMS[name] * 1000
         assert table.loc[name, "high"] - made.median == pytest.approx(step * (factor - 1), rel=1e-6)
         assert made.median - table.loc[name, "low"] == pytest.approx(step * (1 - 1 / factor), rel=1e-6)
-    assert made.chance_fraction == 0 and made.completed_fraction == 1
+    assert made.chance_fraction == pytest.approx(0, abs=1e-12) and made.completed_fraction == 1
 
 
 def test_inputs_are_what_has_a_spread():

@@ -136,7 +136,7 @@ def test_requirements_at_odds_are_told_apart_from_one_that_binds():
         GUEST,
         host=HOST,
         require=["total-time<2.7s", "downtime<10ms"],
-        minimise="downtime-limit=1ms:2s:log",
+        minimise="downtime-limit=1ms:1s:log",
         set={"max-bandwidth": "25MB/s"},
         draws=1,
     )
