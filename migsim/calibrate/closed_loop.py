@@ -191,7 +191,7 @@ def _responses(before: pd.DataFrame, names: Sequence[str]) -> tuple[float, Float
     told = before[before["mean_latency_s"].notna()]
     spent = (told["mean_latency_s"] * told["completed"]).groupby(told["operation"]).sum()
     done = told.groupby("operation")["completed"].sum()
-    means = (spent / done).reindex(names).to_numpy(float)
+    means = (spent / done).reindex(list(names)).to_numpy(float)
     return float(spent.sum() / done.sum()) if len(done) else math.nan, means
 
 

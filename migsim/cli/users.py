@@ -53,11 +53,11 @@ def user_loop(users: int | None, think: str, demand: str | None, *, vcpus: int) 
 def print_users(seen: GuestPerformance, console: Console) -> None:
     """Print what a guest's users lose, with 80 % intervals."""
     medians, steady = seen.medians, seen.loop.steady()
-    low, high = seen.intervals["lost-in-a-run"]
+    low, high = seen.intervals["lost"]
     longest = [format_duration_s(seen.intervals["longest-response"][k]) for k in (0, 1)]
     console.print(
         f"users: {steady.throughput_per_s:.1f} transactions/s in {format_duration_s(steady.response_s)} each; "
-        f"{medians['lost']:.0f} lost in {format_duration_s(seen.window_s)} (one run: {low:.0f} .. {high:.0f}), "
+        f"{medians['lost']:.0f} lost in {format_duration_s(seen.window_s)} ({low:.0f} .. {high:.0f}), "
         f"least {medians['least-per-s']:.1f} in a second, the longest takes "
         f"{format_duration_s(medians['longest-response'])} ({longest[0]} .. {longest[1]})"
     )

@@ -123,7 +123,8 @@ class SpeedCourse:
         """What the machine's own clock shows, which began with the wall's."""
         edges = np.array(self._edges)
         gone = np.concatenate([[0.0], np.cumsum(np.diff(edges) * self.stopped)])
-        shown = np.asarray(t_s, float) - np.interp(t_s, edges, gone)
+        wall = np.asarray(t_s, float)
+        shown = wall - np.interp(wall, edges, gone)
         return float(shown) if np.ndim(t_s) == 0 else shown
 
     def wall_s(self, guest_clock_s: ArrayLike) -> Floats:

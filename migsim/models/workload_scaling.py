@@ -182,7 +182,7 @@ def scaled_writes_per_s(
     >>> scaled_writes_per_s(100.0, "pool", median_rule(), 80)
     8000.0
     """
-    return writes_per_s * transactions_ratio ** exponents[kind][1]
+    return float(writes_per_s * transactions_ratio ** exponents[kind][1])
 
 
 def place(

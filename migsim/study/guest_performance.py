@@ -235,7 +235,10 @@ def _window_s(courses: list[SpeedCourse], window_s: float | None, interval_s: fl
             "It comes with the draws of migsim.predict.",
             "Predict again.",
         )
-    window = min(max(c.end_s for c in courses) + AFTER_S, LONGEST_WINDOW_S) if window_s is None else window_s
+    window = window_s
+    if window is None:
+        ends_s = min(max(c.end_s for c in courses) + AFTER_S, LONGEST_WINDOW_S)
+        window = float(np.ceil(ends_s / interval_s)) * interval_s if interval_s > 0 else ends_s
     if window > 0 and interval_s > 0:
         return window
     raise ParameterError(

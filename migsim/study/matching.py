@@ -7,6 +7,7 @@ same accelerator, which sets the guest's speed. A profile matches by QEMU's rele
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,13 +99,7 @@ def predict_record(
         replicates=replicates,
         seed=seed,
     )
-    return Prediction(
-        result=made.result.replace(name=record.name),
-        completed_fraction=made.completed_fraction,
-        assumptions=made.assumptions,
-        draws=made.draws,
-        fit=made.fit,
-    )
+    return replace(made, result=made.result.replace(name=record.name))
 
 
 def _same_release(version: str, record: MigrationResult) -> bool:
