@@ -9,6 +9,7 @@ import numpy as np
 
 from migsim.engine.des import simulate
 from migsim.html import html_list
+from migsim.models.tcg_log import tcg_notes
 from migsim.qapi import NEWEST, QemuVersion
 from migsim.results import MigrationResult
 from migsim.scenario import HostProfile, MigrationSettings, Workload
@@ -215,7 +216,7 @@ def predict_workload(
         if progress:
             progress(k + 1, replicates)
     made = _summarise(drawn, workload, host, base.version)
-    notes = (pace_note(workload.load_fraction), *left_out(base.version, base.capabilities))
+    notes = (pace_note(workload.load_fraction), *left_out(base.version, base.capabilities, base.accel))
     return replace(made, assumptions=(*made.assumptions, *notes))
 
 
@@ -226,7 +227,7 @@ def pace_note(load: float) -> str:
     return f"The guest needs {load:.0%} of its full speed: it is slowed only below that, and catches up."
 
 
-def left_out(version: QemuVersion, capabilities: Mapping[str, bool]) -> list[str]:
+def left_out(version: QemuVersion, capabilities: Mapping[str, bool], accel: str) -> list[str]:
     """What was asked for and is not in the model, a sentence each."""
     notes = [
         f"{name} is on and not modelled: what it changes is left out."
@@ -235,6 +236,7 @@ def left_out(version: QemuVersion, capabilities: Mapping[str, bool]) -> list[str
     ]
     if version.release > NEWEST:
         notes.append(f"QEMU {version} is taken to behave like {NEWEST}, the newest release that is known.")
+    notes += tcg_notes(version, accel)
     return notes
 
 

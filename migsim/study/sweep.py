@@ -138,7 +138,7 @@ def sweep(
         assumptions=(
             *plan.workload.assumptions,
             pace_note(load),
-            *left_out(plan.version, _capabilities(plan, axes)),
+            *left_out(plan.version, _capabilities(plan, axes), plan.host.accel),
         ),
         notes=tuple(notes),
     )

@@ -56,6 +56,15 @@ def test_the_profile_of_these_tests_has_every_term():
     assert TERMS.keys() == HOST_TERMS.keys()
 
 
+@pytest.mark.parametrize(
+    ("version", "accel", "warned"), [("7.2", "tcg", True), ("10.0", "tcg", False), ("7.2", "kvm", False)]
+)
+def test_a_release_that_misses_writes_under_tcg_is_named(version, accel, warned):
+    host = HOST.replace(accel=accel, qemu_version=version)
+    made = predict_workload(GUEST, host=host, settings=LIMITED, replicates=1)
+    assert any("under TCG does not see writes" in note for note in made.assumptions) == warned
+
+
 def test_the_answer_is_query_migrates_with_intervals():
     made = predict_workload(GUEST, host=HOST, settings=LIMITED, replicates=12)
     answer = json.loads(json.dumps(made.to_json_object(), allow_nan=False))
