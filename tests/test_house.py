@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "migsim").rglob("*.py"))
 HEAVY = ["pandas", "matplotlib", "scipy", "pyarrow", "IPython", "jupyter_core", "qemu.qmp", "psutil"]
-HEAVY += ["xarray", "joblib", "distributed"]
+HEAVY += ["numba", "xarray", "joblib", "distributed"]
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 80
 # the one place that may import it
@@ -25,6 +25,7 @@ DOORS = {
     "simpy": "migsim/engine/",
     "typer": "migsim/cli/",
     "matplotlib": "migsim/plot/",
+    "numba": "migsim/engine/batch_compile.py",
     "joblib": "migsim/study/sweep_run.py",
     "distributed": "migsim/study/sweep_run.py",
 }
