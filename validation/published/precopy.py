@@ -16,6 +16,7 @@ from migsim.results import MigrationResult
 from migsim.scenario import Workload, WorkloadClass
 from validation.published import Fixture, load
 from validation.published.dirty_tracking import huge_mapping_s_per_gib
+from validation.published.multifd import quintela_multifd, threads_scan
 from validation.published.simulated import host_terms, idle_guest, run
 from validation.published.table import Answer, Value
 
@@ -60,9 +61,11 @@ def quintela(fixture: Fixture) -> Answer:
     values["precopy.16g-stress-4x1g.verdict"] = _stress_verdict(
         precopy["16g-stress-4x1g"], multifd["16g-stress-4x1g"], page_s, burst_page_s, fixture.qemu_version
     )
+    through_channels, fitted = quintela_multifd(fixture, multifd_base, per_gib)
     return Answer(
-        values=values,
-        fitted={
+        values=values | through_channels,
+        fitted=fitted
+        | {
             "zero_page_s": zero_page_s,
             "fresh_page_s": page_s,
             "burst_fresh_page_s": burst_page_s,
@@ -106,12 +109,13 @@ def kolhe(fixture: Fixture) -> Answer:
 
 
 def zero_page_scan(fixture: Fixture) -> Answer:
-    """Answer Xiang's main-thread run with the zero page of Quintela's host."""
+    """Answer Xiang's main-thread run with the zero page of Quintela's host, and that of two channels."""
     zero_page_s, _, _ = _page_costs(load(SCAN_HOST).rows("precopy"))
     gib = fixture.cell("xiang.main.ram-gib")
     guest = idle_guest(gib * GIB // PAGE_BYTES, 0)
     result = run(guest, host_terms(zero_page_s=zero_page_s), fixture.qemu_version, UNLIMITED)
-    return Answer(values={"xiang.main.total-ms": result.total_time_ms})
+    threads, fitted = threads_scan(fixture)
+    return Answer(values={"xiang.main.total-ms": result.total_time_ms} | threads, fitted=fitted)
 
 
 def _page_costs(precopy: Rows) -> tuple[float, float, float]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from migsim.engine.des import simulate
-from migsim.engine.inputs import HOST_TERMS, RING_TERMS, SimulationInput
+from migsim.engine.inputs import HOST_TERMS, MULTIFD_TERMS, MULTIFD_ZERO_TERMS, RING_TERMS, SimulationInput
 from migsim.models.page_stream import PAGE_BYTES
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
@@ -39,7 +39,7 @@ def host_terms(*, page_s: float = 0.0, burst_page_s: float = 0.0, **terms: float
     >>> terms["fresh_page_s"], terms["zero_page_s"], terms["stop_s"]
     (2e-06, 1e-07, 0.0)
     """
-    every = dict.fromkeys((*HOST_TERMS, *RING_TERMS), 0.0)
+    every = dict.fromkeys((*HOST_TERMS, *RING_TERMS, *MULTIFD_TERMS, *MULTIFD_ZERO_TERMS), 0.0)
     every |= dict.fromkeys(("normal_page_s", "cold_page_s", "fresh_page_s"), page_s)
     every |= dict.fromkeys(("burst_page_s", "burst_cold_page_s", "burst_fresh_page_s"), burst_page_s)
     unknown = terms.keys() - every.keys()
