@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from migsim.errors import MigsimError, ParameterError
 from migsim.qapi import CAPABILITIES, QemuVersion
+from migsim.qapi.settings import parse_setting
 from migsim.scenario import HostProfile, MigrationSettings, Workload
 from migsim.study.draws import modelled_version, workload_of
 from migsim.study.sweep_axis import Axis, read_axes
@@ -118,12 +119,24 @@ def _version(trace: Trace | None, host: HostProfile | None, given: str | None) -
 
 
 def _settings(given: Settings, version: QemuVersion) -> MigrationSettings:
+    """Read each setting by itself: rules between them are looked at with what is varied."""
     if isinstance(given, MigrationSettings):
-        return given.for_version(version)
-    if not isinstance(given, Mapping):
-        return MigrationSettings.parse(given, version)
-    capabilities = {name: value for name, value in given.items() if name in CAPABILITIES}
-    parameters = {name: value for name, value in given.items() if name not in CAPABILITIES}
-    # read later with what is varied: a capability may need one that is
-    read = MigrationSettings(parameters=parameters, capabilities=capabilities)
-    return read.for_version(version)
+        named: Mapping[str, Any] = {**given.parameters, **given.capabilities}
+    elif isinstance(given, Mapping):
+        named = given
+    else:
+        named = dict(_split(word) for word in given)
+    read = {name: parse_setting(name, value, version) for name, value in named.items()}
+    return MigrationSettings(
+        parameters={name: value for name, value in read.items() if name not in CAPABILITIES},
+        capabilities={name: value for name, value in read.items() if name in CAPABILITIES},
+    )
+
+
+def _split(word: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if equals:
+        return name, value
+    raise ParameterError(
+        f"The setting is {word!r}.", "A setting is NAME=VALUE.", "Write it like max-bandwidth=1Gbps."
+    )

@@ -197,6 +197,17 @@ def test_where_everything_is_refused_it_is_refused_before_the_work():
         sweep(GUEST, host=host(), vary={"xbzrle": "on"})
 
 
+def test_rules_between_settings_are_held_to_with_what_is_varied():
+    made = sweep(GUEST, host=host(), vary={"return-path": "off|on"}, set=["switchover-ack=on"])
+    assert made["outcome"].values.tolist() == ["error", "completed"]
+    with pytest.raises(ParameterError, match="requires both"):
+        sweep(GUEST, host=host(), vary={"downtime-limit": [20, 300]}, set=["switchover-ack=on"])
+    off = sweep(GUEST, host=host(), vary={"downtime-limit": [300]}, set=["postcopy-ram=off", "xbzrle=off"])
+    assert not any("not modelled" in note for note in off.assumptions)
+    on = sweep(GUEST, host=host(), vary={"downtime-limit": [300]}, set={"release-ram": True})
+    assert any("release-ram is on and not modelled" in note for note in on.assumptions)
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
