@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from migsim.engine.batch_cells import compiles, grid_columns, group_key, many_columns
+from migsim.engine.batch_ended import WHY, reason_of
 from migsim.engine.batch_result import COLUMNS, OUTCOMES, BatchResult, columns_of
 from migsim.engine.batch_run import Run
 from migsim.engine.des import simulate
@@ -179,7 +180,7 @@ class _Table:
         count = int(np.prod(shape))
         self.outcome = np.zeros(count, np.int8)
         self.columns = {name: np.full(count, np.nan) for name in COLUMNS}
-        self._runs: list[tuple[NDArray[np.int64], Run]] = []
+        self._whys = np.zeros(count, WHY)
         self._reasons: dict[int, str] = {}
 
     def put(self, k: int, result: MigrationResult) -> None:
@@ -191,18 +192,14 @@ class _Table:
 
     def put_many(self, at: NDArray[np.int64], run: Run) -> None:
         """Put a run's cells in."""
-        completed, figures = run.figures()
-        self.outcome[at] = ~completed
+        whys, figures = run.figures()
+        self.outcome[at] = whys["completed"] == 0
+        self._whys[at] = whys
         for name, values in figures.items():
             self.columns[name][at] = values
-        self._runs.append((at, run))
 
     def _reason(self, k: int) -> str:
-        for at, run in self._runs:
-            place = int(np.searchsorted(at, k))
-            if place < len(at) and at[place] == k:
-                return run.reason(place)
-        return self._reasons[k]
+        return self._reasons[k] if k in self._reasons else reason_of(self._whys[k])
 
     def result(self) -> BatchResult:
         """Return what came in."""

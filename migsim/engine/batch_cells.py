@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.batch_state import CELL, Kind
+from migsim.engine.batch_state import CELL, KIND
+from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
-from migsim.engine.standstill import STEADY_ROUNDS
+from migsim.engine.multifd import MultifdSender
+from migsim.engine.standstill import STEADY_CODED_ROUNDS, STEADY_ROUNDS
 from migsim.models.auto_converge import MAX_PERCENTAGE, next_percentage
-from migsim.models.cpu_throttle import fixed_sleep_run_fraction, run_fraction
+from migsim.models.cpu_throttle import fixed_sleep_run_fraction
 from migsim.models.dirty_bitmap import setup_s, sync_s
-from migsim.models.page_stream import NORMAL_PAGE_BYTES
+from migsim.models.multifd import multifd_rules, zero_page_detection
+from migsim.models.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
+from migsim.models.query_migrate import Counters
 from migsim.models.rate_limit import WINDOW_S, wake_up_s, window_bytes, window_quota_bytes
 from migsim.models.throttle_trigger import Trigger, close_trigger, throttle_rules
+from migsim.models.xbzrle import counted_bytes
+from migsim.models.xbzrle_cache import xbzrle_rules
 from migsim.qapi import defaults
 
-__all__ = ["Columns", "cells_of", "compiles", "grid_columns", "group_key", "kind_of", "many_columns"]
+__all__ = [
+    "Columns",
+    "cells_of",
+    "compiles",
+    "grid_columns",
+    "group_key",
+    "kind_of",
+    "many_columns",
+    "senders",
+]
 
 Values = NDArray[Any] | float
 FIELDS = ("link_bytes_per_s", "deadline_s", "fresh_pages")
@@ -52,7 +67,10 @@ class Columns:
 
 def compiles(what: SimulationInput) -> bool:
     """Whether the compiled loop models it."""
-    return not (what.on("dirty-limit") or what.on("xbzrle") or what.on("multifd"))
+    if what.on("dirty-limit"):
+        return False
+    rules = xbzrle_rules(what.version)
+    return not what.on("xbzrle") or (rules.aged and rules.after_first_sweep)
 
 
 def group_key(what: SimulationInput) -> tuple[Any, ...]:
@@ -63,7 +81,8 @@ def group_key(what: SimulationInput) -> tuple[Any, ...]:
     )
     on = tuple(sorted(name for name, on in what.capabilities.items() if on))
     memory = (w.ram_bytes, w.ram_total_bytes, w.zero_pages, w.load_fraction, classes)
-    return (memory, str(what.version), what.accel, what.dirty_ring_size, what.vcpus, on)
+    words = tuple(sorted((k, v) for k, v in what.parameters.items() if isinstance(v, str)))
+    return (memory, str(what.version), what.accel, what.dirty_ring_size, what.vcpus, on, words)
 
 
 def many_columns(cells: Sequence[SimulationInput]) -> Columns:
@@ -107,24 +126,42 @@ def _number(value: float | None, name: str) -> float:
     return np.inf if value is None else float(value)
 
 
-def kind_of(what: SimulationInput) -> Kind:
-    """What all cells of a group have in common."""
+def kind_of(what: SimulationInput) -> NDArray[Any]:
+    """What all cells of a group have in common: one record of `KIND`."""
     rules, behaviour = throttle_rules(what.version), what.behaviour
-    throttled = what.on("auto-converge") and rules.form != "none"
-    tick_s = rules.background_sync_s if what.on("auto-converge") else None
-    return Kind(
-        charged_at=behaviour.quota_charged_at,
-        all_stream=behaviour.transferred_counts == "stream",
-        inclusive=behaviour.threshold_inclusive,
-        chunked=what.chunked,
-        throttled=throttled,
-        fixed_form=rules.form == "fixed",
-        acts_on=rules.acts_on,
-        needs_previous_rate=rules.needs_previous_rate,
-        tick_s=tick_s or np.inf,
-        steady_rounds=STEADY_ROUNDS,
-        run_fractions=np.array([run_fraction(p) for p in range(MAX_PERCENTAGE + 1)]),
-    )
+    ticks = what.on("auto-converge") and rules.background_sync_s
+    counted = counted_bytes([-1, 1], what.version)
+    values = {
+        "tick_s": ticks or np.inf,
+        "overflow_counts": counted[0],
+        "encoding_counts": counted[1] - 1,
+        "charged_when_queued": behaviour.quota_charged_at == "enqueue",
+        "all_stream": behaviour.transferred_counts == "stream",
+        "inclusive": behaviour.threshold_inclusive,
+        "chunked": what.chunked,
+        "throttled": what.on("auto-converge") and rules.form != "none",
+        "coded": what.on("xbzrle"),
+        "fixed_form": rules.form == "fixed",
+        "acts_on": rules.acts_on,
+        "needs_previous_rate": rules.needs_previous_rate,
+        "steady_rounds": STEADY_CODED_ROUNDS if what.on("xbzrle") else STEADY_ROUNDS,
+        "hits_are_pages": xbzrle_rules(what.version).hits_are_pages,
+    }
+    if what.on("multifd"):
+        own = multifd_rules(what.version)
+        values |= {
+            "multifd": True,
+            "zero_pages": ("legacy", "multifd", "none").index(
+                zero_page_detection(what.parameters, what.version)
+            ),
+            "waits_in_calls": own.waits_every == "section",
+            "waits_at_end": own.waits_at_end,
+            "flush_bytes": own.main_bytes_a_wait,
+        }
+    kind = np.zeros(1, KIND)
+    for name, value in values.items():
+        kind[name] = value
+    return kind
 
 
 def cells_of(columns: Columns, count: int) -> NDArray[Any]:
@@ -156,9 +193,63 @@ def cells_of(columns: Columns, count: int) -> NDArray[Any]:
         c["switchover_bytes_per_s"] = np.trunc(parameter("avail-switchover-bandwidth"))
     c["deadline_s"], c["fresh_pages"] = field("deadline_s"), field("fresh_pages")
     c["load"], c["rates_row"] = what.workload.load_fraction, columns.row
+    c["raw_bytes"], c["zero_bytes"] = NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
+    if what.on("multifd"):
+        _multifd(cells, columns)
+    if what.on("xbzrle"):
+        c["xbzrle_hit_s"], c["xbzrle_miss_s"] = term("xbzrle_hit_s"), term("xbzrle_miss_s")
+        c["cache_size"] = parameter("xbzrle-cache-size")
     if what.on("auto-converge"):
         _throttle(cells, columns)
     return cells
+
+
+def _multifd(cells: NDArray[Any], columns: Columns) -> None:
+    """What each cell's channels make of its pages; cells whose settings and terms are alike share a sender."""
+    for at, sender in senders(columns, len(cells)):
+        times, lost, zero_lost = sender.lost
+        costs = sender.costs
+        values = {
+            "normal_page_s": costs.normal_page_s,
+            "cold_page_s": costs.cold_page_s,
+            "fresh_page_s": costs.fresh_page_s,
+            "zero_page_s": costs.zero_page_s,
+            "raw_bytes": sender.page_bytes[0],
+            "zero_bytes": sender.page_bytes[1],
+            "window_bytes": sender.window_bytes,
+            "channels": sender.channels,
+            "zero_lost_s": zero_lost,
+            "busy": sender.busy > 0,
+        }
+        values |= {f"page_s_{k}": value for k, value in enumerate(times)}
+        values |= {f"lost_s_{k}": value for k, value in enumerate(lost)}
+        for name, value in values.items():
+            cells[name][at] = value
+
+
+def senders(columns: Columns, count: int) -> Iterator[tuple[NDArray[np.int64], MultifdSender]]:
+    """Multifd's side of the cells: which of them share what a `MultifdSender` of the event engine has worked out."""
+    what = columns.what
+    names = [name for name in what.terms if name.startswith("multifd_") or name == "zero_page_s"]
+    given = {
+        **{("term", name): columns.term(name) for name in names},
+        ("parameter", "max-bandwidth"): columns.parameter("max-bandwidth"),
+        ("parameter", "multifd-channels"): columns.parameter("multifd-channels"),
+        ("field", "link_bytes_per_s"): columns.field("link_bytes_per_s"),
+    }
+    table = np.array([np.broadcast_to(np.asarray(values, float), (count,)) for values in given.values()])
+    rows, of = np.unique(table, axis=1, return_inverse=True)
+    for k, row in enumerate(rows.T.tolist()):
+        values = dict(zip(given, row, strict=True))
+        terms = {name: value for (kind, name), value in values.items() if kind == "term"}
+        parameters = {name: int(value) for (kind, name), value in values.items() if kind == "parameter"}
+        one = replace(
+            what,
+            terms={**what.terms, **terms},
+            parameters={**what.parameters, **parameters},
+            link_bytes_per_s=values["field", "link_bytes_per_s"],
+        )
+        yield np.flatnonzero(of == k), MultifdSender(one, GuestClock(), Counters(0, 0.0))
 
 
 def _throttle(cells: NDArray[Any], columns: Columns) -> None:

@@ -14,20 +14,34 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from migsim.engine import batch_lane, batch_memory, standstill
+from migsim.engine import (
+    batch_clock,
+    batch_lane,
+    batch_memory,
+    batch_multifd,
+    batch_verdict,
+    batch_windows,
+    batch_xbzrle,
+    standstill,
+)
 from migsim.errors import HostError
 from migsim.models import (
     auto_converge,
     dirty_log,
     guest_work,
     migration_thread,
+    multifd,
     page_stream,
     page_writes,
+    query_migrate,
     rate_limit,
     throttle_trigger,
+    xbzrle,
+    xbzrle_content,
+    xbzrle_fluid,
 )
 
-__all__ = ["compiled_run"]
+__all__ = ["compiled_run", "digest"]
 
 LAWS: tuple[Callable[..., Any], ...] = (
     auto_converge.raised,
@@ -35,6 +49,11 @@ LAWS: tuple[Callable[..., Any], ...] = (
     guest_work.backlog_after,
     guest_work.worked_s,
     migration_thread.close_window,
+    multifd.counted_bytes,
+    multifd.counted_pages,
+    multifd.share_left,
+    multifd.wait_bytes,
+    multifd.whole_packets,
     migration_thread.dirty_pages_rate,
     migration_thread.may_switch_over,
     migration_thread.needs_exact,
@@ -43,6 +62,8 @@ LAWS: tuple[Callable[..., Any], ...] = (
     page_writes.drawn_pages,
     page_writes.guest_seconds,
     page_writes.random_fraction,
+    page_writes.sweep_fraction,
+    query_migrate.encoding_rate,
     rate_limit.window_bytes,
     rate_limit.window_quota_bytes,
     standstill.far_above,
@@ -52,10 +73,25 @@ LAWS: tuple[Callable[..., Any], ...] = (
     throttle_trigger.count_period,
     throttle_trigger.is_bad_period,
     throttle_trigger.threshold_bytes,
+    xbzrle.xbzrle_seconds,
+    xbzrle_content.false_dirty_share,
+    xbzrle_content.interpolated,
+    xbzrle_content.overflow_of_changed,
+    xbzrle_fluid.aged_step,
+    xbzrle_fluid.hazard_of,
+    xbzrle_fluid.looked_up,
 )
 """What the loop takes from elsewhere."""
 
-LOOPS: tuple[ModuleType, ...] = (batch_memory, batch_lane)
+LOOPS: tuple[ModuleType, ...] = (
+    batch_memory,
+    batch_clock,
+    batch_verdict,
+    batch_multifd,
+    batch_windows,
+    batch_xbzrle,
+    batch_lane,
+)
 """Modules whose functions are all compiled."""
 
 FLAGS = {"nnan", "nsz", "reassoc", "arcp", "contract"}
@@ -83,7 +119,7 @@ def compiled_run() -> Callable[..., int]:
     own = [f for module in LOOPS for f in vars(module).values() if _belongs(f, module)]
     for function in (*LAWS, *own):
         register_jitable(function)
-    run_cells, sources = batch_lane.run_cells, _sources()
+    run_cells, sources = batch_lane.run_cells, digest()
 
     # `sources` is part of the cache's key because it is used.
     def run(*arguments: Any) -> int:
@@ -96,7 +132,7 @@ def _belongs(thing: Any, module: ModuleType) -> bool:
     return inspect.isfunction(thing) and thing.__module__ == module.__name__
 
 
-def _sources() -> int:
+def digest() -> int:
     """Digest of the files of all that is compiled."""
     modules = {inspect.getmodule(law) for law in LAWS} | set(LOOPS)
     digest = hashlib.sha256()

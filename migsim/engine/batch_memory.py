@@ -6,44 +6,52 @@ and compile as they are (`batch_compile`).
 
 from __future__ import annotations
 
-from typing import Any
+from math import floor, inf
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from migsim.engine.batch_state import NEVER, Dirty, Floats, Ram
+from migsim.engine.batch_state import NEVER, Memory
 from migsim.models.dirty_log import reported_pages
 from migsim.models.guest_work import worked_s
 from migsim.models.page_stream import (
     ITERATE_BYTES,
-    NORMAL_PAGE_BYTES,
     SECTION_BYTES,
-    ZERO_PAGE_BYTES,
     mean_page_s,
 )
 from migsim.models.page_writes import arc_fraction, drawn_pages, guest_seconds, random_fraction
 from migsim.models.rate_limit import ITERATE_MAX_S, WINDOW_S
 
-__all__ = ["begin", "full_window", "page_s_of", "run_s", "send", "send_windows", "sync_memory"]
+__all__ = [
+    "Sent",
+    "begin",
+    "call",
+    "end_call",
+    "full_window",
+    "note_taken",
+    "page_bytes_of",
+    "page_s_of",
+    "run_s",
+    "send",
+    "sync_memory",
+]
 
 NOTHING = 1e-6
 """Fewer pages than this are none: what adding up left."""
 
 
-def begin(ram: Ram, dirty: Dirty, s: Any, c: Any) -> None:
+def begin(m: Memory, s: Any, c: Any) -> None:
     """Make all of RAM dirty; data pages go for the first time, up to `fresh_pages` of them to memory unseen."""
-    before = 0.0
-    s.remaining, s.first_left, s.zero_left = 0.0, 0.0, 0.0
-    for i in range(len(ram.pages)):
-        pages = ram.pages[i]
-        dirty.unsent[i] = pages
-        dirty.sent[i] = 0.0
-        dirty.first[i] = 0.0 if ram.is_zero[i] else pages
-        dirty.fresh[i] = min(max(c.fresh_pages - before, 0.0), dirty.first[i])
-        before += dirty.first[i]
-        s.remaining += pages
-        s.zero_left += pages - dirty.first[i]
-    s.first_left = before
-    dirty.cleared[:] = NEVER
+    before, remaining = 0.0, 0.0
+    for i in range(len(m.pages)):
+        g, pages = m.segments[i], m.pages[i]
+        m.unsent[i], m.sent[i] = pages, 0.0
+        g.first = 0.0 if g.zero else pages
+        g.fresh = min(max(c.fresh_pages - before, 0.0), g.first)
+        before += g.first
+        remaining += pages
+    s.remaining, s.first_left, s.zero_left = remaining, before, remaining - before
+    if s.zero_left < NOTHING:
+        s.zero_left = 0.0
+    m.cleared[:] = NEVER
     s.cursor = 0
 
 
@@ -52,155 +60,206 @@ def run_s(s: Any, c: Any, now: float) -> float:
     return s.run + worked_s(s.backlog, s.speed, c.load, now - s.since)
 
 
-def sync_memory(
-    ram: Ram, dirty: Dirty, s: Any, c: Any, chunked: bool, rates: Floats, rng: Any, now: float
-) -> float:
+def sync_memory(m: Memory, s: Any, c: Any, kind: Any, rng: Any, now: float) -> float:
     """Publish what was written; returns the pages that are newly dirty."""
     run = run_s(s, c, now)
-    seconds = chances(ram, dirty, s, c, chunked, rates, run - s.synced_at)
-    new = 0.0
-    if rng is None:
-        for r in range(len(ram.run_part)):
-            part = ram.run_part[r]
-            since_sync, since_clear = dirty.since_sync[part], dirty.since_clear[part]
-            for i in range(ram.run_begin[r], ram.run_end[r]):
-                unsent = dirty.unsent[i]
-                expected = reported_pages(ram.pages[i], unsent, dirty.sent[i], since_sync, since_clear)
-                new += expected - unsent
-                dirty.unsent[i] = expected
-                dirty.sent[i] = 0.0
-    else:
-        new = draw(ram, dirty, rng)
+    gather(m)
+    seconds = chances(m, s, c, kind.chunked > 0, run - s.synced_at)
+    if kind.coded:
+        m.last_sent[:] = m.sent
+    new = publish(m) if rng is None else draw(m, rng)
+    s.guest_before_s = s.guest_s
     s.guest_s += seconds
     s.synced_at = run
-    dirty.cleared[:] = NEVER
+    m.cleared[:] = NEVER
     s.remaining = max(s.remaining + new, 0.0)
     return new
 
 
-def draw(ram: Ram, dirty: Dirty, rng: Any) -> float:
-    """Publish what was written, drawn about its expectation."""
-    new = 0.0
-    deviates = rng.standard_normal(len(ram.pages))
-    for r in range(len(ram.run_part)):
-        part = ram.run_part[r]
-        for i in range(ram.run_begin[r], ram.run_end[r]):
-            unsent = dirty.unsent[i]
-            expected = reported_pages(
-                ram.pages[i], unsent, dirty.sent[i], dirty.since_sync[part], dirty.since_clear[part]
-            )
-            room = ram.pages[i] - unsent
-            drawn = drawn_pages(expected - unsent, room, deviates[i], ram.part_sweeps[part])
-            new += drawn
-            dirty.unsent[i] = unsent + drawn
-            dirty.sent[i] = 0.0
-    return new
+def gather(m: Memory) -> None:
+    """Add up what is unsent and sent of each part."""
+    for p in range(len(m.parts)):
+        m.parts[p].unsent = m.parts[p].sent = 0.0
+    for r in range(len(m.runs)):
+        all_unsent, all_sent = 0.0, 0.0
+        begin, end = m.runs[r, 0], m.runs[r, 1]
+        for unsent in m.unsent[begin:end]:
+            all_unsent += unsent
+        for sent in m.sent[begin:end]:
+            all_sent += sent
+        part = m.parts[m.runs[r, 2]]
+        part.unsent += all_unsent
+        part.sent += all_sent
 
 
-def chances(ram: Ram, dirty: Dirty, s: Any, c: Any, chunked: bool, rates: Floats, wall: float) -> float:
+def chances(m: Memory, s: Any, c: Any, chunked: bool, wall: float) -> float:
     """Set each part's chances of having been written, and return the guest time that passed."""
-    dirty.part_unsent[:] = 0.0
-    dirty.part_sent[:] = 0.0
-    for r in range(len(ram.run_part)):
-        unsent, sent = 0.0, 0.0
-        for i in range(ram.run_begin[r], ram.run_end[r]):
-            unsent += dirty.unsent[i]
-            sent += dirty.sent[i]
-        dirty.part_unsent[ram.run_part[r]] += unsent
-        dirty.part_sent[ram.run_part[r]] += sent
     seconds = wall
     for _ in range(3):
         new = 0.0
-        for p in range(len(ram.part_class)):
-            rate = rates[ram.part_class[p]]
-            cleared = dirty.cleared[ram.part_chunk[p]]
-            late = 0.0
+        for p in range(len(m.parts)):
+            part = m.parts[p]
+            rate, cleared = m.rates[part.of_class], m.cleared[part.chunk]
+            part.clearing = 0.0
             if chunked and wall > 0 and cleared != NEVER:
-                late = min(max((cleared - s.synced_at) / wall, 0.0), 1.0) * seconds
-            if ram.part_sweeps[p]:
-                at, length, end = ram.part_offset[p], ram.part_length[p], rate * (s.guest_s + seconds)
-                since_sync = arc_fraction(at, length, rate * s.guest_s, end)
-                since_clear = arc_fraction(at, length, rate * (s.guest_s + late), end)
+                part.clearing = min(max((cleared - s.synced_at) / wall, 0.0), 1.0)
+            late = part.clearing * seconds
+            if part.sweeps:
+                end = rate * (s.guest_s + seconds)
+                part.since_sync = arc_fraction(part.offset, part.length, rate * s.guest_s, end)
+                begun = rate * (s.guest_s + late)
+                part.since_clear = arc_fraction(part.offset, part.length, begun, end)
             else:
-                if p and ram.part_class[p - 1] == ram.part_class[p]:
-                    since_sync = dirty.since_sync[p - 1]
+                if p and m.parts[p - 1].of_class == part.of_class:
+                    part.since_sync = m.parts[p - 1].since_sync
                 else:
-                    since_sync = random_fraction(rate, seconds)
-                since_clear = random_fraction(rate, seconds - late) if late else since_sync
-            dirty.since_sync[p], dirty.since_clear[p] = since_sync, since_clear
-            unsent, sent = dirty.part_unsent[p], dirty.part_sent[p]
-            new += reported_pages(ram.part_pages[p], unsent, sent, since_sync, since_clear) - unsent
+                    part.since_sync = random_fraction(rate, seconds)
+                part.since_clear = random_fraction(rate, seconds - late) if late else part.since_sync
+            new += (
+                reported_pages(part.pages, part.unsent, part.sent, part.since_sync, part.since_clear)
+                - part.unsent
+            )
         if not c.dirty_fault_s:
             break
         seconds = guest_seconds(wall, new, c.dirty_fault_s)
     return seconds
 
 
-def page_s_of(ram: Ram, dirty: Dirty, s: Any, c: Any, i: int) -> float:
+def publish(m: Memory) -> float:
+    """Set the bits of what is expected to be written; returns the pages that are newly dirty."""
+    new = 0.0
+    all_pages, all_unsent, all_sent = m.pages, m.unsent, m.sent
+    for r in range(len(m.runs)):
+        part = m.parts[m.runs[r, 2]]
+        since_sync, since_clear = part.since_sync, part.since_clear
+        for i in range(m.runs[r, 0], m.runs[r, 1]):
+            unsent = all_unsent[i]
+            expected = reported_pages(all_pages[i], unsent, all_sent[i], since_sync, since_clear)
+            new += expected - unsent
+            all_unsent[i], all_sent[i] = expected, 0.0
+    return new
+
+
+def draw(m: Memory, rng: Any) -> float:
+    """Set as many bits as are drawn about the expectation; returns the pages that are newly dirty."""
+    new = 0.0
+    deviates = rng.standard_normal(len(m.pages))
+    for r in range(len(m.runs)):
+        part = m.parts[m.runs[r, 2]]
+        for i in range(m.runs[r, 0], m.runs[r, 1]):
+            pages, unsent = m.pages[i], m.unsent[i]
+            expected = reported_pages(pages, unsent, m.sent[i], part.since_sync, part.since_clear)
+            drawn = drawn_pages(expected - unsent, pages - unsent, deviates[i], part.sweeps)
+            new += drawn
+            m.unsent[i], m.sent[i] = unsent + drawn, 0.0
+    return new
+
+
+def page_s_of(g: Any, unsent: float, s: Any, c: Any) -> float:
     """Mean cost of a segment's pages."""
-    if ram.is_zero[i]:
+    if g.zero:
         return c.zero_page_s
     if not s.first_left:
         return c.normal_page_s
-    left = dirty.unsent[i]
-    return mean_page_s(
-        dirty.first[i] / left, dirty.fresh[i] / left, c.normal_page_s, c.cold_page_s, c.fresh_page_s
-    )
+    first = min(g.first / unsent, 1.0)
+    fresh = min(g.fresh / unsent, first)
+    return mean_page_s(first, fresh, c.normal_page_s, c.cold_page_s, c.fresh_page_s)
 
 
-def take(ram: Ram, dirty: Dirty, s: Any, c: Any, i: int, pages: float, at: float) -> None:
-    """Clear the bits of some pages of a segment, which are sent from `at` on."""
-    left = dirty.unsent[i]
-    rest = left - pages
-    dirty.unsent[i] = rest if rest > NOTHING else 0.0
-    dirty.sent[i] += pages
-    if dirty.cleared[ram.chunk[i]] == NEVER:
-        dirty.cleared[ram.chunk[i]] = run_s(s, c, at)
-    s.remaining -= pages
-    if ram.is_zero[i]:
+def page_bytes_of(g: Any, c: Any) -> float:
+    """Bytes of a segment's page in the stream."""
+    return c.zero_bytes if g.zero else c.raw_bytes
+
+
+def note_taken(g: Any, s: Any, pages: float, left_share: float) -> None:
+    """Note pages taken of a segment: how many are zero, and how many of it never went so far."""
+    if g.zero:
+        s.zero_left = s.zero_left - pages if s.zero_left - pages > NOTHING else 0.0
         s.duplicate += pages
-        s.zero_left -= pages
-        if s.zero_left < NOTHING:
-            s.zero_left = 0.0
         return
     s.normal += pages
     if s.first_left:
-        share = rest / left
-        s.first_left -= dirty.first[i] * (1 - share)
-        dirty.first[i] *= share
-        dirty.fresh[i] *= share
-        if s.first_left < NOTHING:
-            s.first_left = 0.0
+        left = s.first_left - g.first * (1 - left_share)
+        s.first_left = left if left > NOTHING else 0.0
+        g.first *= left_share
+        g.fresh *= left_share
 
 
-def send(ram: Ram, dirty: Dirty, s: Any, c: Any, budget_bytes: float) -> None:
-    """One iterate call from the cursor on, until time, quota or the bitmap is used up."""
-    seconds, size = 0.0, 0.0
-    count = len(ram.pages)
-    i, passed = s.cursor, 0
-    while passed <= count and s.remaining > NOTHING:
-        left = dirty.unsent[i]
+class Sent(NamedTuple):
+    """What an iterate call has sent so far, and whether it used up its time or its bytes."""
+
+    seconds: float
+    stream_bytes: float
+    full: bool
+
+
+def send(
+    m: Memory,
+    s: Any,
+    c: Any,
+    budget_s: float,
+    budget_bytes: float,
+    window_pages: float,
+    gap_s: float,
+    once: bool,
+) -> Sent:
+    """Send pages as they are, from the cursor on, until time, bytes or the bitmap are used up.
+
+    After each `window_pages` the sender waits for `gap_s`, which is no part of the time that it uses. With `once` it
+    stops at RAM's end.
+    """
+    all_unsent, all_sent, all_chunks, cleared = m.unsent, m.sent, m.chunk, m.cleared
+    seconds, size, gone, full = 0.0, 0.0, 0.0, False
+    count, i, passed, remaining = len(all_unsent), s.cursor, 0, s.remaining
+    again = not (s.first_left or s.zero_left)
+    page_s, page_bytes = c.normal_page_s, c.raw_bytes
+    while passed <= count and remaining > NOTHING:
+        left = all_unsent[i]
         if left > 0:
-            page_s = page_s_of(ram, dirty, s, c, i)
-            page_bytes = ZERO_PAGE_BYTES if ram.is_zero[i] else NORMAL_PAGE_BYTES
+            if not again:
+                page_s, page_bytes = page_s_of(m.segments[i], left, s, c), page_bytes_of(m.segments[i], c)
             most = left
-            if seconds + left * page_s > ITERATE_MAX_S or size + left * page_bytes > budget_bytes:
-                in_time = (ITERATE_MAX_S - seconds) / max(page_s, 1e-12)
+            if seconds + left * page_s > budget_s or size + left * page_bytes > budget_bytes:
+                in_time = (budget_s - seconds) / max(page_s, 1e-12)
                 most = min(left, in_time, (budget_bytes - size) / page_bytes)
-            if most <= 0:
-                break
-            take(ram, dirty, s, c, i, most, s.now + seconds)
+                full = most < left
+                if most <= 0:
+                    break
+            if cleared[all_chunks[i]] == NEVER:
+                pauses = floor(gone / window_pages + 1e-9)
+                cleared[all_chunks[i]] = run_s(s, c, s.now + seconds + pauses * gap_s)
+            rest = left - most
+            all_unsent[i] = rest if rest > NOTHING else 0.0
+            all_sent[i] += most
+            if not again:
+                note_taken(m.segments[i], s, most, rest / left)
+            gone += most
+            remaining -= most
             seconds += most * page_s
             size += most * page_bytes
-            if most < left:
+            if full:
                 break
         i = i + 1 if i + 1 < count else 0
         passed += 1
-    s.cursor = i
-    if passed > count or s.remaining <= NOTHING:
+        if once and i == 0:
+            break
+    if again:
+        s.normal += gone
+    s.cursor, s.remaining = i, remaining
+    return Sent(seconds, size, full)
+
+
+def call(m: Memory, s: Any, c: Any, budget_bytes: float) -> None:
+    """One iterate call."""
+    end_call(s, send(m, s, c, ITERATE_MAX_S, budget_bytes, inf, 0.0, False))
+
+
+def end_call(s: Any, done: Sent) -> None:
+    """Count an iterate call; a scan that found nothing more begins anew."""
+    if not done.full:
         s.cursor, s.remaining = 0, 0.0
-    s.now += seconds
-    s.ram_stream += size + ITERATE_BYTES
+    s.now += done.seconds
+    s.ram_stream += done.stream_bytes + ITERATE_BYTES
     s.other_stream += SECTION_BYTES
 
 
@@ -219,23 +278,3 @@ def full_window(
             return pages, seconds, size, calls
         if size >= quota:
             return pages, max(seconds, WINDOW_S + wake_up_s), size, calls
-
-
-def send_windows(
-    ram: Ram, dirty: Dirty, s: Any, c: Any, windows: float, pages: float, window_s: float, page_s: float
-) -> None:
-    """Send whole windows of `pages` that cost alike, the first of which begins now."""
-    wanted, gone = windows * pages, 0.0
-    count = len(ram.pages)
-    i = s.cursor
-    while True:
-        left = dirty.unsent[i]
-        if left > 0:
-            most = min(left, wanted - gone)
-            before = np.floor(gone / pages + 1e-9)
-            take(ram, dirty, s, c, i, most, s.now + before * window_s + (gone - before * pages) * page_s)
-            gone += most
-            if most < left or gone >= wanted - NOTHING:
-                break
-        i = i + 1 if i + 1 < count else 0
-    s.cursor = i

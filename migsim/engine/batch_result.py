@@ -34,6 +34,7 @@ _INFO: dict[str, tuple[str, ...]] = {
     "mbps": ("ram", "mbps"),
     "precopy_bytes": ("ram", "precopy-bytes"),
     "downtime_bytes": ("ram", "downtime-bytes"),
+    "multifd_bytes": ("ram", "multifd-bytes"),
     "cpu_throttle_percentage": ("cpu-throttle-percentage",),
     "xbzrle_bytes": ("xbzrle-cache", "bytes"),
     "xbzrle_pages": ("xbzrle-cache", "pages"),

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from migsim.engine.batch_cells import Columns, cells_of, kind_of
 from migsim.engine.batch_compile import compiled_run
-from migsim.engine.batch_ended import figures_of, reason_of
-from migsim.engine.batch_state import ENDED, STATE, SYNC, dirty_of, ram_of
+from migsim.engine.batch_ended import figures_of
+from migsim.engine.batch_state import ENDED, STATE, SYNC, Notes, memory_of
+from migsim.engine.batch_xbzrle import Cache, cache_of
 from migsim.engine.segments import cut
+from migsim.engine.standstill import deviations, many_rounds
+from migsim.models.auto_converge import MAX_PERCENTAGE
+from migsim.models.cpu_throttle import run_fraction
+from migsim.models.xbzrle_cache import cache_pages
 
 __all__ = ["Run"]
 
@@ -33,6 +39,13 @@ class Run:
         self.columns = columns
         self.cells = cells_of(columns, count)
         self.ended = np.zeros(count, ENDED)
+        workload = columns.what.workload
+        written = np.array([c.writes_per_page_per_s > 0 for c in workload.classes], bool)
+        self._segments = cut(workload)
+        self._memory = memory_of(self._segments, written)
+        self._kind = kind_of(columns.what)
+        self._caches: dict[int, Cache] = {}
+        self._run_fractions = np.array([run_fraction(p) for p in range(MAX_PERCENTAGE + 1)])
 
     def go(self, seeds: Sequence[int | None] | None = None) -> None:
         """Run every cell; those with a seed draw their dirty counts."""
@@ -43,37 +56,44 @@ class Run:
             self._loop(slice(k, k + 1), seed)
 
     def _loop(self, which: slice, seed: int | None) -> None:
-        workload = self.columns.what.workload
-        if not hasattr(self, "_ram"):
-            written = np.array([c.writes_per_page_per_s > 0 for c in workload.classes], bool)
-            self._ram = ram_of(cut(workload), written)
-            self._dirty, self._state = dirty_of(self._ram), np.zeros(1, STATE)
-            self._kind = kind_of(self.columns.what)
-        cells, ended = self.cells[which], self.ended[which]
+        at = np.arange(len(self.cells))[which]
+        if not self.columns.what.on("xbzrle"):
+            self._loop_alike(None, at, seed)
+            return
+        what, sizes = self.columns.what, self.cells["cache_size"][at]
+        for size in np.unique(sizes).tolist():
+            if size not in self._caches:
+                slots = cache_pages(size, what.version)
+                self._caches[size] = cache_of(self._segments, what.workload, slots)
+            self._loop_alike(self._caches[size], at[sizes == size], seed)
+
+    def _loop_alike(self, cache: Cache | None, at: NDArray[np.int64], seed: int | None) -> None:
+        """Run cells that have one cache."""
+        cells, ended = self.cells[at], self.ended[at]
         done, room = 0, ROOM
         while done < len(cells):
             rng = None if seed is None else np.random.default_rng(seed)
             if rng is not None:
                 cells["guest_s"] = rng.uniform(0.0, 1000.0)
-            notes = np.empty((room, SYNC)), np.empty(room), np.zeros(room + 1)
+            self._kind["deviations"] = deviations(rng is not None)
+            self._kind["many_rounds"] = many_rounds(rng is not None)
+            notes = Notes(np.empty((room, SYNC)), np.empty(room), np.zeros(room + 1))
             done = compiled_run()(
-                self._ram,
-                self._dirty,
-                self._state,
+                self._memory,
+                cache,
+                np.zeros(1, STATE),
+                self._kind,
+                self._run_fractions,
                 cells,
                 self.columns.rates,
-                self._kind,
-                *notes,
+                notes,
                 ended,
                 done,
                 rng,
             )
             room *= 4
+        self.ended[at] = ended
 
-    def figures(self) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.float64]]]:
-        """Whether each cell completed, and its figures by the names of `batch_result.COLUMNS`."""
+    def figures(self) -> tuple[NDArray[Any], dict[str, NDArray[np.float64]]]:
+        """What each cell's reason is made of, and its figures by the names of `batch_result.COLUMNS`."""
         return figures_of(self.ended, self.cells, self.columns)
-
-    def reason(self, k: int) -> str:
-        """Why cell `k` ended as it did."""
-        return reason_of(self.ended, self.cells, self.columns, k)

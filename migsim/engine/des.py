@@ -24,11 +24,12 @@ from migsim.engine.multifd import MultifdSender
 from migsim.engine.page_memory import PageMemory
 from migsim.engine.recorder import Recorder
 from migsim.engine.standstill import (
-    MANY_ROUNDS,
     STEADY_CODED_ROUNDS,
     STEADY_ROUNDS,
+    deviations,
     far_above,
     is_flat,
+    many_rounds,
     trend,
 )
 from migsim.engine.throttle import Throttle
@@ -380,9 +381,10 @@ class _Precopy:
         if self.throttle is not None and not self.throttle.settled(self.env.now):
             return False
         lowest, deviation = float(last.min()), float(last.std())
-        if is_flat(_trend(last)) and far_above(lowest, deviation, self.threshold):
+        times, many = deviations(self.memory.drawn), many_rounds(self.memory.drawn)
+        if is_flat(_trend(last)) and far_above(lowest, deviation, self.threshold, times):
             return True
-        return len(self.tests) >= MANY_ROUNDS and is_flat(_trend(np.array(self.tests[-MANY_ROUNDS:])))
+        return len(self.tests) >= many and is_flat(_trend(np.array(self.tests[-many:])))
 
 
 def _trend(tests: Floats) -> float:

@@ -14,8 +14,8 @@ from migsim.engine.segments import cut
 from migsim.engine.sending import Budget, SendCosts, Sent
 from migsim.engine.xbzrle import Encoded, XbzrleSender
 from migsim.models.dirty_log import reported_pages
-from migsim.models.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
-from migsim.models.page_writes import arc_fraction, guest_seconds, random_fraction
+from migsim.models.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES, mean_page_s
+from migsim.models.page_writes import arc_fraction, drawn_pages, guest_seconds, random_fraction
 from migsim.models.switchover import PagesLeft
 from migsim.scenario import Workload
 
@@ -86,6 +86,11 @@ class GuestMemory:
         self._cleared_at: dict[int, float] = {}  # in the clock's seconds, as the last sync
         self._synced_at = 0.0
 
+    @property
+    def drawn(self) -> bool:
+        """Whether dirty counts are drawn, not expected values."""
+        return self.rng is not None
+
     def set_page_bytes(self, raw: float, zero: float) -> None:
         """Let pages take so many bytes of the stream, as multifd's do."""
         self._page_bytes = [zero if is_zero else raw for is_zero in self._zero]
@@ -131,11 +136,7 @@ class GuestMemory:
             return costs.normal_page_s
         first = min(self._first[i] / left, 1.0)
         fresh = min(self._fresh[i] / left, first)
-        return (
-            (1 - first) * costs.normal_page_s
-            + (first - fresh) * costs.cold_page_s
-            + fresh * costs.fresh_page_s
-        )
+        return mean_page_s(first, fresh, costs.normal_page_s, costs.cold_page_s, costs.fresh_page_s)
 
     def guest_now_s(self, now: float) -> float:
         """Guest time at `now`, the faults since the last sync left out."""
@@ -180,13 +181,9 @@ class GuestMemory:
         return fraction
 
     def _drawn(self, expected: Floats, unsent: Floats, rng: np.random.Generator) -> Floats:
-        """Draw counts around the expectation with a binomial's spread; sweeps have none."""
-        new = expected - unsent
-        room = np.maximum(self.pages - unsent, 1e-9)
-        variance = np.where(self.is_sweep, 0.0, np.maximum(new * (1 - new / room), 0.0))
-        drawn = new + np.sqrt(variance) * rng.standard_normal(len(new))
-        drawn_new: Floats = np.clip(np.where(new > 0, drawn, 0.0), 0.0, self.pages - unsent)
-        return unsent + drawn_new
+        """Draw counts around the expectation; sweeps have no spread."""
+        deviates = rng.standard_normal(len(unsent))
+        return unsent + drawn_pages(expected - unsent, self.pages - unsent, deviates, self.is_sweep)
 
     def send(self, now: float, budget_s: float, budget_bytes: float, costs: SendCosts) -> Sent:
         """Send from the cursor on until time, quota or the bitmap is used up."""
@@ -231,21 +228,24 @@ class GuestMemory:
 
     def _send_coded(self, coded: XbzrleSender, i: int, done: Sent, budget: Budget) -> bool:
         """Send a segment's pages through XBZRLE's cache; whether a budget was used up before they were through."""
+        page_s = self._page_s(i, self._unsent[i], budget.costs)
+        # Reckoned with as raw ones that are put into the cache; what is left then goes by what the first ones took.
+        took_s, took_bytes = page_s + coded.worst_page_s, float(NORMAL_PAGE_BYTES)
         while self._unsent[i] > 0:
             left = self._unsent[i]
-            page_s = self._page_s(i, left, budget.costs)
-            # An encoded page costs less than the raw one that is reckoned with, so there may be room left.
             most = min(
                 left,
-                (budget.seconds - done.seconds) / max(page_s + coded.worst_page_s, 1e-12),
-                (budget.stream_bytes - done.stream_bytes) / NORMAL_PAGE_BYTES,
+                (budget.seconds - done.seconds) / max(took_s, 1e-12),
+                (budget.stream_bytes - done.stream_bytes) / max(took_bytes, 1e-3),
             )
             if most <= 0 or most < min(left, 1.0):
                 return True
             at = budget.now + done.seconds
             self._take(i, most, at)
             out = coded.send(i, most, self.guest_now_s(at))
-            done.seconds += out.raw * page_s + out.extra_s
+            seconds = out.raw * page_s + out.extra_s
+            took_s, took_bytes = seconds / most, out.stream_bytes / most
+            done.seconds += seconds
             done.stream_bytes += out.stream_bytes
             done.normal += out.raw
         return False

@@ -12,13 +12,15 @@ from migsim.engine.inputs import SimulationInput
 from migsim.engine.sending import SendCosts, Sent
 from migsim.models.multifd import (
     GREETING_BYTES,
-    PACKET_BYTES,
     PACKET_PAGES,
     check_multifd,
+    counted_bytes,
+    counted_pages,
     multifd_rules,
     multifd_window_pages,
-    packets,
     page_bytes,
+    share_left,
+    wait_bytes,
     zero_page_detection,
 )
 from migsim.models.multifd_threads import PageWork, guest_share, multifd_page_s
@@ -53,6 +55,10 @@ class MultifdSender:
         Of a raw and of a zero page, with its part of the packet's header.
     window_bytes : float
         What a rate-limited window carries.
+    busy : float
+        Processors that the guest's vCPUs want.
+    lost : (list of float, list of float, float)
+        Time of a raw page by its kind, ascending, with the guest's time lost to it; and that lost to a zero page.
 
     Raises
     ------
@@ -69,13 +75,13 @@ class MultifdSender:
         self._terms = what.terms
         self._link = what.link_bytes_per_s or float("inf")
         writes = any(c.writes_per_page_per_s > 0 for c in what.workload.classes)
-        self._busy = what.vcpus * what.workload.load_fraction if writes else 0.0
+        self.busy = what.vcpus * what.workload.load_fraction if writes else 0.0
         self.page_bytes = self._raw_bytes, self._zero_bytes = page_bytes(self.zero_pages)
         self._works = {kind: self._work(kind) for kind in KINDS}
         if self.zero_pages == "multifd":
             self._works["zero"] = self._work("zero")
-        self.costs, self.burst = self._costs(self._busy), self._costs(0.0)
-        self._lost = self._lost_s()
+        self.costs, self.burst = self._costs(self.busy), self._costs(0.0)
+        self.lost = self._lost_s()
         self._queued = 0.0  # pages since the channels last waited for each other
         self._window_lost_s = 0.0
         quota = window_quota_bytes(int(what.parameter("max-bandwidth")))
@@ -117,7 +123,7 @@ class MultifdSender:
     def _in_flight(self) -> float:
         """Share of the channels that have a packet when the thread stops: all, or where processors are short, half."""
         work, page_s = self._works["normal"], self.costs.normal_page_s
-        return 1.0 if not self._busy or self._share(work, page_s) == 1.0 else 0.5
+        return 1.0 if not self.busy or self._share(work, page_s) == 1.0 else 0.5
 
     def _lost_s(self) -> tuple[list[float], list[float], float]:
         """Time of a raw page, ascending, with the guest's time lost to it; and that lost to a zero page."""
@@ -134,7 +140,7 @@ class MultifdSender:
     def _share(self, work: PageWork, page_s: float) -> float:
         return float(
             guest_share(
-                work, page_s, cpus=self._terms["multifd_cpus"], busy_vcpus=self._busy, spins=self.rules.spins
+                work, page_s, cpus=self._terms["multifd_cpus"], busy_vcpus=self.busy, spins=self.rules.spins
             )
         )
 
@@ -146,9 +152,9 @@ class MultifdSender:
     def sent(self, sent: Sent, *, circle_ended: bool) -> None:
         """Count what an iterate call sent; `circle_ended` where the scan came to RAM's end."""
         self._count_pages(sent.normal, sent.zero)
-        times, lost, zero_lost = self._lost
+        times, lost, zero_lost = self.lost
         raw_s = sent.seconds - sent.zero * self.costs.zero_page_s
-        if self._busy:
+        if self.busy:
             mean = float(np.interp(raw_s / sent.normal, times, lost)) if sent.normal > 0 else 0.0
             self._window_lost_s += sent.normal * mean + sent.zero * zero_lost
         if circle_ended or self.rules.waits_every == "section":
@@ -156,7 +162,7 @@ class MultifdSender:
 
     def close_window(self, now: float, window_s: float) -> None:
         """Let the guest go on at the share of the processors that the window left it."""
-        share = 1 - min(self._window_lost_s / window_s, 1.0)
+        share = share_left(self._window_lost_s, window_s)
         self._window_lost_s = 0.0
         if abs(share - self.clock.share) > SHARE_STEP:
             self.clock.set_share(now, share)
@@ -172,18 +178,15 @@ class MultifdSender:
         c = self.counters
         if self.zero_pages == "legacy":
             c.ram_stream += zero * ZERO_PAGE_BYTES
-        through = raw if self.zero_pages == "legacy" else raw + zero
-        whole = raw + zero if self.zero_pages == "none" else raw
-        place = PACKET_BYTES / PACKET_PAGES
-        self._count(whole * (self._raw_bytes - place) + through * place)
+        whole, through = counted_pages(raw, zero, self.zero_pages)
+        self._count(counted_bytes(whole, through))
         self._queued += through
         c.normal += whole
         c.duplicate += raw + zero - whole
 
     def _wait(self) -> None:
-        """Let the channels wait for each other: the last packet's header is whole, and each sends one without pages."""
-        partly = float(packets(self._queued)) - self._queued / PACKET_PAGES
-        self._count(PACKET_BYTES * (partly + self.channels))
+        """Let the channels wait for each other."""
+        self._count(wait_bytes(self._queued, self.channels))
         self.counters.ram_stream += self.rules.main_bytes_a_wait
         self._queued = 0.0
 

@@ -98,6 +98,11 @@ class PageMemory:
         self._queue = np.zeros(0, np.int64)
         self._searched = 0  # no bit is set from the queue's end to here
 
+    @property
+    def drawn(self) -> bool:
+        """Whether dirty counts are drawn: each page's writes are."""
+        return True
+
     def set_page_bytes(self, raw: float, zero: float) -> None:
         """Let pages take so many bytes of the stream, as multifd's do."""
         self._raw_bytes, self._zero_bytes = raw, zero

@@ -2,15 +2,24 @@
 
 Its exact tests find as much dirty as before: their later half lies as high as their earlier one, and
 
-- either all of `STEADY_ROUNDS` lie so far above the threshold that chance brings none below it,
-- or there were `MANY_ROUNDS` of them, near the threshold or not.
+- either all of `STEADY_ROUNDS` lie so far above the threshold that none will come below it: eight standard deviations
+  where counts are drawn, one where they are expected values, whose rounds take turns but know no chance,
+- or there were many of them (`many_rounds`), near the threshold or not.
 
 What takes and gives numbers alone serves both engines.
 """
 
 from __future__ import annotations
 
-__all__ = ["MANY_ROUNDS", "STEADY_CODED_ROUNDS", "STEADY_ROUNDS", "far_above", "is_flat", "trend"]
+__all__ = [
+    "STEADY_CODED_ROUNDS",
+    "STEADY_ROUNDS",
+    "deviations",
+    "far_above",
+    "is_flat",
+    "many_rounds",
+    "trend",
+]
 
 STEADY_ROUNDS = 24
 """Exact tests in a row, without a trend and far above the threshold, that show a standstill."""
@@ -18,8 +27,27 @@ STEADY_ROUNDS = 24
 STEADY_CODED_ROUNDS = 60
 """The same under XBZRLE, where rounds of several kinds take turns and the counters go on at their mean."""
 
-MANY_ROUNDS = 1000
-"""So many exact tests in a row, without a trend, near the threshold or not: chance has had its turns."""
+
+def many_rounds(drawn: bool) -> int:
+    """So many exact tests in a row, without a trend, near the threshold or not: chance has had its turns.
+
+    Examples
+    --------
+    >>> many_rounds(True), many_rounds(False)
+    (1000, 120)
+    """
+    return 1000 if drawn else 120
+
+
+def deviations(drawn: bool) -> float:
+    """How many standard deviations above the threshold are far above it.
+
+    Examples
+    --------
+    >>> deviations(True), deviations(False)
+    (8.0, 1.0)
+    """
+    return 8.0 if drawn else 1.0
 
 
 def trend(earlier_mean: float, later_mean: float) -> float:
@@ -44,12 +72,12 @@ def is_flat(relative: float) -> bool:
     return relative < 0.02
 
 
-def far_above(lowest: float, deviation: float, threshold: float) -> bool:
-    """Whether the lowest of some tests lies eight of their standard deviations above the threshold.
+def far_above(lowest: float, deviation: float, threshold: float, times: float) -> bool:
+    """Whether the lowest of some tests lies so many times their standard deviation above the threshold.
 
     Examples
     --------
-    >>> far_above(100.0, 5.0, 50.0), far_above(100.0, 10.0, 50.0)
+    >>> far_above(100.0, 5.0, 50.0, 8.0), far_above(100.0, 10.0, 50.0, 8.0)
     (True, False)
     """
-    return lowest - 8 * deviation > threshold
+    return lowest - times * deviation > threshold

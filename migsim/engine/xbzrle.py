@@ -17,12 +17,17 @@ from migsim.models.page_writes import random_fraction, sweep_fraction
 from migsim.models.query_migrate import XbzrleCounters
 from migsim.models.xbzrle import RECORD_BYTES, counted_bytes, xbzrle_seconds
 from migsim.models.xbzrle_cache import cache_pages, xbzrle_rules
-from migsim.models.xbzrle_content import PageWrites, expected_encoding
+from migsim.models.xbzrle_content import (
+    PageWrites,
+    expected_encoding,
+    false_dirty_share,
+    overflow_of_changed,
+)
 from migsim.models.xbzrle_fluid import FluidXbzrleCache
 from migsim.qapi import QemuVersion
 from migsim.scenario import PageContent, Workload
 
-__all__ = ["Encoded", "XbzrleSender"]
+__all__ = ["Encoded", "XbzrleSender", "side_by_side"]
 
 Floats = NDArray[np.float64]
 
@@ -78,8 +83,14 @@ class XbzrleSender:
         terms: Mapping[str, float],
     ) -> None:
         rules = xbzrle_rules(version)
+        # What is never written goes once, before the cache begins where that rests until then.
+        held = segments.rate > 0 if rules.after_first_sweep else np.ones(len(segments), bool)
+        self._place = np.where(held, np.cumsum(held) - 1, -1)
         self.cache = FluidXbzrleCache(
-            _side_by_side(segments), segments.pages, cache_pages(cache_size_bytes, version), aged=rules.aged
+            side_by_side(segments)[held],
+            segments.pages[held],
+            cache_pages(cache_size_bytes, version),
+            aged=rules.aged,
         )
         self.counters = XbzrleCounters(cache_size=cache_size_bytes, hits_are_pages=rules.hits_are_pages)
         self.started = not rules.after_first_sweep
@@ -124,7 +135,7 @@ class XbzrleSender:
         # Written to before it was sent, and not since: such a page is dirty and holds nothing new.
         before = self._written(np.maximum(visit - cleared_guest_s, 0.0))
         after = self._written(np.maximum(now_guest_s - visit, 0.0))
-        false = np.where(self._is_sweep, np.minimum(before, 1 - after), before * (1 - after))
+        false = false_dirty_share(before, after, self._is_sweep * 1.0)
         self._false_dirty = np.clip(sent * false / np.maximum(dirty, 1e-9), 0.0, 1.0)
         self._synced_guest_s = now_guest_s
         self._visited[seen] = self._visiting[seen]
@@ -138,13 +149,14 @@ class XbzrleSender:
 
     def put_zero(self, segment: int, pages: float) -> None:
         """Note zero pages sent."""
-        if self.zero_pages_cached:
-            self.cache.put_zero(segment, pages)
+        if self.zero_pages_cached and self._place[segment] >= 0:
+            self.cache.put_zero(int(self._place[segment]), pages)
 
     def send(self, segment: int, pages: float, guest_s: float, *, last_stage: bool = False) -> Encoded:
         """Send pages of a segment that are not zero, as they are at a guest time."""
         refused = self.cache.refused
-        hits = self.cache.send(segment, pages, insert=not last_stage)
+        place = int(self._place[segment])
+        hits = self.cache.send(place, pages, insert=not last_stage) if place >= 0 else 0.0
         misses = pages - hits
         refused = self.cache.refused - refused if not last_stage else misses
         if np.isnan(self._visiting[segment]):
@@ -177,15 +189,14 @@ class XbzrleSender:
             return 0.0, 1 - unchanged, unchanged
         writes, whole = kind
         law = expected_encoding(writes, max(rate * (guest_s - float(self._visited[segment])), 1e-3))
-        overflow = whole + (1 - whole) * law.overflow_fraction / max(1 - law.unchanged_fraction, 1e-9)
-        return law.encoded_bytes, (1 - unchanged) * min(overflow, 1.0), unchanged
+        return law.encoded_bytes, (1 - unchanged) * overflow_of_changed(whole, law), unchanged
 
     def _written_since_sync(self, segment: int, guest_s: float) -> float:
         law = sweep_fraction if self._is_sweep[segment] else random_fraction
         return float(law(float(self._rate[segment]), max(guest_s - self._synced_guest_s, 0.0)))
 
 
-def _side_by_side(segments: Segments) -> Floats:
+def side_by_side(segments: Segments) -> Floats:
     """First pages such that no two segments share one.
 
     Where pages of two classes alternate, their extents lie one over the other; in the cache each page has its own slot.

@@ -60,10 +60,15 @@ __all__ = [
     "ZeroPages",
     "channel_bytes",
     "check_multifd",
+    "counted_bytes",
+    "counted_pages",
     "multifd_rules",
     "multifd_window_pages",
     "packets",
     "page_bytes",
+    "share_left",
+    "wait_bytes",
+    "whole_packets",
     "zero_page_detection",
 ]
 
@@ -202,7 +207,66 @@ def packets(pages: ArrayLike) -> Floats:
     >>> packets([0, 1, 128, 129]).tolist()
     [0.0, 1.0, 1.0, 2.0]
     """
-    return np.ceil(np.asarray(pages, float) / PACKET_PAGES)
+    return whole_packets(np.asarray(pages, float))
+
+
+def whole_packets(pages: Floats | float) -> Floats:
+    """As `packets`, of an array or a number.
+
+    Examples
+    --------
+    >>> float(whole_packets(129.0))
+    2.0
+    """
+    count: Floats = np.ceil(pages / PACKET_PAGES)
+    return count
+
+
+def counted_pages(raw: float, zero: float, zero_pages: ZeroPages) -> tuple[float, float]:
+    """Pages that are sent whole, and pages that have a place in a packet, of some that are not zero and some that are.
+
+    Examples
+    --------
+    >>> [counted_pages(10.0, 4.0, who) for who in ("legacy", "multifd", "none")]
+    [(10.0, 10.0), (10.0, 14.0), (14.0, 14.0)]
+    """
+    return raw + (zero if zero_pages == "none" else 0.0), raw + (0.0 if zero_pages == "legacy" else zero)
+
+
+def counted_bytes(whole: float, through: float) -> float:
+    """Bytes in the channels of pages sent whole and of places in packets.
+
+    Examples
+    --------
+    >>> counted_bytes(1.0, 2.0)
+    4117.0
+    """
+    return whole * PAGE_BYTES + through * (PACKET_BYTES / PACKET_PAGES)
+
+
+def wait_bytes(queued_pages: float, channels: float) -> float:
+    """Bytes in the channels when they wait for each other.
+
+    The last packet has a whole header though not all its places are used, and each channel sends one without pages.
+
+    Examples
+    --------
+    >>> float(wait_bytes(64.0, 2.0))
+    3360.0
+    """
+    partly = whole_packets(queued_pages) - queued_pages / PACKET_PAGES
+    return float(PACKET_BYTES * (partly + channels))
+
+
+def share_left(lost_s: float, window_s: float) -> float:
+    """Share of a window in which the guest had its processors, of which it lost some time.
+
+    Examples
+    --------
+    >>> share_left(0.025, 0.1), share_left(0.2, 0.1)
+    (0.75, 0.0)
+    """
+    return 1 - min(lost_s / window_s, 1.0)
 
 
 def channel_bytes(

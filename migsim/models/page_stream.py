@@ -11,9 +11,6 @@ Source: the mechanics reference, section 2; checked there to the byte on a live 
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 __all__ = [
     "BATCH_BYTES",
     "BUFFER_BYTES",
@@ -54,29 +51,20 @@ def ram_bytes_of(normal_pages: float, zero_pages: float, iterate_calls: float = 
 
 
 def mean_page_s(
-    first: NDArray[np.float64] | float,
-    fresh: NDArray[np.float64] | float,
-    normal_page_s: float,
-    cold_page_s: float,
-    fresh_page_s: float,
-) -> NDArray[np.float64]:
+    first: float, fresh: float, normal_page_s: float, cold_page_s: float, fresh_page_s: float
+) -> float:
     """Mean time that raw pages take the sender, by the shares that go for the first time.
 
     Parameters
     ----------
-    first, fresh : ndarray or float
-        Share that goes for the first time, and of it what the destination has to find memory for.
+    first, fresh : float
+        Share that goes for the first time, and of all what the destination has to find memory for, too.
     normal_page_s, cold_page_s, fresh_page_s : float
         A page sent again; for the first time; and to memory that is yet to be found.
 
     Examples
     --------
-    >>> round(float(mean_page_s(0.5, 0.25, 1.0, 2.0, 4.0)), 6)
+    >>> mean_page_s(0.5, 0.25, 1.0, 2.0, 4.0)
     2.0
     """
-    first = np.minimum(first, 1.0)
-    fresh = np.minimum(fresh, first)
-    cost: NDArray[np.float64] = (
-        (1 - first) * normal_page_s + (first - fresh) * cold_page_s + fresh * fresh_page_s
-    )
-    return cost
+    return (1 - first) * normal_page_s + (first - fresh) * cold_page_s + fresh * fresh_page_s

@@ -18,7 +18,7 @@ from typing import Any
 from migsim.models.behaviour import Behaviour
 from migsim.models.page_stream import PAGE_BYTES
 
-__all__ = ["Counters", "XbzrleCounters", "mean_mbps", "migration_info"]
+__all__ = ["Counters", "XbzrleCounters", "encoding_rate", "mean_mbps", "migration_info"]
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class XbzrleCounters:
         misses, handled, pages, size = (a - b for a, b in zip(now, self._before, strict=True))
         if handled > 0:
             self.cache_miss_rate = misses / handled
-            self.encoding_rate = pages * PAGE_BYTES / size if size > 0 else 0.0
+            self.encoding_rate = encoding_rate(pages, size)
             self._before = now
 
     def as_info(self) -> dict[str, Any]:
@@ -125,6 +125,17 @@ class Counters:
     def transferred(self, behaviour: Behaviour) -> float:
         """`ram.transferred` by the release's definition."""
         return self.ram_stream + (self.other_stream if behaviour.transferred_counts == "stream" else 0.0)
+
+
+def encoding_rate(pages: float, size_bytes: float) -> float:
+    """Raw over encoded bytes of pages found in XBZRLE's cache; 0 where nothing was encoded.
+
+    Examples
+    --------
+    >>> encoding_rate(1, 1024.0), encoding_rate(1, 0.0)
+    (4.0, 0.0)
+    """
+    return pages * PAGE_BYTES / size_bytes if size_bytes > 0 else 0.0
 
 
 def mean_mbps(stream_bytes: float, seconds: float) -> float:

@@ -230,7 +230,7 @@ def counted_bytes(encoded_bytes: npt.ArrayLike, version: QemuVersion) -> Ints:
 
 
 def xbzrle_seconds(
-    hits: float, misses: float, *, xbzrle_hit_s: float, xbzrle_miss_s: float, refused: float = 0.0
+    hits: float, misses: float, xbzrle_hit_s: float, xbzrle_miss_s: float, refused: float = 0.0
 ) -> float:
     """Sender's time that XBZRLE adds to the cost of sending, in seconds.
 

@@ -26,6 +26,7 @@ Source: occupancy of Poisson processes; the encoder's law (`xbzrle`); tests comp
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import erf, exp, log10, sqrt
 from typing import NamedTuple
@@ -48,7 +49,11 @@ __all__ = [
     "EncodingByWrites",
     "PageWrites",
     "encoding_by_writes",
+    "encoding_table",
     "expected_encoding",
+    "false_dirty_share",
+    "interpolated",
+    "overflow_of_changed",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -92,8 +97,14 @@ def expected_encoding(content: PageWrites, mean_writes: float) -> Encoding:
     """
     if mean_writes <= 0:
         return Encoding(0.0, 0.0, 1.0)
-    unchanged = max(1.0 - mean_writes, 0.0) if content.in_order else exp(-mean_writes)
-    length, overflow = _table(content)
+    return interpolated(*encoding_table(content), content.in_order, mean_writes)
+
+
+def interpolated(
+    length: Sequence[float], overflow: Sequence[float], in_order: bool, mean_writes: float
+) -> Encoding:
+    """Say what `expected_encoding` says, from its table, for more than no writes."""
+    unchanged = max(1.0 - mean_writes, 0.0) if in_order else exp(-mean_writes)
     position = (log10(mean_writes) - _DECADES[0]) * _POINTS_A_DECADE
     position = min(max(position, 0.0), len(length) - 1.0)
     low = min(int(position), len(length) - 2)
@@ -141,10 +152,41 @@ def encoding_by_writes(
 
 
 @lru_cache(maxsize=64)
-def _table(content: PageWrites) -> tuple[list[float], list[float]]:
+def encoding_table(content: PageWrites) -> tuple[list[float], list[float]]:
+    """Mean length and overflow over logarithmically spaced means of writes: what `interpolated` takes."""
     low, high = _DECADES
     law = encoding_by_writes(content, np.logspace(low, high, (high - low) * _POINTS_A_DECADE + 1))
     return law.encoded_bytes.tolist(), law.overflow_fraction.tolist()
+
+
+def false_dirty_share(before: Floats | float, after: Floats | float, sweeps: Floats | float) -> Floats:
+    """Share of pages written before they were sent and not since: dirty, with nothing new.
+
+    Parameters
+    ----------
+    before, after : ndarray or float
+        Share written between the protect window's beginning and the sending, and from then to the sync.
+    sweeps : ndarray or float
+        1 where a sweep writes the pages, which it does in turn; 0 where each is written by itself.
+
+    Examples
+    --------
+    >>> float(false_dirty_share(0.5, 0.25, 0.0)), float(false_dirty_share(0.5, 0.25, 1.0))
+    (0.375, 0.5)
+    """
+    share: Floats = sweeps * np.minimum(before, 1 - after) + (1 - sweeps) * before * (1 - after)
+    return share
+
+
+def overflow_of_changed(whole: float, law: Encoding) -> float:
+    """Share of the changed pages that are sent raw, where the share `whole` of them is replaced.
+
+    Examples
+    --------
+    >>> overflow_of_changed(0.5, Encoding(20.0, 0.25, 0.5))
+    0.75
+    """
+    return min(whole + (1 - whole) * law.overflow_fraction / max(1 - law.unchanged_fraction, 1e-9), 1.0)
 
 
 def _at_random(content: PageWrites, writes: float, exactly: bool) -> tuple[float, ...]:

@@ -37,19 +37,21 @@ Mirrors: `migration/page_cache.c`. Source: the mechanics reference, sections 4.2
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import exp
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from migsim.errors import ParameterError
 
-__all__ = ["FluidXbzrleCache"]
+__all__ = ["AgedStep", "CacheLayout", "FluidXbzrleCache", "aged_step", "hazard_of", "looked_up"]
 
 Floats = NDArray[np.float64]
 
 MOST_RUNS = 4
 MOST_TRACKS = 1_000_000
-_GONE = 40.0  # exp(-40) of what there was: nothing is left
+LEAST = exp(-40.0)  # of what there was: nothing is left
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,22 @@ class _Run:
     k: Floats | float
     covered: Floats | float  # share of each bin's slots that has such a page
     width: Floats
+
+
+class CacheLayout(NamedTuple):
+    """Tracks of a fluid cache, one for each bin that a run of a segment lies in.
+
+    `begin` and `end` say which tracks a segment has. Each track has its `bin`, `k` pages a slot, the share `covered`
+    of the bin's slots that have such pages, and the bin's `width` in slots; there are `bins` of them.
+    """
+
+    begin: NDArray[np.int64]
+    end: NDArray[np.int64]
+    bin: NDArray[np.int64]
+    k: Floats
+    covered: Floats
+    width: Floats
+    bins: int
 
 
 class FluidXbzrleCache:
@@ -128,6 +146,21 @@ class FluidXbzrleCache:
         self._young_hazard, self._old_hazard = np.zeros(bins), np.zeros(bins)
         self._all_young, self._all_old, self._free = np.zeros(bins), np.zeros(bins), np.ones(bins)
 
+    def layout(self) -> CacheLayout:
+        """Where each segment's tracks lie, and in which bins."""
+        runs = [run for segment in self._runs for run in segment]
+        ends = [segment[-1].place.stop if segment else 0 for segment in self._runs]
+        begins = [segment[0].place.start if segment else 0 for segment in self._runs]
+        return CacheLayout(
+            begin=np.array(begins, np.int64),
+            end=np.array(ends, np.int64),
+            bin=self._bin.astype(np.int64),
+            k=np.concatenate([np.zeros(0), *(np.broadcast_to(r.k, r.bins.shape) for r in runs)]),
+            covered=np.concatenate([np.zeros(0), *(np.broadcast_to(r.covered, r.bins.shape) for r in runs)]),
+            width=np.concatenate([np.zeros(0), *(r.width for r in runs)]),
+            bins=len(self._width),
+        )
+
     def send(self, segment: int, sent_pages: float, *, insert: bool = True) -> float:
         """Send pages of a segment that were not sent in this generation, none of them zero.
 
@@ -193,7 +226,7 @@ class FluidXbzrleCache:
         hazard = self._old_hazard[b]
         old = self._old[at] * np.exp(self._old_mark[at] - hazard)
         middle = self._middle[at]
-        found = q * (middle + old)
+        found = looked_up(q, middle, old)
         # What is found becomes young at the hazard of now; what is young already keeps its worth.
         young = self._young_hazard[b]
         self._young[at] = self._young[at] * np.exp(self._young_mark[at] - young) + found
@@ -209,22 +242,15 @@ class FluidXbzrleCache:
         """Expected (hits, pages inserted) where only what is old or free is taken over."""
         at, b, k = run.place, run.bins, run.k
         first = q if isinstance(k, float) else 1 - (1 - q) ** k
-        taken = first * run.covered
-        hazard, free, all_old = self._old_hazard[b], self._free[b], self._all_old[b]
-        middle = self._middle[at]
+        hazard = self._old_hazard[b]
         old = self._old[at] * np.exp(self._old_mark[at] - hazard)
-        others = np.maximum(all_old - old, 0.0)
-        renewed = first * old
-        found = q * middle + renewed / k
-        grabbed = taken * (others + free)
-        self._young[at] += q * middle + renewed + grabbed
-        self._middle[at] = (1 - q) * middle
-        self._old[at] = old - renewed
-        hazard += _hazard(taken)
+        young, middle = self._young[at], self._middle[at]
+        s = aged_step(q, first, k, run.covered, young, middle, old, self._all_old[b], self._free[b])
+        self._young[at], self._middle[at], self._old[at] = s.young, s.middle, s.old
+        self._all_old[b], self._free[b] = s.all_old, s.free
+        hazard += hazard_of(s.taken)
         self._old_mark[at] = self._old_hazard[b] = hazard
-        self._all_old[b] = all_old - renewed - taken * others
-        self._free[b] = free * (1 - taken)
-        return float(found @ run.width), float((grabbed + renewed * (1 - 1 / k)) @ run.width)
+        return float(s.found @ run.width), float(s.inserted @ run.width)
 
     def _step_always(self, run: _Run, q: float, unsent: float) -> tuple[float, float]:
         """Expected (hits, pages inserted) where every miss takes its slot; `unsent` is of the run's pages."""
@@ -247,8 +273,8 @@ class FluidXbzrleCache:
         grabbed_young = taken_young * young_others
         self._old[at] = old - renewed
         self._young[at] = young + renewed + grabbed_old + grabbed_young
-        old_hazard += _hazard(taken_old)
-        young_hazard += _hazard(taken_young)
+        old_hazard += hazard_of(taken_old)
+        young_hazard += hazard_of(taken_young)
         self._old_mark[at] = self._old_hazard[b] = old_hazard
         self._young_mark[at] = self._young_hazard[b] = young_hazard
         self._all_old[b] = all_old - renewed - taken_old * old_others
@@ -258,9 +284,83 @@ class FluidXbzrleCache:
         return found, np.inf
 
 
-def _hazard(taken: Floats | float) -> Floats:
-    """Negative logarithm of what is left."""
-    return -np.log(np.maximum(1.0 - np.asarray(taken), np.exp(-_GONE)))
+class AgedStep(NamedTuple):
+    """What sending pages of a run does to a bin where ageing protects entries; fractions of the bin's slots.
+
+    `young`, `middle`, `old` are what the run's pages hold, `all_old` and `free` what all do and nobody does; `found`
+    are hits, `inserted` misses that took a slot, `taken` is the share that others lost of what they held.
+    """
+
+    young: Floats
+    middle: Floats
+    old: Floats
+    all_old: Floats
+    free: Floats
+    found: Floats
+    inserted: Floats
+    taken: Floats
+
+
+def aged_step(
+    q: float,
+    first: Floats | float,
+    k: Floats | float,
+    covered: Floats | float,
+    young: Floats,
+    middle: Floats,
+    old: Floats,
+    all_old: Floats,
+    free: Floats,
+) -> AgedStep:
+    """Send the fraction `q` of a run's pages that are unsent, with ageing: numbers or arrays over bins.
+
+    Parameters
+    ----------
+    q : float
+    first : ndarray or float
+        Chance that one of the `k` pages of a slot is among them.
+    k, covered : ndarray or float
+        Pages of the run a slot, and share of the slots that have such pages.
+    young, middle, old, all_old, free : ndarray or float
+        As `AgedStep` has them afterwards.
+
+    Examples
+    --------
+    >>> step = aged_step(0.5, 0.5, 1.0, 1.0, 0.0, 0.0, 0.0, 0.2, 0.8)
+    >>> float(step.found), float(step.inserted), float(step.free)
+    (0.0, 0.5, 0.4)
+    """
+    taken = first * covered
+    others = np.maximum(all_old - old, 0.0)
+    renewed = first * old
+    grabbed = taken * (others + free)
+    return AgedStep(
+        young + q * middle + renewed + grabbed,
+        (1 - q) * middle,
+        old - renewed,
+        all_old - renewed - taken * others,
+        free * (1 - taken),
+        q * middle + renewed / k,
+        grabbed + renewed * (1 - 1 / k),
+        taken,
+    )
+
+
+def looked_up(q: float, middle: Floats, old: Floats) -> Floats:
+    """Hits of pages that take no slot."""
+    return q * (middle + old)
+
+
+def hazard_of(taken: Floats) -> Floats:
+    """Negative logarithm of what is left; 40 where nothing is.
+
+    Examples
+    --------
+    >>> float(hazard_of(0.0)), round(float(hazard_of(0.5)), 4), round(float(hazard_of(1.0)), 6)
+    (-0.0, 0.6931, 40.0)
+    """
+    hazard: Floats = -np.log(np.maximum(1.0 - taken, LEAST))
+    return hazard
 
 
 def _spans(first_page: float, pages: float, cache_pages: int) -> list[tuple[float, float]]:

@@ -1,0 +1,103 @@
+"""Multifd in the batch engine: `multifd.MultifdSender`, by numbers alone.
+
+Functions here run as Python and compile as they are (`batch_compile`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from migsim.engine.batch_memory import call
+from migsim.engine.batch_state import Memory
+from migsim.engine.multifd import SHARE_STEP
+from migsim.models.multifd import GREETING_BYTES, counted_bytes, counted_pages, wait_bytes
+from migsim.models.page_stream import ITERATE_BYTES, ZERO_PAGE_BYTES
+
+__all__ = ["SHARE_STEP", "finish", "greet", "lost_of", "send_by_channels", "through_channels"]
+
+LEGACY, CHANNELS, NOBODY = 0, 1, 2
+"""Who finds zero pages: the migration thread, the channels, nobody."""
+
+
+def greet(s: Any, c: Any, kind: Any) -> None:
+    """Count the channels' greetings, and their wait at the end of the setup."""
+    count(s, GREETING_BYTES * c.channels)
+    wait(s, c, kind)
+
+
+def count(s: Any, size: float) -> None:
+    """Count bytes of the channels."""
+    s.multifd_stream += size
+    s.ram_stream += size
+
+
+def wait(s: Any, c: Any, kind: Any) -> None:
+    """Let the channels wait for each other."""
+    count(s, wait_bytes(s.queued_pages, c.channels))
+    s.ram_stream += kind.flush_bytes
+    s.queued_pages = 0.0
+
+
+def through_channels(s: Any, c: Any, kind: Any, raw_before: float, zero_before: float) -> float:
+    """Count pages taken since, and return the bytes that they were counted with as plain ones."""
+    raw, zero = s.normal - raw_before, s.duplicate - zero_before
+    s.normal, s.duplicate = raw_before, zero_before
+    count_pages(s, kind, raw, zero)
+    return raw * c.raw_bytes + zero * c.zero_bytes
+
+
+def count_pages(s: Any, kind: Any, raw: float, zero: float) -> None:
+    """Count pages that are not zero, and zero ones, by who finds these."""
+    who = "legacy" if kind.zero_pages == LEGACY else "multifd" if kind.zero_pages == CHANNELS else "none"
+    if kind.zero_pages == LEGACY:
+        s.ram_stream += zero * ZERO_PAGE_BYTES
+    whole, through = counted_pages(raw, zero, who)
+    count(s, counted_bytes(whole, through))
+    s.queued_pages += through
+    s.normal += whole
+    s.duplicate += raw + zero - whole
+
+
+def lost_of(c: Any, zero: float, raw: float, raw_page_s: float) -> float:
+    """Time that the guest loses of its processors to some pages."""
+    if not c.busy:
+        return 0.0
+    lost = zero * c.zero_lost_s
+    if raw > 0:
+        lost += raw * between(c, raw_page_s)
+    return lost
+
+
+def between(c: Any, page_s: float) -> float:
+    """What the guest loses to a page that takes so long, by the kinds of pages that are known."""
+    if page_s <= c.page_s_0:
+        return c.lost_s_0
+    if page_s >= c.page_s_2:
+        return c.lost_s_2
+    if page_s < c.page_s_1:
+        return c.lost_s_0 + (page_s - c.page_s_0) / (c.page_s_1 - c.page_s_0) * (c.lost_s_1 - c.lost_s_0)
+    return c.lost_s_1 + (page_s - c.page_s_1) / (c.page_s_2 - c.page_s_1) * (c.lost_s_2 - c.lost_s_1)
+
+
+def send_by_channels(m: Memory, s: Any, c: Any, kind: Any, budget_bytes: float) -> None:
+    """One iterate call through the channels."""
+    raw, zero, begun, cursor = s.normal, s.duplicate, s.now, s.cursor
+    call(m, s, c, budget_bytes)
+    raw_sent, zero_sent = s.normal - raw, s.duplicate - zero
+    plain = through_channels(s, c, kind, raw, zero)  # which changes it, too
+    s.ram_stream -= plain
+    raw_s = s.now - begun - zero_sent * c.zero_page_s
+    s.window_lost_s += lost_of(c, zero_sent, raw_sent, raw_s / max(raw_sent, 1e-12))
+    if s.cursor < cursor or s.remaining == 0 or kind.waits_in_calls:
+        wait(s, c, kind)
+
+
+def finish(s: Any, c: Any, kind: Any, end: Any) -> None:
+    """Count the last pages and the channels' last wait; the main channel's part is noted."""
+    main_before = s.ram_stream - s.multifd_stream
+    count_pages(s, kind, end.again + end.first + end.fresh, end.zero)
+    wait(s, c, kind)
+    if kind.waits_at_end and not kind.waits_in_calls:
+        wait(s, c, kind)
+    s.ram_stream += ITERATE_BYTES
+    end.blackout_bytes = s.ram_stream - s.multifd_stream - main_before

@@ -1,0 +1,313 @@
+"""XBZRLE in the batch engine: `xbzrle.XbzrleSender` and its fluid cache with ageing, by numbers alone.
+
+Functions here run as Python and compile as they are (`batch_compile`), but for `cache_of`.
+"""
+
+from __future__ import annotations
+
+from math import exp, inf
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from migsim.engine.batch_memory import NOTHING, Sent, end_call, run_s, send
+from migsim.engine.batch_state import NEVER, Floats, Ints, Memory, Records, record
+from migsim.engine.segments import Segments
+from migsim.engine.xbzrle import side_by_side
+from migsim.models.page_contents import PageWrites
+from migsim.models.page_stream import NORMAL_PAGE_BYTES
+from migsim.models.page_writes import random_fraction, sweep_fraction
+from migsim.models.query_migrate import encoding_rate
+from migsim.models.rate_limit import ITERATE_MAX_S
+from migsim.models.xbzrle import RECORD_BYTES, xbzrle_seconds
+from migsim.models.xbzrle_content import (
+    encoding_table,
+    false_dirty_share,
+    interpolated,
+    overflow_of_changed,
+)
+from migsim.models.xbzrle_fluid import FluidXbzrleCache, aged_step, hazard_of, looked_up
+from migsim.scenario import Workload
+
+__all__ = ["Cache", "cache_of", "call_coded", "close_cache_period", "encode_left", "forget", "grow_old"]
+
+NOT_YET = -1.0
+"""Guest time of a segment that was not visited since the last sync."""
+
+PLACE = record("sent visited visiting false_dirty", "segment begin end content")
+"""A written segment: tracks `begin` to `end`, what writes do to its pages (-1: unknown), when it was visited."""
+
+TRACK = record("k covered width young middle old mark", "bin alone")
+"""What a run of a segment holds of a bin, by age: see `migsim.models.xbzrle_fluid`; in a bin that it has `alone` nobody
+takes anything from it."""
+
+BIN = record("hazard all_old free")
+
+CONTENT = record("whole", "in_order")
+
+
+class Cache(NamedTuple):
+    """Records of `PLACE`, `TRACK`, `BIN` and `CONTENT`, the place of each segment, and tables of encodings."""
+
+    places: Records
+    tracks: Records
+    bins: Records
+    contents: Records
+    place_of: Ints
+    length: Floats
+    overflow: Floats
+
+
+def cache_of(segments: Segments, workload: Workload, pages: int) -> Cache:
+    """Lay out a cache of `pages` slots."""
+    held = segments.rate > 0
+    layout = FluidXbzrleCache(side_by_side(segments)[held], segments.pages[held], pages, aged=True).layout()
+    known = [(i, c.content) for i, c in enumerate(workload.classes) if c.content is not None]
+    tables = [
+        encoding_table(PageWrites(c.bytes_a_write, c.places, c.same_fraction, in_order=c.in_order))
+        for _, c in known
+    ]
+    number = np.full(len(workload.classes), -1)
+    number[[i for i, _ in known]] = np.arange(len(known))
+    places, tracks = np.zeros(int(held.sum()), PLACE), np.zeros(len(layout.bin), TRACK)
+    places["segment"], places["begin"], places["end"] = np.flatnonzero(held), layout.begin, layout.end
+    places["content"] = number[segments.of_class[held]] if len(places) else -1
+    for name in ("k", "covered", "width", "bin"):
+        tracks[name] = getattr(layout, name)
+    tracks["alone"] = np.bincount(layout.bin, minlength=layout.bins)[layout.bin] == 1
+    contents = np.zeros(len(known), CONTENT)
+    contents["whole"] = [c.whole_fraction for _, c in known]
+    contents["in_order"] = [c.in_order for _, c in known]
+    return Cache(
+        places,
+        tracks,
+        np.zeros(layout.bins, BIN),
+        contents,
+        np.where(held, np.cumsum(held) - 1, -1),
+        _rows([t[0] for t in tables]),
+        _rows([t[1] for t in tables]),
+    )
+
+
+def _rows(tables: list[list[float]]) -> Floats:
+    return np.array(tables, float) if tables else np.zeros((0, 0))
+
+
+def forget(cache: Cache) -> None:
+    """Empty the cache."""
+    for p in range(len(cache.places)):
+        place = cache.places[p]
+        place.sent = place.visited = place.false_dirty = 0.0
+        place.visiting = NOT_YET
+    for t in range(len(cache.tracks)):
+        track = cache.tracks[t]
+        track.young = track.middle = track.old = track.mark = 0.0
+    for b in range(len(cache.bins)):
+        cache.bins[b].hazard = cache.bins[b].all_old = 0.0
+        cache.bins[b].free = 1.0
+
+
+def written_share(rate: float, sweeps: int, seconds: float) -> float:
+    """Share of a segment's pages written in some guest time."""
+    return sweep_fraction(rate, seconds) if sweeps else random_fraction(rate, seconds)
+
+
+def grow_old(cache: Cache, m: Memory, s: Any) -> None:
+    """Note a bitmap sync just done: everything held grows older, and some of what is dirty holds nothing new."""
+    for b in range(len(cache.bins)):
+        cache.bins[b].all_old = 0.0
+    for t in range(len(cache.tracks)):
+        track = cache.tracks[t]
+        place = cache.bins[track.bin]
+        old = track.old
+        if old > 0 and not track.alone:
+            old *= exp(track.mark - place.hazard)
+        track.old, track.middle = old + track.middle, track.young
+        track.young = track.mark = 0.0
+        place.all_old += track.old
+    for b in range(len(cache.bins)):
+        cache.bins[b].hazard = 0.0
+    for p in range(len(cache.places)):
+        place = cache.places[p]
+        place.sent, place.false_dirty = 0.0, 0.0
+        visiting = place.visiting
+        if visiting == NOT_YET:
+            continue
+        g = m.segments[place.segment]
+        part = m.parts[g.part]
+        rate = m.rates[part.of_class]
+        cleared = s.guest_before_s + part.clearing * (s.guest_s - s.guest_before_s)
+        before = written_share(rate, part.sweeps, max(visiting - cleared, 0.0))
+        after = written_share(rate, part.sweeps, max(s.guest_s - visiting, 0.0))
+        share = m.last_sent[place.segment] * false_dirty_share(before, after, part.sweeps)
+        place.false_dirty = min(max(share / max(m.unsent[place.segment], 1e-9), 0.0), 1.0)
+        place.visited, place.visiting = visiting, NOT_YET
+
+
+def look_up(cache: Cache, place: Any, pages: float, of: float) -> float:
+    """Hits among pages of a place that take no slot; `of` is how many pages it has."""
+    left = of - place.sent
+    if pages <= 0 or left <= 0:
+        return 0.0
+    q = min(pages / left, 1.0)
+    hits = 0.0
+    for t in range(place.begin, place.end):
+        track = cache.tracks[t]
+        old = track.old
+        if old > 0 and not track.alone:
+            old *= exp(track.mark - cache.bins[track.bin].hazard)
+        hits += looked_up(q, track.middle, old) * track.width
+    return min(hits, pages)
+
+
+def put(cache: Cache, place: Any, pages: float, of: float) -> tuple[float, float]:
+    """Send pages of a place: hits, and pages that took a slot."""
+    left = of - place.sent
+    if pages <= 0 or left <= 0:
+        return 0.0, 0.0
+    q = min(pages / left, 1.0)
+    hits, inserted = 0.0, 0.0
+    for t in range(place.begin, place.end):
+        track = cache.tracks[t]
+        here = cache.bins[track.bin]
+        k, old = track.k, track.old
+        if old > 0 and not track.alone:
+            old *= exp(track.mark - here.hazard)
+        first = q if k == 1.0 else 1 - (1 - q) ** k
+        step = aged_step(q, first, k, track.covered, track.young, track.middle, old, here.all_old, here.free)
+        track.young, track.middle, track.old = step.young, step.middle, step.old
+        here.all_old, here.free = step.all_old, step.free
+        if not track.alone:
+            here.hazard += hazard_of(step.taken)
+            track.mark = here.hazard
+        hits += step.found * track.width
+        inserted += step.inserted * track.width
+    place.sent += q * left
+    return min(hits, pages), min(inserted, max(pages - hits, 0.0))
+
+
+class Coded(NamedTuple):
+    """What became of some pages: as `xbzrle.Encoded`."""
+
+    raw: float
+    stream_bytes: float
+    extra_s: float
+
+
+def encode(
+    cache: Cache, m: Memory, s: Any, c: Any, kind: Any, i: int, pages: float, guest_s: float, last: bool
+) -> Coded:
+    """Send pages of a segment through the cache, as they are at a guest time."""
+    hits, refused = 0.0, 0.0
+    length, overflow, unchanged = 0.0, 1.0, 0.0
+    if cache.place_of[i] >= 0:
+        place = cache.places[cache.place_of[i]]
+        if last:
+            hits = look_up(cache, place, pages, m.pages[i])
+            refused = pages - hits
+        else:
+            hits, inserted = put(cache, place, pages, m.pages[i])
+            refused = pages - hits - inserted
+        if place.visiting == NOT_YET:
+            place.visiting = guest_s
+        if hits > 0:
+            part = m.parts[m.segments[i].part]
+            rate = m.rates[part.of_class]
+            still = written_share(rate, part.sweeps, max(guest_s - s.guest_s, 0.0))
+            unchanged = place.false_dirty * (1 - still)
+            overflow = 1 - unchanged
+            n = place.content
+            if n >= 0:
+                mean = max(rate * (guest_s - place.visited), 1e-3)
+                content = cache.contents[n]
+                law = interpolated(cache.length[n], cache.overflow[n], content.in_order > 0, mean)
+                length = law.encoded_bytes
+                overflow *= overflow_of_changed(content.whole, law)
+    misses = pages - hits
+    overflowing = hits * overflow
+    encoded = hits - overflowing - hits * unchanged
+    s.cache_miss += misses
+    s.xbzrle_overflow += overflowing
+    s.xbzrle_pages += hits if kind.hits_are_pages else encoded
+    s.xbzrle_bytes += encoded * (length + kind.encoding_counts) + overflowing * kind.overflow_counts
+    raw = misses + overflowing
+    return Coded(
+        raw,
+        raw * NORMAL_PAGE_BYTES + encoded * (RECORD_BYTES + length),
+        xbzrle_seconds(hits, misses, c.xbzrle_hit_s, c.xbzrle_miss_s, refused),
+    )
+
+
+def guest_now_s(s: Any, c: Any, at: float) -> float:
+    """Guest time, the faults since the last sync left out."""
+    return s.guest_s + run_s(s, c, at) - s.synced_at
+
+
+def call_coded(cache: Cache, m: Memory, s: Any, c: Any, kind: Any, budget_bytes: float) -> None:
+    """One iterate call: as pages are until RAM was gone through, from then on through the cache, all of it data."""
+    done = Sent(0.0, 0.0, False)
+    if not s.started:
+        done = send(m, s, c, ITERATE_MAX_S, budget_bytes, inf, 0.0, True)
+        if done.full:
+            end_call(s, done)
+            return
+        s.started, s.quota = 1, s.coded_quota
+    seconds, size, full = done.seconds, done.stream_bytes, False
+    count, i, passed = len(m.unsent), s.cursor, 0
+    page_s = c.normal_page_s
+    most_s = page_s + max(c.xbzrle_hit_s, c.xbzrle_miss_s)
+    while passed <= count and s.remaining > NOTHING:
+        took_s, took_bytes = most_s, float(NORMAL_PAGE_BYTES)
+        while m.unsent[i] > 0:
+            left = m.unsent[i]
+            in_time = (ITERATE_MAX_S - seconds) / max(took_s, 1e-12)
+            most = min(left, in_time, (budget_bytes - size) / max(took_bytes, 1e-3))
+            if most <= 0 or most < min(left, 1.0):
+                full = True
+                break
+            at = s.now + seconds
+            take(m, s, c, i, most, at)
+            made = encode(cache, m, s, c, kind, i, most, guest_now_s(s, c, at), False)
+            s.normal += made.raw
+            took_s, took_bytes = (made.raw * page_s + made.extra_s) / most, made.stream_bytes / most
+            seconds += took_s * most
+            size += made.stream_bytes
+        if full:
+            break
+        i = i + 1 if i + 1 < count else 0
+        passed += 1
+    s.cursor = i
+    end_call(s, Sent(seconds, size, full))
+
+
+def take(m: Memory, s: Any, c: Any, i: int, pages: float, at: float) -> None:
+    """Clear the bits of some pages of a segment, which are sent from `at` on."""
+    if m.cleared[m.chunk[i]] == NEVER:
+        m.cleared[m.chunk[i]] = run_s(s, c, at)
+    rest = m.unsent[i] - pages
+    m.unsent[i] = rest if rest > NOTHING else 0.0
+    m.sent[i] += pages
+    s.remaining -= pages
+
+
+def encode_left(cache: Cache, m: Memory, s: Any, c: Any, kind: Any, end: Any) -> None:
+    """Encode what is left, the guest standing still."""
+    at = guest_now_s(s, c, s.now)
+    end.coded = 1
+    for i in range(len(m.unsent)):
+        if m.unsent[i] > 0 and not m.segments[i].zero:
+            made = encode(cache, m, s, c, kind, i, m.unsent[i], at, True)
+            end.coded_raw += made.raw
+            end.coded_bytes += made.stream_bytes
+            end.coded_extra_s += made.extra_s
+
+
+def close_cache_period(s: Any) -> None:
+    """Close a dirty-rate period: the rates that QMP shows; a period in which nothing was sent changes neither."""
+    target = s.normal + s.duplicate + s.xbzrle_pages
+    handled = target - s.before_target
+    if handled > 0:
+        s.cache_miss_rate = (s.cache_miss - s.before_miss) / handled
+        s.encoding_rate = encoding_rate(s.xbzrle_pages - s.before_pages, s.xbzrle_bytes - s.before_bytes)
+        s.before_miss, s.before_target = s.cache_miss, target
+        s.before_pages, s.before_bytes = s.xbzrle_pages, s.xbzrle_bytes
