@@ -56,6 +56,12 @@ def commands(repeats: int, steps: list[str]) -> Iterator[tuple[Path, list[str]]]
             accel = ["--accel", host["accel"]] if "accel" in host else []
             repeats_of = ["--repeats", str(host["repeats"])]
             yield target, ["calibrate", "host", "--qemu", host["command"], *accel, *repeats_of, *keep]
+        for multifd in plan["multifd"]:
+            profile, folder = _shown(HERE / multifd["file"]), HERE / multifd["keep"]
+            options = ["--qemu", multifd["command"], "--repeats", str(multifd["repeats"])]
+            # The profile is there before; the last of the probes says whether it was added to.
+            last = folder / f"probe-multifd-empty-{multifd['repeats']}.json"
+            yield last, ["calibrate", "multifd", str(profile), *options, "--keep", str(_shown(folder))]
     if "traces" in steps:
         for trace in plan["trace"]:
             target = HERE.parent / "traces" / trace["file"]
