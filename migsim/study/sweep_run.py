@@ -131,9 +131,16 @@ def _connect(address: str) -> Any:
             "A cluster is reached by Dask's scheduler.",
             "Install it with pip install 'migsim[cluster]'.",
         ) from None
+
+    def client_of() -> Any:
+        return Client(address, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
+
     try:
-        client: Any = Client(address, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError, TimeoutError) as error:
+        try:
+            client = client_of()
+        except AssertionError:  # its thread did not begin in time: the machine was busy
+            client = client_of()
+    except (OSError, ValueError, TimeoutError, AssertionError) as error:
         raise HostError(
             f"The Dask scheduler at {address!r} does not answer within {CONNECT_S:.0f} s.",
             f"--cluster is the address that `dask scheduler` prints, as tcp://HOST:8786 ({type(error).__name__}).",
@@ -190,7 +197,9 @@ def _watched(
             continue
         if made is None:
             return
-        if isinstance(made, concurrent.futures.CancelledError | OSError):  # the scheduler took its tasks with it
+        if isinstance(
+            made, concurrent.futures.CancelledError | OSError
+        ):  # the scheduler took its tasks with it
             raise _lost(f"The Dask scheduler at {address} went away.", "Start it again") from made
         if isinstance(made, BaseException):
             raise made
