@@ -22,6 +22,9 @@ so that, with :math:`F(a,b)` the fraction written in :math:`(a,b]`,
 A write between the protect point and the page's own transmission is reported although its contents were sent:
 that "false dirty" page is part of the law, not an error of it.
 
+Under TCG the log is QEMU's own, and clearing a chunk clears nothing in it; from 2.0 to 8.2 it misses writes besides
+(`migsim.models.tcg_log`).
+
 Leaves out: a page left unsent over a sync and not written since its chunk was cleared has a clear bit in the kernel,
 so a write before the chunk's next clearing still counts; here it does not.
 

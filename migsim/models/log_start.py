@@ -22,6 +22,8 @@ guest code            not at all; it pays at its first write to each page, a fau
 
 What all-set saves at the start is paid chunk by chunk later (`bitmap_sync.clear_s`), in slices of a GiB.
 
+Under TCG nothing is protected: the log start empties every TLB, and each entry is filled once more.
+
 At the other end `log_global_stop` undoes it: inside the downtime up to 2.4, after the last byte from 2.5 on.
 
 Mirrors: `arch_init.c` and `memory.c` (1.2 to 1.7), `migration/ram.c`, `accel/kvm/kvm-all.c`, Linux `arch/x86/kvm`.
