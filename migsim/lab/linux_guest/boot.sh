@@ -49,7 +49,7 @@ prepare() {
   as_postgres initdb -D /base/cluster -E UTF8 --locale=C --no-sync --auth=trust --wal-segsize=16 >/run/initdb.log 2>&1 ||
     give_up "initdb failed"
   start_postgres /base/cluster -c fsync=off -c wal_level=minimal -c max_wal_senders=0 -c autovacuum=off \
-    -c max_wal_size=64MB -c min_wal_size=32MB -c shared_buffers=256MB
+    -c max_wal_size=32MB -c min_wal_size=32MB -c shared_buffers=256MB
   { createdb branch1 && psql -q -d branch1 -f /migsim/schema.sql && psql -q -d branch1 -f /migsim/transactions.sql &&
     psql -q -d branch1 -c 'CREATE EXTENSION pg_prewarm' && vacuumdb -q -a -F -z; } >/run/load.log 2>&1 ||
     give_up "the schema does not load"
@@ -78,19 +78,22 @@ run_users() {
 }
 
 order_entry() {
-  local base_mib branches i=1
+  local base_mib branches i log_mib
   base_mib=$(($(cat /base/size_kib) / 1024))
-  # Data for 70 % of the buffers, as far as the RAM has room for data, buffers, log, kernel and 7 MiB a backend.
+  log_mib=$((ram_mib / 32 > 48 ? ram_mib / 32 : 48))
+  # Data for 70 % of the buffers, as far as the RAM has room for data, buffers, log, kernel and 3 MiB a backend.
   branches=$((buffers_mib * 70 / 100))
-  i=$((ram_mib - buffers_mib * 102 / 100 - ram_mib / 10 - 260 - users * 7))
+  i=$((ram_mib - buffers_mib * 102 / 100 - log_mib - 350 - users * 3))
   [ $branches -le $i ] || branches=$i
   branches=$((branches / base_mib))
   [ $branches -ge 1 ] || branches=1
-  echo $(((buffers_mib * 102 / 100 + 40 + users / 4) / 2)) >/proc/sys/vm/nr_hugepages
   mkdir /run/db && cp -a /base/cluster /run/db/ || give_up "no room for the database"
-  start_postgres /run/db/cluster -c shared_buffers=${buffers_mib}MB -c huge_pages=on \
-    -c max_connections=$((users + 10)) -c max_wal_size=$((ram_mib / 16))MB -c min_wal_size=32MB \
-    -c checkpoint_timeout=60s -c plan_cache_mode=force_generic_plan
+  set -- -c shared_buffers=${buffers_mib}MB -c max_connections=$((users + 10)) -c max_wal_size=${log_mib}MB \
+    -c min_wal_size=32MB -c checkpoint_timeout=60s -c plan_cache_mode=force_generic_plan
+  i=$(as_postgres postgres -D /run/db/cluster "$@" -C shared_memory_size_in_huge_pages 2>/run/postgres.log) ||
+    give_up "PostgreSQL does not tell its size"
+  echo $((i + 2)) >/proc/sys/vm/nr_hugepages
+  start_postgres /run/db/cluster -c huge_pages=on "$@"
   i=2
   while [ $i -le $branches ]; do
     echo "CREATE DATABASE branch$i TEMPLATE branch1 STRATEGY FILE_COPY;"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import tempfile
 import time
@@ -93,8 +94,9 @@ def build_image(
 def check_host(folder: Path, qemu: str) -> None:
     """Raise HostError, saying all that is missing, where the image cannot be built."""
     missing = {tool: package for tool, package in TOOLS.items() if shutil.which(tool) is None}
-    if shutil.which(split_command(qemu)[0]) is None:
-        missing[split_command(qemu)[0]] = "qemu-system-x86 seabios"
+    program = shlex.split(qemu)[0]
+    if shutil.which(program) is None:
+        missing[program] = "qemu-system-x86 seabios"
     if missing:
         packages = " ".join(sorted({word for package in missing.values() for word in package.split()}))
         raise HostError(

@@ -18,6 +18,7 @@ __all__ = ["FILES", "MANIFEST", "LinuxImage", "sources_sha256"]
 MANIFEST = "image.json"
 FILES = ("vmlinuz", "initrd.img", "root.img")
 FORMAT = 1
+_FIELDS = {"kernel_release", "packages", "sizes_bytes", "sha256", "sources_sha256"}
 _HERE = Path(__file__).parent
 _BUILD = "Build it with: migsim lab build-guest"
 
