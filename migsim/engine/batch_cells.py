@@ -13,7 +13,6 @@ from migsim.engine.batch_state import CELL, KIND
 from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
 from migsim.engine.multifd import MultifdSender
-from migsim.engine.standstill import STEADY_CODED_ROUNDS, STEADY_ROUNDS
 from migsim.models.auto_converge import MAX_PERCENTAGE, next_percentage
 from migsim.models.cpu_throttle import fixed_sleep_run_fraction
 from migsim.models.dirty_bitmap import setup_s, sync_s
@@ -37,7 +36,7 @@ __all__ = [
     "senders",
 ]
 
-Values = NDArray[Any] | float
+Values = Any  # a number or an array
 FIELDS = ("link_bytes_per_s", "deadline_s", "fresh_pages")
 
 
@@ -144,7 +143,6 @@ def kind_of(what: SimulationInput) -> NDArray[Any]:
         "fixed_form": rules.form == "fixed",
         "acts_on": rules.acts_on,
         "needs_previous_rate": rules.needs_previous_rate,
-        "steady_rounds": STEADY_CODED_ROUNDS if what.on("xbzrle") else STEADY_ROUNDS,
         "hits_are_pages": xbzrle_rules(what.version).hits_are_pages,
     }
     if what.on("multifd"):

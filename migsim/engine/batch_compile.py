@@ -31,6 +31,7 @@ from migsim.models import (
     guest_work,
     migration_thread,
     multifd,
+    multifd_threads,
     page_stream,
     page_writes,
     query_migrate,
@@ -54,6 +55,7 @@ LAWS: tuple[Callable[..., Any], ...] = (
     multifd.share_left,
     multifd.wait_bytes,
     multifd.whole_packets,
+    multifd_threads.lost_a_page_s,
     migration_thread.dirty_pages_rate,
     migration_thread.may_switch_over,
     migration_thread.needs_exact,
@@ -76,6 +78,7 @@ LAWS: tuple[Callable[..., Any], ...] = (
     xbzrle.xbzrle_seconds,
     xbzrle_content.false_dirty_share,
     xbzrle_content.interpolated,
+    xbzrle_content.left_encoded,
     xbzrle_content.overflow_of_changed,
     xbzrle_fluid.aged_step,
     xbzrle_fluid.hazard_of,
@@ -118,7 +121,7 @@ def compiled_run() -> Callable[..., int]:
         ) from error
     own = [f for module in LOOPS for f in vars(module).values() if _belongs(f, module)]
     for function in (*LAWS, *own):
-        register_jitable(function)
+        register_jitable(forceinline=True)(function)
     run_cells, sources = batch_lane.run_cells, digest()
 
     # `sources` is part of the cache's key because it is used.

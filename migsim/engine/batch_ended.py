@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from migsim.engine.batch_cells import Columns, senders
 from migsim.engine.batch_result import COLUMNS
-from migsim.engine.batch_state import UNKNOWN, record
+from migsim.engine.batch_state import ENDED, UNKNOWN, record
 from migsim.engine.recorder import completed_reason, standing_reason
 from migsim.models.page_stream import NORMAL_PAGE_BYTES, PAGE_BYTES, ram_bytes_of
 from migsim.models.query_migrate import mean_mbps
@@ -23,11 +23,11 @@ WHY = record("pages flush_s now gap_s last_test least_test threshold", "complete
 """What a reason is made of: pages left and how long they took, or what the last exact tests found."""
 
 
-def _black(ended: NDArray[Any], cells: NDArray[Any], columns: Columns) -> Blackout:
+def _black(ended: Any, cells: Any, columns: Columns) -> Blackout:
     """The blackout of every cell, as if each completed."""
     term, field = columns.term, columns.field
     link = NORMAL_PAGE_BYTES / np.asarray(field("link_bytes_per_s"), float)
-    burst = {
+    burst: dict[str, Any] = {
         "normal_page_s": np.maximum(term("burst_page_s"), link),
         "cold_page_s": np.maximum(term("burst_cold_page_s"), link),
         "fresh_page_s": np.maximum(term("burst_fresh_page_s"), link),
@@ -66,7 +66,7 @@ def figures_of(
     done = ended["completed"] == 1
     parts = _black(ended, cells, columns)
     behaviour = columns.what.behaviour
-    e = {name: ended[name].astype(float) for name in ended.dtype.names}
+    e: dict[str, Any] = {name: ended[name].astype(float) for name in ENDED.fields or ()}
     plain = e["coded"] == 0
     raw_left = np.where(plain, e["again"] + e["first"] + e["fresh"], e["coded_raw"])
     last_bytes = ram_bytes_of(raw_left * plain, e["zero"], 1) + e["coded_bytes"]
@@ -146,5 +146,12 @@ def reason_of(why: Any) -> str:
     """Why a cell ended as it did, in a sentence."""
     if why["completed"]:
         return completed_reason(float(why["pages"]), float(why["flush_s"]))
-    figures = (float(why[name]) for name in ("gap_s", "last_test", "least_test", "threshold"))
-    return standing_reason(float(why["now"]), int(why["tests"]), *figures, bool(why["steady"]))
+    return standing_reason(
+        float(why["now"]),
+        int(why["tests"]),
+        float(why["gap_s"]),
+        float(why["last_test"]),
+        float(why["least_test"]),
+        float(why["threshold"]),
+        bool(why["steady"]),
+    )

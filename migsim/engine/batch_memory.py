@@ -4,6 +4,8 @@ Pages of one class in one chunk share their chances, so these are computed once 
 and compile as they are (`batch_compile`).
 """
 
+# Fields of records are numbers that mypy does not know.
+# mypy: disable-error-code="no-any-return, return-value, assignment, arg-type"
 from __future__ import annotations
 
 from math import floor, inf
@@ -78,15 +80,14 @@ def sync_memory(m: Memory, s: Any, c: Any, kind: Any, rng: Any, now: float) -> f
 
 def gather(m: Memory) -> None:
     """Add up what is unsent and sent of each part."""
+    unsent, sent = m.unsent, m.sent
     for p in range(len(m.parts)):
         m.parts[p].unsent = m.parts[p].sent = 0.0
     for r in range(len(m.runs)):
         all_unsent, all_sent = 0.0, 0.0
-        begin, end = m.runs[r, 0], m.runs[r, 1]
-        for unsent in m.unsent[begin:end]:
-            all_unsent += unsent
-        for sent in m.sent[begin:end]:
-            all_sent += sent
+        for i in range(m.runs[r, 0], m.runs[r, 1]):
+            all_unsent += unsent[i]
+            all_sent += sent[i]
         part = m.parts[m.runs[r, 2]]
         part.unsent += all_unsent
         part.sent += all_sent
@@ -173,6 +174,7 @@ def page_bytes_of(g: Any, c: Any) -> float:
 
 def note_taken(g: Any, s: Any, pages: float, left_share: float) -> None:
     """Note pages taken of a segment: how many are zero, and how many of it never went so far."""
+    s.remaining -= pages
     if g.zero:
         s.zero_left = s.zero_left - pages if s.zero_left - pages > NOTHING else 0.0
         s.duplicate += pages
@@ -208,16 +210,16 @@ def send(
     After each `window_pages` the sender waits for `gap_s`, which is no part of the time that it uses. With `once` it
     stops at RAM's end.
     """
-    all_unsent, all_sent, all_chunks, cleared = m.unsent, m.sent, m.chunk, m.cleared
+    if not (s.first_left or s.zero_left):
+        return send_again(m, s, c, budget_s, budget_bytes, window_pages, gap_s, once)
+    all_unsent, cleared = m.unsent, m.cleared
     seconds, size, gone, full = 0.0, 0.0, 0.0, False
-    count, i, passed, remaining = len(all_unsent), s.cursor, 0, s.remaining
-    again = not (s.first_left or s.zero_left)
-    page_s, page_bytes = c.normal_page_s, c.raw_bytes
-    while passed <= count and remaining > NOTHING:
+    count, i, passed = len(all_unsent), s.cursor, 0
+    while passed <= count and s.remaining > NOTHING:
         left = all_unsent[i]
         if left > 0:
-            if not again:
-                page_s, page_bytes = page_s_of(m.segments[i], left, s, c), page_bytes_of(m.segments[i], c)
+            g = m.segments[i]
+            page_s, page_bytes = page_s_of(g, left, s, c), page_bytes_of(g, c)
             most = left
             if seconds + left * page_s > budget_s or size + left * page_bytes > budget_bytes:
                 in_time = (budget_s - seconds) / max(page_s, 1e-12)
@@ -225,16 +227,14 @@ def send(
                 full = most < left
                 if most <= 0:
                     break
-            if cleared[all_chunks[i]] == NEVER:
+            if cleared[m.chunk[i]] == NEVER:
                 pauses = floor(gone / window_pages + 1e-9)
-                cleared[all_chunks[i]] = run_s(s, c, s.now + seconds + pauses * gap_s)
+                cleared[m.chunk[i]] = run_s(s, c, s.now + seconds + pauses * gap_s)
             rest = left - most
             all_unsent[i] = rest if rest > NOTHING else 0.0
-            all_sent[i] += most
-            if not again:
-                note_taken(m.segments[i], s, most, rest / left)
+            m.sent[i] += most
+            note_taken(g, s, most, rest / left)
             gone += most
-            remaining -= most
             seconds += most * page_s
             size += most * page_bytes
             if full:
@@ -243,10 +243,50 @@ def send(
         passed += 1
         if once and i == 0:
             break
-    if again:
-        s.normal += gone
-    s.cursor, s.remaining = i, remaining
+    s.cursor = i
     return Sent(seconds, size, full)
+
+
+def send_again(
+    m: Memory,
+    s: Any,
+    c: Any,
+    budget_s: float,
+    budget_bytes: float,
+    window_pages: float,
+    gap_s: float,
+    once: bool,
+) -> Sent:
+    """`send` where all that is left goes again, and so costs alike."""
+    all_unsent, all_sent, all_chunks, cleared = m.unsent, m.sent, m.chunk, m.cleared
+    room = min(budget_s / max(c.normal_page_s, 1e-12), budget_bytes / c.raw_bytes)
+    gone, full = 0.0, False
+    count, i, passed, wanted = len(all_unsent), s.cursor, 0, s.remaining - NOTHING
+    while passed <= count and gone < wanted:
+        left = all_unsent[i]
+        if left > 0:
+            full = gone + left > room
+            most = room - gone if full else left
+            if most <= 0:
+                break
+            if cleared[all_chunks[i]] == NEVER:
+                pauses = floor(gone / window_pages + 1e-9)
+                at = s.now + gone * c.normal_page_s + pauses * gap_s
+                cleared[all_chunks[i]] = run_s(s, c, at)
+            rest = left - most
+            all_unsent[i] = rest if rest > NOTHING else 0.0
+            all_sent[i] += most
+            gone += most
+            if full:
+                break
+        i = i + 1 if i + 1 < count else 0
+        passed += 1
+        if once and i == 0:
+            break
+    s.cursor = i
+    s.normal += gone
+    s.remaining -= gone
+    return Sent(gone * c.normal_page_s, gone * c.raw_bytes, full)
 
 
 def call(m: Memory, s: Any, c: Any, budget_bytes: float) -> None:

@@ -3,6 +3,8 @@
 Functions here run as Python and compile as they are (`batch_compile`).
 """
 
+# Fields of records are numbers that mypy does not know.
+# mypy: disable-error-code="no-any-return, return-value, assignment, arg-type"
 from __future__ import annotations
 
 from typing import Any
@@ -11,6 +13,7 @@ from migsim.engine.batch_memory import call
 from migsim.engine.batch_state import Memory
 from migsim.engine.multifd import SHARE_STEP
 from migsim.models.multifd import GREETING_BYTES, counted_bytes, counted_pages, wait_bytes
+from migsim.models.multifd_threads import lost_a_page_s
 from migsim.models.page_stream import ITERATE_BYTES, ZERO_PAGE_BYTES
 
 __all__ = ["SHARE_STEP", "finish", "greet", "lost_of", "send_by_channels", "through_channels"]
@@ -64,19 +67,10 @@ def lost_of(c: Any, zero: float, raw: float, raw_page_s: float) -> float:
         return 0.0
     lost = zero * c.zero_lost_s
     if raw > 0:
-        lost += raw * between(c, raw_page_s)
+        lost += raw * lost_a_page_s(
+            raw_page_s, c.page_s_0, c.page_s_1, c.page_s_2, c.lost_s_0, c.lost_s_1, c.lost_s_2
+        )
     return lost
-
-
-def between(c: Any, page_s: float) -> float:
-    """What the guest loses to a page that takes so long, by the kinds of pages that are known."""
-    if page_s <= c.page_s_0:
-        return c.lost_s_0
-    if page_s >= c.page_s_2:
-        return c.lost_s_2
-    if page_s < c.page_s_1:
-        return c.lost_s_0 + (page_s - c.page_s_0) / (c.page_s_1 - c.page_s_0) * (c.lost_s_1 - c.lost_s_0)
-    return c.lost_s_1 + (page_s - c.page_s_1) / (c.page_s_2 - c.page_s_1) * (c.lost_s_2 - c.lost_s_1)
 
 
 def send_by_channels(m: Memory, s: Any, c: Any, kind: Any, budget_bytes: float) -> None:

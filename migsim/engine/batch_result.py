@@ -91,7 +91,7 @@ class BatchResult:
         """Return a table: a row a cell, what was varied first, then ``outcome`` (text) and the columns."""
         import pandas as pd
 
-        outcome = pd.Categorical.from_codes(self.outcome.ravel(), categories=list(OUTCOMES))
+        outcome = pd.Categorical.from_codes(self.outcome.ravel().tolist(), pd.Index(OUTCOMES))
         table: dict[str, Any] = {name: values.ravel() for name, values in self.varied.items()}
         table |= {"outcome": outcome}
         table |= {name: values.ravel() for name, values in self.columns.items()}

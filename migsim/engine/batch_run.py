@@ -14,7 +14,7 @@ from migsim.engine.batch_ended import figures_of
 from migsim.engine.batch_state import ENDED, STATE, SYNC, Notes, memory_of
 from migsim.engine.batch_xbzrle import Cache, cache_of
 from migsim.engine.segments import cut
-from migsim.engine.standstill import deviations, many_rounds
+from migsim.engine.standstill import deviations, many_rounds, steady_rounds
 from migsim.models.auto_converge import MAX_PERCENTAGE
 from migsim.models.cpu_throttle import run_fraction
 from migsim.models.xbzrle_cache import cache_pages
@@ -77,6 +77,7 @@ class Run:
                 cells["guest_s"] = rng.uniform(0.0, 1000.0)
             self._kind["deviations"] = deviations(rng is not None)
             self._kind["many_rounds"] = many_rounds(rng is not None)
+            self._kind["steady_rounds"] = steady_rounds(rng is not None, cache is not None)
             notes = Notes(np.empty((room, SYNC)), np.empty(room), np.zeros(room + 1))
             done = compiled_run()(
                 self._memory,

@@ -3,6 +3,8 @@
 Functions here run as Python and compile as they are (`batch_compile`), but for `cache_of`.
 """
 
+# Fields of records are numbers that mypy does not know.
+# mypy: disable-error-code="no-any-return, return-value, assignment, arg-type"
 from __future__ import annotations
 
 from math import exp, inf
@@ -24,6 +26,7 @@ from migsim.models.xbzrle_content import (
     encoding_table,
     false_dirty_share,
     interpolated,
+    left_encoded,
     overflow_of_changed,
 )
 from migsim.models.xbzrle_fluid import FluidXbzrleCache, aged_step, hazard_of, looked_up
@@ -224,8 +227,7 @@ def encode(
                 length = law.encoded_bytes
                 overflow *= overflow_of_changed(content.whole, law)
     misses = pages - hits
-    overflowing = hits * overflow
-    encoded = hits - overflowing - hits * unchanged
+    overflowing, encoded = hits * overflow, hits * left_encoded(overflow, unchanged)
     s.cache_miss += misses
     s.xbzrle_overflow += overflowing
     s.xbzrle_pages += hits if kind.hits_are_pages else encoded

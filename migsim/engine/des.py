@@ -24,12 +24,11 @@ from migsim.engine.multifd import MultifdSender
 from migsim.engine.page_memory import PageMemory
 from migsim.engine.recorder import Recorder
 from migsim.engine.standstill import (
-    STEADY_CODED_ROUNDS,
-    STEADY_ROUNDS,
     deviations,
     far_above,
     is_flat,
     many_rounds,
+    steady_rounds,
     trend,
 )
 from migsim.engine.throttle import Throttle
@@ -374,7 +373,7 @@ class _Precopy:
 
     def _stands_still(self) -> bool:
         """Whether the last exact tests show that it would go on like this for ever."""
-        rounds = STEADY_ROUNDS if self.memory.xbzrle is None else STEADY_CODED_ROUNDS
+        rounds = steady_rounds(self.memory.drawn, self.memory.xbzrle is not None)
         if len(self.tests) < rounds or not self.threshold:
             return False
         last = np.array(self.tests[-rounds:])

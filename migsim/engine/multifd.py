@@ -5,8 +5,6 @@ The laws are `migsim.models.multifd` (packets, waits, windows) and `multifd_thre
 
 from __future__ import annotations
 
-import numpy as np
-
 from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
 from migsim.engine.sending import SendCosts, Sent
@@ -23,7 +21,7 @@ from migsim.models.multifd import (
     wait_bytes,
     zero_page_detection,
 )
-from migsim.models.multifd_threads import PageWork, guest_share, multifd_page_s
+from migsim.models.multifd_threads import PageWork, guest_share, lost_a_page_s, multifd_page_s
 from migsim.models.page_stream import ZERO_PAGE_BYTES
 from migsim.models.query_migrate import Counters
 from migsim.models.rate_limit import window_quota_bytes
@@ -155,7 +153,7 @@ class MultifdSender:
         times, lost, zero_lost = self.lost
         raw_s = sent.seconds - sent.zero * self.costs.zero_page_s
         if self.busy:
-            mean = float(np.interp(raw_s / sent.normal, times, lost)) if sent.normal > 0 else 0.0
+            mean = lost_a_page_s(raw_s / sent.normal, *times, *lost) if sent.normal > 0 else 0.0
             self._window_lost_s += sent.normal * mean + sent.zero * zero_lost
         if circle_ended or self.rules.waits_every == "section":
             self._wait()

@@ -2,8 +2,8 @@
 
 Its exact tests find as much dirty as before: their later half lies as high as their earlier one, and
 
-- either all of `STEADY_ROUNDS` lie so far above the threshold that none will come below it: eight standard deviations
-  where counts are drawn, one where they are expected values, whose rounds take turns but know no chance,
+- either some of them (`steady_rounds`) all lie so far above the threshold that none will come below it: eight
+  standard deviations where counts are drawn, one where they are expected values, whose rounds take turns by no chance,
 - or there were many of them (`many_rounds`), near the threshold or not.
 
 What takes and gives numbers alone serves both engines.
@@ -12,20 +12,28 @@ What takes and gives numbers alone serves both engines.
 from __future__ import annotations
 
 __all__ = [
-    "STEADY_CODED_ROUNDS",
-    "STEADY_ROUNDS",
     "deviations",
     "far_above",
     "is_flat",
     "many_rounds",
+    "steady_rounds",
     "trend",
 ]
 
-STEADY_ROUNDS = 24
-"""Exact tests in a row, without a trend and far above the threshold, that show a standstill."""
 
-STEADY_CODED_ROUNDS = 60
-"""The same under XBZRLE, where rounds of several kinds take turns and the counters go on at their mean."""
+def steady_rounds(drawn: bool, coded: bool) -> int:
+    """Exact tests in a row, without a trend and far above the threshold, that show a standstill.
+
+    More under XBZRLE (`coded`), where rounds of several kinds take turns and the counters go on at their mean.
+
+    Examples
+    --------
+    >>> steady_rounds(True, False), steady_rounds(False, False), steady_rounds(False, True)
+    (24, 16, 60)
+    """
+    if coded:
+        return 60
+    return 24 if drawn else 16
 
 
 def many_rounds(drawn: bool) -> int:

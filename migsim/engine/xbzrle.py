@@ -21,6 +21,7 @@ from migsim.models.xbzrle_content import (
     PageWrites,
     expected_encoding,
     false_dirty_share,
+    left_encoded,
     overflow_of_changed,
 )
 from migsim.models.xbzrle_fluid import FluidXbzrleCache
@@ -135,7 +136,7 @@ class XbzrleSender:
         # Written to before it was sent, and not since: such a page is dirty and holds nothing new.
         before = self._written(np.maximum(visit - cleared_guest_s, 0.0))
         after = self._written(np.maximum(now_guest_s - visit, 0.0))
-        false = false_dirty_share(before, after, self._is_sweep * 1.0)
+        false = false_dirty_share(before, after, self._is_sweep.astype(float))
         self._false_dirty = np.clip(sent * false / np.maximum(dirty, 1e-9), 0.0, 1.0)
         self._synced_guest_s = now_guest_s
         self._visited[seen] = self._visiting[seen]
@@ -162,8 +163,7 @@ class XbzrleSender:
         if np.isnan(self._visiting[segment]):
             self._visiting[segment] = guest_s
         length, overflow, unchanged = self._encoding(segment, guest_s) if hits > 0 else (0.0, 1.0, 0.0)
-        overflowing, same = hits * overflow, hits * unchanged
-        encoded = hits - overflowing - same
+        overflowing, encoded = hits * overflow, hits * left_encoded(overflow, unchanged)
         c = self.counters
         c.cache_miss += misses
         c.overflow += overflowing

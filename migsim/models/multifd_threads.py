@@ -35,7 +35,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["PageWork", "guest_share", "multifd_page_s"]
+__all__ = ["PageWork", "guest_share", "lost_a_page_s", "multifd_page_s"]
 
 Floats = NDArray[np.float64]
 
@@ -122,6 +122,34 @@ def _threads_page_s(
     middle = cpus * tau + wanting * a + n * needed_s
     inner = np.maximum(middle**2 - 4 * cpus * n * needed_s * tau, 0.0)
     return np.asarray(np.maximum((a + tau) / n, (middle + np.sqrt(inner)) / (2 * cpus * n)))
+
+
+def lost_a_page_s(
+    page_s: float, time_0: float, time_1: float, time_2: float, lost_0: float, lost_1: float, lost_2: float
+) -> float:
+    """Guest's time lost to a raw page that takes `page_s` in the mean, between three kinds of pages.
+
+    Parameters
+    ----------
+    page_s : float
+    time_0, time_1, time_2 : float
+        Time of a page of each kind, ascending; of kinds that take as long the last one counts.
+    lost_0, lost_1, lost_2 : float
+        Guest's time lost to it.
+
+    Examples
+    --------
+    >>> [lost_a_page_s(t, 1.0, 2.0, 4.0, 0.0, 1.0, 2.0) for t in (0.5, 1.5, 3.0, 5.0)]
+    [0.0, 0.5, 1.5, 2.0]
+    """
+    reached = page_s * (1 + 1e-9)
+    if reached >= time_2:
+        return lost_2
+    if reached >= time_1:
+        return lost_1 + (page_s - time_1) / (time_2 - time_1) * (lost_2 - lost_1)
+    if reached >= time_0:
+        return lost_0 + (page_s - time_0) / (time_1 - time_0) * (lost_1 - lost_0)
+    return lost_0
 
 
 def guest_share(

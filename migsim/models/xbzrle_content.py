@@ -53,6 +53,7 @@ __all__ = [
     "expected_encoding",
     "false_dirty_share",
     "interpolated",
+    "left_encoded",
     "overflow_of_changed",
 ]
 
@@ -159,7 +160,9 @@ def encoding_table(content: PageWrites) -> tuple[list[float], list[float]]:
     return law.encoded_bytes.tolist(), law.overflow_fraction.tolist()
 
 
-def false_dirty_share(before: Floats | float, after: Floats | float, sweeps: Floats | float) -> Floats:
+def false_dirty_share(
+    before: Floats | float, after: Floats | float, sweeps: npt.NDArray[np.bool_] | float
+) -> Floats:
     """Share of pages written before they were sent and not since: dirty, with nothing new.
 
     Parameters
@@ -176,6 +179,18 @@ def false_dirty_share(before: Floats | float, after: Floats | float, sweeps: Flo
     """
     share: Floats = sweeps * np.minimum(before, 1 - after) + (1 - sweeps) * before * (1 - after)
     return share
+
+
+def left_encoded(overflow: float, unchanged: float) -> float:
+    """Share of pages found that is sent encoded, where the others overflow or are unchanged.
+
+    Examples
+    --------
+    >>> left_encoded(0.25, 0.5), left_encoded(0.9, 0.1)
+    (0.25, 0.0)
+    """
+    left = 1 - overflow - unchanged
+    return left if left > 1e-12 else 0.0
 
 
 def overflow_of_changed(whole: float, law: Encoding) -> float:

@@ -285,11 +285,7 @@ class FluidXbzrleCache:
 
 
 class AgedStep(NamedTuple):
-    """What sending pages of a run does to a bin where ageing protects entries; fractions of the bin's slots.
-
-    `young`, `middle`, `old` are what the run's pages hold, `all_old` and `free` what all do and nobody does; `found`
-    are hits, `inserted` misses that took a slot, `taken` is the share that others lost of what they held.
-    """
+    """Fractions of a bin's slots: held by the run, held old by all, free, hits, inserted, and what others lost."""
 
     young: Floats
     middle: Floats
@@ -298,7 +294,7 @@ class AgedStep(NamedTuple):
     free: Floats
     found: Floats
     inserted: Floats
-    taken: Floats
+    taken: Floats | float
 
 
 def aged_step(
@@ -351,7 +347,7 @@ def looked_up(q: float, middle: Floats, old: Floats) -> Floats:
     return q * (middle + old)
 
 
-def hazard_of(taken: Floats) -> Floats:
+def hazard_of(taken: Floats | float) -> Floats:
     """Negative logarithm of what is left; 40 where nothing is.
 
     Examples
