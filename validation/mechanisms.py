@@ -1,4 +1,4 @@
-"""XBZRLE, auto-converge and dirty-limit, predicted beside measured: the sections of the page that are theirs."""
+"""XBZRLE, auto-converge, dirty-limit and multifd, predicted beside measured: their sections of the page."""
 
 from __future__ import annotations
 
@@ -10,24 +10,29 @@ from migsim.results import MigrationResult, cache_hit_rate, throttle_steps
 from migsim.study.guest_progress import guest_lost_s
 from validation.scores import Scored
 
-__all__ = ["MECHANISMS", "guest_lost_s", "mechanism_of", "section", "step_errors"]
+__all__ = ["MECHANISMS", "MULTIFD", "guest_lost_s", "mechanism_of", "section", "step_errors"]
 
 MECHANISMS = ("xbzrle", "auto-converge", "dirty-limit")
+MULTIFD = "multifd"
 
 
 def mechanism_of(s: Scored) -> str:
     """Which of the mechanisms a scenario is about; empty for plain precopy."""
     on = s.scenario.migration.capabilities
-    return next((name for name in MECHANISMS if on.get(name)), "")
+    return next((name for name in (*MECHANISMS, MULTIFD) if on.get(name)), "")
 
 
 def section(scored: Sequence[Scored]) -> str:
     """Compose the section of all mechanisms."""
-    parts = ["## XBZRLE, auto-converge, dirty-limit", "", _summary(scored), ""]
+    through_channels = [s for s in scored if mechanism_of(s) == MULTIFD]
+    one_channel = [s for s in scored if mechanism_of(s) != MULTIFD]
+    parts = ["## XBZRLE, auto-converge, dirty-limit", "", _summary(one_channel), ""]
     for name, table in (("xbzrle", _xbzrle), ("auto-converge", _throttled), ("dirty-limit", _limited)):
         own = [s for s in scored if mechanism_of(s) == name]
         if own:
             parts += [f"### {name}", "", table(own), ""]
+    if through_channels:
+        parts += ["## multifd", "", _multifd(through_channels), ""]
     return "\n".join(parts)
 
 
@@ -101,6 +106,18 @@ def _limited(scored: Sequence[Scored]) -> str:
             f"{_longest_sync_s(s.prediction.result):.2f} / {_measured(s, _longest_sync_s):.2f}",
         ]
         lines.append(f"| {s.name.removeprefix('kvm-dirty-limit-')} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _multifd(scored: Sequence[Scored]) -> str:
+    lines = [
+        "| scenario | verdict | total s | downtime ms | MiB | guest lost s | dirty-sync-count |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for s in scored:
+        rounds = f"{s.predicted('rounds'):.0f} / {np.median(s.measured['rounds']):.0f}"
+        cells = [*_common(s), _lost_cell(s), rounds]
+        lines.append(f"| {s.name.removeprefix('kvm-multifd-')} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
