@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["sensitivity"]
 
+SEEN = 0.005
+"""Total index below which a table leaves an input out."""
+
 
 def sensitivity(
     trace: TraceFile,
@@ -118,7 +121,9 @@ def _print(made: Sensitivity, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("input", "", "at its 10 %", "at its 90 %", "first order", "total", "80 % interval"):
         table.add_column(heading, justify="left" if heading in ("input", "") else "right")
-    for row in made.table.to_dict("records"):
+    rows = made.table.to_dict("records")
+    shown = [row for row in rows if row["total-high"] >= SEEN]
+    for row in shown:
         table.add_row(
             row["input"],
             row["meaning"],
@@ -129,5 +134,9 @@ def _print(made: Sensitivity, console: Console) -> None:
             f"{row['total-low']:.2f} .. {row['total-high']:.2f}",
         )
     console.print(table)
+    if len(shown) < len(rows):
+        console.print(
+            f"{len(rows) - len(shown)} other inputs matter less (--format csv has all).", style="dim"
+        )
     for note in made.notes:
         console.print(f"note: {note}", style="dim", markup=False)

@@ -158,7 +158,11 @@ class Sweep:
         for name, (_, _, unit) in FIGURES.items():
             values = self.dataset[name].values
             values = values[np.isfinite(values)]
-            ends = [f"{v:,.0f}" for v in np.percentile(values, (0, 50, 100))] if values.size else ["-"] * 3
+            ends = (
+                [f"{round(v):,}" for v in np.percentile(values, (0, 50, 100)).tolist()]
+                if values.size
+                else ["-"] * 3
+            )
             rows.append((name, unit, ends[0], ends[1], ends[2]))
         return rows
 
