@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from migsim.errors import GuestError, HostError
-from migsim.lab import guest_log, linux_machine
+from migsim.lab import guest_log, linux_machine, record
 from migsim.lab.linux_log import parse_linux
 from migsim.lab.linux_machine import image_folder, linux_arguments
+from migsim.lab.migrate import Observed
 from migsim.lab.running import RunningGuest
 from migsim.scenario import LinuxWorkload
 
@@ -159,3 +160,16 @@ def test_times_of_lines_are_numbers_or_left_out():
     hearing.listen()
     (first, second) = hearing.lines(0.0)
     assert "t_s" not in first and math.isfinite(second["t_s"])
+
+
+def test_a_fault_on_either_side_makes_a_failed_run():
+    well, panicked = Guest(READY), Guest(READY, "[ 9.0] Kernel panic - not syncing: x\n", role="destination")
+    assert record._fault(well) is None
+    seen = Observed(well, panicked, progressed=True)
+    outcome = record._after_arrival(seen)
+    assert outcome.status == "failed" and "Kernel panic" in outcome.reason
+    assert record._after_arrival(Observed(panicked, well, progressed=True)).status == "failed"
+    assert record._after_arrival(Observed(well, well, progressed=True)).status == "completed"
+    assert "stayed silent" in record._after_arrival(Observed(well, well, progressed=False)).reason
+    stopped = Observed(panicked, well, not_converged=True)
+    assert record._outcome(stopped, {}, []).status == "failed"
