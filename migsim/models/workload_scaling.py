@@ -2,26 +2,28 @@ r"""A traced guest's writing, scaled to a larger guest by a stated rule.
 
 Law
 ---
-Written pages are of three kinds, told apart by how often one is written per transaction,
-:math:`w = \lambda / X`:
+Written pages are of four kinds, told apart by how often one is written, :math:`\lambda`, for each transaction
+(of `X` a second) and for each transaction of one user (:math:`X/N` a second):
 
-=============  ======================================  ==========================================================
-kind           which pages                             what they do
-=============  ======================================  ==========================================================
-`transaction`  :math:`w` at or above a bound: pages    as many in any guest; all of them are written in proportion
-               that (nearly) every transaction writes  to the transactions
-`log`          swept one after the other (WAL)         as many (the log's buffers do not grow with memory); swept
-                                                       in proportion to the transactions
-`pool`         all others: a transaction writes a few  as many as the buffers (SGA) hold in proportion; a
-               of many                                 transaction writes as many of them as before
-=============  ======================================  ==========================================================
+=============  ==============================  ==================================================================
+kind           which pages                     what they do
+=============  ==============================  ==================================================================
+`transaction`  :math:`\lambda/X` at or above   written by (nearly) every transaction: as many in any guest
+               a bound
+`log`          swept one after the other       the log's buffers: as many in any guest
+`session`      :math:`\lambda N/X` at or       written by (nearly) every transaction of one user, as the private
+               above the bound                 memory of its server process: as many as users in proportion
+`pool`         all others                      a transaction writes a few of many: as many as the buffers (SGA) hold
+                                               in proportion
+=============  ==============================  ==================================================================
 
-With the buffers' ratio :math:`s`, the transactions' ratio :math:`x` and the kind's exponents,
+With the ratios of the buffers :math:`s`, of the users :math:`u` and of the transactions :math:`x`,
 
-.. math:: n' = n s^{a}, \qquad W' = W x^{b}, \qquad \lambda' = W' / n'
+.. math:: n' = n s^{a} u^{c}, \qquad W' = W x^{b}, \qquad \lambda' = W' / n'
 
-where `W` is all writes to the class and the exponents are uncertain: normal about 0 or 1 (`RULE`). Pages that hold data
-and are never written, and zero pages, keep their shares of the rest. What a write changes in its page stays.
+where `W` is all writes to the class and the kind's exponents are uncertain: normal about 0 or 1 (`RULE`). A transaction
+writes as much as before. Pages that hold data and are never written, and zero pages, keep their shares of the rest.
+What a write changes in its page stays.
 
 Mirrors: nothing in QEMU; this is the guest.
 Leaves out: writes that a larger pool saves (fewer evictions), contention that grows with vCPUs, checkpoints.
@@ -43,6 +45,7 @@ __all__ = [
     "EVERY_TRANSACTION",
     "RULE",
     "Exponent",
+    "Exponents",
     "Kind",
     "KindRule",
     "draw_rule",
@@ -54,10 +57,12 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
-Kind = Literal["pool", "log", "transaction"]
+Kind = Literal["pool", "session", "log", "transaction"]
+Exponents = tuple[float, float, float]
+"""Of the pages by the buffers and by the users, and of the writes by the transactions."""
 
 EVERY_TRANSACTION = 0.1
-"""Writes to a page per transaction from which on it counts as one that every transaction writes."""
+"""Writes to a page per transaction, of all or of one user, from which on (nearly) every one is said to write it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +75,21 @@ class Exponent:
 
 @dataclass(frozen=True, slots=True)
 class KindRule:
-    """How a kind of pages grows: `pages` with the buffers, `writes` (all of them) with the transactions."""
+    """How a kind of pages grows: `pages` with the buffers and with the users, all `writes` with the transactions."""
 
     pages: Exponent
+    pages_by_users: Exponent
     writes: Exponent
 
 
+_NOT, _ABOUT_0, _ABOUT_1 = Exponent(0.0, 0.0), Exponent(0.0, 0.1), Exponent(1.0, 0.1)
+_WRITES = Exponent(1.0, 0.05)
+
 RULE: Mapping[Kind, KindRule] = {
-    "pool": KindRule(pages=Exponent(1.0, 0.1), writes=Exponent(1.0, 0.05)),
-    "log": KindRule(pages=Exponent(0.0, 0.1), writes=Exponent(1.0, 0.05)),
-    "transaction": KindRule(pages=Exponent(0.0, 0.1), writes=Exponent(1.0, 0.05)),
+    "pool": KindRule(_ABOUT_1, _NOT, _WRITES),
+    "session": KindRule(_ABOUT_0, _ABOUT_1, _WRITES),
+    "log": KindRule(_ABOUT_0, _NOT, _WRITES),
+    "transaction": KindRule(_ABOUT_0, _NOT, _WRITES),
 }
 """The stated rule. For buffers 64 times as large a spread of 0.1 is a factor of 1.5 either way (one standard error)."""
 
@@ -88,6 +98,7 @@ def page_kinds(
     writes_per_page_per_s: Sequence[float],
     patterns: Sequence[str],
     transactions_per_s: float,
+    users: int,
     *,
     every: float = EVERY_TRANSACTION,
 ) -> list[Kind | None]:
@@ -95,14 +106,14 @@ def page_kinds(
 
     Examples
     --------
-    >>> page_kinds([50.0, 0.2, 3.0, 0.0], ["random", "random", "sweep", "random"], transactions_per_s=75)
-    ['transaction', 'pool', 'log', None]
+    >>> page_kinds([50.0, 0.6, 0.02, 3.0, 0.0], ["random"] * 3 + ["sweep", "random"], 75.0, users=75)
+    ['transaction', 'session', 'pool', 'log', None]
     """
-    if not transactions_per_s > 0:
+    if not transactions_per_s > 0 or users < 1:
         raise ParameterError(
-            f"The traced guest completes {transactions_per_s} transactions a second.",
+            f"{users} users of the traced guest complete {transactions_per_s} transactions a second.",
             "Pages are told apart by how often a transaction writes them.",
-            "Give what it completed while it was traced.",
+            "Give what they completed while it was traced.",
         )
     kinds: list[Kind | None] = []
     for rate, pattern in zip(writes_per_page_per_s, patterns, strict=True):
@@ -110,34 +121,33 @@ def page_kinds(
             kinds.append(None)
         elif pattern == "sweep":
             kinds.append("log")
+        elif rate >= every * transactions_per_s:
+            kinds.append("transaction")
         else:
-            kinds.append("transaction" if rate / transactions_per_s >= every else "pool")
+            kinds.append("session" if rate >= every * transactions_per_s / users else "pool")
     return kinds
 
 
-def median_rule(rule: Mapping[Kind, KindRule] = RULE) -> dict[Kind, tuple[float, float]]:
-    """Exponents (pages, writes) of each kind at their medians."""
-    return {kind: (r.pages.median, r.writes.median) for kind, r in rule.items()}
+def median_rule(rule: Mapping[Kind, KindRule] = RULE) -> dict[Kind, Exponents]:
+    """Exponents of each kind at their medians."""
+    return {kind: (r.pages.median, r.pages_by_users.median, r.writes.median) for kind, r in rule.items()}
 
 
-def draw_rule(
-    rng: np.random.Generator, rule: Mapping[Kind, KindRule] = RULE
-) -> dict[Kind, tuple[float, float]]:
-    """Draw the exponents (pages, writes) of each kind."""
-    return {
-        kind: (
-            r.pages.median + r.pages.spread * float(rng.standard_normal()),
-            r.writes.median + r.writes.spread * float(rng.standard_normal()),
-        )
-        for kind, r in rule.items()
-    }
+def draw_rule(rng: np.random.Generator, rule: Mapping[Kind, KindRule] = RULE) -> dict[Kind, Exponents]:
+    """Draw the exponents of each kind."""
+
+    def drawn(e: Exponent) -> float:
+        return e.median + e.spread * float(rng.standard_normal())
+
+    return {kind: (drawn(r.pages), drawn(r.pages_by_users), drawn(r.writes)) for kind, r in rule.items()}
 
 
 def scaled_pages(
     pages: Sequence[int],
     kinds: Sequence[Kind | None],
-    exponents: Mapping[Kind, tuple[float, float]],
+    exponents: Mapping[Kind, Exponents],
     buffers_ratio: float,
+    users_ratio: float,
     total_pages: int,
     zero_pages: int,
 ) -> tuple[list[int], int]:
@@ -148,16 +158,15 @@ def scaled_pages(
 
     Examples
     --------
-    >>> scaled_pages([100, 40, 300], ["pool", "transaction", None], median_rule(), 10, 6000, zero_pages=160)
+    >>> scaled_pages([100, 40, 300], ["pool", "transaction", None], median_rule(), 10, 1, 6000, zero_pages=160)
     ([1000, 40, 3235], 1725)
     """
     written = [kind is not None for kind in kinds]
-    wanted = np.array(
-        [
-            n * buffers_ratio ** exponents[kind][0] if kind else 0.0
-            for n, kind in zip(pages, kinds, strict=True)
-        ]
-    )
+    wanted = np.zeros(len(pages))
+    for k, kind in enumerate(kinds):
+        if kind is not None:
+            by_buffers, by_users, _ = exponents[kind]
+            wanted[k] = pages[k] * buffers_ratio**by_buffers * users_ratio**by_users
     wanted *= min(1.0, total_pages / max(wanted.sum(), 1.0))
     grown = np.maximum(np.floor(wanted + 0.5), np.array(written, float)).astype(int)
     over = int(grown.sum()) - total_pages
@@ -173,7 +182,7 @@ def scaled_pages(
 
 
 def scaled_writes_per_s(
-    writes_per_s: float, kind: Kind, exponents: Mapping[Kind, tuple[float, float]], transactions_ratio: float
+    writes_per_s: float, kind: Kind, exponents: Mapping[Kind, Exponents], transactions_ratio: float
 ) -> float:
     """All writes to a class, a second of guest time.
 
@@ -182,7 +191,7 @@ def scaled_writes_per_s(
     >>> scaled_writes_per_s(100.0, "pool", median_rule(), 80)
     8000.0
     """
-    return float(writes_per_s * transactions_ratio ** exponents[kind][1])
+    return float(writes_per_s * transactions_ratio ** exponents[kind][2])
 
 
 def place(

@@ -17,6 +17,7 @@ from migsim.models.workload_scaling import (
     EVERY_TRANSACTION,
     RULE,
     Exponent,
+    Exponents,
     Kind,
     draw_rule,
     median_rule,
@@ -102,7 +103,7 @@ def scale_workload(
     larger: GuestSize,
     *,
     every: float = EVERY_TRANSACTION,
-    exponents: Mapping[Kind, tuple[float, float]] | None = None,
+    exponents: Mapping[Kind, Exponents] | None = None,
     vcpu_exponent: float = MORE_VCPUS.median,
 ) -> Workload:
     """Scale a traced guest's writing to a larger guest.
@@ -113,7 +114,7 @@ def scale_workload(
         As `migsim.fit_workload` finds it.
     traced, larger : GuestSize
     every : float
-        Writes to a page per transaction from which on it counts as one that every transaction writes.
+        Writes to a page per transaction, of all or of one user, from which on (nearly) every one is said to write it.
     exponents : mapping, optional
         Of the pages and the writes of each kind; default: the rule's medians.
     vcpu_exponent : float
@@ -135,6 +136,7 @@ def scale_workload(
         [c.writes_per_page_per_s for c in workload.classes],
         [c.pattern for c in workload.classes],
         pace,
+        traced.users,
         every=every,
     )
     ratio = _transactions_ratio(pace, traced, larger, vcpu_exponent)
@@ -145,6 +147,7 @@ def scale_workload(
         kinds,
         chosen,
         larger.buffers_bytes / traced.buffers_bytes,
+        larger.users / traced.users,
         total,
         workload.zero_pages,
     )
@@ -248,6 +251,7 @@ def _transactions_ratio(pace: float, traced: GuestSize, larger: GuestSize, vcpu_
 def _notes(traced: GuestSize, larger: GuestSize, kinds: list[Kind | None], ratio: float) -> list[str]:
     """What scaling takes for granted, a sentence each; the first says that it was done."""
     pool, stays = RULE["pool"].pages, RULE["transaction"].pages
+    buffers, users = larger.buffers_bytes / traced.buffers_bytes, larger.users / traced.users
     by_vcpus = f"with the vCPUs, exponent {MORE_VCPUS.median:g} ± {MORE_VCPUS.spread:g}"
     given = by_vcpus if larger.transactions_per_s is None else "given"
     return [
@@ -255,7 +259,8 @@ def _notes(traced: GuestSize, larger: GuestSize, kinds: list[Kind | None], ratio
         f"Transactions a second grow {ratio:.3g} times ({given}); each writes as much as in the traced guest "
         f"(exponent {RULE['pool'].writes.median:g} ± {RULE['pool'].writes.spread:g}).",
         f"Pages of the buffer pool ({kinds.count('pool')} classes) grow with the buffers, "
-        f"{larger.buffers_bytes / traced.buffers_bytes:.3g} times (exponent {pool.median:g} ± {pool.spread:g}); pages "
-        f"that every transaction writes ({kinds.count('transaction')}) and the log's ({kinds.count('log')}) stay as "
-        f"many (exponent {stays.median:g} ± {stays.spread:g}).",
+        f"{buffers:.3g} times (exponent {pool.median:g} ± {pool.spread:g}), those of sessions "
+        f"({kinds.count('session')}) with the users, {users:.3g} times; pages that every transaction writes "
+        f"({kinds.count('transaction')}) and the log's ({kinds.count('log')}) stay as many "
+        f"(exponent {stays.median:g} ± {stays.spread:g}).",
     ]

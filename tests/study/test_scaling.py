@@ -45,7 +45,7 @@ def oltp(**changes):
 
 def test_the_median_rule_in_closed_form():
     made = scale_workload(oltp(), TRACED, OLTP)
-    hot, warm, wal, data = made.classes
+    hot, warm, wal, data = made.classes  # transaction, pool, log, never written
     assert (hot.pages, warm.pages, wal.pages) == (HOT, 128 * WARM, WAL)
     assert hot.writes_per_page_per_s == pytest.approx(40.0 * 80)
     assert warm.writes_per_page_per_s == pytest.approx(0.05 * 80 / 128)
@@ -62,6 +62,19 @@ def test_transactions_that_are_given_set_the_writes():
     made = scale_workload(oltp(), TRACED, GuestSize(128 * GIB, 80, 75, transactions_per_s=600.0))
     assert made.writes_per_s == pytest.approx(10 * oltp().writes_per_s)
     assert "given" in made.assumptions[1]
+
+
+def test_pages_of_sessions_grow_with_the_users():
+    hot = (
+        oltp().classes[0].replace(writes_per_page_per_s=0.8)
+    )  # 60/s by 75 users: each asks 0.8 times a second
+    guest = oltp(classes=(hot, *oltp().classes[1:]))
+    made = scale_workload(guest, TRACED, GuestSize(128 * GIB, 80, 750))
+    assert made.classes[0].pages == 10 * HOT
+    assert made.classes[0].writes_per_page_per_s == pytest.approx(0.8 * 80 / 10)
+    assert "those of sessions (1) with the users, 10 times" in made.assumptions[2]
+    alike = scale_workload(guest, TRACED, OLTP)
+    assert alike.classes[0].pages == HOT
 
 
 def test_the_same_size_changes_nothing():
@@ -90,7 +103,8 @@ def test_places_keep_their_order_and_do_not_overlap():
 
 @given(
     st.lists(
-        st.tuples(st.integers(1, 5000), st.sampled_from(["pool", "log", "transaction", None])), min_size=1
+        st.tuples(st.integers(1, 5000), st.sampled_from(["pool", "session", "log", "transaction", None])),
+        min_size=1,
     ),
     st.floats(1.0, 100.0),
     st.integers(0, 10_000),
@@ -101,7 +115,9 @@ def test_pages_always_fit(classes, ratio, zero, seed):
     pages, kinds = [n for n, _ in classes], [kind for _, kind in classes]
     before = sum(pages) + zero
     total = int(before * ratio) + len(classes)
-    made, zero_made = scaled_pages(pages, kinds, draw_rule(np.random.default_rng(seed)), ratio, total, zero)
+    made, zero_made = scaled_pages(
+        pages, kinds, draw_rule(np.random.default_rng(seed)), ratio, ratio**0.5, total, zero
+    )
     assert sum(made) + zero_made <= total
     assert all(n >= 1 for n, kind in zip(made, kinds, strict=True) if kind)
     if zero or None in kinds:
@@ -132,11 +148,16 @@ def test_laid_out_pieces_never_overlap(gaps, ratio):
 
 
 def test_kinds_are_told_apart_by_writes_per_transaction():
-    rates, patterns = [6.0, 5.9, 100.0, 0.0], ["random", "random", "sweep", "random"]
-    assert page_kinds(rates, patterns, 60.0) == ["transaction", "pool", "log", None]
-    assert page_kinds(rates, patterns, 60.0, every=0.01) == ["transaction", "transaction", "log", None]
+    rates = [6.0, 5.9, 0.2, 0.19, 100.0, 0.0]
+    patterns = [*["random"] * 4, "sweep", "random"]
+    kinds = page_kinds(rates, patterns, 60.0, 30)
+    assert kinds == ["transaction", "session", "session", "pool", "log", None]
+    assert (
+        page_kinds(rates, patterns, 60.0, 30, every=0.095)[:4]
+        == ["transaction", "transaction"] + ["session"] * 2
+    )
     with pytest.raises(ParameterError, match="0 transactions a second"):
-        page_kinds(rates, patterns, 0)
+        page_kinds(rates, patterns, 0, 30)
 
 
 def test_a_familys_spread_is_the_exponents():
@@ -153,7 +174,7 @@ def test_a_familys_spread_is_the_exponents():
     # b (c log v): the product of two normal exponents about 1
     b, c = RULE["pool"].writes.spread, MORE_VCPUS.spread
     assert writes.std() == pytest.approx(np.sqrt(b**2 + c**2 + b**2 * c**2) * np.log(64), rel=0.15)
-    assert median_rule()["pool"] == (1.0, 1.0)
+    assert median_rule()["pool"] == (1.0, 0.0, 1.0)
 
 
 HOST = HostProfile(
