@@ -29,6 +29,7 @@ __all__ = ["build_image"]
 NEEDED_BYTES = 1_600_000_000
 DISK_BYTES = 640 << 20
 PREPARE_TIMEOUT_S = 600
+ADMIN_PATH = ":/usr/sbin:/sbin"
 # tool -> Debian's package
 TOOLS = {
     "apt-get": "apt",
@@ -93,7 +94,7 @@ def build_image(
 
 def check_host(folder: Path, qemu: str) -> None:
     """Raise HostError, saying all that is missing, where the image cannot be built."""
-    missing = {tool: package for tool, package in TOOLS.items() if shutil.which(tool) is None}
+    missing = {tool: package for tool, package in TOOLS.items() if _tool(tool) is None}
     program = shlex.split(qemu)[0]
     if shutil.which(program) is None:
         missing[program] = "qemu-system-x86 seabios"
@@ -122,6 +123,11 @@ def check_host(folder: Path, qemu: str) -> None:
             f"Building the Linux guest needs {NEEDED_BYTES / 1e9:.1f} GB there; the image keeps about a quarter.",
             "Free some space, or give a folder on another disk.",
         )
+
+
+def _tool(name: str) -> str | None:
+    """Where a tool is; those of file systems lie where only root's PATH leads."""
+    return shutil.which(name, path=os.environ.get("PATH", os.defpath) + ADMIN_PATH)
 
 
 @contextlib.contextmanager
@@ -159,13 +165,12 @@ def _make_disk(root: Path, target: Path) -> None:
         stream.truncate(DISK_BYTES)
     # Without a journal a read-only mount writes nothing; owners are root's, whoever builds.
     options = ["-q", "-t", "ext4", "-O", "^has_journal", "-E", "root_owner=0:0", "-m", "0", "-L", "migsim"]
-    run(["mke2fs", *options, "-d", root, target], what="make the guest's disk")
+    run([_tool("mke2fs") or "mke2fs", *options, "-d", root, target], what="make the guest's disk")
 
 
 def _shrink_disk(disk: Path) -> None:
-    run(["e2fsck", "-f", "-y", disk], what="check the guest's disk")
-    run(["resize2fs", "-M", disk], what="shrink the guest's disk")
-    run(["e2fsck", "-f", "-n", disk], what="check the guest's disk")
+    for tool, option in (("e2fsck", "-fy"), ("resize2fs", "-M"), ("e2fsck", "-fn")):
+        run([_tool(tool) or tool, option, disk], what="shrink the guest's disk")
 
 
 def _prepare(made: Path, qemu: str) -> None:
