@@ -1,15 +1,17 @@
 """A profile fitted to simulated probes is the host that they were simulated on."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from migsim.calibrate.host import DATA, FAULTS, RESEND, USUAL_SPREAD, fit_profile, measure_host, probes
+from migsim.calibrate.host import DATA, FAULTS, RESEND, RING, USUAL_SPREAD, fit_profile, measure_host, probes
 from migsim.engine.inputs import HOST_TERMS, RING_TERMS, XBZRLE_TERMS
 from migsim.errors import ProfileError
-from migsim.results import Outcome
+from migsim.results import MigrationResult, Outcome
 from migsim.results.iterations import iterations_frame
+from migsim.scenario import HostProfile, QemuSpec
 from tests.calibrate.simulated_probes import QEMU, TERMS, guest_log, known, names, probe_record
 
 HOT = "probe-hot-1g"
@@ -45,6 +47,32 @@ def test_every_term_of_the_model_is_fitted(profile):
 @pytest.mark.parametrize("name", sorted(TERMS))
 def test_the_terms_are_found_again(profile, name):
     assert profile.median(name) == pytest.approx(TERMS[name], **TOLERANCE.get(name, {"rel": 0.05}))
+
+
+@pytest.mark.parametrize("version", ["7.2", "10.0"])
+def test_under_tcg_the_same_probes_run_but_the_rings(version):
+    with_kvm, with_tcg = (probes(QemuSpec(version=version, accel=accel)) for accel in ("kvm", "tcg"))
+    assert [p.scenario.name for p in with_tcg] == [
+        p.scenario.name for p in with_kvm if p.scenario.name != RING
+    ]
+    assert {p.scenario.qemu.accel for p in with_tcg} == {"tcg"}
+
+
+@pytest.mark.parametrize("version", ["7.2", "10.0"])
+def test_the_profile_recorded_under_tcg_is_what_its_probes_say(version):
+    folder = Path(__file__).parents[2] / "validation" / "hosts"
+    kept = HostProfile.load(folder / f"tcg-{version}.json")
+    runs = [MigrationResult.load(p) for p in sorted((folder / f"probes-tcg-{version}").glob("*.json"))]
+    fitted = fit_profile(runs, QemuSpec(version=version, accel="tcg"))
+    assert fitted.accel == kept.accel == "tcg"
+    assert (
+        fitted.terms.keys()
+        == kept.terms.keys()
+        == HOST_TERMS.keys() | XBZRLE_TERMS.keys() | {"guest_writes_per_s"}
+    )
+    assert {n: t.median for n, t in fitted.terms.items()} == pytest.approx(
+        {n: t.median for n, t in kept.terms.items()}, rel=1e-6
+    )
 
 
 def test_units_say_which_terms_are_times(profile):
