@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from migsim.plot.picture import save_picture
 from migsim.plot.style import BAND, LIMIT, SIMULATED, finish
-from migsim.study.sweep_text import format_value
+from migsim.plot.sweep import drawn_factor, label_side
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ __all__ = ["plot_met", "plot_required", "plot_sizing", "save_sizing"]
 def plot_met(made: Sizing, *, ax: Axes | None = None) -> Axes:
     """Draw the share of the draws that meets everything; the numbers are ``value`` and ``met`` of `made.table`."""
     ax = _axes(made, ax)
-    ax.plot(made.table["value"], made.table["met"], marker=".", **SIMULATED)
+    ax.plot(made.table["value"] * drawn_factor(made.axis), made.table["met"], marker=".", **SIMULATED)
     ax.axhline(made.confidence, **LIMIT)
     ax.set_ylim(-0.03, 1.03)
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -31,9 +31,11 @@ def plot_met(made: Sizing, *, ax: Axes | None = None) -> Axes:
 
 def plot_required(made: Sizing, requirement: Requirement, *, ax: Axes | None = None) -> Axes:
     """Draw one required figure: median and middle 80 % of the draws that complete, and the limit."""
+    from matplotlib.ticker import LogLocator
+
     ax = _axes(made, ax)
     figure, table = requirement.figure, made.table
-    shown, values = table["completed"], table["value"]
+    shown, values = table["completed"], table["value"] * drawn_factor(made.axis)
     if f"{figure}-low" in table:
         ax.fill_between(
             values, table[f"{figure}-low"].where(shown), table[f"{figure}-high"].where(shown), **BAND
@@ -41,6 +43,7 @@ def plot_required(made: Sizing, requirement: Requirement, *, ax: Axes | None = N
     ax.plot(values, table[figure].where(shown), marker=".", **SIMULATED)
     ax.axhline(requirement.limit, **LIMIT)
     ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
     ax.yaxis.set_major_formatter(lambda value, _: requirement.write(value))
     ax.yaxis.set_minor_formatter("")
     return finish(ax, title=str(requirement), x=made.axis.name, y="")
@@ -77,10 +80,10 @@ def _axes(made: Sizing, ax: Axes | None) -> Axes:
         import matplotlib.pyplot as plt
 
         ax = plt.figure().add_subplot()
-    if made.axis.log:
-        ax.set_xscale("log")
-        ax.xaxis.set_minor_formatter("")
-    ax.xaxis.set_major_formatter(lambda value, _: format_value(value, made.axis.unit))
+    label_side(ax, "x", made.axis)
+    ends = made.table["value"].iloc[[0, -1]] * drawn_factor(made.axis)
+    if len(made.table) > 1:
+        ax.set_xlim(*ends)
     if made.value is not None:
-        ax.axvline(made.value, **(LIMIT | {"color": "black"}))
+        ax.axvline(made.value * drawn_factor(made.axis), **(LIMIT | {"color": "black"}))
     return ax

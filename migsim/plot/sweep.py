@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from migsim.study.sweep import Sweep
     from migsim.study.sweep_axis import Axis
 
-__all__ = ["VERDICTS", "map_numbers", "plot_map", "plot_sweep", "save_sweep"]
+__all__ = ["VERDICTS", "drawn_factor", "label_side", "map_numbers", "plot_map", "plot_sweep", "save_sweep"]
 
 VERDICTS = {"completed": "#6baed6", "not-converged": "#d62728", "error": "0.8"}
 """Colours of outcomes."""
@@ -157,7 +157,7 @@ def _line(made: Sweep, figure: str, axis: Axis, ax: Axes) -> Axes:
     outcome = data["outcome"].values
     along: NDArray[Any] = data[axis.name].values
     numeric = axis.kind != "choice"
-    at = along * _factor(axis) if numeric else np.arange(len(along))
+    at = along * drawn_factor(axis) if numeric else np.arange(len(along))
     order = np.argsort(at)
     if figure != "outcome":
         counted = (outcome == "completed") | (figure == "completed-fraction")
@@ -180,7 +180,7 @@ def _line(made: Sweep, figure: str, axis: Axis, ax: Axes) -> Axes:
         ax.plot(at[chosen], np.zeros(chosen.sum()), "s", color=colour, markersize=5, clip_on=False)
     _legend(ax, left)
     if numeric:
-        _side(ax, "x", axis)
+        label_side(ax, "x", axis)
     else:
         ax.set_xticks(at, [format_value(v, axis.unit) for v in along])
     return finish(ax, title=figure, x=axis.name, y="" if figure == "outcome" else figure)
@@ -189,7 +189,7 @@ def _line(made: Sweep, figure: str, axis: Axis, ax: Axes) -> Axes:
 def _points(made: Sweep, figure: str, x: Axis, y: Axis, ax: Axes) -> Axes:
     data = made.dataset
     outcome = data["outcome"].values
-    across, up = (np.asarray(data[a.name].values).astype(float) * _factor(a) for a in (x, y))
+    across, up = (np.asarray(data[a.name].values).astype(float) * drawn_factor(a) for a in (x, y))
     others = {
         w: c
         for w, c in VERDICTS.items()
@@ -204,17 +204,17 @@ def _points(made: Sweep, figure: str, x: Axis, y: Axis, ax: Axes) -> Axes:
         points = ax.scatter(across[done], up[done], c=values, s=12, norm=_norm(values), cmap="viridis")
         _colours(ax, points, made, figure)
     _legend(ax, others)
-    _side(ax, "x", x)
-    _side(ax, "y", y)
+    label_side(ax, "x", x)
+    label_side(ax, "y", y)
     return finish(ax, title=f"{figure}, {len(outcome):,} samples", x=x.name, y=y.name)
 
 
-def _factor(axis: Axis) -> float:
-    """Rates are drawn in bits, so that a logarithmic axis has round ticks."""
+def drawn_factor(axis: Axis) -> float:
+    """Return the factor on an axis's values: rates are drawn in bits, so that a logarithmic axis has round ticks."""
     return 8.0 if axis.unit == "bytes/s" else 1.0
 
 
-def _side(ax: Axes, which: Literal["x", "y"], axis: Axis) -> None:
+def label_side(ax: Axes, which: Literal["x", "y"], axis: Axis) -> None:
     """Scale and label one side of a numeric plot."""
     from matplotlib.ticker import LogLocator, NullLocator
 
@@ -223,7 +223,7 @@ def _side(ax: Axes, which: Literal["x", "y"], axis: Axis) -> None:
         ax.set(**{f"{which}scale": "log"})
         side.set_major_locator(LogLocator(subs=(1.0, 3.0)))
         side.set_minor_locator(NullLocator())
-    factor = _factor(axis)
+    factor = drawn_factor(axis)
     side.set_major_formatter(lambda value, _: format_value(value / factor, axis.unit))
 
 

@@ -135,7 +135,7 @@ def test_a_sizing_shows_shares_figures_and_limits(tmp_path):
     np.testing.assert_array_equal(shares.lines[1].get_ydata(), made.table["met"])
     assert total.lines[-1].get_ydata()[0] == 2500 and downtime.lines[-1].get_ydata()[0] == 1000
     for panel in figure.axes:
-        assert any(list(line.get_xdata()) == [made.value, made.value] for line in panel.lines)
+        assert any(list(line.get_xdata()) == [made.value * 8] * 2 for line in panel.lines)
     save_sizing(made, tmp_path / "s.png")
     assert (tmp_path / "s.png").stat().st_size > 5_000
 

@@ -252,6 +252,22 @@ def test_processes_give_the_same_numbers():
     assert here.dataset.drop_attrs(deep=False).identical(there.dataset.drop_attrs(deep=False))
 
 
+def test_a_process_that_dies_is_an_error_and_what_is_finished_is_kept(tmp_path):
+    import psutil
+
+    def kill(_done, _of):
+        for child in psutil.Process().children(recursive=True):
+            if "--process-name" in child.cmdline():  # joblib's workers
+                child.kill()
+
+    more = {"host": host(), "vary": {"max-bandwidth": "30MB/s:200MB/s:48"}, "draws": 20, "engine": "events"}
+    with pytest.raises(HostError, match="process of the sweep died"):
+        sweep(GUEST, **more, jobs=2, folder=tmp_path, progress=kill)
+    assert list(tmp_path.glob("*.parquet"))
+    resumed = sweep(GUEST, **more, jobs=2, folder=tmp_path)
+    assert "already" in resumed.notes[0] and not resumed.counts["error"]
+
+
 def test_progress_counts_cells():
     seen = []
     sweep(GUEST, host=host(), vary={"downtime-limit": "20:119:20"}, progress=lambda *a: seen.append(a))
