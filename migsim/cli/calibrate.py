@@ -103,9 +103,9 @@ def multifd(
     from migsim.report.tables import profile_table
     from migsim.scenario import HostProfile, QemuSpec
 
+    host = HostProfile.load(profile)
     target = output or profile
     check_writable(target)
-    host = HostProfile.load(profile)
     spec = QemuSpec.from_dict({"command": qemu, "version": host.qemu_version, "accel": host.accel})
     with progress("probes", total=repeats * len(multifd_probes(spec))) as update:
         made = measure_multifd(

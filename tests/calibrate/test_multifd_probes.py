@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from migsim.calibrate.multifd import fit_multifd, measure_multifd, multifd_probes, thread_work
+from migsim.cli import main
 from migsim.engine.inputs import MULTIFD_TERMS, MULTIFD_ZERO_TERMS
 from migsim.errors import ParameterError, ProfileError
 from migsim.models.multifd_threads import PageWork, multifd_page_s
@@ -150,3 +151,18 @@ def test_the_recorded_probes_make_the_recorded_profile(version):
     # A fault on the destination costs the same in any release.
     assert 5e-6 < kept.median("multifd_receive_fresh_page_s") < 20e-6
     assert kept.median("multifd_receive_normal_page_s") < kept.median("multifd_receive_fresh_page_s") / 5
+
+
+def command_line(*arguments: str) -> int | str | None:
+    with pytest.raises(SystemExit) as left:
+        main.run(["calibrate", "multifd", *arguments])
+    return left.value.code
+
+
+def test_the_command_line_says_what_is_wrong_before_anything_runs(tmp_path, capsys):
+    assert command_line(str(tmp_path / "none.json")) == 3
+    assert "Cannot read" in capsys.readouterr().err
+    profile = tmp_path / "old.json"
+    host("3.1").save(profile)
+    assert command_line(str(profile), "--qemu", "no-such-qemu") == 3
+    assert "experimental before 4.0" in capsys.readouterr().err
