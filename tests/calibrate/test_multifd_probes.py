@@ -165,4 +165,4 @@ def test_the_command_line_says_what_is_wrong_before_anything_runs(tmp_path, caps
     profile = tmp_path / "old.json"
     host("3.1").save(profile)
     assert command_line(str(profile), "--qemu", "no-such-qemu") == 3
-    assert "experimental before 4.0" in capsys.readouterr().err
+    assert "QEMU 3.1 has no capability" in capsys.readouterr().err
