@@ -17,6 +17,8 @@ No clock and no I/O lives here: time passes in `migsim.engine`, which calls thes
 | `page_stream` | bytes of each record in the stream |
 | `rate_limit` | the 100 ms window and its quota |
 | `migration_thread` | bandwidth estimate, threshold, when to sync, when to switch over |
+| `multifd` | multifd's packets, waits, windows and counters by release |
+| `multifd_threads` | the speed of its threads on shared processors, and what they leave the guest |
 | `switchover` | the parts of the blackout |
 | `query_migrate` | the counters of QMP `query-migrate` |
 | `xbzrle` | XBZRLE's encoding of a page, its record in the stream, what it costs |
