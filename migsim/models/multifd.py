@@ -36,7 +36,7 @@ Mirrors: `migration/multifd.c`, `multifd-nocomp.c`, `multifd-zero-page.c`, `ram.
 Leaves out: packets that a change of block ends early; postcopy, mapped-ram, TLS; `zero-copy-send`'s flushes;
 compression, whose ratio hangs on the guest's data, which no trace holds.
 Source: the mechanics reference, sections 1.3, 2.2 and 7.1; windows, waits and counters checked on live 7.2 and 10.0.
-10.0's bytes are exact; 7.2's `normal` counts up to 0.6 % fewer pages than its channels' bytes hold, it is not known why.
+10.0's bytes are exact; 7.2's `normal` counts up to 0.6 % fewer pages than its channels' bytes hold: why is not known.
 """
 
 from __future__ import annotations
