@@ -66,10 +66,10 @@ def scenario(mode: str) -> SimulationInput:
 
 
 def grid(mode: str, cells: int) -> BatchResult:
-    """About so many cells, 100 Mbit/s to 10 Gbit/s and 10 ms to 2 s."""
+    """About so many cells, 200 Mbit/s to 25 Gbit/s and 50 ms to 2 s."""
     side = max(round(cells**0.5), 2)
-    limits = np.geomspace(12.5e6, 1.25e9, side).astype(np.int64)
-    taus = np.geomspace(10, 2000, side).astype(np.int64)
+    limits = np.geomspace(25e6, 3.125e9, side).astype(np.int64)
+    taus = np.geomspace(50, 2000, side).astype(np.int64)
     return simulate_grid(scenario(mode), {"max-bandwidth": limits[:, None], "downtime-limit": taus})
 
 

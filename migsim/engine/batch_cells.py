@@ -181,8 +181,9 @@ def cells_of(columns: Columns, count: int) -> NDArray[Any]:
     c["setup_s"] = setup_s(ram, setup_base_s=term("setup_base_s"), setup_s_per_gib=term("setup_s_per_gib"))
     c["sync_s"] = sync_s(ram, sync_base_s=term("sync_base_s"), sync_s_per_gib=term("sync_s_per_gib"))
     c["max_bandwidth"] = parameter("max-bandwidth")
+    limits: Any = c["max_bandwidth"]
     c["wake_up_s"] = wake_up_s(
-        c["max_bandwidth"],
+        limits,
         window_overhead_s=term("window_overhead_s"),
         window_overhead_s_per_gib_per_s=term("window_overhead_s_per_gib_per_s"),
     )

@@ -119,16 +119,17 @@ def compiled_run() -> Callable[..., int]:
             "The batch engine compiles its loop with it.",
             "Install numba, or ask for the event engine (engine='events').",
         ) from error
+    options: dict[str, Any] = {"fastmath": FLAGS, "error_model": "numpy"}
     own = [f for module in LOOPS for f in vars(module).values() if _belongs(f, module)]
     for function in (*LAWS, *own):
-        register_jitable(forceinline=True)(function)
+        register_jitable(forceinline=True, **options)(function)
     run_cells, sources = batch_lane.run_cells, digest()
 
     # `sources` is part of the cache's key because it is used.
     def run(*arguments: Any) -> int:
         return run_cells(*arguments) if sources else 0
 
-    return njit(run, cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")  # type: ignore[no-any-return]
+    return njit(run, cache=True, nogil=True, **options)  # type: ignore[no-any-return]
 
 
 def _belongs(thing: Any, module: ModuleType) -> bool:

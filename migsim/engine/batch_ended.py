@@ -92,7 +92,7 @@ def figures_of(
         e["expected_downtime_ms"] == UNKNOWN, cells["downtime_limit_ms"], e["expected_downtime_ms"]
     )
     transferred = ram_stream + (other if behaviour.transferred_counts == "stream" else 0.0)
-    after_setup = np.where(total_s > e["setup_s"], total_s - e["setup_s"], 1.0)
+    after_setup: Any = np.where(total_s > e["setup_s"], total_s - e["setup_s"], 1.0)
     mean = np.where(total_s > e["setup_s"], mean_mbps(ram_stream + other, after_setup), e["mbps"])
     nan = np.full(len(ended), np.nan)
     pages_left = np.round(e["remaining"] * PAGE_BYTES / PAGE_BYTES)

@@ -80,12 +80,12 @@ def sync_memory(m: Memory, s: Any, c: Any, kind: Any, rng: Any, now: float) -> f
 
 def gather(m: Memory) -> None:
     """Add up what is unsent and sent of each part."""
-    unsent, sent = m.unsent, m.sent
     for p in range(len(m.parts)):
         m.parts[p].unsent = m.parts[p].sent = 0.0
     for r in range(len(m.runs)):
         all_unsent, all_sent = 0.0, 0.0
-        for i in range(m.runs[r, 0], m.runs[r, 1]):
+        unsent, sent = m.unsent[m.runs[r, 0] : m.runs[r, 1]], m.sent[m.runs[r, 0] : m.runs[r, 1]]
+        for i in range(len(unsent)):
             all_unsent += unsent[i]
             all_sent += sent[i]
         part = m.parts[m.runs[r, 2]]
@@ -129,15 +129,14 @@ def chances(m: Memory, s: Any, c: Any, chunked: bool, wall: float) -> float:
 def publish(m: Memory) -> float:
     """Set the bits of what is expected to be written; returns the pages that are newly dirty."""
     new = 0.0
-    all_pages, all_unsent, all_sent = m.pages, m.unsent, m.sent
     for r in range(len(m.runs)):
-        part = m.parts[m.runs[r, 2]]
+        begin, end, part = m.runs[r, 0], m.runs[r, 1], m.parts[m.runs[r, 2]]
         since_sync, since_clear = part.since_sync, part.since_clear
-        for i in range(m.runs[r, 0], m.runs[r, 1]):
-            unsent = all_unsent[i]
-            expected = reported_pages(all_pages[i], unsent, all_sent[i], since_sync, since_clear)
-            new += expected - unsent
-            all_unsent[i], all_sent[i] = expected, 0.0
+        pages, unsent, sent = m.pages[begin:end], m.unsent[begin:end], m.sent[begin:end]
+        for i in range(len(pages)):
+            expected = reported_pages(pages[i], unsent[i], sent[i], since_sync, since_clear)
+            new += expected - unsent[i]
+            unsent[i], sent[i] = expected, 0.0
     return new
 
 
@@ -263,6 +262,29 @@ def send_again(
     gone, full = 0.0, False
     count, i, passed, wanted = len(all_unsent), s.cursor, 0, s.remaining - NOTHING
     while passed <= count and gone < wanted:
+        size = m.block_end[i] - i
+        while size > 0:  # as many segments of the chunk as go whole
+            unsent, sent, together = all_unsent[i : i + size], all_sent[i : i + size], 0.0
+            for k in range(len(unsent)):
+                together += unsent[k]
+            if gone + together <= room:
+                if together > 0 and cleared[all_chunks[i]] == NEVER:
+                    pauses = floor(gone / window_pages + 1e-9)
+                    cleared[all_chunks[i]] = run_s(s, c, s.now + gone * c.normal_page_s + pauses * gap_s)
+                for k in range(len(unsent)):
+                    sent[k] += unsent[k]
+                    unsent[k] = 0.0
+                gone += together
+                break
+            size //= 4
+        if size > 0:
+            passed += size
+            i += size
+            if i == count:
+                i = 0
+                if once:
+                    break
+            continue
         left = all_unsent[i]
         if left > 0:
             full = gone + left > room

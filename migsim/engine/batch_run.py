@@ -77,7 +77,7 @@ class Run:
                 cells["guest_s"] = rng.uniform(0.0, 1000.0)
             self._kind["deviations"] = deviations(rng is not None)
             self._kind["many_rounds"] = many_rounds(rng is not None)
-            self._kind["steady_rounds"] = steady_rounds(rng is not None, cache is not None)
+            self._kind["steady_rounds"] = steady_rounds(cache is not None)
             notes = Notes(np.empty((room, SYNC)), np.empty(room), np.zeros(room + 1))
             done = compiled_run()(
                 self._memory,

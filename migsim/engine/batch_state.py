@@ -23,6 +23,9 @@ Records = NDArray[Any]
 UNKNOWN = -1.0
 """Stands for an `expected-downtime` that no window has refreshed."""
 
+BLOCK = 32
+"""Segments that are looked at together."""
+
 NEVER = -1.0
 """A chunk that was not cleared since the last sync."""
 
@@ -90,9 +93,9 @@ PART = record("pages unsent sent since_sync since_clear clearing offset length",
 class Memory(NamedTuple):
     """A guest's RAM.
 
-    Of each segment its pages, its chunk, the pages dirty and not sent, those sent since the last sync and before it,
-    and a record of `SEGMENT`; records of `PART`, runs (begin, end, part) of segments of one part, when each chunk was
-    cleared, and the rate of each class.
+    Of each segment its pages, its chunk, the pages dirty and not sent, those sent since the last sync and before it, a
+    record of `SEGMENT`, and where the few segments of its chunk end that it is sent with; records of `PART`, runs
+    (begin, end, part) of segments of one part, when each chunk was cleared, and the rate of each class.
     """
 
     pages: Floats
@@ -101,6 +104,7 @@ class Memory(NamedTuple):
     sent: Floats
     last_sent: Floats
     segments: Records
+    block_end: Ints
     parts: Records
     runs: Ints
     cleared: Floats
@@ -143,4 +147,9 @@ def memory_of(segments: Segments, written: NDArray[np.bool_]) -> Memory:
     lots = np.array(runs, dtype=np.int64).reshape(-1, 3)
     chunks, (unsent, sent, before) = chunk.astype(np.int64), np.zeros((3, len(segments)))
     cleared, rates = np.zeros(len(used)), np.zeros(len(written))
-    return Memory(segments.pages, chunks, unsent, sent, before, made, gathered, lots, cleared, rates)
+    ends = np.append(np.flatnonzero(np.diff(chunks)) + 1, len(segments))  # of the chunks
+    at = np.arange(len(segments))
+    block_end = np.minimum(ends[np.searchsorted(ends, at, side="right")], (at // BLOCK + 1) * BLOCK)
+    return Memory(
+        segments.pages, chunks, unsent, sent, before, made, block_end, gathered, lots, cleared, rates
+    )

@@ -373,7 +373,7 @@ class _Precopy:
 
     def _stands_still(self) -> bool:
         """Whether the last exact tests show that it would go on like this for ever."""
-        rounds = steady_rounds(self.memory.drawn, self.memory.xbzrle is not None)
+        rounds = steady_rounds(self.memory.xbzrle is not None)
         if len(self.tests) < rounds or not self.threshold:
             return False
         last = np.array(self.tests[-rounds:])

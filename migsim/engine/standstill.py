@@ -21,19 +21,17 @@ __all__ = [
 ]
 
 
-def steady_rounds(drawn: bool, coded: bool) -> int:
+def steady_rounds(coded: bool) -> int:
     """Exact tests in a row, without a trend and far above the threshold, that show a standstill.
 
     More under XBZRLE (`coded`), where rounds of several kinds take turns and the counters go on at their mean.
 
     Examples
     --------
-    >>> steady_rounds(True, False), steady_rounds(False, False), steady_rounds(False, True)
-    (24, 16, 60)
+    >>> steady_rounds(False), steady_rounds(True)
+    (24, 60)
     """
-    if coded:
-        return 60
-    return 24 if drawn else 16
+    return 60 if coded else 24
 
 
 def many_rounds(drawn: bool) -> int:
