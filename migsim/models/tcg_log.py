@@ -98,7 +98,7 @@ def missed_fraction(rate: ArrayLike, lost_per_s: ArrayLike, window_s: ArrayLike)
     r, lost, t = (np.asarray(x, float) for x in (rate, lost_per_s, window_s))
     if (r < 0).any() or (lost < 0).any() or (t < 0).any():
         raise ParameterError(
-            f"Pages written {rate} times a second, entries lost {lost_per_s} times, a window of {window_s} s.",
+            f"Pages written {rate!r} times a second, entries lost {lost_per_s!r} times, a window of {window_s!r} s.",
             "Rates and times are 0 or more.",
             "Give writes of one page a second, and seconds.",
         )
