@@ -134,8 +134,8 @@ def build_guest(
 ) -> None:
     """Build the Linux guest with its database from Debian packages.
 
-    Scenarios of a Linux guest (guest.linux) need it. An image that stands there already is kept while it is whole and its
-    sources are today's.
+    Scenarios of a Linux guest (guest.linux) need it. An image that stands there already is kept while it is whole
+    and its sources are today's.
 
     Example: migsim lab build-guest -o build/linux-guest
     """
