@@ -42,8 +42,9 @@ On the second serial port; the console is the first::
 
 Each kind's ``count:sum of latencies in us`` and ``busy_us`` (the guest processor's, from ``/proc/stat``, in steps of
 10 ms) go on since ``ready``: a lost line loses nothing. A line that is on its way when the machine moves may be cut in
-two, half on each side. ``clock_us`` is CLOCK_MONOTONIC on the time stamp counter (``clocksource=tsc``), which QEMU stops
-with the machine and moves with it: it stands still while the machine is stopped, and so do thinking and latencies.
+two, half on each side. ``clock_us`` is CLOCK_MONOTONIC on the time stamp counter (``clocksource=tsc``), which QEMU
+stops with the machine and moves with it: it stands still while the machine is stopped, and so do thinking and
+latencies.
 
 Examples
 --------

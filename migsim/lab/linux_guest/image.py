@@ -114,7 +114,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != FORMAT or not _FIELDS <= set(data):
+        if data["format"] != FORMAT or not set(data) >= _FIELDS:
             raise ValueError(f"format {data['format']}, fields {', '.join(sorted(data))}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
