@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from migsim.engine.dirty_limit import DirtyLimit
 from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
+from migsim.engine.like_windows import Mark
 from migsim.engine.memory import GuestMemory, SendCosts, Sent
 from migsim.engine.multifd import MultifdSender
 from migsim.engine.page_memory import PageMemory
@@ -159,6 +160,8 @@ class _Precopy:
         self.period_pages = 0.0
         self.period_transferred = 0.0
         self.tests: list[float] = []
+        self.mark: Mark | None = None
+        self.last_window_pages = 0.0
 
     def migrate(self) -> Steps:
         """From the QMP command to completion, or to the deadline."""
@@ -180,12 +183,14 @@ class _Precopy:
                 if self._stands_still():
                     break
                 yield from self._iterate()
-            if self.env.now >= self.window_start + WINDOW_S:
-                self._close_window()
-            elif self.window_used >= self.quota:
+            over = self.env.now >= self.window_start + WINDOW_S
+            if not over and self.window_used >= self.quota:
                 wake = self.window_start + WINDOW_S + self.wake_up_s
                 yield self.env.timeout(max(wake - self.env.now, 0.0))
+                over = True
+            if over:
                 self._close_window()
+                yield from self._repeat_window()
         self.recorder.guest_lost_s = self.env.now - self._guest_s()
         self.recorder.give_up(
             self.env.now, self.what.deadline_s, self.threshold, self.tests, self._stands_still()
@@ -235,7 +240,7 @@ class _Precopy:
 
     def _sync(self) -> Steps:
         """Bitmap sync: nothing is sent meanwhile; what was written until it began is published."""
-        begun = self.env.now
+        begun, self.mark = self.env.now, None
         yield self.env.timeout(self._asleep_s())
         new = self._sync_memory(self.env.now)
         yield self.env.timeout(self._sync_seconds())
@@ -321,9 +326,48 @@ class _Precopy:
             c.expected_downtime_ms = estimate.expected_downtime_ms
         if self.multifd is not None:
             self.multifd.close_window(self.env.now, self.env.now - self.window_start)
+        self.last_window_pages = c.target_pages - self.window_pages
         self.window_start, self.window_pages = self.env.now, c.target_pages
         self.window_stream = c.ram_stream + c.other_stream
         self.recorder.sample(self.env.now, self.threshold, self._guest_s())
+
+    def _repeat_window(self) -> Steps:
+        """Go through the windows that will be as the last one was, in one event."""
+        memory, before = self.memory, self.mark
+        if not isinstance(memory, GuestMemory) or not self._windows_are_alike():
+            return
+        if memory.remaining_pages < 3 * self.last_window_pages:  # not worth a look
+            self.mark = None
+            return
+        self.mark = Mark.of(self.counters, self.env.now, memory.alike_ahead())
+        window = before.until(self.mark) if before else None
+        if window is None:
+            return
+        due = self.what.deadline_s
+        if isinstance(self.throttle, Throttle):
+            due = min(due, self.throttle.next_tick_s)
+        times = window.repeated(
+            alike_pages=self.mark.alike_pages,
+            spare_bytes=self.remaining_bytes - self.threshold,
+            spare_s=due - self.env.now,
+        )
+        if not times:
+            return
+        begun = self.recorder.begin_repeating(self.env.now, self._guest_s())
+        yield self.env.timeout(times * window.seconds)
+        memory.send_alike(times, window.pages, window.seconds, begun.now, self.costs)
+        window.count(self.counters, times)
+        self.window_start, self.window_pages = self.env.now, self.counters.target_pages
+        self.window_stream = self.counters.ram_stream + self.counters.other_stream
+        self.recorder.repeated(begun, window, times, self._guest_s())
+        self.mark = Mark.of(self.counters, self.env.now, self.mark.alike_pages - times * window.pages)
+
+    def _windows_are_alike(self) -> bool:
+        """Whether nothing but the pages to be sent changes a window's course, nor what it finds at its end."""
+        coded = self.memory.xbzrle is not None and self.memory.xbzrle.started
+        limited = isinstance(self.throttle, DirtyLimit) and self.throttle.state is not None
+        judged = self.throttle is not None and bool(self.tests)
+        return self.multifd is None and not (coded or limited or judged) and self.clock.steady
 
     def _complete(self) -> Steps:
         """Stop the guest, sync once more, send what is left with the limiter off, and the device state."""
@@ -355,7 +399,9 @@ class _Precopy:
             self.multifd.complete(normal, zero)
             c.ram_stream += ITERATE_BYTES
         else:
-            c.ram_stream += ram_bytes_of(0 if coded else normal, zero, 1) + (coded.stream_bytes if coded else 0.0)
+            c.ram_stream += ram_bytes_of(0 if coded else normal, zero, 1) + (
+                coded.stream_bytes if coded else 0.0
+            )
             c.normal += coded.raw if coded else normal
             c.duplicate += zero
         c.other_stream += self.terms["device_state_bytes"]

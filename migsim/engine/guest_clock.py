@@ -45,6 +45,11 @@ class GuestClock:
         self._run = 0.0
         self._backlog_s = 0.0
 
+    @property
+    def steady(self) -> bool:
+        """Whether the guest goes on at one pace as long as its speed stays: it is not catching up."""
+        return self.load == 1 or self.speed <= self.load or not self._backlog_s
+
     def set_speed(self, now: float, speed: float) -> None:
         """Let the guest run at `speed` from `now` on, or less where processors are short."""
         self._allowed = speed

@@ -23,6 +23,8 @@ __all__ = ["GuestMemory", "SendCosts", "Sent"]
 
 Floats = NDArray[np.float64]
 
+_ALIKE_SEGMENTS = 4096  # looked at together
+
 
 class GuestMemory:
     """Dirty state of every segment, and the sender's position.
@@ -200,6 +202,40 @@ class GuestMemory:
         # A scan that finds nothing stops at its block's end, not where it began: the next one begins with RAM's start.
         self.cursor = 0
         return done
+
+    def alike_ahead(self) -> float:
+        """Pages from the cursor on that cost the same: all zero, or all sent before, fresh or cold."""
+        kind, pages = None, 0.0
+        for i in range(self.cursor, min(self.cursor + _ALIKE_SEGMENTS, len(self._unsent))):
+            left = self._unsent[i]
+            if left > 0:
+                kind = kind or self._kind(i, left)
+                if kind is None or self._kind(i, left) != kind:
+                    break
+                pages += left
+        return pages
+
+    def _kind(self, i: int, left: float) -> str | None:
+        """What the pages left in a segment are: all of one kind, or None."""
+        if self._zero[i] or not self._first[i]:
+            return "zero" if self._zero[i] else "again"
+        if abs(self._first[i] - left) > 1e-9 * left or 0 < self._fresh[i] < left * (1 - 1e-9):
+            return None
+        return "fresh" if self._fresh[i] else "cold"
+
+    def send_alike(self, times: int, pages: float, seconds: float, now: float, costs: SendCosts) -> None:
+        """Send the pages ahead in so many windows of so many pages and seconds each; they cost alike."""
+        sent, i = 0.0, self.cursor - 1
+        while times * pages - sent > 1e-6:
+            i += 1
+            left = self._unsent[i]
+            if left > 0:
+                page_s = costs.zero_page_s if self._zero[i] else self._page_s(i, left, costs)
+                windows = int(sent / pages + 1e-9)
+                most = min(left, times * pages - sent)
+                self._take(i, most, now + windows * seconds + (sent - windows * pages) * page_s)
+                sent += most
+        self.cursor, self._remaining = max(i, self.cursor), None
 
     def _send_segment(self, i: int, done: Sent, budget: Budget) -> bool:
         """Send a segment's pages; whether a budget was used up before they were through."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, cast
 
 from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
+from migsim.engine.like_windows import Window
 from migsim.models.behaviour import Behaviour
 from migsim.models.guest_speed import GuestMark, SpeedPiece, Why, speed_pieces
 from migsim.models.page_stream import PAGE_BYTES
@@ -20,6 +21,33 @@ __all__ = ["Recorder", "completed_reason", "standing_reason"]
 _XBZRLE = ("pages", "cache_miss", "overflow", "bytes")
 
 
+@dataclass(slots=True)
+class Repeated:
+    """Windows that are alike: when they begin, what each does, how many there are, the guest's work until they end."""
+
+    now: float
+    guest_s: float
+    counters: Counters
+    window: Window = field(default_factory=lambda: Window(0.0, 0.0, 0.0, 0.0, 0.0))
+    times: int = 0
+    guest_until_s: float = 0.0
+
+    def samples(self, behaviour: Behaviour) -> list[dict[str, Any]]:
+        """Make the sample of each window's end."""
+        made = []
+        for k in range(1, self.times + 1):
+            counters, t_s = _copy(self.counters), self.now + k * self.window.seconds
+            self.window.count(counters, k)
+            info = migration_info(counters, behaviour, status="active", total_s=t_s)
+            guest_s = self.guest_s + (self.guest_until_s - self.guest_s) * k / self.times
+            made.append({"t_s": t_s, "info": info, "guest_s": guest_s})
+        return made
+
+
+def _copy(counters: Counters) -> Counters:
+    return replace(counters, xbzrle=replace(counters.xbzrle) if counters.xbzrle else None)
+
+
 class Recorder:
     """Syncs, samples and the end of one simulated migration."""
 
@@ -27,7 +55,7 @@ class Recorder:
         self.counters = counters
         self.behaviour = behaviour
         self.syncs: list[dict[str, float]] = []
-        self.samples: list[dict[str, Any]] = []
+        self.samples: list[dict[str, Any] | Repeated] = []
         self.status = "active"
         self.reason = ""
         self.ended_s = 0.0
@@ -71,6 +99,15 @@ class Recorder:
         self.samples.append(
             {"t_s": now, "info": info, "threshold_bytes": threshold_bytes, "guest_s": guest_s}
         )
+
+    def begin_repeating(self, now: float, guest_s: float) -> Repeated:
+        """Note where windows that are alike begin."""
+        return Repeated(now, guest_s, _copy(self.counters))
+
+    def repeated(self, begun: Repeated, window: Window, times: int, guest_s: float) -> None:
+        """Note windows that were alike, the last one ending now: their samples are made when somebody looks."""
+        begun.window, begun.times, begun.guest_until_s = window, times, guest_s
+        self.samples.append(begun)
 
     def complete(self, now: float, parts: Blackout, pages: float) -> None:
         """Note the end of a migration that converged."""
@@ -197,8 +234,11 @@ class Recorder:
     def _timeline(self) -> Any:
         from migsim.results import timeline_frame
 
-        frame = timeline_frame([(s["t_s"], s["info"]) for s in self.samples])
-        return frame.assign(guest_s=[s["guest_s"] for s in self.samples])
+        samples: list[dict[str, Any]] = []
+        for one in self.samples:
+            samples += one.samples(self.behaviour) if isinstance(one, Repeated) else [one]
+        frame = timeline_frame([(s["t_s"], s["info"]) for s in samples])
+        return frame.assign(guest_s=[s["guest_s"] for s in samples])
 
 
 def completed_reason(pages: float, flush_s: float) -> str:

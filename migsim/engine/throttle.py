@@ -75,6 +75,11 @@ class Throttle:
             return True
         return now - self.clock.steps[-1][0] > SETTLED_S
 
+    @property
+    def next_tick_s(self) -> float:
+        """When the background sync's timer ticks next; infinite without one."""
+        return self._next_tick
+
     def background_sync_due(self, now: float) -> bool:
         """Whether the timer has ticked and asks for a sync, which the caller then does."""
         due = False

@@ -1,0 +1,109 @@
+"""Windows of the accounting clock that are alike, gone through in one event.
+
+While pages of one cost lie ahead and nothing else happens, every window sends as many pages in as long a time as the
+one before: that one is measured and repeated. What would change a window's course ends the repetition before it: the
+last pages of that cost, an estimate that comes near the threshold, a timer, the deadline.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+from migsim.models.page_stream import PAGE_BYTES
+from migsim.models.query_migrate import Counters
+
+__all__ = ["Mark", "Window"]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What one window does.
+
+    Attributes
+    ----------
+    seconds : float
+    normal, duplicate : float
+        Pages sent.
+    ram_stream, other_stream : float
+        Bytes of the stream.
+    """
+
+    seconds: float
+    normal: float
+    duplicate: float
+    ram_stream: float
+    other_stream: float
+
+    @property
+    def pages(self) -> float:
+        """All of them."""
+        return self.normal + self.duplicate
+
+    def repeated(self, *, alike_pages: float, spare_bytes: float, spare_s: float = inf) -> int:
+        """How often it can follow, one more time being left to be looked at closely.
+
+        Parameters
+        ----------
+        alike_pages : float
+            Pages ahead that cost what this window's do.
+        spare_bytes : float
+            Dirty memory above the threshold.
+        spare_s : float
+            Time until something else is due.
+
+        Examples
+        --------
+        >>> Window(0.1, 3000.0, 0.0, 12.3e6, 100.0).repeated(alike_pages=31_000, spare_bytes=1e9, spare_s=60.0)
+        9
+        """
+        if self.pages <= 0:
+            return 0
+        least = min(alike_pages / self.pages, spare_bytes / (self.pages * PAGE_BYTES), spare_s / self.seconds)
+        return max(int(least) - 1, 0)
+
+    def count(self, counters: Counters, times: int) -> None:
+        """Add it to the counters so many times."""
+        counters.normal += times * self.normal
+        counters.duplicate += times * self.duplicate
+        counters.remaining_bytes -= times * self.pages * PAGE_BYTES
+        counters.ram_stream += times * self.ram_stream
+        counters.other_stream += times * self.other_stream
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where the sender stands at a window's beginning.
+
+    Attributes
+    ----------
+    now : float
+    alike_pages : float
+        Pages ahead that cost alike.
+    normal, duplicate, ram_stream, other_stream : float
+        The counters.
+    """
+
+    now: float
+    alike_pages: float
+    normal: float
+    duplicate: float
+    ram_stream: float
+    other_stream: float
+
+    @classmethod
+    def of(cls, counters: Counters, now: float, alike_pages: float) -> Mark:
+        """Note the counters as they are."""
+        c = counters
+        return cls(now, alike_pages, c.normal, c.duplicate, c.ram_stream, c.other_stream)
+
+    def until(self, later: Mark) -> Window | None:
+        """The window from here to the next mark; None where its pages were not all alike."""
+        window = Window(
+            later.now - self.now,
+            later.normal - self.normal,
+            later.duplicate - self.duplicate,
+            later.ram_stream - self.ram_stream,
+            later.other_stream - self.other_stream,
+        )
+        return window if window.pages <= self.alike_pages else None
