@@ -187,7 +187,7 @@ def figures(result: MigrationResult) -> dict[str, float]:
     """Return what a study keeps of one migration: `INTERVAL_FIELDS` and, where there are such, the mechanisms'."""
     completed = result.outcome.status == "completed"
     more: dict[str, float] = {}
-    if result.scenario.get("capabilities", {}).get("auto-converge", True):
+    if result.scenario.get("capabilities", {"auto-converge": True}).get("auto-converge"):
         more = {f"throttle-{pct}": t_s for pct, t_s in throttle_steps(result.timeline).items()}
     hit_rate = cache_hit_rate(result.info)
     if hit_rate is not None:
