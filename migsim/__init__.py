@@ -17,6 +17,7 @@ from migsim.version import __version__
 
 if TYPE_CHECKING:
     from migsim.calibrate.workload import fit_workload
+    from migsim.engine.replay import replay
     from migsim.errors import MigsimError
     from migsim.results import MigrationResult, ResultCollection, compare
     from migsim.scenario import HostProfile, LabScenario, MigrationSettings, Workload, WorkloadClass
@@ -33,6 +34,7 @@ _HOMES = {
     "sweep": "migsim.study.sweep",
     "size": "migsim.study.size",
     "sensitivity": "migsim.study.sensitivity",
+    "replay": "migsim.engine.replay",
     "Trace": "migsim.trace",
     "fit_workload": "migsim.calibrate.workload",
     "HostProfile": "migsim.scenario",
@@ -71,6 +73,7 @@ __all__ = [
     "fit_workload",
     "predict",
     "predict_workload",
+    "replay",
     "sensitivity",
     "show_versions",
     "size",

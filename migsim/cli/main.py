@@ -44,6 +44,7 @@ _COMMANDS = {
         "sensitivity",
         "Say which uncertain input a prediction hangs on.",
     ),
+    "replay": ("migsim.cli.replay", "replay", "Take a trace's own pages through one migration."),
     "compare": (
         "migsim.cli.compare",
         "compare",

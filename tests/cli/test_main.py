@@ -117,7 +117,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"migsim {__version__}\n"
     assert invoke("--help") == 0
     listed = capsys.readouterr().out
-    for name in ("predict", "sweep", "size", "sensitivity", "compare", "trace", "calibrate", "lab"):
+    for name in ("predict", "sweep", "size", "sensitivity", "replay", "compare", "trace", "calibrate", "lab"):
         assert f" {name} " in listed
 
 
@@ -141,7 +141,7 @@ print(json.dumps(sorted(heavy | {m for m in sys.modules if m.startswith("migsim.
 
 
 @pytest.mark.parametrize(
-    "name", ["predict", "sweep", "size", "sensitivity", "compare", "trace", "calibrate", "lab"]
+    "name", ["predict", "sweep", "size", "sensitivity", "replay", "compare", "trace", "calibrate", "lab"]
 )
 def test_every_listed_sub_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(name, "--help") == 0
