@@ -29,6 +29,7 @@ Faulting = Callable[[Ints], NDArray[np.bool_]]
 
 _TINY_S = 1e-9
 _BISECTIONS = 40
+_BLOCK = 1 << 20  # pages counted at a time
 
 EVERY_WRITE = 1.2
 """More events than this for each dirty page: the ring logged every write, not only the first ones."""
@@ -107,7 +108,9 @@ class TraceWrites:
                 "Record with --method stream or dirty-ring.",
             )
         self.hits = self._count_hits()
-        pages_of_hits = np.bincount(self.hits, minlength=len(self._numbers) + 1)
+        pages_of_hits = np.zeros(len(self._numbers) + 1, np.int64)
+        for low in range(0, self.total_pages, _BLOCK):  # bincount makes eight bytes of each
+            pages_of_hits += np.bincount(self.hits[low : low + _BLOCK], minlength=len(pages_of_hits))
         self.rate_of_hits = rates_by_hits(pages_of_hits, self._lengths_s, short=self._short_window())
         self.pages_of_hits: Ints = pages_of_hits
         self._events = self._logged_writes(counts.sum())
