@@ -1,0 +1,62 @@
+"""What one migration costs the event engine: time, and SimPy events.
+
+    python -m benchmarks.event_engine [--repeats 5]
+
+The OLTP guest of `benchmarks.guests`, of 128 GiB and of 16 TiB, one after the other in each repeat.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from unittest import mock
+
+import simpy
+
+from benchmarks.guests import GIB, migration, oltp
+from benchmarks.timing import median, seconds_of
+from migsim.engine.des import simulate
+from migsim.engine.inputs import SimulationInput
+
+SIZES_GIB = (128, 16 * 1024)
+
+
+def events(what: SimulationInput) -> int:
+    """SimPy events of one migration."""
+    count = 0
+    step = simpy.Environment.step
+
+    def counted(environment: simpy.Environment) -> None:
+        nonlocal count
+        count += 1
+        step(environment)
+
+    with mock.patch.object(simpy.Environment, "step", counted):
+        simulate(what)
+    return count
+
+
+def figures(repeats: int) -> dict[str, float]:
+    """Seconds and events of the 128 GiB guest; how many times as long the 16 TiB one takes."""
+    small, large = (migration(oltp(gib * GIB)) for gib in SIZES_GIB)
+    simulate(small)
+    seconds, ratios = [], []
+    for _ in range(repeats):
+        seconds.append(seconds_of(lambda: simulate(small)))
+        ratios.append(seconds_of(lambda: simulate(large)) / seconds[-1])
+    return {
+        "des.oltp128.s": round(median("des.oltp128.s", seconds), 5),
+        "des.oltp128.events": events(small),
+        "des.16TiB.events": events(large),
+        "des.16TiB.vs_128GiB.ratio": round(median("des.16TiB.vs_128GiB.ratio", ratios), 2),
+    }
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--repeats", type=int, default=5)
+    print(json.dumps(figures(arguments.parse_args().repeats), indent=2))
+
+
+if __name__ == "__main__":
+    main()

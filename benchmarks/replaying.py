@@ -1,0 +1,53 @@
+"""A minute of a traced guest of 128 GiB replayed page by page: time, and peak memory of a fresh process.
+
+    python -m benchmarks.replaying [--repeats 5]
+
+The migration is given up after 60 s; of the trace of 128 GiB full of data, whose first pass takes longer than that.
+Reading the trace is counted, starting Python is not. Prints JSON, medians over the repeats.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+from benchmarks.guests import HOST
+from benchmarks.timing import ROOT, in_fresh_process, median
+
+TRACES = {"replay.128GiB_60s": "full-128g", "replay.sparse128GiB": "sparse-128g"}
+SETTINGS = ["max-bandwidth=10Gbps", "downtime-limit=300ms"]
+DEADLINE_S = 60.0
+
+
+def replayed(trace: str) -> float:
+    """Seconds of one replay, everything imported before."""
+    from migsim.engine.replay import replay
+    from migsim.scenario import HostProfile, MigrationSettings
+    from migsim.trace import Trace
+
+    host, settings = HostProfile.load(HOST), MigrationSettings.parse(SETTINGS, "10.0")
+    begin = time.perf_counter()
+    opened = Trace.open(ROOT / "traces" / f"{trace}.trace")
+    replay(opened, host=host, settings=settings, deadline_s=DEADLINE_S)
+    return time.perf_counter() - begin
+
+
+def figures(repeats: int) -> dict[str, float]:
+    """Seconds and MiB of each trace."""
+    found = {}
+    for name, trace in TRACES.items():
+        runs = [in_fresh_process("replaying", "replayed", trace) for _ in range(repeats)]
+        found[f"{name}.s"] = round(median(f"{name}.s", [seconds for seconds, _ in runs]), 3)
+        found[f"{name}.rss_MiB"] = round(median(f"{name}.rss_MiB", [mib for _, mib in runs]))
+    return found
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--repeats", type=int, default=5)
+    print(json.dumps(figures(arguments.parse_args().repeats), indent=2))
+
+
+if __name__ == "__main__":
+    main()

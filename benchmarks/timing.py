@@ -1,0 +1,50 @@
+"""How benchmarks time: medians, their spread on stderr, and fresh processes with their peak memory."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+_RESIDENT = """
+import json, resource, sys
+from benchmarks.{module} import {function} as measured
+seconds = measured({argument!r})
+kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([seconds, kib / 1024]))
+"""
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Wall-clock seconds of one call."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def median(name: str, values: Sequence[float]) -> float:
+    """Median of some measurements; how far they lie apart goes to stderr."""
+    middle = statistics.median(values)
+    print(f"{name}: {middle:.4g} ({min(values):.4g} .. {max(values):.4g})", file=sys.stderr)
+    return middle
+
+
+def median_s(name: str, work: Callable[[], object], repeats: int) -> float:
+    """Median seconds of a call; the first one, which loads and compiles, is not counted."""
+    work()
+    return median(name, [seconds_of(work) for _ in range(repeats)])
+
+
+def in_fresh_process(module: str, function: str, argument: str) -> tuple[float, float]:
+    """Call a benchmark's function in a process of its own: the seconds that it returns, and peak memory in MiB."""
+    program = _RESIDENT.format(module=module, function=function, argument=argument)
+    made = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
+    )
+    seconds, mib = json.loads(made.stdout)
+    return seconds, mib
