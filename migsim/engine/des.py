@@ -339,7 +339,7 @@ class _Precopy:
         if memory.remaining_pages < 3 * self.last_window_pages:  # not worth a look
             self.mark = None
             return
-        self.mark = Mark.of(self.counters, self.env.now, memory.alike_ahead())
+        self.mark = Mark.of(self.counters, self.env.now, *memory.alike_ahead())
         window = before.until(self.mark) if before else None
         if window is None:
             return
@@ -360,7 +360,8 @@ class _Precopy:
         self.window_start, self.window_pages = self.env.now, self.counters.target_pages
         self.window_stream = self.counters.ram_stream + self.counters.other_stream
         self.recorder.repeated(begun, window, times, self._guest_s())
-        self.mark = Mark.of(self.counters, self.env.now, self.mark.alike_pages - times * window.pages)
+        left = self.mark.alike_pages - times * window.pages
+        self.mark = Mark.of(self.counters, self.env.now, self.mark.kind, left)
 
     def _windows_are_alike(self) -> bool:
         """Whether nothing but the pages to be sent changes a window's course, nor what it finds at its end."""

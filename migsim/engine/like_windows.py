@@ -78,13 +78,16 @@ class Mark:
     Attributes
     ----------
     now : float
+    kind : str or None
+        What lies ahead: ``"zero"``, ``"again"``, ``"cold"``, ``"fresh"``.
     alike_pages : float
-        Pages ahead that cost alike.
+        Pages ahead that are of that kind.
     normal, duplicate, ram_stream, other_stream : float
         The counters.
     """
 
     now: float
+    kind: str | None
     alike_pages: float
     normal: float
     duplicate: float
@@ -92,13 +95,13 @@ class Mark:
     other_stream: float
 
     @classmethod
-    def of(cls, counters: Counters, now: float, alike_pages: float) -> Mark:
+    def of(cls, counters: Counters, now: float, kind: str | None, alike_pages: float) -> Mark:
         """Note the counters as they are."""
         c = counters
-        return cls(now, alike_pages, c.normal, c.duplicate, c.ram_stream, c.other_stream)
+        return cls(now, kind, alike_pages, c.normal, c.duplicate, c.ram_stream, c.other_stream)
 
     def until(self, later: Mark) -> Window | None:
-        """The window from here to the next mark; None where its pages were not all alike."""
+        """The window from here to the next mark; None where its pages were not all alike, or others come next."""
         window = Window(
             later.now - self.now,
             later.normal - self.normal,
@@ -106,4 +109,4 @@ class Mark:
             later.ram_stream - self.ram_stream,
             later.other_stream - self.other_stream,
         )
-        return window if window.pages <= self.alike_pages else None
+        return window if window.pages <= self.alike_pages and later.kind == self.kind else None

@@ -203,8 +203,8 @@ class GuestMemory:
         self.cursor = 0
         return done
 
-    def alike_ahead(self) -> float:
-        """Pages from the cursor on that cost the same: all zero, or all sent before, fresh or cold."""
+    def alike_ahead(self) -> tuple[str | None, float]:
+        """Kind and number of the pages from the cursor on that cost the same."""
         kind, pages = None, 0.0
         for i in range(self.cursor, min(self.cursor + _ALIKE_SEGMENTS, len(self._unsent))):
             left = self._unsent[i]
@@ -213,7 +213,7 @@ class GuestMemory:
                 if kind is None or self._kind(i, left) != kind:
                     break
                 pages += left
-        return pages
+        return kind, pages
 
     def _kind(self, i: int, left: float) -> str | None:
         """What the pages left in a segment are: all of one kind, or None."""

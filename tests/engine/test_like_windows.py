@@ -9,7 +9,9 @@ import simpy
 from benchmarks.guests import GIB, migration, oltp
 from migsim.engine import des
 from migsim.engine.des import simulate
+from migsim.engine.inputs import HOST_TERMS, SimulationInput
 from migsim.engine.like_windows import Mark, Window
+from migsim.qapi import QemuVersion
 from migsim.scenario import Workload, WorkloadClass
 
 WINDOW = Window(seconds=0.1, normal=3000.0, duplicate=0.0, ram_stream=12.3e6, other_stream=100.0)
@@ -93,9 +95,43 @@ def test_a_window_is_repeated_while_pages_room_and_time_last():
 
 
 def test_a_window_with_other_pages_in_it_is_none():
-    before = Mark(1.0, alike_pages=2000.0, normal=0.0, duplicate=0.0, ram_stream=0.0, other_stream=0.0)
-    after = Mark(1.1, alike_pages=9000.0, normal=3000.0, duplicate=0.0, ram_stream=12.3e6, other_stream=100.0)
+    before = Mark(
+        1.0, kind="fresh", alike_pages=2000.0, normal=0.0, duplicate=0.0, ram_stream=0.0, other_stream=0.0
+    )
+    after = Mark(
+        1.1,
+        kind="fresh",
+        alike_pages=9000.0,
+        normal=3000.0,
+        duplicate=0.0,
+        ram_stream=12.3e6,
+        other_stream=100.0,
+    )
     assert before.until(after) is None
+
+
+def test_a_window_that_ends_with_its_kind_is_none():
+    sent = {"duplicate": 0.0, "ram_stream": 12.3e6, "other_stream": 100.0}
+    before = Mark(
+        1.0, kind="fresh", alike_pages=3000.0, normal=0.0, duplicate=0.0, ram_stream=0.0, other_stream=0.0
+    )
+    assert before.until(Mark(1.1, kind="zero", alike_pages=9000.0, normal=3000.0, **sent)) is None
+    assert before.until(Mark(1.1, kind="fresh", alike_pages=9000.0, normal=3000.0, **sent)) is not None
+
+
+def test_data_that_fill_whole_windows_are_not_sent_again_for_the_zero_pages_after_them():
+    pages, data = 1 << 16, 32 * 1000
+    idle = WorkloadClass(pages=data, writes_per_page_per_s=0.0, extents=((0, data),))
+    guest = Workload(
+        ram_bytes=pages * 4096, ram_total_bytes=pages * 4096, zero_pages=pages - data, classes=(idle,)
+    )
+    what = SimulationInput(
+        workload=guest,
+        terms=dict.fromkeys(HOST_TERMS, 0.0) | {"normal_page_s": 2e-6, "fresh_page_s": 2e-6},
+        version=QemuVersion.parse("10.0"),
+        parameters={"max-bandwidth": 1_000_000, "downtime-limit": 1},
+    )
+    assert simulate(what).info["ram"]["normal"] == data
 
 
 @pytest.mark.parametrize("gib", [128, 16 * 1024])
