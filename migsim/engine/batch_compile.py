@@ -76,6 +76,7 @@ LAWS: tuple[Callable[..., Any], ...] = (
     throttle_trigger.is_bad_period,
     throttle_trigger.threshold_bytes,
     xbzrle.xbzrle_seconds,
+    xbzrle_content.false_dirty_pages,
     xbzrle_content.false_dirty_share,
     xbzrle_content.interpolated,
     xbzrle_content.left_encoded,

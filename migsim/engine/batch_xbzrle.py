@@ -24,6 +24,7 @@ from migsim.models.rate_limit import ITERATE_MAX_S
 from migsim.models.xbzrle import RECORD_BYTES, xbzrle_seconds
 from migsim.models.xbzrle_content import (
     encoding_table,
+    false_dirty_pages,
     false_dirty_share,
     interpolated,
     left_encoded,
@@ -37,7 +38,7 @@ __all__ = ["Cache", "cache_of", "call_coded", "close_cache_period", "encode_left
 NOT_YET = -1.0
 """Guest time of a segment that was not visited since the last sync."""
 
-PLACE = record("sent visited visiting false_dirty", "segment begin end content")
+PLACE = record("sent visited visiting dirty false_dirty", "segment begin end content")
 """A written segment: tracks `begin` to `end`, what writes do to its pages (-1: unknown), when it was visited."""
 
 TRACK = record("k covered width young middle old mark", "bin alone")
@@ -100,7 +101,7 @@ def forget(cache: Cache) -> None:
     """Empty the cache."""
     for p in range(len(cache.places)):
         place = cache.places[p]
-        place.sent = place.visited = place.false_dirty = 0.0
+        place.sent = place.visited = place.dirty = place.false_dirty = 0.0
         place.visiting = NOT_YET
     for t in range(len(cache.tracks)):
         track = cache.tracks[t]
@@ -132,19 +133,21 @@ def grow_old(cache: Cache, m: Memory, s: Any) -> None:
         cache.bins[b].hazard = 0.0
     for p in range(len(cache.places)):
         place = cache.places[p]
-        place.sent, place.false_dirty = 0.0, 0.0
-        visiting = place.visiting
-        if visiting == NOT_YET:
-            continue
-        g = m.segments[place.segment]
-        part = m.parts[g.part]
+        place.sent, share = 0.0, 0.0
+        visiting, sent, dirty = place.visiting, m.last_sent[place.segment], m.unsent[place.segment]
+        part = m.parts[m.segments[place.segment].part]
         rate = m.rates[part.of_class]
-        cleared = s.guest_before_s + part.clearing * (s.guest_s - s.guest_before_s)
-        before = written_share(rate, part.sweeps, max(visiting - cleared, 0.0))
-        after = written_share(rate, part.sweeps, max(s.guest_s - visiting, 0.0))
-        share = m.last_sent[place.segment] * false_dirty_share(before, after, part.sweeps)
-        place.false_dirty = min(max(share / max(m.unsent[place.segment], 1e-9), 0.0), 1.0)
-        place.visited, place.visiting = visiting, NOT_YET
+        if visiting != NOT_YET:
+            cleared = s.guest_before_s + part.clearing * (s.guest_s - s.guest_before_s)
+            before = written_share(rate, part.sweeps, max(visiting - cleared, 0.0))
+            after = written_share(rate, part.sweeps, max(s.guest_s - visiting, 0.0))
+            share = false_dirty_share(before, after, part.sweeps)
+            place.visited, place.visiting = visiting, NOT_YET
+        written = written_share(rate, part.sweeps, s.guest_s - s.guest_before_s)
+        left = max(place.dirty - sent, 0.0)
+        false = false_dirty_pages(sent, share, left, place.false_dirty, written)
+        place.false_dirty = min(max(false / max(dirty, 1e-9), 0.0), 1.0)
+        place.dirty = dirty
 
 
 def look_up(cache: Cache, place: Any, pages: float, of: float) -> float:

@@ -20,6 +20,7 @@ from migsim.models.xbzrle_cache import cache_pages, xbzrle_rules
 from migsim.models.xbzrle_content import (
     PageWrites,
     expected_encoding,
+    false_dirty_pages,
     false_dirty_share,
     left_encoded,
     overflow_of_changed,
@@ -104,6 +105,7 @@ class XbzrleSender:
         self._kind = [None if c == ZERO else kinds[c] for c in segments.of_class]
         self._visited = np.zeros(len(segments))
         self._visiting = np.full(len(segments), np.nan)
+        self._dirty = segments.pages.copy()  # at the last sync
         self._false_dirty = np.zeros(len(segments))
         self._synced_guest_s = 0.0
 
@@ -136,9 +138,12 @@ class XbzrleSender:
         # Written to before it was sent, and not since: such a page is dirty and holds nothing new.
         before = self._written(np.maximum(visit - cleared_guest_s, 0.0))
         after = self._written(np.maximum(now_guest_s - visit, 0.0))
-        false = false_dirty_share(before, after, self._is_sweep.astype(float))
-        self._false_dirty = np.clip(sent * false / np.maximum(dirty, 1e-9), 0.0, 1.0)
-        self._synced_guest_s = now_guest_s
+        false = np.where(seen, false_dirty_share(before, after, self._is_sweep.astype(float)), 0.0)
+        left = np.maximum(self._dirty - sent, 0.0)
+        written = self._written(np.full(len(sent), now_guest_s - self._synced_guest_s))
+        pages = false_dirty_pages(sent, false, left, self._false_dirty, written)
+        self._false_dirty = np.clip(pages / np.maximum(dirty, 1e-9), 0.0, 1.0)
+        self._dirty, self._synced_guest_s = dirty, now_guest_s
         self._visited[seen] = self._visiting[seen]
         self._visiting[:] = np.nan
 

@@ -51,6 +51,7 @@ __all__ = [
     "encoding_by_writes",
     "encoding_table",
     "expected_encoding",
+    "false_dirty_pages",
     "false_dirty_share",
     "interpolated",
     "left_encoded",
@@ -179,6 +180,26 @@ def false_dirty_share(
     """
     share: Floats = sweeps * np.minimum(before, 1 - after) + (1 - sweeps) * before * (1 - after)
     return share
+
+
+def false_dirty_pages(sent: Floats, share: Floats, left: Floats, fraction: Floats, written: Floats) -> Floats:
+    """Pages that are dirty with nothing new after a sync.
+
+    Parameters
+    ----------
+    sent, share : ndarray or float
+        Pages sent since the last sync, and the share of them that is so now (`false_dirty_share`).
+    left, fraction : ndarray or float
+        Pages that were dirty after the last sync and not sent since, and the fraction of them that was so then.
+    written : ndarray or float
+        Share of those written since.
+
+    Examples
+    --------
+    >>> false_dirty_pages(100.0, 0.25, 40.0, 0.5, 0.1)
+    43.0
+    """
+    return sent * share + left * fraction * (1 - written)
 
 
 def left_encoded(overflow: float, unchanged: float) -> float:
