@@ -260,6 +260,27 @@ def test_terms_and_fields_vary_as_parameters_do():
     assert table["outcome"].tolist() == ["completed" if done else "not-converged" for done in fast.completed]
 
 
+def test_pages_of_each_kind_that_fill_whole_windows():
+    """Data, a hot set and zero pages all end with a window of 32 pages: the next one is not like it."""
+    hot, data, pages = 32 * 25, 32 * 1000, 1 << 16
+    classes = (
+        WorkloadClass(pages=hot, writes_per_page_per_s=1.0, extents=((0, hot),)),
+        WorkloadClass(pages=data, writes_per_page_per_s=0.0, extents=((hot, data),)),
+    )
+    guest = Workload(
+        ram_bytes=pages * 4096, ram_total_bytes=pages * 4096, zero_pages=pages - hot - data, classes=classes
+    )
+    for capability in ({}, {"xbzrle": True}, {"auto-converge": True}):
+        what = base(
+            workload=guest,
+            terms=MEDIANS | {"dirty_fault_s": 0.0},
+            capabilities=capability,
+            parameters={"max-bandwidth": 1_000_000, "downtime-limit": 20},
+            deadline_s=200.0,
+        )
+        check([what])
+
+
 def test_more_syncs_than_there_is_room_for_at_first():
     """A round of a fraction of a millisecond for 20 s: tens of thousands of syncs."""
     what = base(
