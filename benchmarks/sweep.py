@@ -1,0 +1,98 @@
+"""A sweep of a million cells on two processes: time and peak memory; and what the second process gains.
+
+    python -m benchmarks.sweep [--repeats 5] [--cells 1000000]
+
+The guest of `benchmarks.batch`, plain precopy over max-bandwidth and downtime-limit. Both processes are warm: a small
+sweep before starts them and loads what is compiled. The speed-up compares one process with two on a quarter of the
+cells, in turn. Memory is that of this process and its workers together, looked at 20 times a second. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+
+import numpy as np
+import psutil
+
+from benchmarks.batch import DEADLINE_S, HOST, guest
+from benchmarks.timing import median, seconds_of
+from migsim.scenario import HostProfile
+from migsim.study.sweep import Sweep, sweep
+
+LOOK_S = 0.05
+
+
+def swept(cells: int, jobs: int) -> Sweep:
+    """Sweep a square of about so many cells."""
+    side = round(cells**0.5)
+    return sweep(
+        guest(),
+        vary={
+            "max-bandwidth": np.geomspace(12.5e6, 1.25e9, side).astype(np.int64).tolist(),
+            "downtime-limit": np.linspace(10, 10 + 2 * side, side).astype(np.int64).tolist(),
+        },
+        host=HostProfile.load(HOST),
+        jobs=jobs,
+        deadline_s=DEADLINE_S,
+    )
+
+
+class PeakMemory(threading.Thread):
+    """Watches the memory of this process and its children while the block runs."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.mib = 0.0
+        self._ended = threading.Event()
+
+    def __enter__(self) -> PeakMemory:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self.join()
+
+    def run(self) -> None:
+        own = psutil.Process()
+        while not self._ended.wait(LOOK_S):
+            resident = 0
+            for process in (own, *own.children(recursive=True)):
+                try:
+                    resident += process.memory_info().rss
+                except psutil.NoSuchProcess:
+                    continue
+            self.mib = max(self.mib, resident / (1 << 20))
+
+
+def figures(repeats: int, cells: int = 1_000_000) -> dict[str, float]:
+    """Seconds, MiB and the speed-up; the million once in every two repeats."""
+    for jobs in (1, 2):
+        swept(10_000, jobs)
+    seconds, mib, gains = [], [], []
+    for _ in range(max(repeats // 2, 1)):
+        with PeakMemory() as peak:
+            seconds.append(seconds_of(lambda: swept(cells, 2)))
+        mib.append(peak.mib)
+    for _ in range(repeats):
+        one = seconds_of(lambda: swept(cells // 4, 1))
+        gains.append(one / seconds_of(lambda: swept(cells // 4, 2)))
+    return {
+        "sweep.million_cells.s": round(median("sweep.million_cells.s", seconds), 2),
+        "sweep.million_cells.rss_MiB": round(median("sweep.million_cells.rss_MiB", mib)),
+        "sweep.two_processes.speedup": round(median("sweep.two_processes.speedup", gains), 2),
+    }
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--repeats", type=int, default=5)
+    arguments.add_argument("--cells", type=int, default=1_000_000)
+    given = arguments.parse_args()
+    print(json.dumps(figures(given.repeats, given.cells), indent=2))
+
+
+if __name__ == "__main__":
+    main()
