@@ -1,0 +1,104 @@
+"""How cost grows with RAM, with the dirty rate and with cells: a table on stdout, and log-log plots.
+
+    python -m benchmarks.growth [-o build/growth.png] [--repeats 3]
+
+The OLTP guest of `benchmarks.guests` in the event engine, from 1 GiB to 16 TiB, and at 128 GiB with users from a tenth
+to a hundred times as busy (10 Gbit/s, 4 s); the grid of `benchmarks.batch` in the batch engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.batch import grid
+from benchmarks.event_engine import events
+from benchmarks.guests import GIB, migration, oltp
+from benchmarks.timing import ROOT, median_s
+from migsim.engine.des import simulate
+from migsim.files import write_text_atomically
+
+Rows = list[tuple[float, float, float]]
+"""What grows, seconds, and events or cells a second."""
+
+RAM_GIB = (1, 4, 16, 64, 128, 256, 1024, 4096, 16384)
+BUSIER = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+CELLS = (1, 10, 100, 1_000, 10_000, 100_000)
+DEADLINE_S = 3600.0
+
+
+def by_ram(repeats: int) -> Rows:
+    rows = []
+    for gib in RAM_GIB:
+        what = migration(oltp(gib * GIB))
+        rows.append((gib, median_s(f"{gib} GiB", lambda what=what: simulate(what), repeats), events(what)))
+    return rows
+
+
+def by_dirty_rate(repeats: int) -> Rows:
+    rows = []
+    for busier in BUSIER:
+        workload = oltp(128 * GIB, busier=busier)
+        what = migration(workload, deadline_s=DEADLINE_S)
+        written = sum(c.pages * c.writes_per_page_per_s for c in workload.classes) * 4096 / 1e6
+        seconds = median_s(f"{written:.0f} MB/s", lambda what=what: simulate(what), repeats)
+        rows.append((written, seconds, events(what)))
+    return rows
+
+
+def by_cells(repeats: int) -> Rows:
+    rows = []
+    for cells in CELLS:
+        seconds = median_s(f"{cells} cells", lambda cells=cells: grid("precopy", cells), repeats)
+        made = len(grid("precopy", cells))
+        rows.append((made, seconds, made / seconds))
+    return rows
+
+
+KINDS: dict[str, tuple[Callable[[int], Rows], str, str]] = {
+    "event engine, by RAM": (by_ram, "RAM [GiB]", "events"),
+    "event engine, 128 GiB, by what is written": (by_dirty_rate, "writes [MB/s]", "events"),
+    "batch engine, by cells": (by_cells, "cells", "cells a second"),
+}
+
+
+def table(title: str, x_label: str, counted: str, rows: Rows) -> str:
+    """A Markdown table."""
+    lines = [f"{title}", "", f"| {x_label} | s | {counted} |", "|---:|---:|---:|"]
+    lines += [f"| {x:,.4g} | {seconds:.4g} | {count:,.0f} |" for x, seconds, count in rows]
+    return "\n".join([*lines, ""])
+
+
+def draw(measured: dict[str, Rows], path: Path) -> None:
+    """Draw seconds, and what is counted, against what grows, both axes logarithmic."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(measured), figsize=(5 * len(measured), 4.2), layout="constrained")
+    for ax, (title, rows) in zip(axes, measured.items(), strict=True):
+        _, x_label, counted = KINDS[title]
+        xs, seconds, counts = zip(*rows, strict=True)
+        ax.loglog(xs, seconds, "ko-", label="seconds")
+        ax.set(title=title, xlabel=x_label, ylabel="seconds")
+        beside = ax.twinx()
+        beside.loglog(xs, counts, "s--", color="tab:blue", label=counted)
+        beside.set_ylabel(counted, color="tab:blue")
+        ax.grid(which="both", alpha=0.3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("-o", "--output", type=Path, default=ROOT / "build" / "growth.png")
+    arguments.add_argument("--repeats", type=int, default=3)
+    given = arguments.parse_args()
+    measured = {title: measure(given.repeats) for title, (measure, _, _) in KINDS.items()}
+    text = "\n".join(table(title, *KINDS[title][1:], rows) for title, rows in measured.items())
+    draw(measured, given.output)
+    write_text_atomically(given.output.with_suffix(".md"), text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
