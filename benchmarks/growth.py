@@ -28,10 +28,10 @@ CELLS = (1, 10, 100, 1_000, 10_000, 100_000)
 DEADLINE_S = 3600.0
 
 
-def by_ram(repeats: int) -> Rows:
+def by_ram(repeats: int, *, all_written: bool = False) -> Rows:
     rows = []
     for gib in RAM_GIB:
-        what = migration(oltp(gib * GIB))
+        what = migration(oltp(gib * GIB, all_written=all_written))
         rows.append((gib, median_s(f"{gib} GiB", lambda what=what: simulate(what), repeats), events(what)))
     return rows
 
@@ -58,6 +58,11 @@ def by_cells(repeats: int) -> Rows:
 
 KINDS: dict[str, tuple[Callable[[int], Rows], str, str]] = {
     "event engine, by RAM": (by_ram, "RAM [GiB]", "events"),
+    "event engine, by RAM, all shared memory written": (
+        lambda repeats: by_ram(repeats, all_written=True),
+        "RAM [GiB]",
+        "events",
+    ),
     "event engine, 128 GiB, by what is written": (by_dirty_rate, "writes [MB/s]", "events"),
     "batch engine, by cells": (by_cells, "cells", "cells a second"),
 }

@@ -9,12 +9,13 @@ class               pages                                      writes to a page 
 log buffer          64 MiB                                     4 a second          sweep
 hot blocks          512 MiB                                    0.5 a second        random
 warm blocks         4 GiB                                      0.01 a second       random
-cold shared memory  the rest of 40 % of RAM                    0.0001 a second     random
+cold blocks         the rest of 40 % of RAM                    0.0001 a second     random
 other data          30 % of RAM                                none                --
 zero                30 % of RAM                                --                  --
 ==================  =========================================  ==================  ================
 
-The users stay as many when RAM grows: what they write is the same, what lies cold becomes more.
+A smaller guest has less of all. In a larger one the users stay as many, and write to the same blocks; shared memory
+beyond those 51.2 GiB caches what they only read. `all_written`: they write to all of it, as often in all.
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ _WRITTEN = ((1 << 14, 4.0, "sweep"), (1 << 17, 0.5, "random"), (1 << 20, 0.01, "
 """Pages, writes to each a second, pattern: of 128 GiB and more; smaller guests have as much less."""
 
 
-def oltp(ram_bytes: int, *, busier: float = 1.0) -> Workload:
+def oltp(ram_bytes: int, *, busier: float = 1.0, all_written: bool = False) -> Workload:
     """The OLTP guest of some size; its users `busier` times as busy."""
     total = ram_bytes // 4096
+    larger = max(ram_bytes / (128 * GIB), 1.0)
     smaller = min(ram_bytes / (128 * GIB), 1.0)
     classes: list[WorkloadClass] = []
     at = 0
@@ -54,8 +56,10 @@ def oltp(ram_bytes: int, *, busier: float = 1.0) -> Workload:
 
     for pages, rate, pattern in _WRITTEN:
         add(int(pages * smaller), rate, pattern)
-    add(int(total * SHARED) - at, 0.0001 / max(ram_bytes / (128 * GIB), 1.0), "random")
-    add(int(total * OTHER), 0.0, "random")
+    cold = int(total * SHARED / (1.0 if all_written else larger)) - at
+    add(cold, 0.0001 / (larger if all_written else 1.0), "random")
+    only_read = int(total * SHARED) - at
+    add(only_read + int(total * OTHER), 0.0, "random")
     return Workload(
         ram_bytes=ram_bytes, ram_total_bytes=ram_bytes, zero_pages=total - at, classes=tuple(classes)
     )

@@ -170,7 +170,9 @@ def measure(read: Reading, stretches: list[Stretch], seconds: float) -> tuple[fl
         os.waitpid(pid, 0)
 
 
-def stream_figures(*, seconds: float, repeats: int, normal_share: float, run_pages: float) -> dict[str, float]:
+def stream_figures(
+    *, seconds: float, repeats: int, normal_share: float, run_pages: float
+) -> dict[str, float]:
     """Medians over the repeats: collector, nothing at all, and their ratio in the same repeat."""
     stretches = [stretch(normal_share, run_pages, 1, payload) for payload in payloads()]
     null, parsed = [], []
@@ -191,7 +193,9 @@ def all_figures(streams: dict[str, tuple[float, float]], *, seconds: float, repe
     """Figures of several streams, each under its name."""
     found = {}
     for name, (normal_share, run_pages) in streams.items():
-        of_one = stream_figures(seconds=seconds, repeats=repeats, normal_share=normal_share, run_pages=run_pages)
+        of_one = stream_figures(
+            seconds=seconds, repeats=repeats, normal_share=normal_share, run_pages=run_pages
+        )
         found |= {f"{name}.{key}": value for key, value in of_one.items()}
     return found
 

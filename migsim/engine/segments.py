@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 WRITTEN_PIECES = 48
 """Pieces that each written class is cut into, so that the sender's position inside it is known."""
 
+HUGE_PAGES = 1 << 28
+"""Of a guest of more than 1 TiB, pages that nobody writes are not cut by chunks: no window begins there."""
+
 ZERO = -1
 """Stands for a class in `Segments.of_class`: pages that are zero."""
 
@@ -87,13 +90,14 @@ def _rows(workload: Workload) -> list[tuple[float, float, float, bool, float, fl
     """Cut the classes: (first page, pages, rate, sweep?, cycle offset, cycle length, class) by address."""
     rows: list[tuple[float, float, float, bool, float, float, int]] = []
     taken: list[tuple[int, int]] = []
+    huge = workload.ram_total_bytes // 4096 > HUGE_PAGES
     for index, c in enumerate(workload.classes):
         passed = 0.0
         rate = float(c.writes_per_page_per_s)
         for first, pages in c.extents:
             taken.append((first, pages))
             pieces = max(1, round(WRITTEN_PIECES * pages / c.pages)) if rate > 0 else 1
-            for start, length in _cut(first, pages, pieces):
+            for start, length in _cut(first, pages, pieces, together=huge and not rate):
                 rows.append(
                     (start, length, rate, c.pattern == "sweep", passed / c.pages, length / c.pages, index)
                 )
@@ -101,18 +105,21 @@ def _rows(workload: Workload) -> list[tuple[float, float, float, bool, float, fl
     rows += [
         (start, length, 0.0, False, 0.0, 1.0, ZERO)
         for first, pages in _zero_extents(workload, taken)
-        for start, length in _cut(first, pages, 1)
+        for start, length in _cut(first, pages, 1, together=huge)
     ]
     return sorted(rows)
 
 
-def _cut(first: float, pages: float, pieces: int) -> list[tuple[float, float]]:
-    """Cut an extent into equal pieces, and those at chunk boundaries."""
+def _cut(first: float, pages: float, pieces: int, *, together: bool = False) -> list[tuple[float, float]]:
+    """Cut an extent into equal pieces, and those at chunk boundaries; its whole chunks stay `together`, if wanted."""
     cuts: list[tuple[float, float]] = []
     edges = np.linspace(first, first + pages, pieces + 1)
     for low, high in pairwise(edges.tolist()):
         while high - low > 1e-9:
             edge = min((low // CHUNK_PAGES + 1) * CHUNK_PAGES, high)
+            if together and low % CHUNK_PAGES == 0:  # to the last chunk that is whole
+                edge = max(edge, high // CHUNK_PAGES * CHUNK_PAGES)
+            edge = min(edge, high)
             cuts.append((float(low), float(edge - low)))
             low = edge
     return cuts

@@ -11,6 +11,7 @@ from migsim.engine import des
 from migsim.engine.des import simulate
 from migsim.engine.inputs import HOST_TERMS, SimulationInput
 from migsim.engine.like_windows import Mark, Window
+from migsim.engine.segments import cut
 from migsim.qapi import QemuVersion
 from migsim.scenario import Workload, WorkloadClass
 
@@ -139,3 +140,14 @@ def test_events_do_not_grow_with_ram(gib, events):
     made = simulate(migration(oltp(gib * GIB)))
     assert made.outcome.status == "completed"
     assert events[0] < 500
+
+
+def test_a_huge_guest_is_cut_less_and_migrates_alike(monkeypatch):
+    what = migration(oltp(1536 * GIB, all_written=True))
+    few = simulate(what)
+    assert len(cut(what.workload)) < 1000
+    monkeypatch.setattr("migsim.engine.segments.HUGE_PAGES", 1 << 40)
+    assert len(cut(what.workload)) > 1500
+    np.testing.assert_allclose(
+        few.iterations.to_numpy(float), simulate(what).iterations.to_numpy(float), rtol=1e-9, atol=1e-4
+    )
