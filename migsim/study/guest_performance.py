@@ -23,6 +23,7 @@ from migsim.results import MigrationResult
 if TYPE_CHECKING:
     import pandas as pd
 
+    from migsim.calibrate.closed_loop import LoopFit
     from migsim.study.predict import Prediction
 
 __all__ = ["GuestPerformance", "compare_guest_performance", "guest_performance", "guest_speed"]
@@ -171,15 +172,19 @@ def guest_performance(
 
 
 def compare_guest_performance(
-    made: Prediction, loop: UserLoop, measured: MigrationResult, *, seed: int = 1
+    made: Prediction, fit: LoopFit, measured: MigrationResult, *, seed: int = 1
 ) -> pd.DataFrame:
-    """Set the transactions that a measured guest lost beside what was predicted for the same window.
+    r"""Set the transactions that a measured guest lost beside what was predicted for the same window.
+
+    What it lost is told in two ways. Against its own pace before the migration, which some seconds of a loop leave
+    uncertain by several percent; and against the pace that its loop has in the long run, :math:`N/(Z + R)` with the
+    response time before the migration, of which only the window's own chance is left. The second is compared.
 
     Parameters
     ----------
     made : Prediction
-    loop : UserLoop
-        Fitted to reports from before the migration.
+    fit : LoopFit
+        From reports before the migration.
     measured : MigrationResult
         A record whose guest reports its transactions.
     seed : int
@@ -187,9 +192,9 @@ def compare_guest_performance(
     Returns
     -------
     pandas.DataFrame
-        One row: ``name``, ``window_s``, ``before_per_s`` (measured), ``lost`` and its ``lost_sd``, ``predicted_lost``,
-        ``low``, ``high`` (80 %, one run), ``relative_error``, ``inside`` (whether the 80 % interval, widened by what is
-        not known of the pace before, holds it).
+        One row: ``name``, ``window_s``; ``long_run_per_s`` and what was ``lost`` against it, with ``lost_sd``, the
+        chance of as many users, :math:`\sqrt{X W}`; ``before_per_s``, ``lost_by_pace``, ``lost_by_pace_sd`` against
+        the pace before; ``predicted_lost``, ``low``, ``high`` (80 % of single runs), ``relative_error``, ``inside``.
 
     Raises
     ------
@@ -202,8 +207,11 @@ def compare_guest_performance(
 
     rows = lost_transactions(measured)
     row = rows[rows["operation"] == "all"].iloc[0]
-    window_s, lost, sd = float(row["window_s"]), float(row["lost"]), float(row["lost_sd"])
-    predicted = guest_performance(made, loop, window_s=window_s, seed=seed)
+    window_s, completed = float(row["window_s"]), float(row["completed"])
+    response_s = fit.measured_response_s if fit.measured_response_s > 0 else fit.loop.steady().response_s
+    usual = fit.loop.users / (fit.loop.think_s + response_s)
+    lost = usual * window_s - completed
+    predicted = guest_performance(made, fit.loop, window_s=window_s, seed=seed)
     point = predicted.medians["lost"]
     low, high = predicted.intervals["lost-in-a-run"]
     return pd.DataFrame(
@@ -211,21 +219,20 @@ def compare_guest_performance(
             {
                 "name": measured.name,
                 "window_s": window_s,
-                "before_per_s": float(row["before_per_s"]),
+                "long_run_per_s": usual,
                 "lost": lost,
-                "lost_sd": sd,
+                "lost_sd": float(np.sqrt(usual * window_s)),
+                "before_per_s": float(row["before_per_s"]),
+                "lost_by_pace": float(row["lost"]),
+                "lost_by_pace_sd": float(row["lost_sd"]),
                 "predicted_lost": point,
                 "low": low,
                 "high": high,
                 "relative_error": (point - lost) / lost if lost else np.nan,
-                "inside": low - Z80 * sd <= lost <= high + Z80 * sd,
+                "inside": low <= lost <= high,
             }
         ]
     )
-
-
-Z80 = 1.2816
-"""So many standard deviations about the mean hold 80 % of a normal distribution."""
 
 
 def _window_s(courses: list[SpeedCourse], window_s: float | None, interval_s: float) -> float:

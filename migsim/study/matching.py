@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from migsim.errors import ProfileError, TraceError
 from migsim.qapi import QemuVersion
-from migsim.results import MigrationResult
+from migsim.results import MigrationResult, transactions
 from migsim.scenario import PAGE_BYTES, HostProfile, LabScenario, MigrationSettings
 from migsim.study.predict import Prediction, predict
 
@@ -77,7 +77,8 @@ def predict_record(
 ) -> Prediction:
     """Predict a record's migration from what was known before it: trace, host, settings, deadline.
 
-    Nothing of the measured run is used. Returns the prediction under the record's name.
+    Nothing of the measured run is used but, of a Linux guest, how busy it said it was before QMP ``migrate``. Returns
+    the prediction under the record's name.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def predict_record(
         deadline_s=scenario.deadline_s,
         fresh_pages=_fresh_pages(scenario),
         dirty_ring_size=scenario.qemu.dirty_ring_size,
-        load=_load(scenario, host),
+        load=_load(record, scenario, host),
         replicates=replicates,
         seed=seed,
     )
@@ -126,8 +127,15 @@ def _fresh_pages(scenario: LabScenario) -> int | None:
     return None if alias is None else alias // PAGE_BYTES
 
 
-def _load(scenario: LabScenario, host: HostProfile) -> float:
-    """Share of its full speed that a lab guest needs: what it is told to write over what one can write here."""
+def _load(record: MigrationResult, scenario: LabScenario, host: HostProfile) -> float:
+    """Share of its full speed that a lab guest needs.
+
+    Of ours, what it is told to write over what one can write here; of a Linux guest, how busy it was before.
+    """
+    if scenario.guest.linux is not None:
+        seen = transactions(record)
+        busy = seen.loc[seen["t_s"] <= 0].drop_duplicates("t_s")["busy_fraction"].mean()
+        return 1.0 if busy != busy else float(min(max(busy / scenario.guest.vcpus, 0.01), 1.0))
     asked = scenario.guest.workload.writes_per_s
     if asked is None:
         return 1.0

@@ -6,7 +6,9 @@ import pytest
 
 from migsim.errors import TraceError
 from migsim.results import MigrationResult, Outcome
+from migsim.study import matching
 from migsim.study.matching import matching_trace
+from migsim.study.predict import Prediction
 from migsim.trace import TraceMeta, TraceWriter
 
 TOLD = {"ram-bytes": 1 << 30, "workload": {"seed": 1, "classes": [{"pages": 100}]}}
@@ -68,3 +70,35 @@ def test_of_several_the_one_of_qemus_release(tmp_path):
     for release in ("10.0.8", "7.2.22", "9.0"):
         write(tmp_path / f"{release}.trace", dataclasses.replace(META, qemu_version=release))
     assert matching_trace(record(TOLD), tmp_path).meta.qemu_version == "7.2.22"
+
+
+@pytest.mark.parametrize(
+    ("busy_us", "load"), [((0, 400_000, 900_000), 0.45), ((0, 0, 0), 0.01), ((None, None, None), 1.0)]
+)
+def test_a_linux_guests_load_is_how_busy_it_said_it_was_before(monkeypatch, busy_us, load):
+    asked = {}
+
+    def predict(trace, **options):
+        asked.update(options)
+        made = record(LINUX)
+        return Prediction(made, 1.0, (), ({},))
+
+    monkeypatch.setattr(matching, "predict", predict)
+    log = [
+        {
+            "side": "source",
+            "line": f"migsim-linux work clock_us={k}000000 browse-products={70 * k}:9"
+            + ("" if busy is None else f" busy_us={busy}"),
+            "t_s": k - 2.0,
+        }
+        for k, busy in enumerate((*busy_us, None if busy_us[0] is None else 1_900_000))
+    ]
+    scenario = {
+        "name": "order",
+        "qemu": {"command": "qemu", "version": "10.0", "accel": "tcg"},
+        "guest": {"ram-bytes": 1 << 30, "linux": {"workload": "order-entry"}},
+        "migration": {},
+    }
+    run = record(LINUX).replace(scenario=scenario, guest_log=log)
+    matching.predict_record(run, None, None)
+    assert asked["load"] == pytest.approx(load)
