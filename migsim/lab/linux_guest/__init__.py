@@ -19,12 +19,12 @@ Users are a closed loop: each thinks for an exponential time, asks one thing and
     PostgreSQL, ``shared_buffers`` the given percentage of the RAM (in huge pages, as a database's buffers are),
     warm when the guest is ready. The data are copies of one branch of 120 MB (customers, addresses, cards,
     products, inventory, orders, order_items, logons), as many as stay below 70 % of the buffers and leave the
-    backends their memory: with 75 users 1 at 1 GiB (where memory is tight: 25 users fit well), 3 at 2 GiB, 16 at 8
-    GiB; they grow by some 100 KB a second, and all of them are in the buffers when the guest is ready. A user
-    belongs to one branch. Five transactions, each one function call: customer-registration 10 %, browse-products 40
-    %, order-products 30 %, process-orders 10 %, browse-orders 10 %. Half of the customers chosen are the newest
-    quarter. WAL is written to tmpfs (``fsync`` costs nothing there); ``checkpoint_timeout`` 60 s, ``max_wal_size``
-    1/32 of the RAM, ``full_page_writes``, ``synchronous_commit`` and autovacuum on, as PostgreSQL has them.
+    backends their memory: with 75 users 1 at 1 GiB (where 75 users leave little memory), 3 at 2 GiB, 16 at 8 GiB,
+    all of them in the buffers when the guest is ready; they grow with the orders. A user belongs to one branch.
+    Five transactions, each one function call: customer-registration 10 %, browse-products 40 %, order-products 30
+    %, process-orders 10 %, browse-orders 10 %. Half of the customers chosen are the newest quarter. WAL is written
+    to tmpfs (``fsync`` costs nothing there); ``checkpoint_timeout`` 60 s, ``max_wal_size`` 1/32 of the RAM,
+    ``full_page_writes``, ``synchronous_commit`` and autovacuum on, as PostgreSQL has them.
 ``store``
     redis without persistence; texts of 1 to 4 KB under numbered keys, the given percentage of the RAM in all. Half
     get, half set; the hottest 1 % of the keys get a third of the requests, the hottest 10 % more than half.
