@@ -79,8 +79,8 @@ def draw(measured: dict[str, Rows], path: Path) -> None:
     """Draw seconds, and what is counted, against what grows, both axes logarithmic."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(measured), figsize=(5 * len(measured), 4.2), layout="constrained")
-    for ax, (title, rows) in zip(axes, measured.items(), strict=True):
+    figure, axes = plt.subplots(2, 2, figsize=(11, 8), layout="constrained")
+    for ax, (title, rows) in zip(axes.flat, measured.items(), strict=True):
         _, x_label, counted = KINDS[title]
         xs, seconds, counts = zip(*rows, strict=True)
         ax.loglog(xs, seconds, "ko-", label="seconds")
