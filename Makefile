@@ -2,7 +2,7 @@
 # make test    lint, types, import arrows and all tests but the slow ones (installs QEMU where it can)
 # make check   the same without the tests that start QEMU
 # make notebooks   run the notebooks, as make check does too
-# make bench   time the stream collector and whole processes into benchmarks/results.json
+# make bench   time engines, rivals, sweeps, replay, collectors and processes into benchmarks/results.json
 # make test-slow, make format, make qemu, make clean
 
 PYTHON ?= python3
