@@ -56,13 +56,13 @@ def read_rounds(trace: Trace) -> RoundHistory | None:
     TraceError
         When the trace is damaged.
     """
-    table = trace.intervals
-    known = table[(table["dirty_pages"] >= 0) & (table["end_s"] > table["start_s"])]
-    numbers = [int(i) for i in known["interval"]]
+    table = trace.columns("intervals")
+    known = (table["dirty_pages"] >= 0) & (table["end_s"] > table["start_s"])
+    numbers = table["interval"][known].tolist()
     rounds = [trace.pages(i) for i in numbers]
     if not any(len(r) for r in rounds):
         return None
-    lengths = (known["end_s"] - known["start_s"]).to_numpy(float)
+    lengths = (table["end_s"] - table["start_s"])[known]
     counts = np.array([len(r) for r in rounds], dtype=float)
     ordered = np.sort(np.concatenate(rounds), kind="stable")  # rounds ascend: they are merged
     first = np.flatnonzero(np.diff(ordered, prepend=-1))

@@ -61,8 +61,9 @@ def _mechanisms(made: Prediction) -> list[str]:
     from migsim.results import throttle_steps
 
     lines = []
+    throttled = made.result.scenario.get("capabilities", {}).get("auto-converge")
     steps = [f"{percentage} % from {made.median(f'throttle-{percentage}'):.1f} s"
-             for percentage in throttle_steps(made.result.timeline)]  # fmt: skip
+             for percentage in (throttle_steps(made.result.timeline) if throttled else ())]  # fmt: skip
     if steps:
         lines.append(f"throttled: {', '.join(steps)}")
     cache = made.result.info.get("xbzrle-cache")

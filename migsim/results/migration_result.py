@@ -189,8 +189,9 @@ class MigrationResult:
         return cls(**read_record(path))
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with other values."""
-        kept = {name: getattr(self, name) for name in type(self).__dataclass_fields__}
+        """Return a copy with other values; tables that wait wait in the copy too."""
+        waiting = self.__dict__["_waiting"]
+        kept = {name: waiting.get(name) or getattr(self, name) for name in type(self).__dataclass_fields__}
         return type(self)(**(kept | changes))
 
     def __repr__(self) -> str:

@@ -21,7 +21,14 @@ class Later:
     """
 
     def __init__(self, make: Callable[[], pd.DataFrame]) -> None:
-        self.make = make
+        self._make = make
+        self._made: pd.DataFrame | None = None
+
+    def make(self) -> pd.DataFrame:
+        """Make the table, or return it where that is done."""
+        if self._made is None:
+            self._made = self._make()
+        return self._made
 
 
 def later(make: Callable[[], pd.DataFrame]) -> Any:

@@ -264,7 +264,7 @@ def _summarise(
     if not host.qemu_version.startswith(f"{version.major}.{version.minor}"):
         notes.append(f"The host profile was measured with QEMU {host.qemu_version}, not {version}.")
     return Prediction(
-        result=replace(central, intervals=intervals),
+        result=central.replace(intervals=intervals),
         completed_fraction=fraction,
         assumptions=tuple(notes),
         draws=tuple(d.fields for d in kept),

@@ -95,8 +95,8 @@ def unique_dirty_curve(trace: Trace) -> UniqueDirtyCurve:
     >>> unique_dirty_curve(trace).only("stream")                      # doctest: +SKIP
     """
     rows = _from_windows(trace)
-    events = trace.events()
-    rows += _from_events(trace, events) if len(events) else _from_intervals(trace)
+    logged = len(trace.columns("events")["page"])
+    rows += _from_events(trace, trace.events()) if logged else _from_intervals(trace)
     rows.sort(key=lambda row: (row[3], row[0]))
     return UniqueDirtyCurve(
         np.array([row[0] for row in rows], dtype=float),
@@ -110,32 +110,34 @@ def _from_windows(trace: Trace) -> list[_Row]:
     page = trace.meta.page_bytes
     total = trace.meta.total_pages
     rows: list[_Row] = []
-    for (mode, _), group in trace.windows.groupby(["mode", "window_s"]):
+    table = trace.columns("windows")
+    for mode, window_s in sorted(set(zip(table["mode"], table["window_s"], strict=True))):
+        own = (table["mode"] == mode) & (table["window_s"] == window_s)
         if mode == "dirty-bitmap" and trace.meta.accel == "tcg":
             continue
-        dirty = group["dirty_bytes"].to_numpy(float) / page
-        step = group["resolution_bytes"].to_numpy(float) / page
+        dirty = table["dirty_bytes"][own].astype(float) / page
+        step = table["resolution_bytes"][own].astype(float) / page
         dirty = np.where(dirty > 0, dirty + step / 2, 0.0)
         mean = float(dirty.mean())
         variance = float(dirty.var(ddof=1)) if dirty.size > 1 else 0.0
         # One answer cannot show its own spread: state at least what its method cannot avoid.
         floor = float((step**2).mean()) / 12
-        sampled = float(group["sampled_pages"].mean())
+        sampled = float(table["sampled_pages"][own].mean())
         if sampled > 0:
             share = min(max(mean / total, 1 / sampled), 1 - 1 / sampled) if sampled > 2 else 0.5
             floor += total**2 * share * (1 - share) / sampled
         else:
             floor += max(mean, 1.0)
         sd = float(np.sqrt(max(variance, floor)))
-        rows.append((float(group["measured_s"].mean()), min(mean, float(total)), sd, str(mode)))
+        rows.append((float(table["measured_s"][own].mean()), min(mean, float(total)), sd, str(mode)))
     return rows
 
 
 def _from_intervals(trace: Trace) -> list[_Row]:
-    intervals = trace.intervals
-    known = intervals[(intervals["dirty_pages"] >= 0) & (intervals["end_s"] > intervals["start_s"])]
-    lengths = (known["end_s"] - known["start_s"]).to_numpy(float)
-    dirty = known["dirty_pages"].to_numpy(float)
+    table = trace.columns("intervals")
+    known = (table["dirty_pages"] >= 0) & (table["end_s"] > table["start_s"])
+    lengths = (table["end_s"] - table["start_s"])[known]
+    dirty = table["dirty_pages"][known].astype(float)
     order = np.argsort(lengths, kind="stable")
     groups: list[list[int]] = []
     for index in order:

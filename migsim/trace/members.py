@@ -10,7 +10,16 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["MEMBERS", "expand_runs", "page_runs", "parquet_writer", "read_table", "schema", "table"]
+__all__ = [
+    "MEMBERS",
+    "column_array",
+    "expand_runs",
+    "page_runs",
+    "parquet_writer",
+    "read_table",
+    "schema",
+    "table",
+]
 
 _COLUMNS: dict[str, dict[str, str]] = {
     "intervals": {
@@ -103,7 +112,8 @@ def read_table(source: Any, member: str, total_pages: int) -> pa.Table:
     import pyarrow.parquet as pq
 
     shape = schema(member, total_pages)
-    found = pq.read_table(source, page_checksum_verification=True)
+    with pq.ParquetFile(source, page_checksum_verification=True) as file:  # read_table loads far more
+        found = file.read()
     for name in _LATER.get(member, ()):
         if name not in found.column_names:
             found = found.append_column(name, pa.array(np.full(found.num_rows, np.nan), type=pa.float32()))
@@ -111,6 +121,28 @@ def read_table(source: Any, member: str, total_pages: int) -> pa.Table:
     if missing:
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     return found.select(shape.names).cast(shape)
+
+
+def column_array(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    """Return a column as an array, without what pyarrow's own conversion does: load pandas.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> column_array(pa.chunked_array([[1, 2], [3]])).tolist()
+    [1, 2, 3]
+    """
+    import pyarrow as pa
+
+    if column.null_count or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        return np.array(column.to_pylist(), dtype=object)
+    kind = np.dtype({"double": "float64", "float": "float32"}.get(str(column.type), str(column.type)))
+    parts = [
+        np.frombuffer(chunk.buffers()[1], kind, len(chunk), chunk.offset * kind.itemsize)
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0, kind)
 
 
 def page_runs(pages: npt.ArrayLike) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint32]]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from migsim.errors import TraceError
 from migsim.trace.curve import UniqueDirtyCurve, unique_dirty_curve
 from migsim.trace.journal import part_path, whole_commits
-from migsim.trace.members import MEMBERS, expand_runs, read_table, schema
+from migsim.trace.members import MEMBERS, column_array, expand_runs, read_table, schema
 from migsim.trace.meta import TraceMeta
 
 if TYPE_CHECKING:
@@ -126,16 +126,28 @@ class Trace:
         TraceError
             There is no such interval.
         """
-        if interval not in range(len(self.intervals)):
+        count = len(self.columns("intervals")["interval"])
+        if interval not in range(count):
             raise TraceError(
-                f"{self.path} has no interval {interval!r}.",
-                f"It has {len(self.intervals)}, counted from 0.",
-                "",
+                f"{self.path} has no interval {interval!r}.", f"It has {count}, counted from 0.", ""
             )
-        runs = self._frame("runs")
-        low, high = np.searchsorted(runs["interval"].to_numpy(), [interval, interval + 1])
-        part = runs.iloc[int(low) : int(high)]
-        return expand_runs(part["first_page"].to_numpy(), part["npages"].to_numpy())
+        runs = self.columns("runs")
+        low, high = np.searchsorted(runs["interval"], [interval, interval + 1])
+        return expand_runs(runs["first_page"][low:high], runs["npages"][low:high])
+
+    def columns(self, member: str) -> dict[str, npt.NDArray[Any]]:
+        """Arrays of a member, by the names of its columns: what `intervals` and its like are made of, without pandas.
+
+        Parameters
+        ----------
+        member : {"intervals", "runs", "windows", "events", "content"}
+        """
+        key = f"{member} columns"
+        if key not in self._cache:
+            table = self._read(member)
+            self._cache[key] = {name: column_array(table[name]) for name in table.column_names}
+        columns: dict[str, npt.NDArray[Any]] = self._cache[key]
+        return columns
 
     def unique_dirty_curve(self) -> UniqueDirtyCurve:
         """Unique dirty pages against window length, pooled from all that the trace holds.
@@ -157,7 +169,7 @@ class Trace:
         import pyarrow as pa
 
         total = self.meta.total_pages
-        empty = schema(member, total).empty_table()
+        empty = pa.Table.from_batches([], schema=schema(member, total))  # empty_table() loads pandas
         try:
             if self._pieces is not None:
                 return pa.concat_tables(
