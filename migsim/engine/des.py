@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -17,23 +18,15 @@ import simpy
 from numpy.typing import NDArray
 
 from migsim.engine.dirty_limit import DirtyLimit
-from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
 from migsim.engine.like_windows import Mark
-from migsim.engine.memory import GuestMemory, SendCosts, Sent
+from migsim.engine.memory import GuestMemory, fluid_memory
 from migsim.engine.multifd import MultifdSender
 from migsim.engine.page_memory import PageMemory
 from migsim.engine.recorder import Recorder
-from migsim.engine.standstill import (
-    deviations,
-    far_above,
-    is_flat,
-    many_rounds,
-    steady_rounds,
-    trend,
-)
+from migsim.engine.sending import Sent, send_costs
+from migsim.engine.standstill import deviations, far_above, is_flat, many_rounds, steady_rounds, trend
 from migsim.engine.throttle import Throttle
-from migsim.engine.xbzrle import XbzrleSender
 from migsim.models import migration_thread as thread
 from migsim.models.dirty_bitmap import setup_s, sync_s
 from migsim.models.guest_speed import GuestMark
@@ -74,29 +67,9 @@ def simulate(
         Kind "simulated". A migration that does not converge is a result with that outcome.
     """
     environment = simpy.Environment()
-    run = _Precopy(environment, what, memory or _fluid_memory(what, seed))
+    run = _Precopy(environment, what, memory or fluid_memory(what, seed))
     environment.run(until=environment.process(run.migrate()))
     return run.recorder.result(what, seed, run.clock)
-
-
-def _fluid_memory(what: SimulationInput, seed: int | None) -> GuestMemory:
-    memory = GuestMemory(
-        what.workload,
-        chunked=what.chunked,
-        dirty_fault_s=what.terms["dirty_fault_s"],
-        rng=None if seed is None else np.random.default_rng(seed),
-        fresh_pages=what.fresh_pages,
-        clock=GuestClock(what.workload.load_fraction),
-    )
-    if what.on("xbzrle"):
-        memory.xbzrle = XbzrleSender(
-            memory.segments,
-            what.workload,
-            cache_size_bytes=int(what.parameter("xbzrle-cache-size")),
-            version=what.version,
-            terms=what.terms,
-        )
-    return memory
 
 
 class _Precopy:
@@ -112,18 +85,7 @@ class _Precopy:
         self.memory = memory
         self.clock = memory.clock
         link = NORMAL_PAGE_BYTES / what.link_bytes_per_s if what.link_bytes_per_s else 0.0
-        self.costs, self.burst = (
-            SendCosts(
-                normal_page_s=max(what.terms[again], link),
-                cold_page_s=max(what.terms[cold], link),
-                fresh_page_s=max(what.terms[fresh], link),
-                zero_page_s=what.terms["zero_page_s"],
-            )
-            for again, cold, fresh in (
-                ("normal_page_s", "cold_page_s", "fresh_page_s"),
-                ("burst_page_s", "burst_cold_page_s", "burst_fresh_page_s"),
-            )
-        )
+        self.costs, self.burst = send_costs(what.terms, link)
         self.limit_ms = float(what.parameter("downtime-limit"))
         quota = window_quota_bytes(int(what.parameter("max-bandwidth")))
         self._quotas = [
@@ -343,13 +305,11 @@ class _Precopy:
         window = before.until(self.mark) if before else None
         if window is None:
             return
-        due = self.what.deadline_s
-        if isinstance(self.throttle, Throttle):
-            due = min(due, self.throttle.next_tick_s)
+        tick = self.throttle.next_tick_s if isinstance(self.throttle, Throttle) else inf
         times = window.repeated(
             alike_pages=self.mark.alike_pages,
             spare_bytes=self.remaining_bytes - self.threshold,
-            spare_s=due - self.env.now,
+            spare_s=min(self.what.deadline_s, tick) - self.env.now,
         )
         if not times:
             return

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.engine.guest_clock import GuestClock
+from migsim.engine.inputs import SimulationInput
 from migsim.engine.segments import cut
 from migsim.engine.sending import Budget, SendCosts, Sent
 from migsim.engine.xbzrle import Encoded, XbzrleSender
@@ -19,7 +20,7 @@ from migsim.models.page_writes import arc_fraction, drawn_pages, guest_seconds, 
 from migsim.models.switchover import PagesLeft
 from migsim.scenario import Workload
 
-__all__ = ["GuestMemory", "SendCosts", "Sent"]
+__all__ = ["GuestMemory", "SendCosts", "Sent", "fluid_memory"]
 
 Floats = NDArray[np.float64]
 
@@ -320,3 +321,24 @@ def _fresh(first: Floats, limit: float | None) -> Floats:
         return first
     before = np.cumsum(first) - first
     return np.asarray(np.clip(limit - before, 0.0, first))
+
+
+def fluid_memory(what: SimulationInput, seed: int | None) -> GuestMemory:
+    """Make the memory of a migration: expected counts, or draws around them with a seed."""
+    memory = GuestMemory(
+        what.workload,
+        chunked=what.chunked,
+        dirty_fault_s=what.terms["dirty_fault_s"],
+        rng=None if seed is None else np.random.default_rng(seed),
+        fresh_pages=what.fresh_pages,
+        clock=GuestClock(what.workload.load_fraction),
+    )
+    if what.on("xbzrle"):
+        memory.xbzrle = XbzrleSender(
+            memory.segments,
+            what.workload,
+            cache_size_bytes=int(what.parameter("xbzrle-cache-size")),
+            version=what.version,
+            terms=what.terms,
+        )
+    return memory

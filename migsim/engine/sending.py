@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Budget", "SendCosts", "Sent"]
+__all__ = ["Budget", "SendCosts", "Sent", "send_costs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,31 @@ class SendCosts:
     cold_page_s: float
     fresh_page_s: float
     zero_page_s: float
+
+
+def send_costs(terms: Mapping[str, float], link_page_s: float) -> tuple[SendCosts, SendCosts]:
+    """Return what pages cost while the guest runs, and in the blackout; none is faster than the link.
+
+    Parameters
+    ----------
+    terms : mapping of str to float
+        The host's.
+    link_page_s : float
+        What a page takes on the network.
+    """
+
+    def costs(again: str, cold: str, fresh: str) -> SendCosts:
+        return SendCosts(
+            normal_page_s=max(terms[again], link_page_s),
+            cold_page_s=max(terms[cold], link_page_s),
+            fresh_page_s=max(terms[fresh], link_page_s),
+            zero_page_s=terms["zero_page_s"],
+        )
+
+    return (
+        costs("normal_page_s", "cold_page_s", "fresh_page_s"),
+        costs("burst_page_s", "burst_cold_page_s", "burst_fresh_page_s"),
+    )
 
 
 @dataclass(slots=True)
