@@ -106,7 +106,6 @@ def predict(
     from migsim.plot.picture import check_picture
     from migsim.scenario import HostProfile, MigrationSettings
     from migsim.scenario.hosts import bundled_profile
-    from migsim.study.guest_performance import guest_performance
     from migsim.study.predict import predict as run
     from migsim.trace import Trace
 
@@ -138,7 +137,11 @@ def predict(
         from migsim.plot.prediction import save_prediction
 
         save_prediction(made, plot)
-    seen = guest_performance(made, loop, seed=seed) if loop else None
+    seen = None
+    if loop:
+        from migsim.study.guest_performance import guest_performance
+
+        seen = guest_performance(made, loop, seed=seed)
     if output_format == "json":
         said = made.to_json_object() | ({"guest-performance": seen.to_json_object()} if seen else {})
         print(json.dumps(said, indent=2))
