@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from migsim.errors import MigsimError, QmpError
+from migsim.errors import QmpError
 from migsim.lab import guest_log
 from migsim.lab.host_load import HostLoad
 from migsim.lab.machine import check_host
 from migsim.lab.qemu import QemuProcess
-from migsim.lab.sides import check_version, prepare, ready_within_s, settle, start_side
+from migsim.lab.sides import check_version, death_or, prepare, ready_within_s, settle, start_side
 
 if TYPE_CHECKING:
     from migsim.results import MigrationResult
@@ -116,7 +116,7 @@ def run_migration(
             _migrate(scenario, seen, uri, progress)
             _look_afterwards(scenario, seen)
         except QmpError as error:
-            raise _death_or(error, source, destination) from error
+            raise death_or(error, source, destination) from error
         return make_result(scenario, seen, command=command)
 
 
@@ -226,14 +226,3 @@ def _deadline_s(guest: GuestSpec) -> float:
     if guest.linux is not None:
         return 20.0 + 4 * guest.linux.report_s
     return _CHECK_S if guest.workload.check else 5.0 + 4 * guest.workload.report_s
-
-
-def _death_or(error: QmpError, *sides: QemuProcess) -> MigsimError:
-    """Return what really happened when a monitor stopped answering: usually its QEMU died a moment ago."""
-    deadline = time.monotonic() + 1.0
-    while time.monotonic() < deadline:
-        for side in sides:
-            if not side.alive:
-                return side.death()
-        time.sleep(0.05)
-    return error

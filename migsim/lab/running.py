@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from migsim.errors import QmpError
 from migsim.lab import guest_log
 from migsim.lab.linux_machine import image_facts
 from migsim.lab.machine import check_host
 from migsim.lab.qemu import QemuProcess
-from migsim.lab.sides import check_version, ready_within_s, settle, start_side
+from migsim.lab.sides import check_version, death_or, ready_within_s, settle, start_side
 from migsim.results.linux_lines import LinuxWork
 from migsim.scenario import LabScenario
 
@@ -82,4 +83,8 @@ def running_guest(scenario: LabScenario, *, ready_timeout_s: float | None = None
         settle(scenario.settle_s, guest)
         running = RunningGuest(free, guest, linux=scenario.guest.linux is not None)
         running.settled = len(guest_log.log_of(guest).progress)
-        yield running
+        try:
+            yield running
+        except QmpError as error:
+            found = death_or(error, guest)
+            raise type(found)(found.what, found.rule, error.todo) from error  # which says what was kept

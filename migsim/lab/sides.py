@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from migsim.errors import QemuError
+from migsim.errors import MigsimError, QemuError, QmpError
 from migsim.lab.linux_machine import image_folder, linux_arguments
 from migsim.lab.machine import alias_file, machine_arguments
 from migsim.lab.qemu import QemuProcess
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from migsim.qmp import QmpSession
     from migsim.scenario import GuestSpec, LabScenario
 
-__all__ = ["check_version", "prepare", "ready_within_s", "settle", "start_side"]
+__all__ = ["check_version", "death_or", "prepare", "ready_within_s", "settle", "start_side"]
 
 _LOOK_S = 0.1
 _READY_S = {"own": 180.0, "linux": 900.0}
@@ -103,3 +103,14 @@ def settle(duration_s: float, *sides: QemuProcess, hearing: Hearing | None = Non
             side.check_alive()
         if hearing is not None:
             hearing.listen()
+
+
+def death_or(error: QmpError, *sides: QemuProcess) -> MigsimError:
+    """Return what really happened when a monitor stopped answering: usually its QEMU died a moment ago."""
+    deadline = time.monotonic() + 1.0
+    while time.monotonic() < deadline:
+        for side in sides:
+            if not side.alive:
+                return side.death()
+        time.sleep(0.05)
+    return error
