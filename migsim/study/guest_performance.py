@@ -31,6 +31,9 @@ __all__ = ["GuestPerformance", "compare_guest_performance", "guest_performance",
 Floats = NDArray[np.float64]
 
 STEP_S = 0.02
+TRANSACTIONS = 1_000_000
+"""About so many are simulated one by one: of a busy loop not every draw's, but four draws' at least."""
+
 LONGEST_WINDOW_S = 300.0
 """Of a migration that does not end so much is looked at, unless a window is given."""
 
@@ -72,7 +75,8 @@ class GuestPerformance:
         The middle draw's speed over time.
     draws : tuple of dict
         Of each draw: ``lost`` transactions (expected), ``lost-in-a-run`` (of one run of its users),
-        ``longest-response`` [s] and ``least-per-s`` (of an interval).
+        ``longest-response`` [s] and ``least-per-s`` (of an interval). Users are simulated one by one for the first
+        draws only where all would be more than a million transactions.
     intervals : dict of str to (float, float)
         The middle 80 % of the draws.
     assumptions : tuple of str
@@ -89,7 +93,7 @@ class GuestPerformance:
     @property
     def medians(self) -> dict[str, float]:
         """Medians of the draws: the point prediction."""
-        return {name: float(np.median([d[name] for d in self.draws])) for name in self.draws[0]}
+        return {name: float(np.median(values)) for name, values in _by_name(self.draws).items()}
 
     @property
     def before_per_s(self) -> float:
@@ -152,21 +156,22 @@ def guest_performance(
     window = _window_s(courses, window_s, interval_s)
     grid = np.linspace(0.0, window, max(round(window / interval_s), 1) + 1)
     expected = _completed(loop, [SpeedCourse.of(made.result.guest_speed), *courses], grid)
-    runs = [simulate_users(loop, course, window, seed=seed + k) for k, course in enumerate(courses)]
-    draws = tuple(_figures(loop, grid, done, run) for done, run in zip(expected[1:], runs, strict=True))
+    most = max(4, int(TRANSACTIONS / (loop.steady().throughput_per_s * window)))
+    runs = [simulate_users(loop, course, window, seed=seed + k) for k, course in enumerate(courses[:most])]
+    draws = tuple(
+        _expected_figures(loop, grid, done) | (_run_figures(loop, grid, runs[k]) if k < len(runs) else {})
+        for k, done in enumerate(expected[1:])
+    )
     over_time = transactions_band(runs, grid)
     whole = over_time["operation"] == "all"
     over_time.loc[whole, "middle_per_s"] = np.diff(expected[0]) / np.diff(grid)
-    names = list(draws[0])
-    table = np.array([[draw[name] for name in names] for draw in draws])
-    low, high = np.percentile(table, [10, 90], axis=0)
     return GuestPerformance(
         loop=loop,
         window_s=window,
         over_time=over_time,
         middle=made.result.guest_speed,
         draws=draws,
-        intervals={name: (float(a), float(b)) for name, a, b in zip(names, low, high, strict=True)},
+        intervals={name: _middle_80(values) for name, values in _by_name(draws).items()},
         assumptions=(*made.assumptions, *_notes(loop, made, window)),
     )
 
@@ -268,15 +273,30 @@ def _completed(loop: UserLoop, courses: list[SpeedCourse], grid: Floats) -> Floa
     return np.array(rows)
 
 
-def _figures(loop: UserLoop, grid: Floats, expected: Floats, run: Transactions) -> dict[str, float]:
+def _expected_figures(loop: UserLoop, grid: Floats, expected: Floats) -> dict[str, float]:
     usual = loop.steady().throughput_per_s * float(grid[-1])
-    counts = run.completed(grid).sum(axis=0)
     return {
         "lost": usual - float(expected[-1]),
-        "lost-in-a-run": usual - float(counts.sum()),
-        "longest-response": float(run.response_s.max(initial=0.0)),
         "least-per-s": float((np.diff(expected) / np.diff(grid)).min()),
     }
+
+
+def _run_figures(loop: UserLoop, grid: Floats, run: Transactions) -> dict[str, float]:
+    usual = loop.steady().throughput_per_s * float(grid[-1])
+    return {
+        "lost-in-a-run": usual - float(run.completed(grid).sum()),
+        "longest-response": float(run.response_s.max(initial=0.0)),
+    }
+
+
+def _by_name(draws: tuple[dict[str, float], ...]) -> dict[str, list[float]]:
+    """Values of each figure over the draws that have it; the first has all."""
+    return {name: [draw[name] for draw in draws if name in draw] for name in draws[0]}
+
+
+def _middle_80(values: list[float]) -> tuple[float, float]:
+    low, high = np.percentile(values, [10, 90])
+    return float(low), float(high)
 
 
 def _notes(loop: UserLoop, made: Prediction, window_s: float) -> list[str]:

@@ -211,6 +211,16 @@ def test_a_made_up_record_meets_the_prediction_made_from_its_own_past():
     assert predicted == pytest.approx(blackout_lost(INSIDE, 1.0), rel=0.1)
 
 
+def test_of_a_busy_loop_not_every_draw_is_simulated_one_by_one():
+    busy = UserLoop.of_one(400, think_s=0.02, demand_s=0.0001, vcpus=4, inside=True)
+    made = guest_performance(prediction(*[PLAIN] * 6), busy, window_s=14.0)
+    assert busy.steady().throughput_per_s > 18_000
+    assert [("lost-in-a-run" in draw, "lost" in draw) for draw in made.draws] == [(True, True)] * 4 + [
+        (False, True)
+    ] * 2
+    assert set(made.medians) == set(made.intervals) == set(made.draws[0])
+
+
 def test_what_tells_nothing_is_refused():
     with pytest.raises(ParameterError, match="nothing of the guest's speed"):
         guest_performance(replace(prediction(PLAIN), runs=()), LOOP)
