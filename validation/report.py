@@ -12,6 +12,7 @@ from migsim.files import atomic_path, write_text_atomically
 from validation.mechanisms import mechanism_of, section
 from validation.rivals import RIVALS
 from validation.scores import METRICS, Scored, load_records, score
+from validation.users import users_table
 
 HERE = Path(__file__).parent
 
@@ -37,11 +38,13 @@ def main(arguments: list[str] | None = None) -> int:
         for runs in load_records(options.records).values()
     ]
     notes = options.output.with_name("notes.md")
-    plain = [s for s in scored if not mechanism_of(s)]
+    kvm = [s for s in scored if s.scenario.qemu.accel == "kvm"]
+    plain = [s for s in kvm if not mechanism_of(s)]
     text = page(
         plain,
-        [s for s in scored if mechanism_of(s)],
+        [s for s in kvm if mechanism_of(s)],
         notes.read_text(encoding="utf-8") if notes.exists() else "",
+        tcg=[s for s in scored if s not in kvm],
     )
     write_text_atomically(options.output, text)
     draw(plain, options.output.with_name("predicted-measured.png"))
@@ -49,8 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def page(scored: Sequence[Scored], mechanisms: Sequence[Scored], notes: str) -> str:
-    """Compose the page: plain precopy, then the mechanisms beside it."""
+def page(
+    scored: Sequence[Scored], mechanisms: Sequence[Scored], notes: str, tcg: Sequence[Scored] = ()
+) -> str:
+    """Compose the page: plain precopy, the mechanisms beside it, guests under TCG."""
     return "\n".join(
         [
             "# Predicted beside measured",
@@ -76,7 +81,20 @@ def page(scored: Sequence[Scored], mechanisms: Sequence[Scored], notes: str) -> 
             rival_table(scored),
             "",
             *([section(mechanisms)] if mechanisms else []),
+            *(["## Guests under TCG: a database, a store, our own", "", tcg_section(tcg), ""] if tcg else []),
             notes,
+        ]
+    )
+
+
+def tcg_section(scored: Sequence[Scored]) -> str:
+    """Compose the section of guests under TCG: errors, scenarios, what their users lost."""
+    return "\n\n".join(
+        [
+            summary(scored),
+            scenario_table(scored),
+            "Transactions lost, against the pace that the users' loop has in the long run:",
+            users_table(scored),
         ]
     )
 
