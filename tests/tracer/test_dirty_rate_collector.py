@@ -134,6 +134,15 @@ def test_under_tcg_the_bitmap_is_not_asked_as_it_counts_nothing(tmp_path):
     assert spared.asked == []
 
 
+def test_a_tcg_guest_is_not_asked_where_qemu_dies_of_it(tmp_path):
+    guest = Guest("7.2.22")
+    with pytest.raises(QmpError, match="crashes"):
+        record(tmp_path / "a.trace", guest, accel="tcg")
+    assert guest.asked == []
+    record(tmp_path / "b.trace", guest, accel="kvm")
+    assert guest.asked
+
+
 @pytest.mark.parametrize("version", ["7.2.22", "10.0.8"])
 def test_the_bitmap_warms_up_first_and_that_is_not_recorded(tmp_path, version):
     guest = Guest(version)
