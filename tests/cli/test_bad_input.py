@@ -490,6 +490,7 @@ def test_a_signal_leaves_nothing(inputs: Path, tmp_path: Path, line: str, sign: 
 
     def as_a_background_job() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored
 
     with command(line.format(out), cwd=inputs, env=environment, preexec_fn=as_a_background_job) as run:
         deadline = time.monotonic() + 60
