@@ -74,12 +74,12 @@ def test_a_fit_shows_residuals_and_assumptions(trace):
 
 def test_a_prediction_shows_intervals_and_assumptions(trace):
     host = HostProfile(terms=terms(), qemu_version="10.0")
-    settings = MigrationSettings(capabilities={"multifd": True})
+    settings = MigrationSettings(capabilities={"postcopy-ram": True})
     made = predict(trace, host=host, settings=settings, qemu_version="10.9", replicates=5)
     shown = text_of(made)
     assert "80 % interval" in shown and "of the draws complete" in shown
     assert made.assumptions and all(note in shown for note in made.assumptions)
-    assert "multifd is on and not modelled" in shown
+    assert "postcopy-ram is on and not modelled" in shown
     assert "taken to behave like" in shown
 
 

@@ -15,6 +15,8 @@ from validation.scores import METRICS, load_records, score
 
 ROOT = Path(__file__).parents[2]
 RECORDS = load_records(ROOT / "validation" / "records")
+TRACED_ONLY = {"tcg-order-4g-800mbps-300ms-q100"}
+"""Scenarios that say whose guest is traced, and are not migrated."""
 
 
 @pytest.fixture(scope="module")
@@ -27,18 +29,28 @@ def every():
 
 @pytest.fixture(scope="module")
 def scored(every):
-    """Plain precopy."""
-    return [s for s in every if not mechanism_of(s)]
+    """Plain precopy under KVM."""
+    return [s for s in every if not mechanism_of(s) and s.scenario.qemu.accel == "kvm"]
 
 
 @pytest.fixture(scope="module")
 def mechanisms(every):
-    return {name: [s for s in every if mechanism_of(s) == name] for name in MECHANISMS}
+    kvm = [s for s in every if s.scenario.qemu.accel == "kvm"]
+    return {name: [s for s in kvm if mechanism_of(s) == name] for name in MECHANISMS}
+
+
+def test_times_and_bytes_under_tcg_are_met(every):
+    done = [s for s in every if s.scenario.qemu.accel == "tcg" and s.converged]
+    assert len(done) >= 10
+    for metric in ("total-time", "transferred"):
+        off = [abs(s.predicted(metric) / np.median(s.measured[metric]) - 1) for s in done]
+        assert np.median(off) < 0.08
+        assert max(off) < 0.2
 
 
 def test_there_is_a_record_of_every_scenario():
     declared = {p.stem for p in (ROOT / "validation" / "scenarios").glob("*.toml")}
-    assert set(RECORDS) == declared
+    assert set(RECORDS) == declared - TRACED_ONLY
     assert len(RECORDS) >= 10
 
 
