@@ -12,10 +12,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 _RESIDENT = """
-import json, resource, sys
+import json
+from pathlib import Path
 from benchmarks.{module} import {function} as measured
 seconds = measured({argument!r})
-kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+# getrusage's peak is that of the process before it was replaced by this program, where that was larger
+kib = int(next(line.split()[1] for line in Path("/proc/self/status").open() if line.startswith("VmHWM")))
 print(json.dumps([seconds, kib / 1024]))
 """
 
