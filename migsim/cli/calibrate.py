@@ -16,23 +16,24 @@ app = typer.Typer(
 )
 
 
+Qemu = Annotated[str, typer.Option(metavar="CMD", help="QEMU's command; $NAME stands for a variable.")]
+Repeats = Annotated[int, typer.Option(min=1, metavar="N", help="Of each probe; the spread comes from them.")]
+Keep = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Keep the probes' records here, and take those that are there."),
+]
+
+
 @app.command()
 def host(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="PROFILE", help="The profile to write.")],
-    qemu: Annotated[
-        str, typer.Option(metavar="CMD", help="QEMU's command; $NAME stands for a variable.")
-    ] = "qemu-system-x86_64",
+    qemu: Qemu = "qemu-system-x86_64",
     qemu_version: Annotated[
         str | None, typer.Option(metavar="VERSION", help="What it is; asked of the command when left out.")
     ] = None,
     accel: Annotated[str, typer.Option(metavar="kvm|tcg", help="How the probes' guests run.")] = "kvm",
-    repeats: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Of each probe; the spread comes from them.")
-    ] = 3,
-    keep: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Keep the probes' records here, and take those that are there."),
-    ] = None,
+    repeats: Repeats = 3,
+    keep: Keep = None,
 ) -> None:
     """Measure this host with short probe migrations, some minutes in all.
 
@@ -77,16 +78,9 @@ def multifd(
             "--output", "-o", metavar="FILE", help="The profile to write; by default PROFILE itself."
         ),
     ] = None,
-    qemu: Annotated[
-        str, typer.Option(metavar="CMD", help="QEMU's command; $NAME stands for a variable.")
-    ] = "qemu-system-x86_64",
-    repeats: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Of each probe; the spread comes from them.")
-    ] = 3,
-    keep: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Keep the probes' records here, and take those that are there."),
-    ] = None,
+    qemu: Qemu = "qemu-system-x86_64",
+    repeats: Repeats = 3,
+    keep: Keep = None,
 ) -> None:
     """Add what multifd's threads cost to a host profile, by short probe migrations.
 

@@ -8,6 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from migsim.cli.predict import NOT_CONVERGED
+from migsim.cli.study import (
+    Deadline,
+    Host,
+    Link,
+    Load,
+    QemuVersionOption,
+    RingSize,
+    Seed,
+    Settings,
+    TraceFile,
+    guest_and_host,
+)
 
 if TYPE_CHECKING:
     from migsim.results import MigrationResult
@@ -16,48 +28,14 @@ __all__ = ["replay"]
 
 
 def replay(
-    trace: Annotated[
-        Path, typer.Argument(metavar="TRACE", help="A trace with page numbers: by stream or dirty-ring.")
-    ],
-    host: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PROFILE", help="What `migsim calibrate host` measured; else a bundled profile."
-        ),
-    ] = None,
-    qemu_version: Annotated[
-        str | None,
-        typer.Option(
-            metavar="VERSION", help="Behave like this QEMU, as 7.2 or 10.0; else like the traced one."
-        ),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="A migration parameter or capability, as max-bandwidth=10Gbps or xbzrle=on; may be given several "
-            "times.",
-        ),
-    ] = None,
-    link: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RATE", help="What the network carries, as 10Gbps; else the CPUs are the limit."
-        ),
-    ] = None,
-    load: Annotated[
-        str, typer.Option(metavar="SHARE", help="How much of its full speed the guest needs, as 30%.")
-    ] = "100%",
-    dirty_ring_size: Annotated[
-        int,
-        typer.Option(
-            min=0, max=65536, metavar="N", help="Entries of KVM's dirty ring, which dirty-limit needs."
-        ),
-    ] = 0,
-    deadline: Annotated[
-        str, typer.Option(metavar="TIME", help="When the migration would be given up, as 90s or 30min.")
-    ] = "30min",
+    trace: TraceFile,
+    host: Host = None,
+    qemu_version: QemuVersionOption = None,
+    settings: Settings = None,
+    link: Link = None,
+    load: Load = "100%",
+    dirty_ring_size: RingSize = 0,
+    deadline: Deadline = "30min",
     output_format: Annotated[
         str,
         typer.Option(
@@ -66,7 +44,7 @@ def replay(
             help="json is QMP's query-migrate object plus outcome and reason.",
         ),
     ] = "table",
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="The same seed, the same answer.")] = 1,
+    seed: Seed = 1,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -75,6 +53,8 @@ def replay(
     ] = None,
 ) -> None:
     """Replay a trace's own page numbers through one migration.
+
+    The trace names its pages: by stream or dirty-ring.
 
     Where `migsim predict` fits classes of pages and draws many migrations, this takes the pages that the trace saw, in
     its own order of intervals, through QEMU's bitmap and XBZRLE's cache, page by page, with the medians of the host's
@@ -85,34 +65,26 @@ def replay(
     import json
 
     from migsim.cli.console import progress
-    from migsim.cli.options import one_of, positive_duration_s, positive_rate, share
+    from migsim.cli.options import one_of
     from migsim.engine.replay import replay as run
     from migsim.files import check_writable
-    from migsim.scenario import HostProfile, MigrationSettings
-    from migsim.scenario.hosts import bundled_profile
-    from migsim.trace import Trace
+    from migsim.scenario import MigrationSettings
 
     one_of(output_format, ("table", "json"), option="--format")
-    deadline_s = positive_duration_s(deadline, option="--deadline")
-    link_bytes_per_s = positive_rate(link, option="--link") if link else None
-    guest_load = share(load, option="--load")
     if output:
         check_writable(output)
-    opened = Trace.open(trace)
-    version = qemu_version or opened.meta.qemu_version
-    profile = HostProfile.load(host) if host else bundled_profile(version, opened.meta.accel or "kvm")
+    guest, shared = guest_and_host(
+        trace,
+        host,
+        qemu_version,
+        link=link,
+        load=load,
+        dirty_ring_size=dirty_ring_size,
+        deadline=deadline,
+    )
+    declared = MigrationSettings.parse(settings or [], shared["qemu_version"])
     with progress("replaying"):
-        made = run(
-            opened,
-            host=profile,
-            settings=MigrationSettings.parse(settings or [], version),
-            qemu_version=version,
-            seed=seed,
-            deadline_s=deadline_s,
-            link_bytes_per_s=link_bytes_per_s,
-            dirty_ring_size=dirty_ring_size,
-            load=guest_load,
-        )
+        made = run(guest, settings=declared, seed=seed, **shared)
     if output:
         made.save(output)
     if output_format == "json":

@@ -1,4 +1,4 @@
-"""Options that the studies of many migrations share: sweep, size, sensitivity."""
+"""Options that the sub-commands about a traced guest share: predict, replay, sweep, size, sensitivity."""
 
 from __future__ import annotations
 
@@ -39,12 +39,22 @@ QemuVersionOption = Annotated[
 Settings = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="NAME=VALUE", help="A migration parameter or capability, as downtime-limit=300ms."
+        "--set",
+        metavar="NAME=VALUE",
+        help="A migration parameter or capability, as max-bandwidth=10Gbps or downtime-limit=300ms; "
+        "may be given several times.",
     ),
 ]
-Link = Annotated[str | None, typer.Option(metavar="RATE", help="What the network carries, as 10Gbps.")]
+Link = Annotated[
+    str | None,
+    typer.Option(metavar="RATE", help="What the network carries, as 10Gbps; else the CPUs are the limit."),
+]
 Load = Annotated[
-    str, typer.Option(metavar="SHARE", help="How much of its full speed the guest needs, as 30%.")
+    str,
+    typer.Option(
+        metavar="SHARE",
+        help="How much of its full speed the guest needs, as 30%; what is throttled above that costs it nothing.",
+    ),
 ]
 RingSize = Annotated[
     int,
@@ -67,7 +77,7 @@ def guest_and_host(
     dirty_ring_size: int,
     deadline: str,
 ) -> tuple[Trace, dict[str, Any]]:
-    """Read what the shared options name: the trace, and the arguments that `sweep`, `size`, `sensitivity` share.
+    """Read what the shared options name: the trace, and the arguments that all studies of it take.
 
     Raises
     ------
