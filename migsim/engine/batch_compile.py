@@ -130,7 +130,7 @@ def compiled_run() -> Callable[..., int]:
     def run(*arguments: Any) -> int:
         return run_cells(*arguments) if sources else 0
 
-    return njit(run, cache=True, nogil=True, **options)  # type: ignore[no-any-return]
+    return njit(run, cache=True, nogil=True, **options)  # type: ignore[no-any-return]  # numba has no types
 
 
 def _belongs(thing: Any, module: ModuleType) -> bool:

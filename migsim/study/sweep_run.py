@@ -133,7 +133,7 @@ def _connect(address: str) -> Any:
         ) from None
 
     def client_of() -> Any:
-        return Client(address, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
+        return Client(address, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]  # distributed has none
 
     try:
         try:
@@ -165,7 +165,7 @@ def _hand_out(client: Any, jobs: Iterable[Job]) -> Callable[[], Iterable[tuple[i
         with parallel_config(backend="dask", client=client, wait_for_workers_timeout=WORKERS_S):
             # A job is one tuple: a larger object would be placed on one worker first, and be lost with it.
             parallel = Parallel(n_jobs=-1, return_as="generator_unordered", batch_size=1)
-            return parallel(delayed(_make)(job) for job in jobs)  # type: ignore[no-any-return]
+            return parallel(delayed(_make)(job) for job in jobs)  # type: ignore[no-any-return]  # joblib
 
     return begin
 

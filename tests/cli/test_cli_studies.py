@@ -87,7 +87,7 @@ def test_a_sweep_that_ends_early_goes_on_from_the_folder_beside_its_file(
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(columns)
-        return make(plan, columns)  # type: ignore[arg-type]
+        return make(plan, columns)  # type: ignore[arg-type]  # passed on as it came
 
     monkeypatch.setattr(sweep_run, "make_piece", stops)
     code, out, _ = run("sweep", *words)

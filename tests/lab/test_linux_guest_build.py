@@ -87,7 +87,10 @@ def test_a_failed_build_leaves_the_older_image_alone(tmp_path, monkeypatch, fail
 def steps_of_stone(monkeypatch):
     """All of a build but packages and QEMU."""
     everything_here(monkeypatch)
-    kernel = lambda _packages, folder: (folder / "boot").mkdir(parents=True) or folder  # noqa: E731
+
+    def kernel(_packages, folder):
+        (folder / "boot").mkdir(parents=True)
+        return folder
 
     def unpack(packages, folder):
         kernel(packages, folder)
@@ -161,18 +164,18 @@ def test_a_killed_build_is_no_image_and_the_next_one_clears_it_away(tmp_path, mo
 DEB822 = """\
 Types: deb
 # a comment
-URIs: http://mirror.test/debian
+URIs: http://one.example/debian
 Suites: bookworm bookworm-updates
 Components: main
 
 Types: deb deb-src
-URIs: http://mirror.test/debian-security
+URIs: http://one.example/debian-security
 Suites: bookworm-security
 Components: main
 
 Enabled: no
 Types: deb
-URIs: http://other.test/debian
+URIs: http://two.example/debian
 Suites: bookworm
 """
 
@@ -182,27 +185,27 @@ def test_packages_come_from_where_this_machine_has_its_own(tmp_path):
     (tmp_path / "sources.list.d/debian.sources").write_text(DEB822)
     (tmp_path / "sources.list.d/other.list").write_text("deb https://packages.test/apt bookworm main\n")
     assert debian_addresses(tmp_path) == {
-        "bookworm": "http://mirror.test/debian",
-        "bookworm-updates": "http://mirror.test/debian",
-        "bookworm-security": "http://mirror.test/debian-security",
+        "bookworm": "http://one.example/debian",
+        "bookworm-updates": "http://one.example/debian",
+        "bookworm-security": "http://one.example/debian-security",
     }
 
 
 def test_old_style_sources_are_read(tmp_path):
     (tmp_path / "sources.list").write_text(
         "# deb http://no.test/debian bookworm main\n"
-        "deb [signed-by=/k.gpg] http://mirror.test/debian/ bookworm main contrib\n"
+        "deb [signed-by=/k.gpg] http://one.example/debian/ bookworm main contrib\n"
         "deb-src http://src.test/debian bookworm main\n"
-        "deb http://mirror.test/debian-security bookworm-security main\n"
+        "deb http://one.example/debian-security bookworm-security main\n"
     )
     assert debian_addresses(tmp_path) == {
-        "bookworm": "http://mirror.test/debian/",
-        "bookworm-security": "http://mirror.test/debian-security",
+        "bookworm": "http://one.example/debian/",
+        "bookworm-security": "http://one.example/debian-security",
     }
 
 
 def test_another_release_is_told(tmp_path):
-    (tmp_path / "sources.list").write_text("deb http://mirror.test/debian trixie main\n")
+    (tmp_path / "sources.list").write_text("deb http://one.example/debian trixie main\n")
     with pytest.raises(HostError, match=r"no source of Debian 12 \(bookworm\).*Build it on Debian 12"):
         debian_addresses(tmp_path)
 

@@ -45,7 +45,7 @@ def test_cache_sizes_are_powers_of_two():
     made = axis("xbzrle-cache-size", "16MiB:1GiB:7").values
     assert made.tolist() == [16 << (20 + k) for k in range(7)]
     with pytest.raises(ParameterError, match="only 7 of them differ"):
-        axis("xbzrle-cache-size", "16MiB:1GiB:20").values  # noqa: B018
+        axis("xbzrle-cache-size", "16MiB:1GiB:20").values  # noqa: B018 - reading it raises
     with pytest.raises(ParameterError, match="powers of two"):
         axis("xbzrle-cache-size", "16MiB,17MiB")
 
@@ -92,12 +92,12 @@ def test_samples_take_each_listed_value_equally():
 )
 def test_what_cannot_be_varied_is_refused(name, values, words):
     with pytest.raises(MigsimError, match=words):
-        axis(name, values).values  # noqa: B018
+        axis(name, values).values  # noqa: B018 - reading it raises
 
 
 def test_a_range_without_a_count_can_only_be_sampled():
     with pytest.raises(ParameterError, match="LOW:HIGH:COUNT"):
-        axis("downtime-limit", "50:300").values  # noqa: B018
+        axis("downtime-limit", "50:300").values  # noqa: B018 - reading it raises
 
 
 def test_an_ambiguous_unit_is_refused():

@@ -22,7 +22,7 @@ TRACED_ONLY = {"tcg-order-4g-800mbps-300ms-q100"}
 @pytest.fixture(scope="module")
 def every():
     return [
-        score(runs, ROOT / "traces", ROOT / "validation" / "hosts", replicates=16)
+        score(runs, ROOT / "traces", ROOT / "validation" / "hosts", replicates=40)
         for runs in RECORDS.values()
     ]
 
@@ -75,7 +75,7 @@ def test_times_and_bytes_of_each_mechanism_are_met(mechanisms, name):
 def test_throttle_steps_come_within_a_round(mechanisms):
     steps = [abs(e) <= r for s in mechanisms["auto-converge"] for _, e, r in step_errors(s)]
     assert len(steps) > 20
-    assert np.mean(steps) > 0.75  # in sparse-128g all steps come 0.6 s early, and its rounds last 0.1 s
+    assert np.mean(steps) > 0.8
 
 
 def test_the_caches_hit_rate_is_met(mechanisms):

@@ -12,10 +12,10 @@ until [ -b /dev/vda ] || [ $waited -ge 50 ]; do
   waited=$((waited + 1))
   /bin/busybox sleep 0.1
 done
-if ! /bin/busybox mount -t ext4 -o "$mode,noatime" /dev/vda /root; then
+if ! /bin/busybox mount -t ext4 -o "$mode,noatime" /dev/vda /sysroot; then
   echo "migsim-linux error no root disk: virtio, raw, the first one" >/dev/ttyS1
   exec /bin/busybox sleep 100000000
 fi
 /bin/busybox umount /proc
-/bin/busybox mount --move /dev /root/dev
-exec /bin/busybox switch_root /root /migsim/boot.sh
+/bin/busybox mount --move /dev /sysroot/dev
+exec /bin/busybox switch_root /sysroot /migsim/boot.sh

@@ -93,7 +93,7 @@ def write_initrd(kernel_tree: Path, root: Path, target: Path) -> None:
     """Write the first file system: busybox, the disk's modules, and ``/init``."""
     [modules] = (kernel_tree / "usr/lib/modules").iterdir()
     entries: list[tuple[str, int, bytes]] = [
-        (name, stat.S_IFDIR | 0o755, b"") for name in ("bin", "dev", "modules", "proc", "root")
+        (name, stat.S_IFDIR | 0o755, b"") for name in ("bin", "dev", "modules", "proc", "sysroot")
     ]
     entries.append(("bin/busybox", stat.S_IFREG | 0o755, (root / "usr/bin/busybox").read_bytes()))
     entries.append(("init", stat.S_IFREG | 0o755, (_HERE / "initrd_init.sh").read_bytes()))
