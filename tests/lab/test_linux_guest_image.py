@@ -117,7 +117,7 @@ def test_the_first_file_system_holds_init_busybox_and_the_disks_modules(tmp_path
     assert found["init"][1].startswith(b"#!/bin/busybox sh")
     assert stat.S_ISREG(found["init"][0]) and found["init"][0] & 0o111 == 0o111
     assert found["bin/busybox"][1] == b"\x7fELF" + bytes(5)
-    assert {name for name, (mode, _) in found.items() if stat.S_ISDIR(mode)} >= {"proc", "dev", "root"}
+    assert {name for name, (mode, _) in found.items() if stat.S_ISDIR(mode)} >= {"proc", "dev", "sysroot"}
     loaded = found["init"][1].decode().split("for module in ")[1].split(";")[0].split()
     assert {f"modules/{name}.ko" for name in loaded} == {
         name for name in found if name.startswith("modules/")

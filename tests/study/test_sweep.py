@@ -1,5 +1,6 @@
 """Sweeps against single predictions; resuming; cells that fail; files."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -257,8 +258,9 @@ def test_a_process_that_dies_is_an_error_and_what_is_finished_is_kept(tmp_path):
 
     def kill(_done, _of):
         for child in psutil.Process().children(recursive=True):
-            if "--process-name" in child.cmdline():  # joblib's workers
-                child.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it died of the kill before
+                if "--process-name" in child.cmdline():  # joblib's workers
+                    child.kill()
 
     more = {"host": host(), "vary": {"max-bandwidth": "30MB/s:200MB/s:48"}, "draws": 20, "engine": "events"}
     with pytest.raises(HostError, match="process of the sweep died"):
