@@ -73,7 +73,9 @@ def commands(repeats: int, steps: list[str]) -> Iterator[tuple[Path, list[str]]]
         for repeat in range(1, repeats + 1):
             for scenario in sorted(scenarios.glob("*.toml")):
                 target = HERE / "records" / f"{scenario.stem}-{repeat}.json"
-                yield target, ["lab", "migrate", str(_shown(scenario)), "-o", str(_shown(target))]
+                linux = "linux" in tomllib.loads(scenario.read_text(encoding="utf-8"))["guest"]
+                seed = ["--users-seed", str(repeat)] if linux else []
+                yield target, ["lab", "migrate", str(_shown(scenario)), "-o", str(_shown(target)), *seed]
 
 
 def _shown(path: Path) -> Path:

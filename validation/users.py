@@ -10,7 +10,7 @@ import pandas as pd
 from migsim.calibrate.closed_loop import fit_loop
 from migsim.errors import MigsimError
 from migsim.results.transactions import transactions
-from migsim.study.guest_performance import compare_guest_performance
+from migsim.study.users_compared import compare_guest_performance
 from validation.scores import Scored
 
 __all__ = ["compared", "users_table"]
@@ -37,7 +37,7 @@ def compared(s: Scored) -> pd.DataFrame:
 def users_table(scored: Sequence[Scored]) -> str:
     """Give a row for each scenario with users: their pace, and what was lost, predicted and measured."""
     lines = [
-        "| scenario | runs | window s | transactions/s | lost: predicted / measured | chance of the users | "
+        "| scenario | runs | window s | transactions/s | lost by waiting: predicted / measured, ± | by counting, ± | "
         "inside 80 % of single runs |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -49,7 +49,8 @@ def users_table(scored: Sequence[Scored]) -> str:
         lines.append(
             f"| {s.name} | {len(seen)} | {middle['window_s']:.0f} | {middle['long_run_per_s']:.0f} | "
             f"{middle['predicted_lost']:.0f} / {middle['lost']:.0f} "
-            f"[{seen['lost'].min():.0f}..{seen['lost'].max():.0f}] | ± {middle['lost_sd']:.0f} | "
+            f"[{seen['lost'].min():.0f}..{seen['lost'].max():.0f}] ± {middle['lost_sd']:.0f} | "
+            f"{middle['lost_by_count']:.0f} ± {middle['lost_by_count_sd']:.0f} | "
             f"{int(np.sum(seen['inside']))} of {len(seen)} |"
         )
     return "\n".join(lines)

@@ -13,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from migsim.results import MigrationResult
+    from migsim.scenario import LabScenario
 
 app = typer.Typer(
     name="lab",
@@ -39,6 +40,14 @@ def migrate(
             help="How long the guest may take to fill its memory, as 180s (the default; a Linux guest 900s).",
         ),
     ] = None,
+    users_seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Seed of a Linux guest's users instead of the scenario's; each repeat's is one higher.",
+        ),
+    ] = None,
 ) -> None:
     """Start the scenario's guest, migrate it for real, write what was seen.
 
@@ -56,13 +65,14 @@ def migrate(
         None if ready_timeout is None else positive_duration_s(ready_timeout, option="--ready-timeout")
     )
     declared = LabScenario.load(scenario)
+    _with_users_seed(declared, users_seed, 0)
     outputs = _outputs(output, repeat)
     command = shlex.join(["migsim", *sys.argv[1:]])
     results = []
-    for target in outputs:
+    for number, target in enumerate(outputs):
         with progress(declared.name) as update:
             result = run_migration(
-                declared,
+                _with_users_seed(declared, users_seed, number),
                 progress=_Noting(update),
                 ready_timeout_s=ready_timeout_s,
                 command=command,
@@ -167,6 +177,23 @@ class _Noting:
 
     def __call__(self, info: dict[str, Any]) -> None:
         self.update(None, _note(info))
+
+
+def _with_users_seed(scenario: LabScenario, seed: int | None, number: int) -> LabScenario:
+    """Give each repeat of a Linux guest users of their own chance, so that repeats do not share it."""
+    from migsim.errors import ScenarioError
+
+    linux = scenario.guest.linux
+    if linux is not None:
+        first = linux.seed if seed is None else seed
+        return scenario.replace(guest=scenario.guest.replace(linux=linux.replace(seed=first + number)))
+    if seed is None:
+        return scenario
+    raise ScenarioError(
+        f"--users-seed {seed}: the guest of {scenario.name!r} has no users.",
+        "Only a Linux guest has (guest.linux).",
+        "Leave it out.",
+    )
 
 
 def _outputs(output: Path, repeat: int) -> list[Path]:

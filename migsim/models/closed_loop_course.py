@@ -7,7 +7,13 @@ With the speed :math:`v(t)` the chain of `migsim.models.closed_loop` has the rat
 
 .. math:: \text{lost} = X_0 T - C(T) = \frac{1}{Z} \int_0^T (q - q_0)\,dt + q(T) - q(0)
 
-transactions: the time that users wait more than usual, over their think time.
+transactions: the time that users wait more than usual, over their think time. Of a guest that was watched over `T`
+with its clock going on for :math:`T_g` of it, of `n` answers that took `S` s together, and :math:`R_0` at rest,
+
+.. math:: \text{lost} = \frac{N (T - T_g) + S - n R_0}{Z + R_0}
+
+the same with the chance of the think times left out: :math:`X_0 T - n` lies from it by what the users thought more
+than `Z`, over :math:`Z + R_0`.
 
 *One blackout* of length `b` (fluid; :math:`\mu = m/D`, :math:`q_0` and :math:`n_0 = N - q_0` at rest,
 :math:`E = 1 - e^{-b/Z}`):
@@ -38,7 +44,7 @@ from numpy.typing import ArrayLike, NDArray
 from migsim.errors import ParameterError
 from migsim.models.closed_loop import UserLoop, closed_network
 
-__all__ = ["ExpectedCourse", "blackout_lost", "expected_course"]
+__all__ = ["ExpectedCourse", "blackout_lost", "expected_course", "lost_by_waiting"]
 
 Floats = NDArray[np.float64]
 
@@ -132,6 +138,33 @@ def blackout_lost(loop: UserLoop, blackout_s: float) -> float:
         area += (target - at_rest) * lasts + think * (queue - vcpus)
         queue = vcpus
     return (area + (queue - at_rest) / rate) / think
+
+
+def lost_by_waiting(
+    users: int, think_s: float, rest_response_s: float, *, completed: float, waited_s: float, stopped_s: float
+) -> float:
+    """Transactions that users inside a guest lost, from how long they waited.
+
+    Parameters
+    ----------
+    users : int
+    think_s, rest_response_s : float
+        Means: of thinking, and of the response time with nothing to slow the guest.
+    completed : float
+        Answers in the window.
+    waited_s : float
+        What they took, summed, by the guest's clock.
+    stopped_s : float
+        For so long the guest's clock stood still.
+
+    Examples
+    --------
+    >>> lost_by_waiting(75, 1.0, 0.01, completed=740, waited_s=7.4, stopped_s=0.0)
+    0.0
+    >>> round(lost_by_waiting(75, 1.0, 0.01, completed=740, waited_s=7.4, stopped_s=1.0), 2)
+    74.26
+    """
+    return (users * stopped_s + waited_s - completed * rest_response_s) / (think_s + rest_response_s)
 
 
 def _step(chances: Floats, up: Floats, down: Floats, step: float) -> tuple[Floats, Floats]:

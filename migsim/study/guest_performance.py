@@ -23,10 +23,9 @@ from migsim.results import MigrationResult
 if TYPE_CHECKING:
     import pandas as pd
 
-    from migsim.calibrate.closed_loop import LoopFit
     from migsim.study.predict import Prediction
 
-__all__ = ["GuestPerformance", "compare_guest_performance", "guest_performance", "guest_speed"]
+__all__ = ["GuestPerformance", "guest_performance", "guest_speed"]
 
 Floats = NDArray[np.float64]
 
@@ -173,70 +172,6 @@ def guest_performance(
         draws=draws,
         intervals={name: _middle_80(values) for name, values in _by_name(draws).items()},
         assumptions=(*made.assumptions, *_notes(loop, made, window)),
-    )
-
-
-def compare_guest_performance(
-    made: Prediction, fit: LoopFit, measured: MigrationResult, *, seed: int = 1
-) -> pd.DataFrame:
-    r"""Set the transactions that a measured guest lost beside what was predicted for the same window.
-
-    What it lost is told in two ways. Against its own pace before the migration, which some seconds of a loop leave
-    uncertain by several percent; and against the pace that its loop has in the long run, :math:`N/(Z + R)` with the
-    response time before the migration, of which only the window's own chance is left. The second is compared.
-
-    Parameters
-    ----------
-    made : Prediction
-    fit : LoopFit
-        From reports before the migration.
-    measured : MigrationResult
-        A record whose guest reports its transactions.
-    seed : int
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row: ``name``, ``window_s``; ``long_run_per_s`` and what was ``lost`` against it, with ``lost_sd``, the
-        chance of as many users, :math:`\sqrt{X W}`; ``before_per_s``, ``lost_by_pace``, ``lost_by_pace_sd`` against
-        the pace before; ``predicted_lost``, ``low``, ``high`` (80 % of single runs), ``relative_error``, ``inside``.
-
-    Raises
-    ------
-    RecordError
-        When the record tells no transactions before or during the migration.
-    """
-    import pandas as pd
-
-    from migsim.results.transactions import lost_transactions
-
-    rows = lost_transactions(measured)
-    row = rows[rows["operation"] == "all"].iloc[0]
-    window_s, completed = float(row["window_s"]), float(row["completed"])
-    response_s = fit.measured_response_s if fit.measured_response_s > 0 else fit.loop.steady().response_s
-    usual = fit.loop.users / (fit.loop.think_s + response_s)
-    lost = usual * window_s - completed
-    predicted = guest_performance(made, fit.loop, window_s=window_s, seed=seed)
-    point = predicted.medians["lost"]
-    low, high = predicted.intervals["lost-in-a-run"]
-    return pd.DataFrame(
-        [
-            {
-                "name": measured.name,
-                "window_s": window_s,
-                "long_run_per_s": usual,
-                "lost": lost,
-                "lost_sd": float(np.sqrt(usual * window_s)),
-                "before_per_s": float(row["before_per_s"]),
-                "lost_by_pace": float(row["lost"]),
-                "lost_by_pace_sd": float(row["lost_sd"]),
-                "predicted_lost": point,
-                "low": low,
-                "high": high,
-                "relative_error": (point - lost) / lost if lost else np.nan,
-                "inside": low <= lost <= high,
-            }
-        ]
     )
 
 

@@ -1,8 +1,8 @@
 """Which trace and which host profile a record is to be compared with.
 
 A trace of a lab guest says in its `meta.guest` what the guest was told to do; a record's scenario says the same. The
-trace matches when both are equal: same RAM, same workload (of a Linux guest: users, think time, buffers, seed), and the
-same accelerator, which sets the guest's speed. A profile matches by QEMU's release and the accelerator.
+trace matches when both are equal: same RAM, same workload (of a Linux guest: users, think time, buffers; not the seed of the users' chance), and the same
+accelerator, which sets the guest's speed. A profile matches by QEMU's release and the accelerator.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from migsim.errors import ProfileError, TraceError
 from migsim.qapi import QemuVersion
@@ -34,10 +34,10 @@ def matching_trace(record: MigrationResult, folder: Path, collector: str = "stre
     """
     from migsim.trace import Trace
 
-    guest = record.scenario.get("guest")
+    guest = _kind_of(record.scenario.get("guest"))
     traces = [Trace.open(p) for p in sorted(folder.glob("*.trace"))]
     same = sorted(
-        (t for t in traces if guest and t.meta.guest == guest and t.meta.accel in ("", record.accel)),
+        (t for t in traces if guest and _kind_of(t.meta.guest) == guest and t.meta.accel in ("", record.accel)),
         key=lambda t: (not _same_release(t.meta.qemu_version, record), _apart_s(t.meta.started, record)),
     )
     if not same:
@@ -101,6 +101,14 @@ def predict_record(
         seed=seed,
     )
     return replace(made, result=made.result.replace(name=record.name))
+
+
+def _kind_of(guest: dict[str, Any] | None) -> dict[str, Any]:
+    """What a guest was told to do, without what only draws its users' chance."""
+    told = dict(guest or {})
+    if isinstance(linux := told.get("linux"), dict):
+        told["linux"] = {name: value for name, value in linux.items() if name != "seed"}
+    return told
 
 
 def _same_release(version: str, record: MigrationResult) -> bool:

@@ -24,8 +24,9 @@ from migsim.plot.guest_performance import (
 from migsim.results import MigrationResult, Outcome, guest_speed_frame
 from migsim.results.transactions import transactions
 from migsim.scenario import HostProfile, MigrationSettings, Term, Workload, WorkloadClass
-from migsim.study.guest_performance import compare_guest_performance, guest_performance, guest_speed
+from migsim.study.guest_performance import guest_performance, guest_speed
 from migsim.study.predict import Prediction, predict_workload
+from migsim.study.users_compared import compare_guest_performance
 
 PAGE = 4096
 GIB = 1 << 30
@@ -202,11 +203,12 @@ def test_a_made_up_record_meets_the_prediction_made_from_its_own_past():
         rows.append(made.iloc[0])
     assert np.mean([row["inside"] for row in rows]) >= 0.5
     predicted = np.array([row["predicted_lost"] for row in rows])
-    for how in ("lost", "lost_by_pace"):
+    for how in ("lost", "lost_by_count"):
         lost = np.array([row[how] for row in rows])
         sd = np.array([row[f"{how}_sd"] for row in rows])
         assert abs((lost - predicted).mean()) < 3 * np.sqrt((sd**2).sum()) / len(rows)
-    assert rows[0]["lost_sd"] < rows[0]["lost_by_pace_sd"]
+        assert np.abs(lost - predicted).max() < 4 * sd.max()
+    assert rows[0]["lost_sd"] < 0.3 * rows[0]["lost_by_count_sd"]
     assert rows[0]["long_run_per_s"] == pytest.approx(INSIDE.steady().throughput_per_s, rel=0.01)
     assert predicted == pytest.approx(blackout_lost(INSIDE, 1.0), rel=0.1)
 

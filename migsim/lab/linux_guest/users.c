@@ -110,7 +110,7 @@ void answered(struct user *user)
 {
     uint64_t now = now_us();
     user->kind->count++;
-    user->kind->latency_us += now - user->asked_us;
+    user->kind->latency_us += now - user->due_us; /* who got to ask late has waited since the thinking was over */
     think(user, now);
 }
 
@@ -121,7 +121,6 @@ static void ask(struct user *user)
     while (draw >= user->kind->weight)
         draw -= user->kind++->weight;
     user->asking = 1;
-    user->asked_us = now_us();
     workload->ask(user);
 }
 

@@ -16,7 +16,7 @@ struct user {
     PGconn *database;
     int fd, asking;
     struct kind *kind;         /* of the question put last */
-    uint64_t due_us, asked_us; /* when thinking ends; when the question was put */
+    uint64_t due_us;           /* when thinking ends, or has ended */
     size_t answer_left;        /* of the store's answer; 0: its first line is not read yet */
 };
 
