@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from migsim.calibrate.least_squares import non_negative, robust_in_box
 from migsim.errors import TraceError
-from migsim.models.page_writes import unique_pages
+from migsim.models.page_writes import random_fraction, unique_pages
 
 __all__ = ["Spectrum", "fit_spectrum", "join_classes"]
 
@@ -136,66 +137,63 @@ def _solve_robustly(
     t: Floats, u: Floats, sd: Floats, rates: Floats, sweep: NDArray[np.bool_], most: float
 ) -> tuple[Floats, Floats, NDArray[np.bool_], float]:
     """Solve, then again with the points that lie far off counting less (Cauchy weights): stalls happen."""
-    n, rate, kind, cost = _solve(t, u, sd, rates, sweep, most)
+    basis = unique_pages(np.eye(len(rates)), rates, sweep, t).T
+    loosened = sd
+    n = _solve(basis, u, sd, most, np.zeros(len(rates)))
     for _ in range(4):
-        off = (unique_pages(n, rate, kind, t) - u) / sd
+        off = (basis @ n - u) / sd
         scale = max(1.4826 * float(np.median(np.abs(off))), 1.0)
         loosened = sd * np.sqrt(1 + (off / (2.4 * scale)) ** 2)
-        n, rate, kind, cost = _solve(t, u, loosened, rates, sweep, most)
-    return n, rate, kind, cost
-
-
-def _solve(
-    t: Floats, u: Floats, sd: Floats, rates: Floats, sweep: NDArray[np.bool_], most: float
-) -> tuple[Floats, Floats, NDArray[np.bool_], float]:
-    """Weighted non-negative least squares; a soft row keeps the sum of pages within `most`."""
-    from scipy.optimize import nnls
-
-    basis = np.stack(
-        [unique_pages(np.ones(1), rates[k : k + 1], sweep[k : k + 1], t) for k in range(len(rates))], axis=1
-    )
-    design = basis / sd[:, None]
-    target = u / sd
-    n, _ = nnls(design, target, maxiter=50 * len(rates))
-    if n.sum() > most:
-        weight = 10.0 * float(np.max(target)) / most
-        design = np.vstack([design, np.full(len(rates), weight)])
-        n, _ = nnls(design, np.append(target, weight * most), maxiter=50 * len(rates))
-    cost = float(np.sum(((basis @ n - u) / sd) ** 2)) + 1e-12
+        n = _solve(basis, u, loosened, most, n)
+    cost = float(np.sum(((basis @ n - u) / loosened) ** 2)) + 1e-12
     used = n > 1e-9
     return n[used], rates[used], sweep[used], cost
+
+
+def _solve(basis: Floats, u: Floats, sd: Floats, most: float, start: Floats) -> Floats:
+    """Weighted non-negative least squares; a soft row keeps the sum of pages within `most`."""
+    design = basis / sd[:, None]
+    target = u / sd
+    n = non_negative(design, target, start)
+    if n.sum() > most:
+        weight = 10.0 * float(np.max(target)) / most
+        n = non_negative(np.vstack([design, np.full(len(n), weight)]), np.append(target, weight * most), n)
+    return n
 
 
 def _polish(
     t: Floats, u: Floats, sd: Floats, n: Floats, rate: Floats, sweep: NDArray[np.bool_], most: float
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Move sizes and rates off the grid to where the points want them, outliers counting less."""
-    from scipy.optimize import least_squares
-
     k = len(n)
     if not k:
         return n, rate, sweep
 
-    def off(x: Floats) -> Floats:
-        pages = np.exp(x[:k])
-        over = max(float(pages.sum()) / most - 1.0, 0.0)
-        return np.append((unique_pages(pages, np.exp(x[k:]), sweep, t) - u) / sd, 1e3 * over)
+    def law(x: Floats) -> tuple[Floats, Floats]:
+        pages, rates = np.exp(x[:k]), np.exp(x[k:])
+        over = float(pages.sum()) / most - 1.0
+        by_pages, by_rate = _slopes(pages, rates, sweep, t)
+        slopes = np.zeros((len(t) + 1, 2 * k))
+        slopes[:-1] = np.concatenate([by_pages, by_rate]).T / sd[:, None]
+        slopes[-1, :k] = 1e3 * pages / most * (over > 0)
+        return np.append((by_pages.sum(axis=0) - u) / sd, 1e3 * max(over, 0.0)), slopes
 
     start = np.log(np.concatenate([n, rate]))
     # Faster than the shortest window or slower than the longest, a rate cannot be told.
     low = np.concatenate([np.full(k, np.log(0.1)), np.full(k, np.log(0.02 / t.max()))])
     high = np.concatenate([np.full(k, np.log(2 * most + 1)), np.full(k, np.log(10.0 / t.min()))])
-    found = least_squares(
-        off,
-        np.clip(start, low + 1e-6, high - 1e-6),
-        bounds=(low, high),
-        loss="cauchy",
-        f_scale=2.0,
-        max_nfev=200,
-    )
-    n, rate = np.exp(found.x[:k]), np.exp(found.x[k:])
+    found = robust_in_box(law, np.clip(start, low + 1e-6, high - 1e-6), low, high, scale=2.0)
+    n, rate = np.exp(found[:k]), np.exp(found[k:])
     order = np.argsort(-rate)
     return n[order], rate[order], sweep[order]
+
+
+def _slopes(pages: Floats, rate: Floats, sweep: NDArray[np.bool_], t: Floats) -> tuple[Floats, Floats]:
+    """Slopes of U(t) in the logarithms of each class's pages (what it adds to U) and of its rate."""
+    grown = rate[:, None] * t
+    one = np.eye(len(pages)) * pages[:, None]
+    by_rate = np.where(sweep[:, None], grown * (grown < 1), grown * (1 - random_fraction(rate[:, None], t)))
+    return unique_pages(one, rate, sweep, t), pages[:, None] * by_rate
 
 
 def _join(n: Floats, rate: Floats, sweep: NDArray[np.bool_]) -> tuple[Floats, Floats, NDArray[np.bool_]]:

@@ -82,7 +82,6 @@ def predict(
     from migsim.cli.users import print_users, user_loop
     from migsim.plot.picture import check_picture
     from migsim.scenario import MigrationSettings
-    from migsim.study.guest_performance import guest_performance
     from migsim.study.predict import predict as run
 
     one_of(output_format, ("table", "json"), option="--format")

@@ -120,7 +120,9 @@ def read_table(source: Any, member: str, total_pages: int) -> pa.Table:
     missing = set(shape.names) - set(found.column_names)
     if missing:
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-    return found.select(shape.names).cast(shape)
+    found = found.select(shape.names)
+    same = found.schema.equals(shape, check_metadata=True)
+    return found if same else found.cast(shape)  # cast() loads pyarrow.compute
 
 
 def column_array(column: pa.ChunkedArray) -> npt.NDArray[Any]:

@@ -17,6 +17,8 @@ from migsim import __version__
 from migsim.cli import console, main
 from migsim.errors import TraceError, UsageError
 
+ROOT = Path(__file__).parents[2]
+
 
 def invoke(*arguments: str) -> int:
     with pytest.raises(SystemExit) as end:
@@ -138,6 +140,24 @@ print(json.dumps(sorted(heavy | {m for m in sys.modules if m.startswith("migsim.
     )
     loaded = json.loads(done.stdout.splitlines()[-1])
     assert set(loaded) == {"migsim.cli", "migsim.cli.main", "migsim.errors", "migsim.version"}
+
+
+def test_predict_loads_nothing_that_it_could_do_without() -> None:
+    """Each of these takes as long to import as a quarter of a whole prediction, or longer."""
+    code = """
+import sys, json
+from migsim.cli.main import run
+try:
+    run(["predict", "traces/hot-4g.trace", "--set", "max-bandwidth=2Gbps"])
+except SystemExit as end:
+    assert end.code == 0
+unwanted = {"pandas", "scipy", "matplotlib", "numba", "xarray", "joblib", "pyarrow.compute"}
+print(json.dumps(sorted(unwanted & set(sys.modules))))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == []
 
 
 @pytest.mark.parametrize(
