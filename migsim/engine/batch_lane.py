@@ -47,7 +47,8 @@ def run_cells(
     s, kind = state[0], kinds[0]
     for k in range(first, len(cells)):
         c = cells[k]
-        m.rates[:] = rates[c.rates_row]
+        for of_class in range(len(m.rates)):
+            m.rates[of_class] = rates[c.rates_row, of_class]
         start(m, s, c, kind)
         if cache is not None:
             forget(cache)

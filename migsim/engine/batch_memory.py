@@ -68,7 +68,8 @@ def sync_memory(m: Memory, s: Any, c: Any, kind: Any, rng: Any, now: float) -> f
     gather(m)
     seconds = chances(m, s, c, kind.chunked > 0, run - s.synced_at)
     if kind.coded:
-        m.last_sent[:] = m.sent
+        for i in range(len(m.sent)):
+            m.last_sent[i] = m.sent[i]
     new = publish(m) if rng is None else draw(m, rng)
     s.guest_before_s = s.guest_s
     s.guest_s += seconds
@@ -141,15 +142,17 @@ def publish(m: Memory) -> float:
 
 
 def draw(m: Memory, rng: Any) -> float:
-    """Set as many bits as are drawn about the expectation; returns the pages that are newly dirty."""
+    """Set as many bits as are drawn about the expectation; returns the pages that are newly dirty.
+
+    Each segment has its deviate, in order, whether it is written to or not.
+    """
     new = 0.0
-    deviates = rng.standard_normal(len(m.pages))
-    for r in range(len(m.runs)):
-        part = m.parts[m.runs[r, 2]]
-        for i in range(m.runs[r, 0], m.runs[r, 1]):
-            pages, unsent = m.pages[i], m.unsent[i]
+    for i in range(len(m.pages)):
+        deviate, p = rng.standard_normal(), m.segments[i].part
+        if p >= 0:
+            part, pages, unsent = m.parts[p], m.pages[i], m.unsent[i]
             expected = reported_pages(pages, unsent, m.sent[i], part.since_sync, part.since_clear)
-            drawn = drawn_pages(expected - unsent, pages - unsent, deviates[i], part.sweeps)
+            drawn = drawn_pages(expected - unsent, pages - unsent, deviate, part.sweeps)
             new += drawn
             m.unsent[i], m.sent[i] = unsent + drawn, 0.0
     return new
