@@ -15,12 +15,13 @@ import struct
 import threading
 import time
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
+from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from migsim.errors import QmpError
 from migsim.qapi import QemuVersion
+from migsim.qmp_messages import QmpCommandError, QmpEvent
 
 if TYPE_CHECKING:
     from qemu.qmp import QMPClient
@@ -30,65 +31,7 @@ __all__ = ["QmpCommandError", "QmpEvent", "QmpSession"]
 _T = TypeVar("_T")
 # How much later than the loop's own deadline the calling thread gives up on the loop itself.
 _GRACE_S = 5.0
-
-
-class QmpCommandError(QmpError):
-    """QEMU understood a command and refused it.
-
-    Attributes
-    ----------
-    command : str
-        The refused command.
-    error_class : str
-        QMP's class, as ``CommandNotFound`` or ``GenericError``.
-    description : str
-        QEMU's own words.
-    """
-
-    def __init__(self, command: str, error_class: str, description: str) -> None:
-        self.command = command
-        self.error_class = error_class
-        self.description = description
-        super().__init__(
-            f"QEMU refused {command}: {description.rstrip('.')}.",
-            f"This is QMP error class {error_class}.",
-            "Check the command's arguments and that this QEMU version knows them.",
-        )
-
-
-@dataclass(frozen=True)
-class QmpEvent:
-    """One asynchronous message of QEMU.
-
-    Attributes
-    ----------
-    name : str
-        As ``STOP`` or ``MIGRATION_PASS``.
-    data : dict
-        The event's own members.
-    seconds : float
-        When it happened: QEMU's time stamp on the host's clock, seconds since 1970.
-    """
-
-    name: str
-    data: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
-
-    @classmethod
-    def from_message(cls, message: Mapping[str, Any]) -> QmpEvent:
-        """Read one from QMP's wire form; a missing or odd time stamp counts as now.
-
-        Examples
-        --------
-        >>> QmpEvent.from_message({"event": "STOP", "timestamp": {"seconds": 3, "microseconds": 500000}})
-        QmpEvent(name='STOP', data={}, seconds=3.5)
-        """
-        stamp = message.get("timestamp")
-        seconds = time.time()
-        if isinstance(stamp, Mapping) and isinstance(stamp.get("seconds"), int) and stamp["seconds"] >= 0:
-            seconds = stamp["seconds"] + int(stamp.get("microseconds", 0)) / 1e6
-        data = message.get("data")
-        return cls(str(message.get("event", "")), dict(data) if isinstance(data, Mapping) else {}, seconds)
+_PARTING_S = 1.0
 
 
 class QmpSession:
@@ -130,12 +73,14 @@ class QmpSession:
         self.package = ""
         self.peer_pid: int | None = None
         self._waited_for: set[int] = set()
-        self._arrival = threading.Condition()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.RLock()
+        self._arrival = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._answers: set[Future[Any]] = set()
         self._client: QMPClient | None = None
-        self._socket: socket.socket | None = None
-        self._listener: asyncio.Task[None] | None = None
         self._lost: str | None = None
 
     # -- life ---------------------------------------------------------------------------------------------
@@ -143,10 +88,10 @@ class QmpSession:
     def __enter__(self) -> QmpSession:
         try:
             self._open()
+            return self
         except BaseException:
             self.close()
             raise
-        return self
 
     def __exit__(
         self,
@@ -162,19 +107,39 @@ class QmpSession:
         return self._client is not None and self._lost is None
 
     def _open(self) -> None:
-        from qemu.qmp import QMPClient
+        import qemu.qmp  # noqa: F401  here, where an import may be interrupted
 
         # qemu.qmp logs at ERROR what it also raises; without a handler Python would print it on stderr.
         logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
-        self._socket = self._dial()
-        self.peer_pid = _peer_pid(self._socket)
-        self._loop = asyncio.new_event_loop()
-        # The loop prints exceptions that nobody awaited when they are collected: qemu.qmp leaves some behind
-        # when QEMU dies, and what matters of them is raised by the call that they broke.
-        self._loop.set_exception_handler(lambda _loop, _context: None)
-        self._thread = threading.Thread(target=self._loop.run_forever, name="migsim-qmp", daemon=True)
+        greeted: Future[None] = Future()
+        self._answers.add(greeted)
+        self._thread = threading.Thread(target=self._serve, args=(greeted,), name="migsim-qmp", daemon=True)
         self._thread.start()
-        self._run(self._connect(QMPClient("migsim")), self.timeout_s, "the greeting")
+        self._answer(greeted, self.timeout_s, "the greeting")
+
+    def _serve(self, greeted: Future[None]) -> None:
+        """Live from the dialling to the end, in the session's own thread.
+
+        Loop and socket are made and closed in here, where no signal is handled: an interrupt of the main thread
+        meets neither half-made.
+        """
+        end: BaseException = ConnectionError()
+        try:
+            with contextlib.closing(self._dial()) as dial:
+                self.peer_pid = _peer_pid(dial)
+                asyncio.run(self._live(dial, greeted))
+        except asyncio.CancelledError:
+            pass  # by close()
+        except Exception as error:
+            end = error
+        finally:
+            with self._lock:
+                self._loop = None
+                self._lost = self._lost or "QEMU closed the connection"
+                self._arrival.notify_all()
+            for answer in list(self._answers):
+                if not answer.done():
+                    answer.set_exception(end)
 
     def _dial(self) -> socket.socket:
         dial = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -191,18 +156,40 @@ class QmpSession:
         dial.setblocking(False)
         return dial
 
-    async def _connect(self, client: QMPClient) -> None:
-        # A client that fails to connect closes the socket itself.
-        await client.connect(self._socket)  # type: ignore[arg-type]
-        self._client = client
+    async def _live(self, dial: socket.socket, greeted: Future[None]) -> None:
+        from qemu.qmp import QMPClient
+
+        loop = asyncio.get_running_loop()
+        # The loop prints exceptions that nobody awaited when they are collected: qemu.qmp leaves some behind
+        # when QEMU dies, and what matters of them is raised by the call that they broke.
+        loop.set_exception_handler(lambda _loop, _context: None)
+        with self._lock:
+            if self._lost is not None:  # closed meanwhile
+                return
+            self._loop, self._life = loop, asyncio.current_task()
+        client = QMPClient("migsim")
+        try:
+            # A client that fails to connect disconnects by itself.
+            await asyncio.wait_for(client.connect(dial), self.timeout_s)
+            try:
+                self._read_greeting(client)
+                greeted.set_result(None)
+                await self._listen(client)
+            finally:
+                await self._part(client)
+        finally:
+            with self._lock:
+                self._life = None
+
+    def _read_greeting(self, client: QMPClient) -> None:
         version: Any = client.greeting.QMP.version if client.greeting is not None else {}
         numbers = version["qemu"]
         self.version = QemuVersion(*(int(numbers[part]) for part in ("major", "minor", "micro")))
         self.package = str(version.get("package", ""))
-        self._listener = asyncio.ensure_future(self._listen(client))
+        self._client = client
 
     async def _listen(self, client: QMPClient) -> None:
-        """Move events to `self.events` until the connection ends, then say why it ended."""
+        """Move events to `self.events` until the connection ends."""
         from qemu.qmp import Runstate
 
         ended = asyncio.ensure_future(client.runstate_changed())
@@ -219,47 +206,40 @@ class QmpSession:
                     self._keep(await client.events.get())
         finally:
             ended.cancel()
-            reason = "QEMU closed the connection"
-            try:
-                await client.disconnect()
-            except EOFError:
-                pass
-            except Exception as error:
-                reason = _one_line(error)
-            with self._arrival:
-                self._lost = self._lost or reason
-                self._arrival.notify_all()
+
+    async def _part(self, client: QMPClient) -> None:
+        """Disconnect, say why the connection ended, and let those who wait for an answer know."""
+        with self._lock:
+            self._life = None  # from here on nothing is cut short
+        reason = "QEMU closed the connection"
+        try:
+            await asyncio.wait_for(client.disconnect(), _PARTING_S)
+        except EOFError:
+            pass
+        except Exception as error:
+            reason = _one_line(error)
+        with self._lock:
+            self._lost = self._lost or reason
+            self._arrival.notify_all()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_PARTING_S)
 
     def _keep(self, message: Mapping[str, Any]) -> None:
-        with self._arrival:
+        with self._lock:
             self.events.append(QmpEvent.from_message(message))
             self._arrival.notify_all()
 
     def close(self) -> None:
         """Disconnect; a second call does nothing."""
-        loop, self._loop = self._loop, None
-        if loop is not None and self._thread is not None:
-            with self._arrival:
-                self._lost = self._lost or "the session is closed"
-                self._arrival.notify_all()
-            with contextlib.suppress(Exception):
-                asyncio.run_coroutine_threadsafe(self._shut(), loop).result(_GRACE_S)
-            loop.call_soon_threadsafe(loop.stop)
-            self._thread.join(_GRACE_S)
-            if not self._thread.is_alive():
-                loop.close()
-        if self._socket is not None:
-            self._socket.close()
+        with self._lock:
+            self._lost = self._lost or "the session is closed"
+            self._arrival.notify_all()
+            if self._loop is not None and self._life is not None:
+                self._loop.call_soon_threadsafe(self._life.cancel)
+        if self._thread is not None:
+            with contextlib.suppress(RuntimeError):  # it was interrupted before it began
+                self._thread.join(_GRACE_S)
         self._client = None
-
-    async def _shut(self) -> None:
-        if self._client is not None:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(self._client.disconnect(), 1.0)
-        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
 
     # -- use ----------------------------------------------------------------------------------------------
 
@@ -275,12 +255,20 @@ class QmpSession:
         QmpError
             When there is no connection (any more) or no answer in time.
         """
-        client = self._client
-        if client is None or self._lost is not None:
-            raise self._gone(command)
-        return self._run(
-            client.execute(command, arguments), self.timeout_s if timeout_s is None else timeout_s, command
-        )
+        within_s = self.timeout_s if timeout_s is None else timeout_s
+        answer: Future[Any] = Future()
+
+        def ask(client: QMPClient) -> None:  # in the loop's thread
+            task = asyncio.ensure_future(_settle(answer, client.execute(command, arguments), within_s))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        with self._lock:
+            if self._client is None or self._loop is None or self._lost is not None:
+                raise self._gone(command)
+            self._answers.add(answer)
+            self._loop.call_soon_threadsafe(ask, self._client)
+        return self._answer(answer, within_s, command)
 
     def wait_event(self, *names: str, timeout_s: float) -> QmpEvent:
         """Return the earliest event of one of `names` that no earlier call returned; wait for it if need be.
@@ -308,15 +296,12 @@ class QmpSession:
                     )
                 self._arrival.wait(left)
 
-    def _run(self, work: Coroutine[Any, Any, _T], timeout_s: float, what: str) -> _T:
-        if self._loop is None:
-            work.close()
-            raise self._gone(what)
-        future = asyncio.run_coroutine_threadsafe(_within(work, timeout_s), self._loop)
+    def _answer(self, answer: Future[_T], timeout_s: float, what: str) -> _T:
         try:
-            return future.result(timeout_s + _GRACE_S)
+            return answer.result(timeout_s + _GRACE_S)
+        except QmpError:
+            raise
         except TimeoutError as error:
-            future.cancel()
             raise QmpError(
                 f"No answer to {what} within {timeout_s:g} s on {self.socket_path}.",
                 "A QMP monitor serves one client at a time and answers at once unless QEMU hangs.",
@@ -326,6 +311,8 @@ class QmpSession:
             raise self._gone(what) from error
         except Exception as error:
             raise self._translate(error, what) from error
+        finally:
+            self._answers.discard(answer)
 
     def _translate(self, error: Exception, what: str) -> QmpError:
         from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, StateError
@@ -356,8 +343,14 @@ class QmpSession:
         )
 
 
-async def _within(work: Coroutine[Any, Any, _T], timeout_s: float) -> _T:
-    return await asyncio.wait_for(work, timeout_s)
+async def _settle(answer: Future[Any], work: Coroutine[Any, Any, Any], within_s: float) -> None:
+    """Put what comes of a coroutine into `answer`, for another thread."""
+    try:
+        got = await asyncio.wait_for(work, within_s)
+    except BaseException as error:
+        answer.set_exception(error)
+    else:
+        answer.set_result(got)
 
 
 def _peer_pid(dial: socket.socket) -> int | None:

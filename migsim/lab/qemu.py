@@ -14,8 +14,9 @@ import shlex
 import shutil
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -88,6 +89,28 @@ def _die_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let a short block end before a signal unwinds the stack: it comes right after it.
+
+    Blocking signals would not do: another thread would take them, and Python handle them here all the same.
+    """
+    came: list[int] = []
+    held = {}
+    if threading.current_thread() is threading.main_thread():
+        signs = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+        held = {sign: handler for sign in signs if callable(handler := signal.getsignal(sign))}
+    for sign in held:
+        signal.signal(sign, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        for sign, handler in held.items():
+            signal.signal(sign, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
 class QemuProcess:
     """A running QEMU, ended when the ``with`` block does.
 
@@ -134,18 +157,18 @@ class QemuProcess:
             *("-serial", f"file:{self.serial_path}"),
             *("-D", str(self.trace_path), "-msg", "timestamp=on"),
         ]
-        self._stack = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._session: QmpSession | None = None
 
     def __enter__(self) -> QemuProcess:
-        with contextlib.ExitStack() as stack:
-            self._process = self._spawn()
-            stack.callback(self._end)
-            self._session = self._greet()
-            stack.callback(self._session.close)
-            self._stack = stack.pop_all()
-        return self
+        try:
+            with _interrupts_held():
+                self._process = self._spawn()
+            self._greet()
+            return self
+        except BaseException:
+            self._close()
+            raise
 
     def __exit__(
         self,
@@ -153,7 +176,19 @@ class QemuProcess:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stack.close()
+        self._close()
+
+    def _close(self) -> None:
+        try:
+            with _interrupts_held():
+                self._part_and_end()
+        finally:
+            self._part_and_end()  # does nothing, unless a signal came just before they were held
+
+    def _part_and_end(self) -> None:
+        if self._session is not None:
+            self._session.close()
+        self._end()
 
     @property
     def pid(self) -> int:
@@ -232,14 +267,14 @@ class QemuProcess:
                     "Check the path and its execute permission.",
                 ) from error
 
-    def _greet(self) -> QmpSession:
+    def _greet(self) -> None:
         deadline = time.monotonic() + self.start_timeout_s
         while True:
             self.check_alive()
             if self.socket_path.exists():
-                session = QmpSession(self.socket_path, timeout_s=self.start_timeout_s)
+                self._session = QmpSession(self.socket_path, timeout_s=self.start_timeout_s)
                 try:
-                    session.__enter__()
+                    self._session.__enter__()
                 except QmpError:
                     # QEMU may have died between offering the socket and answering, or is not listening yet.
                     time.sleep(0.05)
@@ -247,7 +282,7 @@ class QemuProcess:
                     if time.monotonic() > deadline:
                         raise
                 else:
-                    return session
+                    return
             if time.monotonic() > deadline:
                 raise QemuError(
                     f"The {self.role} QEMU offers no monitor after {self.start_timeout_s:g} s.",
@@ -257,15 +292,14 @@ class QemuProcess:
             time.sleep(0.02)
 
     def _end(self) -> None:
-        process = self._process
-        if process is None:
+        if self._process is None:
             return
         for sign, wait_s in ((signal.SIGTERM, _TERM_WAIT_S), (signal.SIGKILL, None)):
-            if process.poll() is None:
+            if self._process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, sign)
+                    os.killpg(self._process.pid, sign)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(wait_s)
+                self._process.wait(wait_s)
                 return
 
 

@@ -1,0 +1,71 @@
+"""What QEMU's monitor says beside answers: its events, and its refusals."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from migsim.errors import QmpError
+
+__all__ = ["QmpCommandError", "QmpEvent"]
+
+
+class QmpCommandError(QmpError):
+    """QEMU understood a command and refused it.
+
+    Attributes
+    ----------
+    command : str
+        The refused command.
+    error_class : str
+        QMP's class, as ``CommandNotFound`` or ``GenericError``.
+    description : str
+        QEMU's own words.
+    """
+
+    def __init__(self, command: str, error_class: str, description: str) -> None:
+        self.command = command
+        self.error_class = error_class
+        self.description = description
+        super().__init__(
+            f"QEMU refused {command}: {description.rstrip('.')}.",
+            f"This is QMP error class {error_class}.",
+            "Check the command's arguments and that this QEMU version knows them.",
+        )
+
+
+@dataclass(frozen=True)
+class QmpEvent:
+    """One asynchronous message of QEMU.
+
+    Attributes
+    ----------
+    name : str
+        As ``STOP`` or ``MIGRATION_PASS``.
+    data : dict
+        The event's own members.
+    seconds : float
+        When it happened: QEMU's time stamp on the host's clock, seconds since 1970.
+    """
+
+    name: str
+    data: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> QmpEvent:
+        """Read one from QMP's wire form; a missing or odd time stamp counts as now.
+
+        Examples
+        --------
+        >>> QmpEvent.from_message({"event": "STOP", "timestamp": {"seconds": 3, "microseconds": 500000}})
+        QmpEvent(name='STOP', data={}, seconds=3.5)
+        """
+        stamp = message.get("timestamp")
+        seconds = time.time()
+        if isinstance(stamp, Mapping) and isinstance(stamp.get("seconds"), int) and stamp["seconds"] >= 0:
+            seconds = stamp["seconds"] + int(stamp.get("microseconds", 0)) / 1e6
+        data = message.get("data")
+        return cls(str(message.get("event", "")), dict(data) if isinstance(data, Mapping) else {}, seconds)
