@@ -122,14 +122,15 @@ def simulate_grid(
     made = _Table(shape, arrays)
     count = made.outcome.size
     for begin in range(0, count, BLOCK):
-        at = np.arange(begin, min(begin + BLOCK, count))
+        at = slice(begin, min(begin + BLOCK, count))
         here = {name: values.flat[at] for name, values in arrays.items()}
+        length = at.stop - begin
         if engine == "auto" and compiles(what):
-            run = Run(grid_columns(what, here), len(at))
-            run.go(None if seed is None else [seed] * len(at))
+            run = Run(grid_columns(what, here), length)
+            run.go(None if seed is None else [seed] * length)
             made.put_many(at, run)
             continue
-        for k in range(len(at)):
+        for k in range(length):
             row = {name: values[k].item() for name, values in here.items()}
             made.put(begin + k, simulate(_with(what, row), seed=seed))
     return made.result()
@@ -179,8 +180,8 @@ class _Table:
         self.shape, self.varied = shape, varied
         count = int(np.prod(shape))
         self.outcome = np.zeros(count, np.int8)
-        self.columns = {name: np.full(count, np.nan) for name in COLUMNS}
-        self._whys = np.zeros(count, WHY)
+        self.columns = dict(zip(COLUMNS, np.full((len(COLUMNS), count), np.nan), strict=True))
+        self._whys = np.zeros((len(WHY), count))
         self._reasons: dict[int, str] = {}
 
     def put(self, k: int, result: MigrationResult) -> None:
@@ -190,16 +191,18 @@ class _Table:
         for name, value in columns_of(result).items():
             self.columns[name][k] = value
 
-    def put_many(self, at: NDArray[np.int64], run: Run) -> None:
+    def put_many(self, at: slice | NDArray[np.int64], run: Run) -> None:
         """Put a run's cells in."""
         whys, figures = run.figures()
-        self.outcome[at] = whys["completed"] == 0
-        self._whys[at] = whys
+        self.outcome[at] = whys[WHY.index("completed")] == 0
+        self._whys[:, at] = whys
         for name, values in figures.items():
             self.columns[name][at] = values
 
     def _reason(self, k: int) -> str:
-        return self._reasons[k] if k in self._reasons else reason_of(self._whys[k])
+        if k in self._reasons:
+            return self._reasons[k]
+        return reason_of(dict(zip(WHY, self._whys[:, k].tolist(), strict=True)))
 
     def result(self) -> BatchResult:
         """Return what came in."""

@@ -156,10 +156,7 @@ def kind_of(what: SimulationInput) -> NDArray[Any]:
             "waits_at_end": own.waits_at_end,
             "flush_bytes": own.main_bytes_a_wait,
         }
-    kind = np.zeros(1, KIND)
-    for name, value in values.items():
-        kind[name] = value
-    return kind
+    return np.array([tuple(values.get(name, 0) for name in KIND.names or ())], KIND)
 
 
 def cells_of(columns: Columns, count: int) -> NDArray[Any]:
@@ -170,36 +167,51 @@ def cells_of(columns: Columns, count: int) -> NDArray[Any]:
     ParameterError
         For a setting of auto-converge that QEMU refuses.
     """
-    cells = np.zeros(count, CELL)
-    c, term, parameter, field = cells, columns.term, columns.parameter, columns.field
+    term, parameter, field = columns.term, columns.parameter, columns.field
     what, ram = columns.what, columns.what.workload.ram_total_bytes
     link = NORMAL_PAGE_BYTES / np.asarray(field("link_bytes_per_s"), float)
+    limits: Any = np.asarray(parameter("max-bandwidth")).astype(np.int64)
+    values: dict[str, Values] = {
+        "setup_s": setup_s(ram, setup_base_s=term("setup_base_s"), setup_s_per_gib=term("setup_s_per_gib")),
+        "sync_s": sync_s(ram, sync_base_s=term("sync_base_s"), sync_s_per_gib=term("sync_s_per_gib")),
+        "max_bandwidth": limits,
+        "wake_up_s": wake_up_s(
+            limits,
+            window_overhead_s=term("window_overhead_s"),
+            window_overhead_s_per_gib_per_s=term("window_overhead_s_per_gib_per_s"),
+        ),
+        "downtime_limit_ms": parameter("downtime-limit"),
+        "deadline_s": field("deadline_s"),
+        "fresh_pages": field("fresh_pages"),
+        "load": what.workload.load_fraction,
+        "rates_row": columns.row,
+        "raw_bytes": NORMAL_PAGE_BYTES,
+        "zero_bytes": ZERO_PAGE_BYTES,
+    }
     for name in ("normal_page_s", "cold_page_s", "fresh_page_s"):
-        c[name] = np.maximum(term(name), link)
+        values[name] = np.maximum(term(name), link)
     for name in ("zero_page_s", "dirty_fault_s", "connect_s", "switch_gap_s", "stop_s"):
-        c[name] = term(name)
-    c["setup_s"] = setup_s(ram, setup_base_s=term("setup_base_s"), setup_s_per_gib=term("setup_s_per_gib"))
-    c["sync_s"] = sync_s(ram, sync_base_s=term("sync_base_s"), sync_s_per_gib=term("sync_s_per_gib"))
-    c["max_bandwidth"] = parameter("max-bandwidth")
-    limits: Any = c["max_bandwidth"]
-    c["wake_up_s"] = wake_up_s(
-        limits,
-        window_overhead_s=term("window_overhead_s"),
-        window_overhead_s_per_gib_per_s=term("window_overhead_s_per_gib_per_s"),
-    )
-    c["downtime_limit_ms"] = parameter("downtime-limit")
+        values[name] = term(name)
     if what.behaviour.avail_switchover_bandwidth:
-        c["switchover_bytes_per_s"] = np.trunc(parameter("avail-switchover-bandwidth"))
-    c["deadline_s"], c["fresh_pages"] = field("deadline_s"), field("fresh_pages")
-    c["load"], c["rates_row"] = what.workload.load_fraction, columns.row
-    c["raw_bytes"], c["zero_bytes"] = NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
+        values["switchover_bytes_per_s"] = np.trunc(parameter("avail-switchover-bandwidth"))
+    if what.on("xbzrle"):
+        values |= {name: term(name) for name in ("xbzrle_hit_s", "xbzrle_miss_s")}
+        values["cache_size"] = parameter("xbzrle-cache-size")
+    cells = _filled(values, count)
     if what.on("multifd"):
         _multifd(cells, columns)
-    if what.on("xbzrle"):
-        c["xbzrle_hit_s"], c["xbzrle_miss_s"] = term("xbzrle_hit_s"), term("xbzrle_miss_s")
-        c["cache_size"] = parameter("xbzrle-cache-size")
     if what.on("auto-converge"):
         _throttle(cells, columns)
+    return cells
+
+
+def _filled(values: Mapping[str, Values], count: int) -> NDArray[Any]:
+    """Records of `CELL` with these values, each one number or an array; what is not among them is 0."""
+    alike = {name: value for name, value in values.items() if not np.ndim(value)}
+    one = np.array([tuple(alike.get(name, 0) for name in CELL.names or ())], CELL)
+    cells = np.repeat(one, count)
+    for name in values.keys() - alike.keys():
+        cells[name] = values[name]
     return cells
 
 
@@ -276,6 +288,7 @@ def _throttle(cells: NDArray[Any], columns: Columns) -> None:
 
 
 def _distinct(cells: NDArray[Any], *names: str) -> Iterator[tuple[Any, ...]]:
-    yield from zip(
-        *np.unique(np.array([cells[n].astype(float) for n in names]), axis=1).tolist(), strict=True
-    )
+    table = np.array([cells[n].astype(float) for n in names])
+    if not (table == table[:, :1]).all():
+        table = np.unique(table, axis=1)
+    yield from dict.fromkeys(zip(*table.tolist(), strict=True))

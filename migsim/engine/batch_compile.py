@@ -19,6 +19,7 @@ from migsim.engine import (
     batch_lane,
     batch_memory,
     batch_multifd,
+    batch_sending,
     batch_verdict,
     batch_windows,
     batch_xbzrle,
@@ -89,6 +90,7 @@ LAWS: tuple[Callable[..., Any], ...] = (
 
 LOOPS: tuple[ModuleType, ...] = (
     batch_memory,
+    batch_sending,
     batch_clock,
     batch_verdict,
     batch_multifd,

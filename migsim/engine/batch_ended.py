@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from migsim.engine.batch_cells import Columns, senders
-from migsim.engine.batch_result import COLUMNS
-from migsim.engine.batch_state import ENDED, UNKNOWN, record
+from migsim.engine.batch_state import ENDED, UNKNOWN
 from migsim.engine.recorder import completed_reason, standing_reason
 from migsim.models.page_stream import NORMAL_PAGE_BYTES, PAGE_BYTES, ram_bytes_of
 from migsim.models.query_migrate import mean_mbps
@@ -19,11 +19,13 @@ __all__ = ["WHY", "figures_of", "reason_of"]
 
 Floats = NDArray[np.float64]
 
-WHY = record("pages flush_s now gap_s last_test least_test threshold", "completed steady tests")
+WHY = (
+    "pages", "flush_s", "now", "gap_s", "last_test", "least_test", "threshold", "completed", "steady", "tests",
+)  # fmt: skip
 """What a reason is made of: pages left and how long they took, or what the last exact tests found."""
 
 
-def _black(ended: Any, cells: Any, columns: Columns) -> Blackout:
+def _black(e: Mapping[str, Any], cells: Any, columns: Columns) -> Blackout:
     """The blackout of every cell, as if each completed."""
     term, field = columns.term, columns.field
     link = NORMAL_PAGE_BYTES / np.asarray(field("link_bytes_per_s"), float)
@@ -38,9 +40,11 @@ def _black(ended: Any, cells: Any, columns: Columns) -> Blackout:
         for at, sender in senders(columns, len(cells)):
             for name, values in burst.items():
                 values[at] = getattr(sender.burst, name)
-    plain = ended["coded"] == 0
-    again = np.where(plain, ended["again"], ended["coded_raw"])
-    left = PagesLeft(again, ended["first"] * plain, ended["fresh"] * plain, ended["zero"])
+    left = PagesLeft(e["again"], e["first"], e["fresh"], e["zero"])
+    if columns.what.on("xbzrle"):
+        plain = e["coded"] == 0
+        again = np.where(plain, e["again"], e["coded_raw"])
+        left = PagesLeft(again, e["first"] * plain, e["fresh"] * plain, e["zero"])
     return blackout(
         left,
         sync_s=cells["sync_s"],
@@ -48,14 +52,14 @@ def _black(ended: Any, cells: Any, columns: Columns) -> Blackout:
         **burst,
         device_state_s=term("device_state_s"),
         load_s=term("load_s"),
-        encoding_s=ended["coded_extra_s"],
+        encoding_s=e["coded_extra_s"],
     )
 
 
 def figures_of(
     ended: NDArray[Any], cells: NDArray[Any], columns: Columns
-) -> tuple[NDArray[Any], dict[str, Floats]]:
-    """What each cell's reason is made of, and its figures by the names of `COLUMNS`.
+) -> tuple[Floats, dict[str, Floats]]:
+    """What each cell's reason is made of (rows as `WHY`), and such figures as it has by the names of `COLUMNS`.
 
     Parameters
     ----------
@@ -63,27 +67,28 @@ def figures_of(
     columns : Columns
         What the cells were made from.
     """
-    done = ended["completed"] == 1
-    parts = _black(ended, cells, columns)
+    # Columns side by side: taking a field of each record is slow.
+    table = ended.view(float).reshape(len(ended), -1).T.copy()
+    e: dict[str, Any] = dict(zip(ENDED.names or (), table, strict=True))
+    done = e["completed"] == 1
+    parts = _black(e, cells, columns)
     behaviour = columns.what.behaviour
-    e: dict[str, Any] = {name: ended[name].astype(float) for name in ENDED.fields or ()}
-    plain = e["coded"] == 0
-    raw_left = np.where(plain, e["again"] + e["first"] + e["fresh"], e["coded_raw"])
-    last_bytes = ram_bytes_of(raw_left * plain, e["zero"], 1) + e["coded_bytes"]
+    raw_left, last_bytes = _last_pages(e, columns.what.on("xbzrle"))
     by_channels = columns.what.on("multifd")  # whose last pages are counted already
     blackout_bytes = np.where(done, e["blackout_bytes"] if by_channels else last_bytes, 0.0)
     uncounted = done & (not by_channels)
     # Where it stands still, the counters go on to the deadline at the last rounds' pace.
-    goes_on = ~done & (ended["steady"] == 1) & (cells["deadline_s"] > e["now"])
+    goes_on = ~done & (e["steady"] == 1) & (cells["deadline_s"] > e["now"])
+    some = bool(goes_on.any())
     times = np.where(
         goes_on, (cells["deadline_s"] - e["now"]) / np.maximum(e["now"] - e["middle_start"], 1e-9), 0.0
     )
 
     def further(name: str, middle: str) -> Floats:
-        return np.asarray(e[name] + times * (e[name] - e[middle]))
+        return np.asarray(e[name] + times * (e[name] - e[middle]) if some else e[name])
 
     ram_stream = further("ram_stream", "middle_ram") + blackout_bytes * uncounted
-    multifd = further("multifd_stream", "middle_multifd")
+    multifd = further("multifd_stream", "middle_multifd") if by_channels else np.zeros(1)
     other = further("other_stream", "middle_other") + np.where(done, columns.term("device_state_bytes"), 0.0)
     total_s = np.where(done, e["now"] + parts.downtime_s, np.where(goes_on, cells["deadline_s"], e["now"]))
     runs_on = total_s + columns.term("load_s")
@@ -94,13 +99,12 @@ def figures_of(
     transferred = ram_stream + (other if behaviour.transferred_counts == "stream" else 0.0)
     after_setup: Any = np.where(total_s > e["setup_s"], total_s - e["setup_s"], 1.0)
     mean = np.where(total_s > e["setup_s"], mean_mbps(ram_stream + other, after_setup), e["mbps"])
-    nan = np.full(len(ended), np.nan)
     pages_left = np.round(e["remaining"] * PAGE_BYTES / PAGE_BYTES)
     figures = {
         "total_time_ms": np.trunc(total_s * 1000),
         "setup_time_ms": np.trunc(e["setup_s"] * 1000),
-        "downtime_ms": np.where(done, np.trunc(parts.downtime_s * 1000), nan),
-        "expected_downtime_ms": np.where(done, nan, np.trunc(expected)),
+        "downtime_ms": np.where(done, np.trunc(parts.downtime_s * 1000), np.nan),
+        "expected_downtime_ms": np.where(done, np.nan, np.trunc(expected)),
         "transferred_bytes": np.round(transferred),
         "remaining_bytes": np.where(done, 0.0, pages_left * PAGE_BYTES),
         "normal_pages": np.round(further("normal", "middle_normal") + np.where(uncounted, raw_left, 0.0)),
@@ -110,9 +114,9 @@ def figures_of(
         "dirty_pages_rate": np.where(done, 0.0, np.trunc(e["dirty_pages_rate"])),
         "pages_per_second": np.trunc(e["pages_per_second"]),
         "mbps": np.where(done, mean, e["mbps"]),
-        "cpu_throttle_percentage": np.where(done | (e["percentage"] == 0), nan, e["percentage"]),
+        "cpu_throttle_percentage": np.where(done | (e["percentage"] == 0), np.nan, e["percentage"]),
         "multifd_bytes": np.round(multifd),
-        "blackout_ms": np.where(done, parts.blackout_s * 1000, nan),
+        "blackout_ms": np.where(done, parts.blackout_s * 1000, np.nan),
         "guest_lost_s": np.where(done, runs_on - e["guest_worked_s"], lost_s),
     }
     if behaviour.byte_split:
@@ -129,20 +133,22 @@ def figures_of(
             "xbzrle_encoding_rate": e["encoding_rate"],
             "xbzrle_overflow_pages": np.round(further("xbzrle_overflow", "middle_overflow")),
         }
-    return whys_of(ended, parts), {name: figures.get(name, nan) for name in COLUMNS}
+    e |= {"pages": e["again"] + e["first"] + e["fresh"] + e["zero"], "flush_s": parts.flush_s}
+    whys = np.array([e[name] for name in WHY])
+    return whys, figures
 
 
-def whys_of(ended: NDArray[Any], parts: Blackout) -> NDArray[Any]:
-    """What the reason of each cell is made of: records of `WHY`."""
-    whys = np.zeros(len(ended), WHY)
-    whys["pages"] = ended["again"] + ended["first"] + ended["fresh"] + ended["zero"]
-    whys["flush_s"] = parts.flush_s
-    for name in ("now", "gap_s", "last_test", "least_test", "threshold", "completed", "steady", "tests"):
-        whys[name] = ended[name]
-    return whys
+def _last_pages(e: Mapping[str, Any], coded: bool) -> tuple[Floats, Floats]:
+    """Raw pages that are left when the guest stops, and the bytes of all that is."""
+    raw = e["again"] + e["first"] + e["fresh"]
+    if not coded:
+        return raw, np.asarray(ram_bytes_of(raw, e["zero"], 1))
+    plain = e["coded"] == 0
+    raw_left = np.where(plain, raw, e["coded_raw"])
+    return raw_left, np.asarray(ram_bytes_of(raw_left * plain, e["zero"], 1) + e["coded_bytes"])
 
 
-def reason_of(why: Any) -> str:
+def reason_of(why: Mapping[str, float]) -> str:
     """Why a cell ended as it did, in a sentence."""
     if why["completed"]:
         return completed_reason(float(why["pages"]), float(why["flush_s"]))

@@ -12,9 +12,10 @@ from math import inf
 from typing import Any
 
 from migsim.engine.batch_clock import throttle, tick_asks, transferred, worked
-from migsim.engine.batch_memory import begin, call, run_s, sync_memory
+from migsim.engine.batch_memory import begin, run_s, sync_memory
 from migsim.engine.batch_multifd import finish, greet, send_by_channels
-from migsim.engine.batch_state import UNKNOWN, Floats, Memory, Notes
+from migsim.engine.batch_sending import call
+from migsim.engine.batch_state import UNKNOWN, ZERO, Floats, Memory, Notes
 from migsim.engine.batch_verdict import give_up, note_end, note_test, stands_still
 from migsim.engine.batch_windows import end_window, windows
 from migsim.engine.batch_xbzrle import call_coded, close_cache_period, encode_left, forget, grow_old
@@ -171,11 +172,11 @@ def complete(m: Memory, cache: Any, s: Any, c: Any, kind: Any, notes: Notes, end
     count_sync(s, c, notes, s.now + c.stop_s)
     end.again = end.first = end.fresh = end.zero = 0.0
     for i in range(len(m.unsent)):
-        g, unsent = m.segments[i], m.unsent[i]
-        if g.zero:
+        unsent = m.unsent[i]
+        if m.part[i] == ZERO:
             end.zero += unsent
         elif unsent > 0:
-            first, fresh = min(g.first, unsent), min(g.fresh, unsent)
+            first, fresh = min(m.first[i], unsent), min(m.fresh[i], unsent)
             end.again += unsent - first
             end.first += first - fresh
             end.fresh += fresh

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from migsim.engine.batch_memory import call
+from migsim.engine.batch_sending import call
 from migsim.engine.batch_state import Memory
 from migsim.engine.multifd import SHARE_STEP
 from migsim.models.multifd import GREETING_BYTES, counted_bytes, counted_pages, wait_bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from migsim.engine.batch_cells import Columns, cells_of, kind_of
 from migsim.engine.batch_compile import compiled_run
 from migsim.engine.batch_ended import figures_of
-from migsim.engine.batch_state import ENDED, STATE, SYNC, Notes, memory_of
+from migsim.engine.batch_state import ENDED, STATE, SYNC, Memory, Notes, memory_of
 from migsim.engine.batch_xbzrle import Cache, cache_of
 from migsim.engine.segments import cut
 from migsim.engine.standstill import deviations, many_rounds, steady_rounds
@@ -39,13 +40,13 @@ class Run:
         self.columns = columns
         self.cells = cells_of(columns, count)
         self.ended = np.zeros(count, ENDED)
-        workload = columns.what.workload
-        written = np.array([c.writes_per_page_per_s > 0 for c in workload.classes], bool)
-        self._segments = cut(workload)
-        self._memory = memory_of(self._segments, written)
+        self._segments = cut(columns.what.workload)
+        self._memories: dict[bool, Memory] = {}
         self._kind = kind_of(columns.what)
+        # Which segment is fresh, drawn, or in the cache matters where not all are alike.
+        fresh = np.asarray(columns.field("fresh_pages"))
+        self._apart = columns.what.on("xbzrle") or bool(((fresh > 0) & np.isfinite(fresh)).any())
         self._caches: dict[int, Cache] = {}
-        self._run_fractions = np.array([run_fraction(p) for p in range(MAX_PERCENTAGE + 1)])
 
     def go(self, seeds: Sequence[int | None] | None = None) -> None:
         """Run every cell; those with a seed draw their dirty counts."""
@@ -56,20 +57,34 @@ class Run:
             self._loop(slice(k, k + 1), seed)
 
     def _loop(self, which: slice, seed: int | None) -> None:
-        at = np.arange(len(self.cells))[which]
+        cells, ended = self.cells[which], self.ended[which]
         if not self.columns.what.on("xbzrle"):
-            self._loop_alike(None, at, seed)
+            self._loop_alike(None, cells, ended, seed)
             return
-        what, sizes = self.columns.what, self.cells["cache_size"][at]
-        for size in np.unique(sizes).tolist():
-            if size not in self._caches:
-                slots = cache_pages(size, what.version)
-                self._caches[size] = cache_of(self._segments, what.workload, slots)
-            self._loop_alike(self._caches[size], at[sizes == size], seed)
+        for size in np.unique(cells["cache_size"]).tolist():
+            at = cells["cache_size"] == size
+            here = ended[at]
+            self._loop_alike(self._cache(size), cells[at], here, seed)
+            ended[at] = here
 
-    def _loop_alike(self, cache: Cache | None, at: NDArray[np.int64], seed: int | None) -> None:
+    def _cache(self, size: int) -> Cache:
+        if size not in self._caches:
+            what = self.columns.what
+            slots = cache_pages(size, what.version)
+            self._caches[size] = cache_of(self._segments, what.workload, slots)
+        return self._caches[size]
+
+    def _memory(self, apart: bool) -> Memory:
+        if apart not in self._memories:
+            classes = self.columns.what.workload.classes
+            written = np.array([c.writes_per_page_per_s > 0 for c in classes], bool)
+            self._memories[apart] = memory_of(self._segments, written, apart=apart)
+        return self._memories[apart]
+
+    def _loop_alike(
+        self, cache: Cache | None, cells: NDArray[Any], ended: NDArray[Any], seed: int | None
+    ) -> None:
         """Run cells that have one cache."""
-        cells, ended = self.cells[at], self.ended[at]
         done, room = 0, ROOM
         while done < len(cells):
             rng = None if seed is None else np.random.default_rng(seed)
@@ -80,11 +95,11 @@ class Run:
             self._kind["steady_rounds"] = steady_rounds(cache is not None)
             notes = Notes(np.empty((room, SYNC)), np.empty(room), np.zeros(room + 1))
             done = compiled_run()(
-                self._memory,
+                self._memory(self._apart or rng is not None),
                 cache,
                 np.zeros(1, STATE),
                 self._kind,
-                self._run_fractions,
+                _run_fractions(),
                 cells,
                 self.columns.rates,
                 notes,
@@ -93,8 +108,13 @@ class Run:
                 rng,
             )
             room *= 4
-        self.ended[at] = ended
 
-    def figures(self) -> tuple[NDArray[Any], dict[str, NDArray[np.float64]]]:
-        """What each cell's reason is made of, and its figures by the names of `batch_result.COLUMNS`."""
+    def figures(self) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+        """What each cell's reason is made of (rows as `batch_ended.WHY`); figures by `batch_result.COLUMNS`."""
         return figures_of(self.ended, self.cells, self.columns)
+
+
+@lru_cache(maxsize=1)
+def _run_fractions() -> NDArray[np.float64]:
+    """The share of time that the guest runs, by auto-converge's percentage."""
+    return np.array([run_fraction(p) for p in range(MAX_PERCENTAGE + 1)])

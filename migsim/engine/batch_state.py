@@ -14,7 +14,21 @@ from numpy.typing import NDArray
 
 from migsim.engine.segments import Segments
 
-__all__ = ["CELL", "ENDED", "KIND", "STATE", "SYNC", "UNKNOWN", "Memory", "Notes", "memory_of", "record"]
+__all__ = [
+    "CELL",
+    "DATA",
+    "ENDED",
+    "KIND",
+    "NEVER",
+    "STATE",
+    "SYNC",
+    "UNKNOWN",
+    "ZERO",
+    "Memory",
+    "Notes",
+    "memory_of",
+    "record",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -28,6 +42,9 @@ BLOCK = 32
 
 NEVER = -1.0
 """A chunk that was not cleared since the last sync."""
+
+DATA, ZERO = -1, -2
+"""Stand for the part of a segment that nobody writes to: data, and pages that are zero."""
 
 
 def record(floats: str, integers: str = "") -> np.dtype[np.void]:
@@ -77,34 +94,35 @@ ENDED = record(
     "dirty_sync_count dirty_pages_rate mbps pages_per_second expected_downtime_ms threshold percentage "
     "middle_count middle_start middle_normal middle_lost middle_ram middle_other gap_s tests last_test least_test "
     f"coded_raw coded_bytes coded_extra_s {XBZRLE} middle_pages middle_miss middle_overflow middle_bytes "
-    "multifd_stream middle_multifd blackout_bytes",
-    "completed steady coded",
+    "multifd_stream middle_multifd blackout_bytes completed steady coded"
 )
 """One migration at its end, the blackout still to come; `middle_` is what was noted at the sync halfway."""
-
-SEGMENT = record("first fresh", "part zero")
-"""Pages of one class in one chunk: `first` never went so far, `fresh` to memory that the destination has yet to find.
-`part` is -1 where nobody writes."""
 
 PART = record("pages unsent sent since_sync since_clear clearing offset length", "of_class chunk sweeps")
 """The segments of one class in one chunk, whose pages share their chances; each segment of a sweep is a part."""
 
 
 class Memory(NamedTuple):
-    """A guest's RAM.
+    """A guest's RAM, in segments.
 
-    Of each segment its pages, its chunk, the pages dirty and not sent, those sent since the last sync and before it, a
-    record of `SEGMENT`, and where the few segments of its chunk end that it is sent with; records of `PART`, runs
-    (begin, end, part) of segments of one part, when each chunk was cleared, and the rate of each class.
+    Of each its pages and how many of them are not zero (`data`) and lie before it (`before`), its chunk, its part, and
+    where the few segments of its chunk end that it is sent with. Then what is dirty and not sent, sent since the last
+    sync and before it, and of what is dirty the pages that never went so far (`first`), to memory that the destination
+    has yet to find (`fresh`). Records of `PART`, runs (begin, end, part) of segments of one part, when each chunk was
+    cleared, and the rate of each class.
     """
 
     pages: Floats
+    data: Floats
+    before: Floats
     chunk: Ints
+    part: Ints
+    block_end: Ints
     unsent: Floats
     sent: Floats
     last_sent: Floats
-    segments: Records
-    block_end: Ints
+    first: Floats
+    fresh: Floats
     parts: Records
     runs: Ints
     cleared: Floats
@@ -119,37 +137,48 @@ class Notes(NamedTuple):
     sums: Floats
 
 
-def memory_of(segments: Segments, written: NDArray[np.bool_]) -> Memory:
-    """Gather segments into parts; `written` says of each class whether it is written to at all."""
-    made = np.zeros(len(segments), SEGMENT)
-    used, chunk = np.unique(segments.chunk, return_inverse=True)
-    made["zero"], made["part"] = segments.is_zero, -1
-    parts: dict[tuple[int, int, int], int] = {}
-    runs: list[list[int]] = []
-    rows = zip(segments.of_class.tolist(), chunk.tolist(), segments.is_sweep.tolist(), strict=True)
-    for i, (of_class, at, sweeps) in enumerate(rows):
-        if of_class < 0 or not written[of_class]:
-            continue
-        part = parts.setdefault((of_class, at, i if sweeps else -1), len(parts))
-        made["part"][i] = part
-        if runs and runs[-1][1] == i and runs[-1][2] == part:
-            runs[-1][1] = i + 1
-        else:
-            runs.append([i, i + 1, part])
-    gathered = np.zeros(len(parts), PART)
-    for (of_class, at, alone), part in parts.items():
-        place = max(alone, 0)
-        row = (of_class, at, alone >= 0, segments.offset[place], segments.length[place])
-        for name, value in zip(("of_class", "chunk", "sweeps", "offset", "length"), row, strict=True):
-            gathered[name][part] = value
-    for begin, end, part in runs:
-        gathered["pages"][part] += segments.pages[begin:end].sum()
-    lots = np.array(runs, dtype=np.int64).reshape(-1, 3)
-    chunks, (unsent, sent, before) = chunk.astype(np.int64), np.zeros((3, len(segments)))
-    cleared, rates = np.zeros(len(used)), np.zeros(len(written))
-    ends = np.append(np.flatnonzero(np.diff(chunks)) + 1, len(segments))  # of the chunks
-    at = np.arange(len(segments))
+def memory_of(segments: Segments, written: NDArray[np.bool_], *, apart: bool) -> Memory:
+    """Gather segments into parts; `written` says of each class whether it is written to at all.
+
+    Unwritten segments side by side are one, unless all are to stay `apart`.
+    """
+    chunks, chunk = np.unique(segments.chunk, return_inverse=True)
+    part, parts = _parts(segments, np.append(written, False)[segments.of_class], chunk)
+    # When a chunk is cleared matters where something in it is written.
+    quiet = np.ones(len(chunks), bool)
+    quiet[chunk[part >= 0]] = False
+    near = (np.diff(chunk) == 0) | (quiet[chunk[1:]] & quiet[chunk[:-1]])
+    joined = (np.diff(part) == 0) & (part[1:] < 0) & near & (not apart)
+    begins = np.flatnonzero(np.append(True, ~joined))
+    pages, chunk, part = np.add.reduceat(segments.pages, begins), chunk[begins], part[begins]
+    data = np.where(part == ZERO, 0.0, pages)
+    ends = np.append(np.flatnonzero(np.diff(chunk)) + 1, len(pages))  # of the chunks
+    at = np.arange(len(pages))
     block_end = np.minimum(ends[np.searchsorted(ends, at, side="right")], (at // BLOCK + 1) * BLOCK)
+    first = np.flatnonzero(np.append(True, np.diff(part) != 0))
+    runs = np.stack([first, np.append(first[1:], len(part)), part[first]], axis=1)
+    unsent, sent, last_sent, never, fresh = np.zeros((5, len(pages)))
     return Memory(
-        segments.pages, chunks, unsent, sent, before, made, block_end, gathered, lots, cleared, rates
-    )
+        pages, data, np.cumsum(data) - data, chunk, part, block_end, unsent, sent, last_sent, never, fresh,
+        parts, runs[runs[:, 2] >= 0], np.zeros(len(chunks)), np.zeros(len(written)),
+    )  # fmt: skip
+
+
+def _parts(segments: Segments, written: NDArray[np.bool_], chunk: Ints) -> tuple[Ints, Records]:
+    """The part of each segment, and records of `PART`."""
+    part = np.where(segments.is_zero, ZERO, DATA)
+    at = np.flatnonzero(written)
+    alone = np.where(segments.is_sweep[at], at + 1, 0)
+    key = (segments.of_class[at] * (chunk[-1] + 1) + chunk[at]) * (len(segments) + 1) + alone
+    distinct, first, part[at] = np.unique(key, return_index=True, return_inverse=True)
+    parts, first = np.zeros(len(distinct), PART), at[first]
+    for name, values in (
+        ("of_class", segments.of_class),
+        ("chunk", chunk),
+        ("sweeps", segments.is_sweep),
+        ("offset", segments.offset),
+        ("length", segments.length),
+    ):
+        parts[name] = values[first]
+    parts["pages"] = np.bincount(part[at], segments.pages[at], minlength=len(distinct))
+    return part, parts

@@ -11,9 +11,9 @@ from math import floor, inf
 from typing import Any
 
 from migsim.engine.batch_clock import change_speed, handled, settled
-from migsim.engine.batch_memory import full_window, page_bytes_of, page_s_of, send
 from migsim.engine.batch_multifd import SHARE_STEP, lost_of, through_channels
-from migsim.engine.batch_state import Memory
+from migsim.engine.batch_sending import full_window, page_bytes_of, page_s_of, send
+from migsim.engine.batch_state import ZERO, Memory
 from migsim.engine.batch_verdict import stands_still
 from migsim.engine.throttle import SETTLED_S
 from migsim.models.migration_thread import close_window
@@ -58,11 +58,11 @@ def windows(m: Memory, s: Any, c: Any, kind: Any) -> bool:
     i = s.cursor
     while not m.unsent[i] > 0:
         i = i + 1 if i + 1 < len(m.unsent) else 0
-    g = m.segments[i]
+    zeros = m.part[i] == ZERO
     once = kind.coded > 0 or kind.multifd > 0
     if once and i < s.cursor:
         return False
-    page_s = page_s_of(g, m.unsent[i], s, c)
+    page_s = page_s_of(m, s, c, i)
     again = not (once or s.first_left or s.zero_left)
     if again and s.full_calls:
         pages, seconds, size = s.full_pages, s.full_s, s.full_stream
@@ -70,7 +70,7 @@ def windows(m: Memory, s: Any, c: Any, kind: Any) -> bool:
     else:
         if page_s <= 0 and s.quota == inf:
             return False
-        pages, seconds, size, calls = full_window(s.quota, page_s, page_bytes_of(g, c), c.wake_up_s)
+        pages, seconds, size, calls = full_window(s.quota, page_s, page_bytes_of(m, c, i), c.wake_up_s)
         bandwidth = c.switchover_bytes_per_s
         threshold = close_window(
             size, pages, seconds, c.downtime_limit_ms, 0.0, 0.0, bandwidth
@@ -93,12 +93,12 @@ def windows(m: Memory, s: Any, c: Any, kind: Any) -> bool:
             return False
     lost_s = 0.0
     if kind.multifd:
-        lost_s = lost_of(c, g.zero * pages, (1 - g.zero) * pages, page_s)
+        lost_s = lost_of(c, zeros * pages, (1 - zeros) * pages, page_s)
         if abs(share_left(lost_s, seconds) - s.share) > SHARE_STEP:
             return False
     s.cursor = i
     raw, zero = s.normal, s.duplicate
-    page_bytes = page_bytes_of(g, c)
+    page_bytes = page_bytes_of(m, c, i)
     send(m, s, c, inf, many * pages * page_bytes, pages, seconds - pages * page_s, False)
     # The last of them is closed as any.
     s.now = s.window_start + many * seconds
@@ -119,12 +119,12 @@ def alike(m: Memory, s: Any, c: Any, i: int, wanted: float, page_s: float, once:
 
     With `once` RAM's end is the end.
     """
-    zero = m.segments[i].zero
+    zeros = m.part[i] == ZERO
     found = 0.0
     for _ in range(len(m.unsent)):
-        g, unsent = m.segments[i], m.unsent[i]
+        unsent = m.unsent[i]
         if unsent > 0:
-            if g.zero != zero or abs(page_s_of(g, unsent, s, c) - page_s) > 1e-9 * page_s:
+            if (m.part[i] == ZERO) != zeros or abs(page_s_of(m, s, c, i) - page_s) > 1e-9 * page_s:
                 break
             found += unsent
             if found >= wanted:

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from migsim.engine.batch_memory import NOTHING, Sent, end_call, run_s, send
-from migsim.engine.batch_state import NEVER, Floats, Ints, Memory, Records, record
+from migsim.engine.batch_memory import NOTHING, run_s
+from migsim.engine.batch_sending import Sent, end_call, note_chunk, send
+from migsim.engine.batch_state import ZERO, Floats, Ints, Memory, Records, record
 from migsim.engine.segments import Segments
 from migsim.engine.xbzrle import side_by_side
 from migsim.models.page_contents import PageWrites
@@ -135,7 +136,7 @@ def grow_old(cache: Cache, m: Memory, s: Any) -> None:
         place = cache.places[p]
         place.sent, share = 0.0, 0.0
         visiting, sent, dirty = place.visiting, m.last_sent[place.segment], m.unsent[place.segment]
-        part = m.parts[m.segments[place.segment].part]
+        part = m.parts[m.part[place.segment]]
         rate = m.rates[part.of_class]
         if visiting != NOT_YET:
             cleared = s.guest_before_s + part.clearing * (s.guest_s - s.guest_before_s)
@@ -217,7 +218,7 @@ def encode(
         if place.visiting == NOT_YET:
             place.visiting = guest_s
         if hits > 0:
-            part = m.parts[m.segments[i].part]
+            part = m.parts[m.part[i]]
             rate = m.rates[part.of_class]
             still = written_share(rate, part.sweeps, max(guest_s - s.guest_s, 0.0))
             unchanged = place.false_dirty * (1 - still)
@@ -271,7 +272,8 @@ def call_coded(cache: Cache, m: Memory, s: Any, c: Any, kind: Any, budget_bytes:
                 full = True
                 break
             at = s.now + seconds
-            take(m, s, c, i, most, at)
+            note_chunk(m, s, c, i, seconds)
+            take(m, s, i, most)
             made = encode(cache, m, s, c, kind, i, most, guest_now_s(s, c, at), False)
             s.normal += made.raw
             took_s, took_bytes = (made.raw * page_s + made.extra_s) / most, made.stream_bytes / most
@@ -285,10 +287,8 @@ def call_coded(cache: Cache, m: Memory, s: Any, c: Any, kind: Any, budget_bytes:
     end_call(s, Sent(seconds, size, full))
 
 
-def take(m: Memory, s: Any, c: Any, i: int, pages: float, at: float) -> None:
-    """Clear the bits of some pages of a segment, which are sent from `at` on."""
-    if m.cleared[m.chunk[i]] == NEVER:
-        m.cleared[m.chunk[i]] = run_s(s, c, at)
+def take(m: Memory, s: Any, i: int, pages: float) -> None:
+    """Clear the bits of some pages of a segment."""
     rest = m.unsent[i] - pages
     m.unsent[i] = rest if rest > NOTHING else 0.0
     m.sent[i] += pages
@@ -300,7 +300,7 @@ def encode_left(cache: Cache, m: Memory, s: Any, c: Any, kind: Any, end: Any) ->
     at = guest_now_s(s, c, s.now)
     end.coded = 1
     for i in range(len(m.unsent)):
-        if m.unsent[i] > 0 and not m.segments[i].zero:
+        if m.unsent[i] > 0 and m.part[i] != ZERO:
             made = encode(cache, m, s, c, kind, i, m.unsent[i], at, True)
             end.coded_raw += made.raw
             end.coded_bytes += made.stream_bytes

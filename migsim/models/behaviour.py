@@ -7,6 +7,7 @@ Source: QEMU's release trees, as restated in the mechanics reference (version ta
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from migsim.qapi import QemuVersion
@@ -42,6 +43,7 @@ class Behaviour:
     skipped_reported: bool
 
 
+@lru_cache(maxsize=64)
 def behaviour_of(version: QemuVersion) -> Behaviour:
     """Look up what a QEMU release does.
 

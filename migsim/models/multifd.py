@@ -43,6 +43,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -116,6 +117,7 @@ class MultifdRules:
         return FLUSH_BYTES if self.waits_every == "round" else 0
 
 
+@lru_cache(maxsize=64)
 def multifd_rules(version: QemuVersion | str) -> MultifdRules:
     """Look up what a release's multifd does.
 

@@ -31,6 +31,7 @@ Source: QEMU's release trees; the mechanics reference, sections 1.7, 5.3 and 5.5
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from migsim.errors import ParameterError
@@ -99,6 +100,7 @@ class ThrottleRules:
     dirty_limit: bool
 
 
+@lru_cache(maxsize=64)
 def throttle_rules(version: QemuVersion | str) -> ThrottleRules:
     """Look up the rules of a QEMU release.
 

@@ -24,6 +24,7 @@ Source: the mechanics reference, sections 4.2 to 4.4.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -68,6 +69,7 @@ class XbzrleRules:
     hits_are_pages: bool
 
 
+@lru_cache(maxsize=64)
 def xbzrle_rules(version: QemuVersion) -> XbzrleRules:
     """Look up what a QEMU release does.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from migsim.errors import ParameterError, near_misses
@@ -70,7 +71,11 @@ def defaults(version: QemuVersion | str) -> dict[str, Any]:
     >>> defaults("5.1")["max-bandwidth"], defaults("5.2")["max-bandwidth"]
     (33554432, 134217728)
     """
-    version = QemuVersion.parse(version)
+    return dict(_defaults(QemuVersion.parse(version)))
+
+
+@lru_cache(maxsize=64)
+def _defaults(version: QemuVersion) -> dict[str, Any]:
     held = {name: entry for name, entry in PARAMETERS.items() if version in entry.available}
     return {name: entry.default(version) for name, entry in held.items() if entry.type != "list"}
 

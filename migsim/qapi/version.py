@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from migsim.errors import ParameterError
 
@@ -39,14 +40,14 @@ class QemuVersion:
         """
         if isinstance(text, QemuVersion):
             return text
-        match = _TEXT.fullmatch(text) if isinstance(text, str) else None
-        if match is None:
+        found = _read(text) if isinstance(text, str) else None
+        if found is None:
             raise ParameterError(
                 f"The QEMU version is {text!r}.",
                 "A version is two or three numbers with dots between.",
                 "Write it like '7.2' or '10.0.2', in quotes.",
             )
-        return cls(int(match[1]), int(match[2]), int(match[3] or 0))
+        return found
 
     @property
     def release(self) -> QemuVersion:
@@ -56,6 +57,12 @@ class QemuVersion:
     def __str__(self) -> str:
         text = f"{self.major}.{self.minor}"
         return f"{text}.{self.micro}" if self.micro else text
+
+
+@lru_cache(maxsize=256)
+def _read(text: str) -> QemuVersion | None:
+    match = _TEXT.fullmatch(text)
+    return QemuVersion(int(match[1]), int(match[2]), int(match[3] or 0)) if match else None
 
 
 OLDEST = QemuVersion(1, 2)

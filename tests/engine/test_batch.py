@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from migsim.engine import batch_compile
 from migsim.engine.batch import simulate_grid, simulate_many
-from migsim.engine.batch_memory import full_window
 from migsim.engine.batch_result import COLUMNS
+from migsim.engine.batch_sending import full_window
 from migsim.engine.inputs import HOST_TERMS, SimulationInput
 from migsim.errors import HostError, ParameterError
 from migsim.qapi import QemuVersion
