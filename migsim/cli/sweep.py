@@ -25,7 +25,9 @@ from migsim.cli.study import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from migsim.study.scaling import GuestSize
     from migsim.study.sweep import Sweep
+    from migsim.trace import Trace
 
 __all__ = ["sweep"]
 
@@ -41,7 +43,8 @@ def sweep(
         typer.Option(
             metavar="NAME=VALUES",
             help="What varies: max-bandwidth=1Gbps:25Gbps:20 (add :log for equal ratios), downtime-limit=50,300,2000, "
-            "xbzrle=on|off; a setting of QEMU, writes-scale, load, link, a host term. May be given several times.",
+            "xbzrle=on|off; a setting of QEMU, writes-scale, load, link, guest-ram, a host term. May be given several "
+            "times.",
         ),
     ] = None,
     host: Host = None,
@@ -81,6 +84,21 @@ def sweep(
     load: Load = "100%",
     dirty_ring_size: RingSize = 0,
     deadline: Deadline = "30min",
+    users: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Users of the traced guest's database; guest-ram needs to know."
+        ),
+    ] = None,
+    transactions: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N", help="Transactions a second that they completed while it was traced; likewise."
+        ),
+    ] = None,
+    buffers: Annotated[
+        str, typer.Option(metavar="SHARE", help="How much of its memory the database's buffers take.")
+    ] = "40%",
     picture: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Draw verdict, total time and downtime over what varies."),
@@ -117,6 +135,7 @@ def sweep(
         dirty_ring_size=dirty_ring_size,
         deadline=deadline,
     )
+    traced = _traced(guest, users, transactions, buffers)
     with _cells_folder(output, folder) as kept, progress("simulating") as update:
         made = run(
             guest,
@@ -128,6 +147,7 @@ def sweep(
             jobs=jobs,
             cluster=cluster,
             folder=kept,
+            traced=traced,
             engine="events" if one_of(engine, ("auto", "events"), option="--engine") == "events" else "auto",
             command=command_line(),
             progress=lambda done, of: update(done, f"{done:,} of {of:,} cells", of),
@@ -141,6 +161,29 @@ def sweep(
     for note in made.notes:
         stderr_console().print(f"migsim: {note}", style="dim", markup=False)
     _print(made, output, stdout_console())
+
+
+def _traced(trace: Trace, users: int | None, transactions: float | None, buffers: str) -> GuestSize | None:
+    """What the traced guest was, where its users and transactions are given."""
+    from migsim.cli.options import share
+    from migsim.errors import UsageError
+    from migsim.study.scaling import GuestSize
+
+    if users is None and transactions is None:
+        return None
+    if users is None or transactions is None:
+        raise UsageError(
+            "One of --users and --transactions is given.",
+            "Pages are told apart by how often a user's transaction writes them.",
+            "Give both, or neither.",
+        )
+    return GuestSize(
+        trace.meta.ram_bytes,
+        vcpus=trace.meta.vcpus or 1,
+        users=users,
+        transactions_per_s=transactions,
+        buffers_fraction=share(buffers, option="--buffers"),
+    )
 
 
 @contextlib.contextmanager

@@ -14,16 +14,18 @@ from migsim.errors import ParameterError
 from migsim.provenance import Provenance
 from migsim.scenario import HostProfile, Workload
 from migsim.study.predict import left_out, pace_note
-from migsim.study.sweep_axis import Axis
+from migsim.study.sweep_axis import RAM, Axis
 from migsim.study.sweep_cells import ERROR, Columns, Plan
 from migsim.study.sweep_data import Sweep, assemble
 from migsim.study.sweep_layout import Layout, check_room
 from migsim.study.sweep_piece import Piece, piece_name, plan_hash
 from migsim.study.sweep_plan import Settings, make_plan
+from migsim.study.sweep_ram import ram_notes
 from migsim.study.sweep_run import run_jobs
 from migsim.study.sweep_store import Store
 
 if TYPE_CHECKING:
+    from migsim.study.scaling import GuestSize
     from migsim.trace import Trace
 
 __all__ = ["Sweep", "sweep"]
@@ -48,6 +50,7 @@ def sweep(
     link_bytes_per_s: float | None = None,
     fresh_pages: int | None = None,
     dirty_ring_size: int = 0,
+    traced: GuestSize | None = None,
     command: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> Sweep:
@@ -60,8 +63,9 @@ def sweep(
     vary : mapping of str to str or sequence
         By name: ``"1Gbps:25Gbps:20"`` (both ends included), ``"16MiB:1GiB:7:log"``, ``"on|off"``, or the values.
         The name is a migration parameter or capability; ``writes-scale`` (a factor on the guest's write rates),
-        ``load``, ``link``, ``deadline``, ``fresh-pages`` or ``dirty-ring-size``; a host term (``normal_page_s``), or
-        a factor on one (``scale.normal_page_s``).
+        ``load``, ``link``, ``deadline``, ``fresh-pages`` or ``dirty-ring-size``; ``guest-ram``, to which the guest's
+        writing is scaled by a stated rule (it needs `traced`); a host term (``normal_page_s``), or a factor on one
+        (``scale.normal_page_s``).
     set : mapping, sequence of ``NAME=VALUE`` or MigrationSettings
         Settings that all cells share; what is absent has the release's default.
     host : HostProfile, optional
@@ -84,6 +88,8 @@ def sweep(
         The fastest engine that models a cell, or the event engine for all; they agree within 0.1 %.
     load, deadline_s, link_bytes_per_s, fresh_pages, dirty_ring_size
         As in `migsim.predict`.
+    traced : GuestSize, optional
+        What the traced guest was, its users and its transactions a second (see `migsim.study.scaling`).
     command : str
         The command line, for the provenance.
     progress : callable, optional
@@ -123,6 +129,7 @@ def sweep(
         link_bytes_per_s=link_bytes_per_s,
         fresh_pages=fresh_pages,
         dirty_ring_size=dirty_ring_size,
+        traced=traced,
     )
     layout = _layout(axes, samples, seed)
     check_room(layout, draws)
@@ -136,6 +143,7 @@ def sweep(
         assemble(layout, work.columns, work.reasons, attributes),
         axes,
         assumptions=(
+            *(ram_notes(traced) if traced and RAM in plan.kinds else ()),
             *plan.workload.assumptions,
             pace_note(load),
             *left_out(plan.version, _capabilities(plan, axes), plan.host.accel),

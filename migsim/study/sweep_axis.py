@@ -18,14 +18,17 @@ from migsim.engine.inputs import HOST_TERMS, RING_TERMS, XBZRLE_TERMS
 from migsim.errors import ParameterError, near_misses
 from migsim.qapi import CAPABILITIES, PARAMETERS, QemuVersion
 from migsim.qapi.settings import parse_setting
-from migsim.units import parse_duration_s, parse_quantity, parse_rate
+from migsim.units import parse_bytes, parse_duration_s, parse_quantity, parse_rate
 
-__all__ = ["OWN", "SCALE", "Axis", "Kind", "read_axes", "read_value"]
+__all__ = ["OWN", "RAM", "SCALE", "Axis", "Kind", "read_axes", "read_value"]
 
 Kind = Literal["parameter", "choice", "input", "term", "scale", "guest"]
 
 SCALE = "scale."
 """Before a host term's name: a factor on its value."""
+
+RAM = "guest-ram"
+"""The guest's memory: scaled by a stated rule (`migsim.study.sweep_ram`)."""
 
 OWN: dict[str, tuple[str, str]] = {
     "writes-scale": ("1", "The guest's write rates, over the traced ones"),
@@ -34,11 +37,12 @@ OWN: dict[str, tuple[str, str]] = {
     "deadline": ("s", "When the migration is given up"),
     "fresh-pages": ("pages", "Data pages that the destination has yet to touch"),
     "dirty-ring-size": ("entries", "KVM's dirty ring of a vCPU; 0 is the bitmap"),
+    RAM: ("bytes", "The guest's memory, its writing scaled to it by a stated rule"),
 }
 """What can be varied beside QEMU's settings and the host's terms: unit and meaning."""
 
 _TERMS = HOST_TERMS | XBZRLE_TERMS | RING_TERMS
-_GUEST = ("writes-scale", "load", "dirty-ring-size")
+_GUEST = ("writes-scale", "load", "dirty-ring-size", RAM)
 _MOST = 2**62
 
 
@@ -241,6 +245,8 @@ def _range(name: str, text: str, parts: list[str], version: QemuVersion) -> Axis
 def _own(name: str, value: Any) -> int | float:
     if name == "link":
         read: int | float = parse_rate(value, field=name)
+    elif name == RAM:
+        read = _bounded(name, parse_bytes(value, field=name))
     elif name == "deadline":
         read = parse_duration_s(value, field=name)
     elif name == "load":

@@ -7,7 +7,7 @@ switches, choices and the guest's own numbers split them into groups. What an en
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +20,9 @@ from migsim.errors import MigsimError
 from migsim.qapi import CAPABILITIES, QemuVersion, check_parameters
 from migsim.scenario import HostProfile, MigrationSettings, Workload
 from migsim.study.draws import Draw, base_input, draw_all
-from migsim.study.sweep_axis import SCALE, Kind
+from migsim.study.scaling import GuestSize
+from migsim.study.sweep_axis import RAM, SCALE, Kind
+from migsim.study.sweep_ram import with_ram
 
 __all__ = [
     "COMPLETED",
@@ -78,6 +80,8 @@ class Plan:
         The fastest that models a cell, or the event engine for all.
     deadline_s, link_bytes_per_s, fresh_pages, dirty_ring_size, vcpus
         As in `migsim.predict`.
+    traced : GuestSize, optional
+        What the traced guest was, where its memory is varied.
     """
 
     workload: Workload
@@ -93,10 +97,28 @@ class Plan:
     fresh_pages: int | None = None
     dirty_ring_size: int = 0
     vcpus: int = 1
+    traced: GuestSize | None = None
 
     def drawn(self) -> tuple[Draw, ...]:
         """The draws: the same for every cell."""
         return draw_all(self.host, self.workload.writes_spread, max(self.draws, 1), self.seed)
+
+    def guest(self, own: Mapping[str, Any], draw: int | None = None) -> Workload:
+        """Return a group's guest; in a draw, where its memory is varied, by that draw's exponents of the rule.
+
+        Raises
+        ------
+        ParameterError
+        """
+        workload = self.workload
+        if RAM in own and self.traced is not None:
+            rng = None if draw is None or self.draws < 2 else np.random.default_rng((self.seed, draw))
+            workload = with_ram(workload, self.traced, int(own[RAM]), rng)
+        if "load" in own:
+            workload = workload.replace(load_fraction=float(own["load"]))
+        if "writes-scale" in own:
+            workload = workload.scaled(float(own["writes-scale"]))
+        return workload
 
     def base(self, own: Mapping[str, Any]) -> SimulationInput:
         """Return the migration with a group's switches, choices and guest.
@@ -108,13 +130,8 @@ class Plan:
         chosen = {name: value for name, value in own.items() if self.kinds[name] == "choice"}
         capabilities = {name: value for name, value in chosen.items() if name in CAPABILITIES}
         parameters = {name: value for name, value in chosen.items() if name not in CAPABILITIES}
-        workload = self.workload
-        if "load" in own:
-            workload = workload.replace(load_fraction=float(own["load"]))
-        if "writes-scale" in own:
-            workload = workload.scaled(float(own["writes-scale"]))
         return base_input(
-            workload,
+            self.guest(own),
             host=self.host,
             settings=MigrationSettings(
                 parameters=self.settings.parameters | parameters,
@@ -216,7 +233,8 @@ def simulate_cells(plan: Plan, columns: Columns) -> Drawn:
             continue
         index = _without_contradictions(base, columns, index, out)
         for k, draw in enumerate(drawn):
-            index = _run(plan, draw, base, columns, index, k, out)
+            here = replace(base, workload=plan.guest(own, k)) if RAM in own else base
+            index = _run(plan, draw, here, columns, index, k, out)
     return out
 
 

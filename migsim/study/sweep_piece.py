@@ -30,7 +30,10 @@ from migsim.version import __version__
 
 __all__ = ["Piece", "laws_hash", "make_piece", "piece_name", "plan_hash", "summarise"]
 
-_LAWS = ("models", "engine", "qapi", "study/draws.py", "study/sweep_cells.py", "study/sweep_piece.py")
+_LAWS = (
+    *("models", "engine", "qapi", "study/draws.py", "study/scaling.py"),
+    *("study/sweep_cells.py", "study/sweep_piece.py", "study/sweep_ram.py"),
+)
 """Parts of the package that figures follow from."""
 
 
@@ -130,6 +133,7 @@ def plan_hash(plan: Plan) -> str:
             plan.fresh_pages,
             plan.dirty_ring_size,
             plan.vcpus,
+            repr(plan.traced),
         ],
     }
     text = json.dumps(shared, sort_keys=True)

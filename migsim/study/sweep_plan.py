@@ -13,8 +13,10 @@ from migsim.scenario import HostProfile, MigrationSettings, Workload
 from migsim.study.draws import modelled_version, workload_of
 from migsim.study.sweep_axis import Axis, read_axes
 from migsim.study.sweep_cells import Plan
+from migsim.study.sweep_ram import check_ram
 
 if TYPE_CHECKING:
+    from migsim.study.scaling import GuestSize
     from migsim.trace import Trace
 
 __all__ = ["Settings", "make_plan"]
@@ -42,6 +44,7 @@ def make_plan(
     link_bytes_per_s: float | None = None,
     fresh_pages: int | None = None,
     dirty_ring_size: int = 0,
+    traced: GuestSize | None = None,
 ) -> tuple[Plan, tuple[Axis, ...]]:
     """Read what is given; see `migsim.sweep` for the parameters.
 
@@ -72,6 +75,7 @@ def make_plan(
         varied = any(axis.name == "xbzrle" and True in axis.listed for axis in axes)
         workload, _ = workload_of(what, host, load=load, contents=[coded, varied])
         vcpus = what.meta.vcpus or 1
+    check_ram(axes, workload, traced)
     plan = Plan(
         workload=workload,
         host=host,
@@ -86,6 +90,7 @@ def make_plan(
         fresh_pages=fresh_pages,
         dirty_ring_size=dirty_ring_size,
         vcpus=vcpus,
+        traced=traced,
     )
     _check_some(plan, axes)
     return plan, axes

@@ -69,6 +69,17 @@ def test_sweep_writes_a_file_a_picture_and_a_summary(run: Run, tmp_path: Path) -
     assert about["qemu-version"] == "10.0.8" and json.loads(about["provenance"])["seed"] == 1
 
 
+def test_sweep_takes_the_guest_to_more_memory(run: Run) -> None:
+    words = (
+        "--vary guest-ram=64MiB,256MiB --users 10 --transactions 100 --set max-bandwidth=200MB/s -o s.parquet"
+    )
+    code, out, err = run("sweep", *words.split())
+    assert code == 0, err
+    frame = pd.read_parquet("s.parquet")
+    assert frame["guest-ram"].tolist() == [64 << 20, 256 << 20]
+    assert "never measured" in out and "10 users, 100 transactions/s" in out
+
+
 def _metadata(path: str) -> dict[str, str]:
     import pyarrow.parquet as pq
 
@@ -136,6 +147,14 @@ def test_errors_are_counted_with_their_reasons(run: Run) -> None:
         ("--vary downtime-limit=5 -o s.parquet --cluster tcp://127.0.0.1:9", 3, "does not answer"),
         ("--vary downtime-limit=5 -o s.parquet --folder s.file", 3, "Cannot keep"),
         ("--vary dirty-limit=on -o s.parquet", 3, "dirty ring"),
+        ("--vary guest-ram=64MiB,128MiB -o s.parquet", 3, "--users N --transactions N"),
+        ("--vary guest-ram=64MiB,128MiB --users 9 -o s.parquet", 2, "Give both"),
+        ("--vary guest-ram=64MiB --users 9 --transactions 0 -o s.parquet", 3, "All are above 0"),
+        (
+            "--vary guest-ram=64MiB --users 9 --transactions 9 --buffers 100% -o s.parquet",
+            3,
+            "less than the memory",
+        ),
     ],
 )
 def test_bad_sweeps_leave_one_paragraph_and_no_file(
