@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from migsim.engine.batch_cells import compiles, grid_columns, group_key, many_columns
+from migsim.engine.batch_cells import WRITES, compiles, grid_columns, group_key, many_columns
 from migsim.engine.batch_ended import WHY, reason_of
 from migsim.engine.batch_result import COLUMNS, OUTCOMES, BatchResult, columns_of
 from migsim.engine.batch_run import Run
@@ -99,7 +99,8 @@ def simulate_grid(
     what : SimulationInput
     vary : mapping of str to array_like
         By the name of a migration parameter in QAPI's spelling and unit (``"max-bandwidth"``), of a host term
-        (``"normal_page_s"``) or of a field (``"link_bytes_per_s"``, ``"deadline_s"``, ``"fresh_pages"``): its values.
+        (``"normal_page_s"``) or of a field (``"link_bytes_per_s"``, ``"deadline_s"``, ``"fresh_pages"``): its values;
+        ``"writes_scale"``: factors on the workload's write rates, above 0.
         The arrays are broadcast together: equally long ones vary together, (n, 1) and (m,) make a grid.
     seed : int, optional
         Draw dirty counts with this seed, the same for every cell; None: expected values.
@@ -147,12 +148,18 @@ def _broadcast(what: SimulationInput, vary: Mapping[str, ArrayLike]) -> dict[str
     from migsim.qapi import PARAMETERS
 
     for name in vary:
-        if not (name in PARAMETERS or name in what.terms or name in PLAIN):
+        if not (name in PARAMETERS or name in what.terms or name in (*PLAIN, WRITES)):
             raise ParameterError(
                 f"{name!r} cannot be varied.",
-                "Migration parameters, host terms and " + ", ".join(PLAIN) + " can.",
+                "Migration parameters, host terms and " + ", ".join((*PLAIN, WRITES)) + " can.",
                 "Correct the name.",
             )
+    if not np.all(np.asarray(vary.get(WRITES, 1.0)) > 0):
+        raise ParameterError(
+            f"{WRITES} has a factor that is not above 0.",
+            "A guest that writes nothing is laid out differently.",
+            "Scale the workload itself by 0.",
+        )
     try:
         arrays = np.broadcast_arrays(*(np.asarray(values) for values in vary.values()))
     except ValueError:
@@ -169,7 +176,9 @@ def _with(what: SimulationInput, row: Mapping[str, Any]) -> SimulationInput:
     """Return the input with a cell's values."""
     plain = {name: row[name] for name in PLAIN if name in row}
     terms = {name: value for name, value in row.items() if name in what.terms}
-    parameters = {k: v for k, v in row.items() if k not in plain and k not in terms}
+    parameters = {k: v for k, v in row.items() if k not in plain and k not in terms and k != WRITES}
+    if WRITES in row:
+        plain["workload"] = what.workload.scaled(row[WRITES])
     return replace(what, **plain, terms={**what.terms, **terms}, parameters={**what.parameters, **parameters})
 
 

@@ -26,6 +26,7 @@ from migsim.models.xbzrle_cache import xbzrle_rules
 from migsim.qapi import defaults
 
 __all__ = [
+    "WRITES",
     "Columns",
     "cells_of",
     "compiles",
@@ -38,6 +39,8 @@ __all__ = [
 
 Values = Any  # a number or an array
 FIELDS = ("link_bytes_per_s", "deadline_s", "fresh_pages")
+WRITES = "writes_scale"
+"""A factor on all write rates of the workload, above 0: with 0 the guest would be another one."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +114,18 @@ def grid_columns(what: SimulationInput, varied: Mapping[str, NDArray[Any]]) -> C
         values = varied.get(name)
         return values if values is not None else otherwise()
 
+    rates = np.array([[k.writes_per_page_per_s for k in what.workload.classes]], float).reshape(1, -1)
+    row: NDArray[np.int64] | int = 0
+    if WRITES in varied:
+        factors, row = np.unique(varied[WRITES], return_inverse=True)
+        rates = rates * factors[:, None]
     return Columns(
         what=what,
         term=lambda name: either(name, lambda: what.terms[name]),
         parameter=lambda name: either(name, lambda: what.parameter(name) or 0),
         field=lambda name: either(name, lambda: _number(getattr(what, name), name)),
-        rates=np.array([[k.writes_per_page_per_s for k in what.workload.classes]], float).reshape(1, -1),
-        row=0,
+        rates=rates,
+        row=row,
     )
 
 

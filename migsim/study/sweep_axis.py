@@ -42,7 +42,7 @@ OWN: dict[str, tuple[str, str]] = {
 """What can be varied beside QEMU's settings and the host's terms: unit and meaning."""
 
 _TERMS = HOST_TERMS | XBZRLE_TERMS | RING_TERMS
-_GUEST = ("writes-scale", "load", "dirty-ring-size", RAM)
+_GUEST = ("load", "dirty-ring-size", RAM)
 _MOST = 2**62
 
 

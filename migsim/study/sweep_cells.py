@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.engine.batch import simulate_grid
+from migsim.engine.batch_cells import WRITES
 from migsim.engine.batch_result import BatchResult
 from migsim.engine.inputs import SimulationInput
 from migsim.errors import MigsimError
@@ -56,7 +57,14 @@ FIGURES: dict[str, tuple[str, float, str]] = {
 """What is kept of each cell: the batch's column, the factor on it, the unit."""
 
 _COMPLETED_ONLY = ("downtime", "blackout")
-_INPUTS = {"link": "link_bytes_per_s", "deadline": "deadline_s", "fresh-pages": "fresh_pages"}
+_INPUTS = {
+    "link": "link_bytes_per_s",
+    "deadline": "deadline_s",
+    "fresh-pages": "fresh_pages",
+    "writes-scale": WRITES,
+}
+STILL = "writes nothing"
+"""Beside what a group shares: whether its guest is at a standstill, which is another guest to the engines."""
 _THROTTLES = ("cpu-throttle-initial", "max-cpu-throttle")
 
 
@@ -116,9 +124,7 @@ class Plan:
             workload = with_ram(workload, self.traced, int(own[RAM]), rng)
         if "load" in own:
             workload = workload.replace(load_fraction=float(own["load"]))
-        if "writes-scale" in own:
-            workload = workload.scaled(float(own["writes-scale"]))
-        return workload
+        return workload.scaled(0.0) if own.get(STILL) else workload
 
     def base(self, own: Mapping[str, Any]) -> SimulationInput:
         """Return the migration with a group's switches, choices and guest.
@@ -127,7 +133,7 @@ class Plan:
         ------
         ParameterError, ProfileError
         """
-        chosen = {name: value for name, value in own.items() if self.kinds[name] == "choice"}
+        chosen = {name: value for name, value in own.items() if self.kinds.get(name) == "choice"}
         capabilities = {name: value for name, value in chosen.items() if name in CAPABILITIES}
         parameters = {name: value for name, value in chosen.items() if name not in CAPABILITIES}
         return base_input(
@@ -240,16 +246,18 @@ def simulate_cells(plan: Plan, columns: Columns) -> Drawn:
 
 def _groups(plan: Plan, columns: Columns) -> Iterator[tuple[dict[str, Any], NDArray[np.intp]]]:
     """Cells that share switches, choices and the guest: those values, and the cells' indices."""
-    split = [name for name in columns if plan.kinds[name] in ("choice", "guest")]
+    split = {name: values for name, values in columns.items() if plan.kinds[name] in ("choice", "guest")}
+    if "writes-scale" in columns:
+        split[STILL] = columns["writes-scale"] == 0
     cells = len(next(iter(columns.values())))
     code = np.zeros(cells, dtype=np.int64)
-    for name in split:
-        own, inverse = np.unique(columns[name], return_inverse=True)
+    for values in split.values():
+        own, inverse = np.unique(values, return_inverse=True)
         _, code = np.unique(code * len(own) + inverse, return_inverse=True)
     order = np.argsort(code, kind="stable")
     for index in np.split(order, np.flatnonzero(np.diff(code[order])) + 1):
         if len(index):
-            yield {name: columns[name][index[0]].item() for name in split}, index
+            yield {name: values[index[0]].item() for name, values in split.items()}, index
 
 
 def _without_contradictions(
@@ -313,4 +321,6 @@ def _numbers(plan: Plan, columns: Columns, index: NDArray[np.intp], what: Simula
             vary[term] = vary.get(term, what.terms[term]) * values[index]
         elif kind in ("parameter", "term", "input"):
             vary[_INPUTS.get(name, name)] = values[index]
+    if WRITES in vary and not vary[WRITES].all():  # a group that writes nothing at all
+        del vary[WRITES]
     return vary

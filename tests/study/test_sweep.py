@@ -69,6 +69,29 @@ def test_the_engines_agree():
         np.testing.assert_allclose(a[name], b[name], rtol=1e-3, atol=1.0)
 
 
+def test_write_rates_vary_from_nothing_up_in_few_batches(monkeypatch):
+    """Sobol samples have as many rates as cells: one batch takes those that write, another those that don't."""
+    calls = []
+
+    def counted(*args, **more):
+        calls.append(args)
+        return batch.simulate_grid(*args, **more)
+
+    monkeypatch.setattr(sweep_cells, "simulate_grid", counted)
+    vary = {"writes-scale": [0, 0.5, 2, 40], "max-bandwidth": [100_000_000]}
+    made = sweep(GUEST, host=host(), vary=vary, deadline_s=60.0)
+    assert len(calls) == 2
+    for row in made.to_frame().to_dict("records"):
+        parameters = {"max-bandwidth": 100_000_000}
+        alone = one_cell(GUEST.scaled(row["writes-scale"]), parameters=parameters, deadline_s=60.0)
+        assert row["outcome"] == alone.outcome.status
+        assert row["transferred"] == pytest.approx(alone.info["ram"]["transferred"], rel=1e-3)
+        assert row["rounds"] == alone.rounds
+    calls.clear()
+    sampled = sweep(GUEST, host=host(), vary={"writes-scale": "0.5:2"}, set=parameters, samples=64)
+    assert len(np.unique(sampled["writes-scale"])) == 64 and len(calls) <= 32
+
+
 def test_what_is_varied_reaches_the_guest_and_the_host():
     made = sweep(
         GUEST,
