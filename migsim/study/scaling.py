@@ -1,4 +1,4 @@
-"""A traced guest taken for a larger one, and what its migration would do: scaled by a stated rule, never measured.
+"""A traced guest taken for a larger one, and what its migration would do: scaled by a stated rule, not measured.
 
 The rule is `migsim.models.workload_scaling`. Its exponents are uncertain, and each draw of a prediction has its own, so
 the intervals hold what the rule does not know. Every workload and prediction made here says in its assumptions that it
@@ -55,6 +55,9 @@ class GuestSize:
         vCPUs.
     buffers_fraction : float
         Share of RAM that its buffers (SGA) take.
+    zero_fraction : float, optional
+        Share of its pages that hold only zeros: what it never used. Of the larger guest, where it is not known, that of
+        the traced one.
 
     Raises
     ------
@@ -71,16 +74,19 @@ class GuestSize:
     users: int
     transactions_per_s: float | None = None
     buffers_fraction: float = 0.4
+    zero_fraction: float | None = None
 
     def __post_init__(self) -> None:
-        known = self.transactions_per_s
+        known, zero = self.transactions_per_s, self.zero_fraction
         counts = min(self.ram_bytes, self.vcpus, self.users)
-        if counts > 0 and 0 < self.buffers_fraction < 1 and (known is None or known > 0):
+        shares = 0 < self.buffers_fraction < 1 and (zero is None or 0 <= zero < 1)
+        if counts > 0 and shares and (known is None or known > 0):
             return
         raise ParameterError(
             f"A guest has {self.ram_bytes} bytes, {self.vcpus} vCPUs, {self.users} users, {known} transactions a "
-            f"second, and buffers of {self.buffers_fraction:.0%}.",
-            "All are above 0, and buffers take less than the memory.",
+            f"second, buffers of {self.buffers_fraction:.0%}"
+            + (f", {zero:.0%} zero pages." if zero else "."),
+            "All are above 0; buffers and zero pages take less than the memory.",
             "Correct them.",
         )
 
@@ -150,6 +156,7 @@ def scale_workload(
         larger.users / traced.users,
         total,
         workload.zero_pages,
+        larger.zero_fraction,
     )
     places = place(
         [c.extents for c in workload.classes], pages, total, workload.ram_total_bytes // PAGE_BYTES
@@ -258,7 +265,7 @@ def _notes(traced: GuestSize, larger: GuestSize, kinds: list[Kind | None], ratio
         f"Scaled, never measured: a traced guest ({traced}) is taken for another one ({larger}).",
         f"Transactions a second grow {ratio:.3g} times ({given}); each writes as much as in the traced guest "
         f"(exponent {RULE['pool'].writes.median:g} ± {RULE['pool'].writes.spread:g}).",
-        f"Pages of the buffer pool ({kinds.count('pool')} classes) grow with the buffers, "
+        f"Pages of the buffer pool ({kinds.count('pool')} classes) grow with the buffers' "
         f"{buffers:.3g} times (exponent {pool.median:g} ± {pool.spread:g}), those of sessions "
         f"({kinds.count('session')}) with the users, {users:.3g} times; pages that every transaction writes "
         f"({kinds.count('transaction')}) and the log's ({kinds.count('log')}) stay as many "

@@ -22,6 +22,7 @@ PAGES = GIB // PAGE
 TRACED = GuestSize(GIB, vcpus=1, users=75, transactions_per_s=60.0)
 OLTP = GuestSize(128 * GIB, vcpus=80, users=75)
 HOT, WARM, WAL, DATA = 200, 30_000, 2_000, 80_000
+POOL = RULE["pool"].pages
 
 
 def oltp(**changes):
@@ -46,9 +47,9 @@ def oltp(**changes):
 def test_the_median_rule_in_closed_form():
     made = scale_workload(oltp(), TRACED, OLTP)
     hot, warm, wal, data = made.classes  # transaction, pool, log, never written
-    assert (hot.pages, warm.pages, wal.pages) == (HOT, 128 * WARM, WAL)
+    assert (hot.pages, warm.pages, wal.pages) == (HOT, round(128**POOL.median * WARM), WAL)
     assert hot.writes_per_page_per_s == pytest.approx(40.0 * 80)
-    assert warm.writes_per_page_per_s == pytest.approx(0.05 * 80 / 128)
+    assert warm.writes_per_page_per_s == pytest.approx(0.05 * 80 / 128**POOL.median, rel=1e-4)
     assert wal.writes_per_page_per_s == pytest.approx(0.1 * 80)
     assert made.writes_per_s == pytest.approx(80 * oltp().writes_per_s)
     assert made.ram_total_bytes == 128 * GIB + 16 * PAGE
@@ -84,10 +85,28 @@ def test_the_same_size_changes_nothing():
 
 
 def test_buffers_count_not_memory():
-    """Twice the share of the buffers is twice the pool."""
+    """Twice the share of the buffers is twice the memory."""
     less = scale_workload(oltp(), TRACED, GuestSize(16 * GIB, 8, 75, buffers_fraction=0.2))
     more = scale_workload(oltp(), TRACED, GuestSize(16 * GIB, 8, 75, buffers_fraction=0.4))
-    assert more.classes[1].pages == 2 * less.classes[1].pages == 16 * WARM
+    twice = scale_workload(oltp(), TRACED, GuestSize(32 * GIB, 8, 75, buffers_fraction=0.2))
+    assert more.classes[1].pages == twice.classes[1].pages == round(16**POOL.median * WARM)
+    assert more.classes[1].pages == pytest.approx(2**POOL.median * less.classes[1].pages, rel=1e-4)
+
+
+def test_what_is_zero_can_be_given():
+    made = scale_workload(oltp(), TRACED, GuestSize(16 * GIB, 8, 75, zero_fraction=0.9))
+    assert made.zero_pages == pytest.approx(0.9 * 16 * PAGES, rel=1e-3)
+    assert sum(c.pages for c in made.classes) + made.zero_pages == made.ram_total_bytes // PAGE
+    assert (
+        made.classes[1].pages == scale_workload(oltp(), TRACED, GuestSize(16 * GIB, 8, 75)).classes[1].pages
+    )
+    full = scale_workload(oltp(), TRACED, GuestSize(2 * GIB, 1, 75, zero_fraction=0.99))
+    assert full.zero_pages + sum(c.pages for c in full.classes) == full.ram_total_bytes // PAGE
+    assert (
+        full.zero_pages < 0.99 * 2 * PAGES and len(full.classes) == 3
+    )  # what is written takes its room first
+    with pytest.raises(ParameterError, match="zero pages take less"):
+        GuestSize(GIB, 1, 75, zero_fraction=1.5)
 
 
 def test_places_keep_their_order_and_do_not_overlap():
@@ -167,14 +186,14 @@ def test_a_familys_spread_is_the_exponents():
     draw = scaled_family(small, TRACED, GuestSize(64 * GIB, 64, 75))
     made = [draw(rng) for _ in range(400)]
     pages = np.log([w.classes[0].pages / 300 for w in made])
-    assert pages.mean() == pytest.approx(np.log(64), abs=0.08)
+    assert pages.mean() == pytest.approx(POOL.median * np.log(64), abs=0.1)
     assert pages.std() == pytest.approx(RULE["pool"].pages.spread * np.log(64), rel=0.15)
     writes = np.log([w.writes_per_s / small.writes_per_s for w in made])
-    assert writes.mean() == pytest.approx(np.log(64), abs=0.08)
+    assert writes.mean() == pytest.approx(np.log(64), abs=0.1)
     # b (c log v): the product of two normal exponents about 1
     b, c = RULE["pool"].writes.spread, MORE_VCPUS.spread
     assert writes.std() == pytest.approx(np.sqrt(b**2 + c**2 + b**2 * c**2) * np.log(64), rel=0.15)
-    assert median_rule()["pool"] == (1.0, 0.0, 1.0)
+    assert median_rule()["pool"] == (POOL.median, 0.0, 1.0)
 
 
 HOST = HostProfile(

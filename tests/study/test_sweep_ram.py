@@ -12,6 +12,7 @@ import pytest
 from migsim.errors import ParameterError, UnitError
 from migsim.scenario import MigrationSettings
 from migsim.study.predict import predict_workload
+from migsim.models.workload_scaling import RULE
 from migsim.study.scaling import GuestSize, predict_scaled, scale_workload
 from migsim.study.sweep import sweep
 from tests.study.small_guest import GUEST as SMALL
@@ -107,7 +108,7 @@ def test_it_says_that_it_is_scaled_and_by_which_rule():
     assert made["guest-ram"].values.tolist()[-1] == 1024 * MIB
     first, second = made.assumptions[:2]
     assert "never measured" in first and "workload_scaling" in first and "10 users" in first
-    assert "exponent 1 ± 0.1" in second and "zero pages keep their shares" in second
+    assert f"exponent {RULE['pool'].pages.median:g} ± " in second and "zero pages keep their shares" in second
     without = sweep(GUEST, host=host(), vary={"load": [1]}, set=SETTINGS, traced=TRACED)
     assert not any("measured" in note for note in without.assumptions)
 
