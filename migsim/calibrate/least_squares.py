@@ -7,8 +7,8 @@ Law
 
 The first by Lawson and Hanson's active set: a coefficient is freed where that lowers the sum most steeply, and held at
 0 again where the free ones would take it below. The second (Cauchy's loss) by damped Gauss-Newton steps, their Hessian
-with the loss's own curvature where that is positive; a step is cut at the box, and coordinates that press against it
-stay.
+with the loss's own curvature where that is well above 0; a step is cut at the box, and coordinates that press against
+it stay.
 
 Why not `scipy.optimize.nnls` and `least_squares`, which the tests hold both against: importing that package takes
 longer than all that `migsim predict` computes with it.
@@ -31,6 +31,9 @@ Floats = NDArray[np.float64]
 MOST_STEPS = 200
 FIRST_DAMPING = 0.1
 """Over the largest curvature: first steps keep to the start's valley."""
+
+LEAST_CURVING = 0.05
+"""Of a point's weight that its loss is taken to curve with at least."""
 
 LEAST_FALL = 1e-13
 """A robust fit ends where two steps in a row change its sum by less than this share."""
@@ -152,7 +155,8 @@ def _point(law: Callable[[Floats], tuple[Floats, Floats]], x: Floats, scale: flo
     residual, slopes = law(x)
     z = (residual / scale) ** 2
     weight = 1 / (1 + z)
-    curving = np.maximum((1 - z) * weight**2, 0.0)  # of the loss in the residual; negative beyond the scale
+    # The loss bends the other way beyond the scale: there a small share of its weight keeps the steps within reason.
+    curving = np.maximum((1 - z) * weight**2, LEAST_CURVING * weight)
     return _Point(
         scale**2 * float(np.log1p(z).sum()),
         slopes.T @ (weight * residual),

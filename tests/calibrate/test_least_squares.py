@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import least_squares, nnls
 
@@ -152,6 +152,7 @@ def test_where_there_is_one_least_sum_both_find_it(seed: int) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(seeds)
+@example(1914958018)  # every point is far off at the start, where the loss curves down
 def test_a_robust_fit_keeps_to_its_box_and_is_flat_inside(seed: int) -> None:
     law, start, low, _ = saturating(seed)
     high = np.log([700.0, 1e5, 2.0, 200.0])  # the fast class lies outside
