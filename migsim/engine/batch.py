@@ -12,10 +12,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from migsim.engine.batch_cells import WRITES, compiles, grid_columns, group_key, many_columns
-from migsim.engine.batch_ended import WHY, reason_of
+from migsim.engine.batch_columns import WRITES, compiles, grid_columns, group_key, many_columns
+from migsim.engine.batch_ended import reason_of
 from migsim.engine.batch_result import COLUMNS, OUTCOMES, BatchResult, columns_of
 from migsim.engine.batch_run import Run
+from migsim.engine.batch_state import WHY
 from migsim.engine.des import simulate
 from migsim.engine.inputs import SimulationInput
 from migsim.errors import ParameterError
@@ -189,8 +190,9 @@ class _Table:
         self.shape, self.varied = shape, varied
         count = int(np.prod(shape))
         self.outcome = np.zeros(count, np.int8)
-        self.columns = dict(zip(COLUMNS, np.full((len(COLUMNS), count), np.nan), strict=True))
-        self._whys = np.zeros((len(WHY), count))
+        self._table = np.full((len(COLUMNS), count), np.nan)
+        self.columns = dict(zip(COLUMNS, self._table, strict=True))
+        self._whys = np.zeros(count, WHY)
         self._reasons: dict[int, str] = {}
 
     def put(self, k: int, result: MigrationResult) -> None:
@@ -202,16 +204,12 @@ class _Table:
 
     def put_many(self, at: slice | NDArray[np.int64], run: Run) -> None:
         """Put a run's cells in."""
-        whys, figures = run.figures()
-        self.outcome[at] = whys[WHY.index("completed")] == 0
-        self._whys[:, at] = whys
-        for name, values in figures.items():
-            self.columns[name][at] = values
+        self.outcome[at] = run.whys["completed"] == 0
+        self._whys[at] = run.whys
+        self._table[:, at] = run.figures()
 
     def _reason(self, k: int) -> str:
-        if k in self._reasons:
-            return self._reasons[k]
-        return reason_of(dict(zip(WHY, self._whys[:, k].tolist(), strict=True)))
+        return self._reasons[k] if k in self._reasons else reason_of(self._whys[k])
 
     def result(self) -> BatchResult:
         """Return what came in."""

@@ -1,14 +1,15 @@
-"""Inputs of the batch engine: cells of one kind gathered, their settings and terms as columns of numbers."""
+"""Inputs of the batch engine: records of numbers for its loop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from migsim.engine.batch_columns import Columns, Values
 from migsim.engine.batch_state import CELL, KIND
 from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
@@ -23,114 +24,16 @@ from migsim.models.rate_limit import WINDOW_S, wake_up_s, window_bytes, window_q
 from migsim.models.throttle_trigger import Trigger, close_trigger, throttle_rules
 from migsim.models.xbzrle import counted_bytes
 from migsim.models.xbzrle_cache import xbzrle_rules
-from migsim.qapi import defaults
 
-__all__ = [
-    "WRITES",
-    "Columns",
-    "cells_of",
-    "compiles",
-    "grid_columns",
-    "group_key",
-    "kind_of",
-    "many_columns",
-    "senders",
-]
+__all__ = ["cells_of", "kind_of", "senders"]
 
-Values = Any  # a number or an array
-FIELDS = ("link_bytes_per_s", "deadline_s", "fresh_pages")
-WRITES = "writes_scale"
-"""A factor on all write rates of the workload, above 0: with 0 the guest would be another one."""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Where a group's numbers come from.
-
-    Attributes
-    ----------
-    what : SimulationInput
-        What the group has in common.
-    term, parameter, field : callable
-        A host term, a migration parameter or a field of `SimulationInput` by its name: one value or an array.
-    rates : ndarray, shape (rows, classes)
-        Writes to a page a second, for each class of the workload.
-    row : ndarray of int64 or int
-        Which row a cell has.
-    """
-
-    what: SimulationInput
-    term: Callable[[str], Values]
-    parameter: Callable[[str], Values]
-    field: Callable[[str], Values]
-    rates: NDArray[np.float64]
-    row: NDArray[np.int64] | int
-
-
-def compiles(what: SimulationInput) -> bool:
-    """Whether the compiled loop models it."""
-    if what.on("dirty-limit"):
-        return False
-    rules = xbzrle_rules(what.version)
-    return not what.on("xbzrle") or (rules.aged and rules.after_first_sweep)
-
-
-def group_key(what: SimulationInput) -> tuple[Any, ...]:
-    """What cells have to share to be run together: all but rates, settings, terms and plain numbers."""
-    w = what.workload
-    classes = tuple(
-        (c.pages, c.pattern, c.extents, c.content, c.writes_per_page_per_s > 0) for c in w.classes
-    )
-    on = tuple(sorted(name for name, on in what.capabilities.items() if on))
-    memory = (w.ram_bytes, w.ram_total_bytes, w.zero_pages, w.load_fraction, classes)
-    words = tuple(sorted((k, v) for k, v in what.parameters.items() if isinstance(v, str)))
-    return (memory, str(what.version), what.accel, what.dirty_ring_size, what.vcpus, on, words)
-
-
-def many_columns(cells: Sequence[SimulationInput]) -> Columns:
-    """Columns of cells that share a key."""
-    known = defaults(cells[0].version)
-
-    def parameter(name: str) -> Values:
-        absent = known.get(name, 0)
-        return np.array([c.parameters.get(name, absent) or 0 for c in cells])
-
-    return Columns(
-        what=cells[0],
-        term=lambda name: np.array([c.terms[name] for c in cells]),
-        parameter=parameter,
-        field=lambda name: np.array([_number(getattr(c, name), name) for c in cells]),
-        rates=np.array([[k.writes_per_page_per_s for k in c.workload.classes] for c in cells], float).reshape(
-            len(cells), -1
-        ),
-        row=np.arange(len(cells)),
-    )
-
-
-def grid_columns(what: SimulationInput, varied: Mapping[str, NDArray[Any]]) -> Columns:
-    """Columns of one input, some of whose values are varied: flat arrays by name."""
-
-    def either(name: str, otherwise: Callable[[], Any]) -> Values:
-        values = varied.get(name)
-        return values if values is not None else otherwise()
-
-    rates = np.array([[k.writes_per_page_per_s for k in what.workload.classes]], float).reshape(1, -1)
-    row: NDArray[np.int64] | int = 0
-    if WRITES in varied:
-        factors, row = np.unique(varied[WRITES], return_inverse=True)
-        rates = rates * factors[:, None]
-    return Columns(
-        what=what,
-        term=lambda name: either(name, lambda: what.terms[name]),
-        parameter=lambda name: either(name, lambda: what.parameter(name) or 0),
-        field=lambda name: either(name, lambda: _number(getattr(what, name), name)),
-        rates=rates,
-        row=row,
-    )
-
-
-def _number(value: float | None, name: str) -> float:
-    return np.inf if value is None else float(value)
+SENDING_TERMS = (
+    "normal_page_s", "cold_page_s", "fresh_page_s", "burst_page_s", "burst_cold_page_s", "burst_fresh_page_s",
+)  # fmt: skip
+PLAIN_TERMS = (
+    "zero_page_s", "dirty_fault_s", "connect_s", "switch_gap_s", "stop_s", "device_state_s", "load_s",
+    "device_state_bytes",
+)  # fmt: skip
 
 
 def kind_of(what: SimulationInput) -> NDArray[Any]:
@@ -152,6 +55,7 @@ def kind_of(what: SimulationInput) -> NDArray[Any]:
         "acts_on": rules.acts_on,
         "needs_previous_rate": rules.needs_previous_rate,
         "hits_are_pages": xbzrle_rules(what.version).hits_are_pages,
+        "byte_split": behaviour.byte_split,
     }
     if what.on("multifd"):
         own = multifd_rules(what.version)
@@ -196,10 +100,11 @@ def cells_of(columns: Columns, count: int) -> NDArray[Any]:
         "raw_bytes": NORMAL_PAGE_BYTES,
         "zero_bytes": ZERO_PAGE_BYTES,
     }
-    for name in ("normal_page_s", "cold_page_s", "fresh_page_s"):
+    for name in SENDING_TERMS:
         values[name] = np.maximum(term(name), link)
-    for name in ("zero_page_s", "dirty_fault_s", "connect_s", "switch_gap_s", "stop_s"):
+    for name in PLAIN_TERMS:
         values[name] = term(name)
+    values["burst_zero_page_s"] = values["zero_page_s"]
     if what.behaviour.avail_switchover_bandwidth:
         values["switchover_bytes_per_s"] = np.trunc(parameter("avail-switchover-bandwidth"))
     if what.on("xbzrle"):
@@ -215,11 +120,11 @@ def cells_of(columns: Columns, count: int) -> NDArray[Any]:
 
 def _filled(values: Mapping[str, Values], count: int) -> NDArray[Any]:
     """Records of `CELL` with these values, each one number or an array; what is not among them is 0."""
-    alike = {name: value for name, value in values.items() if not np.ndim(value)}
-    one = np.array([tuple(alike.get(name, 0) for name in CELL.names or ())], CELL)
-    cells = np.repeat(one, count)
-    for name in values.keys() - alike.keys():
-        cells[name] = values[name]
+    varied = {name: value for name, value in values.items() if isinstance(value, np.ndarray) and value.ndim}
+    alike = {**dict.fromkeys(CELL.names or (), 0), **values, **dict.fromkeys(varied, 0)}
+    cells = np.repeat(np.array([tuple(alike.values())], CELL), count)
+    for name, value in varied.items():
+        cells[name] = value
     return cells
 
 
@@ -229,6 +134,10 @@ def _multifd(cells: NDArray[Any], columns: Columns) -> None:
         times, lost, zero_lost = sender.lost
         costs = sender.costs
         values = {
+            "burst_page_s": sender.burst.normal_page_s,
+            "burst_cold_page_s": sender.burst.cold_page_s,
+            "burst_fresh_page_s": sender.burst.fresh_page_s,
+            "burst_zero_page_s": sender.burst.zero_page_s,
             "normal_page_s": costs.normal_page_s,
             "cold_page_s": costs.cold_page_s,
             "fresh_page_s": costs.fresh_page_s,

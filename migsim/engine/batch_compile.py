@@ -15,16 +15,21 @@ from types import ModuleType
 from typing import Any
 
 from migsim.engine import (
+    batch_cache,
     batch_clock,
+    batch_ended,
     batch_lane,
     batch_memory,
     batch_multifd,
     batch_sending,
+    batch_state,
     batch_verdict,
     batch_windows,
     batch_xbzrle,
     standstill,
+    throttle,
 )
+from migsim.engine import multifd as engine_multifd
 from migsim.errors import HostError
 from migsim.models import (
     auto_converge,
@@ -37,6 +42,7 @@ from migsim.models import (
     page_writes,
     query_migrate,
     rate_limit,
+    switchover,
     throttle_trigger,
     xbzrle,
     xbzrle_content,
@@ -61,17 +67,22 @@ LAWS: tuple[Callable[..., Any], ...] = (
     migration_thread.may_switch_over,
     migration_thread.needs_exact,
     page_stream.mean_page_s,
+    page_stream.ram_bytes_of,
     page_writes.arc_fraction,
     page_writes.drawn_pages,
     page_writes.guest_seconds,
     page_writes.random_fraction,
     page_writes.sweep_fraction,
     query_migrate.encoding_rate,
+    query_migrate.mean_mbps,
     rate_limit.window_bytes,
     rate_limit.window_quota_bytes,
     standstill.far_above,
     standstill.is_flat,
     standstill.trend,
+    switchover.blackout_s,
+    switchover.downtime_s,
+    switchover.flush_s,
     throttle_trigger.background_sync_due,
     throttle_trigger.count_period,
     throttle_trigger.is_bad_period,
@@ -95,10 +106,15 @@ LOOPS: tuple[ModuleType, ...] = (
     batch_verdict,
     batch_multifd,
     batch_windows,
+    batch_cache,
     batch_xbzrle,
+    batch_ended,
     batch_lane,
 )
 """Modules whose functions are all compiled."""
+
+NUMBERS: tuple[ModuleType, ...] = (batch_state, engine_multifd, throttle)
+"""Further modules whose constants are compiled in."""
 
 FLAGS = {"nnan", "nsz", "reassoc", "arcp", "contract"}
 """Sums may be taken in any order, and nothing is NaN; infinities are kept."""
@@ -144,7 +160,7 @@ def _belongs(thing: Any, module: ModuleType) -> bool:
 
 def digest() -> int:
     """Digest of the files of all that is compiled."""
-    modules = {inspect.getmodule(law) for law in LAWS} | set(LOOPS)
+    modules = {inspect.getmodule(law) for law in LAWS} | set(LOOPS) | set(NUMBERS)
     digest = hashlib.sha256()
     for module in sorted(modules, key=lambda m: m.__name__ if m else ""):
         digest.update(inspect.getsource(module).encode() if module else b"")

@@ -1,154 +1,119 @@
-"""The end of many migrations: the blackout, the counters and `query-migrate`'s figures, by the laws, as columns."""
+"""The end of a migration of the batch engine: the blackout, the counters and `query-migrate`'s figures, by the laws.
 
+Functions here run as Python and compile as they are (`batch_compile`), but for `reason_of`.
+"""
+
+# Fields of records are numbers that mypy does not know.
+# mypy: disable-error-code="no-any-return, return-value, assignment, arg-type"
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from migsim.engine.batch_cells import Columns, senders
-from migsim.engine.batch_state import ENDED, UNKNOWN
+from migsim.engine.batch_state import ABSENT, UNKNOWN
 from migsim.engine.recorder import completed_reason, standing_reason
-from migsim.models.page_stream import NORMAL_PAGE_BYTES, PAGE_BYTES, ram_bytes_of
+from migsim.models.page_stream import PAGE_BYTES, ram_bytes_of
 from migsim.models.query_migrate import mean_mbps
-from migsim.models.switchover import Blackout, PagesLeft, blackout
+from migsim.models.switchover import blackout_s, downtime_s, flush_s
 
-__all__ = ["WHY", "figures_of", "reason_of"]
-
-Floats = NDArray[np.float64]
-
-WHY = (
-    "pages", "flush_s", "now", "gap_s", "last_test", "least_test", "threshold", "completed", "steady", "tests",
-)  # fmt: skip
-"""What a reason is made of: pages left and how long they took, or what the last exact tests found."""
+__all__ = ["reason_of", "set_figures"]
 
 
-def _black(e: Mapping[str, Any], cells: Any, columns: Columns) -> Blackout:
-    """The blackout of every cell, as if each completed."""
-    term, field = columns.term, columns.field
-    link = NORMAL_PAGE_BYTES / np.asarray(field("link_bytes_per_s"), float)
-    burst: dict[str, Any] = {
-        "normal_page_s": np.maximum(term("burst_page_s"), link),
-        "cold_page_s": np.maximum(term("burst_cold_page_s"), link),
-        "fresh_page_s": np.maximum(term("burst_fresh_page_s"), link),
-        "zero_page_s": cells["zero_page_s"],
-    }
-    if columns.what.on("multifd"):
-        burst = {name: np.empty(len(cells)) for name in burst}
-        for at, sender in senders(columns, len(cells)):
-            for name, values in burst.items():
-                values[at] = getattr(sender.burst, name)
-    left = PagesLeft(e["again"], e["first"], e["fresh"], e["zero"])
-    if columns.what.on("xbzrle"):
-        plain = e["coded"] == 0
-        again = np.where(plain, e["again"], e["coded_raw"])
-        left = PagesLeft(again, e["first"] * plain, e["fresh"] * plain, e["zero"])
-    return blackout(
-        left,
-        sync_s=cells["sync_s"],
-        stop_s=cells["stop_s"],
-        **burst,
-        device_state_s=term("device_state_s"),
-        load_s=term("load_s"),
-        encoding_s=e["coded_extra_s"],
-    )
+def set_figures(e: Any, c: Any, kind: Any, f: Any, why: Any) -> None:
+    """Set a migration's figures, and what its reason is made of, from how it ended."""
+    f.setup_time_ms = np.trunc(e.setup_s * 1000)
+    f.pages_per_second = np.trunc(e.pages_per_second)
+    why.completed, why.now, why.threshold = e.completed, e.now, e.threshold
+    if e.completed:
+        end_completed(e, c, kind, f, why)
+        return
+    why.gap_s, why.last_test, why.least_test = e.gap_s, e.last_test, e.least_test
+    why.tests, why.steady = e.tests, e.steady
+    end_given_up(e, c, kind, f)
 
 
-def figures_of(
-    ended: NDArray[Any], cells: NDArray[Any], columns: Columns
-) -> tuple[Floats, dict[str, Floats]]:
-    """What each cell's reason is made of (rows as `WHY`), and such figures as it has by the names of `COLUMNS`.
-
-    Parameters
-    ----------
-    ended, cells : ndarray of `ENDED`, of `CELL`
-    columns : Columns
-        What the cells were made from.
-    """
-    # Columns side by side: taking a field of each record is slow.
-    table = ended.view(float).reshape(len(ended), -1).T.copy()
-    e: dict[str, Any] = dict(zip(ENDED.names or (), table, strict=True))
-    done = e["completed"] == 1
-    parts = _black(e, cells, columns)
-    behaviour = columns.what.behaviour
-    raw_left, last_bytes = _last_pages(e, columns.what.on("xbzrle"))
-    by_channels = columns.what.on("multifd")  # whose last pages are counted already
-    blackout_bytes = np.where(done, e["blackout_bytes"] if by_channels else last_bytes, 0.0)
-    uncounted = done & (not by_channels)
-    # Where it stands still, the counters go on to the deadline at the last rounds' pace.
-    goes_on = ~done & (e["steady"] == 1) & (cells["deadline_s"] > e["now"])
-    some = bool(goes_on.any())
-    times = np.where(
-        goes_on, (cells["deadline_s"] - e["now"]) / np.maximum(e["now"] - e["middle_start"], 1e-9), 0.0
-    )
-
-    def further(name: str, middle: str) -> Floats:
-        return np.asarray(e[name] + times * (e[name] - e[middle]) if some else e[name])
-
-    ram_stream = further("ram_stream", "middle_ram") + blackout_bytes * uncounted
-    multifd = further("multifd_stream", "middle_multifd") if by_channels else np.zeros(1)
-    other = further("other_stream", "middle_other") + np.where(done, columns.term("device_state_bytes"), 0.0)
-    total_s = np.where(done, e["now"] + parts.downtime_s, np.where(goes_on, cells["deadline_s"], e["now"]))
-    runs_on = total_s + columns.term("load_s")
-    lost_s = further("guest_lost_s", "middle_lost")
-    expected = np.where(
-        e["expected_downtime_ms"] == UNKNOWN, cells["downtime_limit_ms"], e["expected_downtime_ms"]
-    )
-    transferred = ram_stream + (other if behaviour.transferred_counts == "stream" else 0.0)
-    after_setup: Any = np.where(total_s > e["setup_s"], total_s - e["setup_s"], 1.0)
-    mean = np.where(total_s > e["setup_s"], mean_mbps(ram_stream + other, after_setup), e["mbps"])
-    pages_left = np.round(e["remaining"] * PAGE_BYTES / PAGE_BYTES)
-    figures = {
-        "total_time_ms": np.trunc(total_s * 1000),
-        "setup_time_ms": np.trunc(e["setup_s"] * 1000),
-        "downtime_ms": np.where(done, np.trunc(parts.downtime_s * 1000), np.nan),
-        "expected_downtime_ms": np.where(done, np.nan, np.trunc(expected)),
-        "transferred_bytes": np.round(transferred),
-        "remaining_bytes": np.where(done, 0.0, pages_left * PAGE_BYTES),
-        "normal_pages": np.round(further("normal", "middle_normal") + np.where(uncounted, raw_left, 0.0)),
-        "duplicate_pages": np.round(e["duplicate"] + np.where(uncounted, e["zero"], 0.0)),
-        "dirty_sync_count": e["dirty_sync_count"]
-        + np.round(times * (e["dirty_sync_count"] - e["middle_count"])),
-        "dirty_pages_rate": np.where(done, 0.0, np.trunc(e["dirty_pages_rate"])),
-        "pages_per_second": np.trunc(e["pages_per_second"]),
-        "mbps": np.where(done, mean, e["mbps"]),
-        "cpu_throttle_percentage": np.where(done | (e["percentage"] == 0), np.nan, e["percentage"]),
-        "multifd_bytes": np.round(multifd),
-        "blackout_ms": np.where(done, parts.blackout_s * 1000, np.nan),
-        "guest_lost_s": np.where(done, runs_on - e["guest_worked_s"], lost_s),
-    }
-    if behaviour.byte_split:
-        figures |= {
-            "precopy_bytes": np.round(ram_stream - multifd - blackout_bytes),
-            "downtime_bytes": np.round(blackout_bytes),
-        }
-    if columns.what.on("xbzrle"):
-        figures |= {
-            "xbzrle_bytes": np.round(further("xbzrle_bytes", "middle_bytes")),
-            "xbzrle_pages": np.round(further("xbzrle_pages", "middle_pages")),
-            "xbzrle_cache_miss_pages": np.round(further("cache_miss", "middle_miss")),
-            "xbzrle_cache_miss_rate": e["cache_miss_rate"],
-            "xbzrle_encoding_rate": e["encoding_rate"],
-            "xbzrle_overflow_pages": np.round(further("xbzrle_overflow", "middle_overflow")),
-        }
-    e |= {"pages": e["again"] + e["first"] + e["fresh"] + e["zero"], "flush_s": parts.flush_s}
-    whys = np.array([e[name] for name in WHY])
-    return whys, figures
+def end_completed(e: Any, c: Any, kind: Any, f: Any, why: Any) -> None:
+    """What is left goes in the blackout."""
+    raw, zero = e.again + e.first + e.fresh, e.zero
+    again, first, fresh, plain = e.again, e.first, e.fresh, raw
+    why.pages = raw + zero
+    if e.coded:
+        raw = again = e.coded_raw
+        plain = first = fresh = 0.0
+    flush = flush_s(
+        again, first, fresh, zero,
+        c.burst_page_s, c.burst_cold_page_s, c.burst_fresh_page_s, c.burst_zero_page_s, e.coded_extra_s,
+    )  # fmt: skip
+    down = downtime_s(c.stop_s, c.sync_s, flush, c.device_state_s)
+    total = e.now + down
+    size = e.blackout_bytes
+    if not kind.multifd:  # whose last pages are counted already
+        size = ram_bytes_of(plain, zero, 1) + e.coded_bytes
+        e.ram_stream += size
+        e.normal += raw
+        e.duplicate += zero
+    e.other_stream += c.device_state_bytes
+    set_counters(e, kind, f, total, size, 0.0)
+    why.flush_s = flush
+    f.downtime_ms = np.trunc(down * 1000)
+    f.blackout_ms = blackout_s(down, c.stop_s, c.load_s) * 1000
+    f.guest_lost_s = total + c.load_s - e.guest_worked_s
+    f.mbps = e.mbps
+    if total > e.setup_s:
+        f.mbps = mean_mbps(e.ram_stream + e.other_stream, total - e.setup_s)
+    f.expected_downtime_ms = f.cpu_throttle_percentage = ABSENT
+    f.remaining_bytes = f.dirty_pages_rate = 0.0
 
 
-def _last_pages(e: Mapping[str, Any], coded: bool) -> tuple[Floats, Floats]:
-    """Raw pages that are left when the guest stops, and the bytes of all that is."""
-    raw = e["again"] + e["first"] + e["fresh"]
-    if not coded:
-        return raw, np.asarray(ram_bytes_of(raw, e["zero"], 1))
-    plain = e["coded"] == 0
-    raw_left = np.where(plain, raw, e["coded_raw"])
-    return raw_left, np.asarray(ram_bytes_of(raw_left * plain, e["zero"], 1) + e["coded_bytes"])
+def end_given_up(e: Any, c: Any, kind: Any, f: Any) -> None:
+    """Where it stands still, the counters go on to the deadline at the last rounds' pace."""
+    total, times = e.now, 0.0
+    if e.steady and c.deadline_s > e.now:
+        total, times = c.deadline_s, (c.deadline_s - e.now) / max(e.now - e.middle_start, 1e-9)
+    e.ram_stream += times * (e.ram_stream - e.middle_ram)
+    e.other_stream += times * (e.other_stream - e.middle_other)
+    e.multifd_stream += times * (e.multifd_stream - e.middle_multifd)
+    e.normal += times * (e.normal - e.middle_normal)
+    e.guest_lost_s += times * (e.guest_lost_s - e.middle_lost)
+    e.xbzrle_pages += times * (e.xbzrle_pages - e.middle_pages)
+    e.cache_miss += times * (e.cache_miss - e.middle_miss)
+    e.xbzrle_overflow += times * (e.xbzrle_overflow - e.middle_overflow)
+    e.xbzrle_bytes += times * (e.xbzrle_bytes - e.middle_bytes)
+    set_counters(e, kind, f, total, 0.0, np.rint(times * (e.dirty_sync_count - e.middle_count)))
+    f.downtime_ms = f.blackout_ms = ABSENT
+    f.guest_lost_s = e.guest_lost_s
+    f.mbps = e.mbps
+    expected = c.downtime_limit_ms if e.expected_downtime_ms == UNKNOWN else e.expected_downtime_ms
+    f.expected_downtime_ms = np.trunc(expected)
+    f.cpu_throttle_percentage = e.percentage if e.percentage else ABSENT
+    f.remaining_bytes = np.rint(e.remaining) * PAGE_BYTES
+    f.dirty_pages_rate = np.trunc(e.dirty_pages_rate)
 
 
-def reason_of(why: Mapping[str, float]) -> str:
+def set_counters(
+    e: Any, kind: Any, f: Any, total_s: float, blackout_bytes: float, further_syncs: float
+) -> None:
+    """Set what is counted all the way."""
+    f.total_time_ms = np.trunc(total_s * 1000)
+    f.transferred_bytes = np.rint(e.ram_stream + (e.other_stream if kind.all_stream else 0.0))
+    f.normal_pages, f.duplicate_pages = np.rint(e.normal), np.rint(e.duplicate)
+    f.dirty_sync_count = e.dirty_sync_count + further_syncs
+    f.multifd_bytes = np.rint(e.multifd_stream)
+    f.precopy_bytes = f.downtime_bytes = ABSENT
+    if kind.byte_split:
+        f.precopy_bytes = np.rint(e.ram_stream - e.multifd_stream - blackout_bytes)
+        f.downtime_bytes = np.rint(blackout_bytes)
+    f.xbzrle_bytes = f.xbzrle_pages = f.xbzrle_cache_miss_pages = ABSENT
+    f.xbzrle_overflow_pages = f.xbzrle_cache_miss_rate = f.xbzrle_encoding_rate = ABSENT
+    if kind.coded:
+        f.xbzrle_bytes, f.xbzrle_pages = np.rint(e.xbzrle_bytes), np.rint(e.xbzrle_pages)
+        f.xbzrle_cache_miss_pages = np.rint(e.cache_miss)
+        f.xbzrle_overflow_pages = np.rint(e.xbzrle_overflow)
+        f.xbzrle_cache_miss_rate, f.xbzrle_encoding_rate = e.cache_miss_rate, e.encoding_rate
+
+
+def reason_of(why: Any) -> str:
     """Why a cell ended as it did, in a sentence."""
     if why["completed"]:
         return completed_reason(float(why["pages"]), float(why["flush_s"]))

@@ -11,14 +11,16 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
+from migsim.engine.batch_cache import forget, grow_old
 from migsim.engine.batch_clock import throttle, tick_asks, transferred, worked
-from migsim.engine.batch_memory import begin, run_s, sync_memory
+from migsim.engine.batch_ended import set_figures
+from migsim.engine.batch_memory import begin, lay_out, run_s, sync_memory
 from migsim.engine.batch_multifd import finish, greet, send_by_channels
 from migsim.engine.batch_sending import call
 from migsim.engine.batch_state import UNKNOWN, ZERO, Floats, Memory, Notes
 from migsim.engine.batch_verdict import give_up, note_end, note_test, stands_still
 from migsim.engine.batch_windows import end_window, windows
-from migsim.engine.batch_xbzrle import call_coded, close_cache_period, encode_left, forget, grow_old
+from migsim.engine.batch_xbzrle import call_coded, close_cache_period, encode_left
 from migsim.models.migration_thread import (
     DIRTY_RATE_PERIOD_S,
     dirty_pages_rate,
@@ -41,11 +43,14 @@ def run_cells(
     rates: Floats,
     notes: Notes,
     ended: Any,
+    figures: Any,
+    whys: Any,
     first: int,
     rng: Any,
 ) -> int:
     """Run cells from the `first` on, and return the first that found no room in the notes, or their number."""
-    s, kind = state[0], kinds[0]
+    s, kind, end = state[0], kinds[0], ended[0]
+    lay_out(m)
     for k in range(first, len(cells)):
         c = cells[k]
         for of_class in range(len(m.rates)):
@@ -53,8 +58,9 @@ def run_cells(
         start(m, s, c, kind)
         if cache is not None:
             forget(cache)
-        if not migrate(m, cache, s, c, kind, run_fractions, notes, ended[k], rng):
+        if not migrate(m, cache, s, c, kind, run_fractions, notes, end, rng):
             return k
+        set_figures(end, c, kind, figures[k], whys[k])
     return len(cells)
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.batch_cells import Columns, cells_of, kind_of
+from migsim.engine.batch_cache import Cache, cache_of
+from migsim.engine.batch_cells import cells_of, kind_of
+from migsim.engine.batch_columns import Columns
 from migsim.engine.batch_compile import compiled_run
-from migsim.engine.batch_ended import figures_of
-from migsim.engine.batch_state import ENDED, STATE, SYNC, Memory, Notes, memory_of
-from migsim.engine.batch_xbzrle import Cache, cache_of
+from migsim.engine.batch_state import ABSENT, ENDED, FIGURES, STATE, SYNC, WHY, Memory, Notes, memory_of
 from migsim.engine.segments import cut
 from migsim.engine.standstill import deviations, many_rounds, steady_rounds
 from migsim.models.auto_converge import MAX_PERCENTAGE
@@ -22,7 +22,7 @@ from migsim.models.xbzrle_cache import cache_pages
 
 __all__ = ["Run"]
 
-ROOM = 4096
+ROOM = 256
 """Syncs that there is room for at first."""
 
 
@@ -34,12 +34,18 @@ class Run:
     columns : Columns
     count : int
         Cells.
+
+    Attributes
+    ----------
+    whys : ndarray of `WHY`
+        What each cell's reason is made of.
     """
 
     def __init__(self, columns: Columns, count: int) -> None:
         self.columns = columns
         self.cells = cells_of(columns, count)
-        self.ended = np.zeros(count, ENDED)
+        self.whys = np.zeros(count, WHY)
+        self._figures = np.zeros(count, FIGURES)
         self._segments = cut(columns.what.workload)
         self._memories: dict[bool, Memory] = {}
         self._kind = kind_of(columns.what)
@@ -57,15 +63,15 @@ class Run:
             self._loop(slice(k, k + 1), seed)
 
     def _loop(self, which: slice, seed: int | None) -> None:
-        cells, ended = self.cells[which], self.ended[which]
+        cells, figures, whys = self.cells[which], self._figures[which], self.whys[which]
         if not self.columns.what.on("xbzrle"):
-            self._loop_alike(None, cells, ended, seed)
+            self._loop_alike(None, cells, figures, whys, seed)
             return
         for size in np.unique(cells["cache_size"]).tolist():
             at = cells["cache_size"] == size
-            here = ended[at]
-            self._loop_alike(self._cache(size), cells[at], here, seed)
-            ended[at] = here
+            figures_here, whys_here = figures[at], whys[at]
+            self._loop_alike(self._cache(size), cells[at], figures_here, whys_here, seed)
+            figures[at], whys[at] = figures_here, whys_here
 
     def _cache(self, size: int) -> Cache:
         if size not in self._caches:
@@ -76,13 +82,17 @@ class Run:
 
     def _memory(self, apart: bool) -> Memory:
         if apart not in self._memories:
-            classes = self.columns.what.workload.classes
-            written = np.array([c.writes_per_page_per_s > 0 for c in classes], bool)
-            self._memories[apart] = memory_of(self._segments, written, apart=apart)
+            classes = len(self.columns.what.workload.classes)
+            self._memories[apart] = memory_of(self._segments, classes, apart=apart)
         return self._memories[apart]
 
     def _loop_alike(
-        self, cache: Cache | None, cells: NDArray[Any], ended: NDArray[Any], seed: int | None
+        self,
+        cache: Cache | None,
+        cells: NDArray[Any],
+        figures: NDArray[Any],
+        whys: NDArray[Any],
+        seed: int | None,
     ) -> None:
         """Run cells that have one cache."""
         done, room = 0, ROOM
@@ -103,15 +113,19 @@ class Run:
                 cells,
                 self.columns.rates,
                 notes,
-                ended,
+                np.zeros(1, ENDED),
+                figures,
+                whys,
                 done,
                 rng,
             )
             room *= 4
 
-    def figures(self) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-        """What each cell's reason is made of (rows as `batch_ended.WHY`); figures by `batch_result.COLUMNS`."""
-        return figures_of(self.ended, self.cells, self.columns)
+    def figures(self) -> NDArray[np.float64]:
+        """Rows as `batch_result.COLUMNS`, a column a cell; NaN where `query-migrate` has no such figure."""
+        table = self._figures.view(float).reshape(len(self._figures), -1).T.copy()
+        table[table == ABSENT] = np.nan
+        return table
 
 
 @lru_cache(maxsize=1)

@@ -12,17 +12,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from migsim.engine.batch_result import COLUMNS
 from migsim.engine.segments import Segments
 
 __all__ = [
+    "ABSENT",
     "CELL",
     "DATA",
     "ENDED",
+    "FIGURES",
     "KIND",
     "NEVER",
     "STATE",
     "SYNC",
     "UNKNOWN",
+    "WHY",
     "ZERO",
     "Memory",
     "Notes",
@@ -56,7 +60,8 @@ def record(floats: str, integers: str = "") -> np.dtype[np.void]:
 KIND = record(
     "tick_s overflow_counts encoding_counts deviations",
     "charged_when_queued all_stream inclusive chunked throttled coded fixed_form acts_on needs_previous_rate "
-    "steady_rounds many_rounds hits_are_pages multifd zero_pages waits_in_calls waits_at_end flush_bytes",
+    "steady_rounds many_rounds hits_are_pages multifd zero_pages waits_in_calls waits_at_end flush_bytes "
+    "byte_split",
 )
 """What the cells of one call have in common; `overflow_counts` and `encoding_counts` are what `xbzrle-cache.bytes`
 counts of a page that overflows, and beside an encoding."""
@@ -65,7 +70,8 @@ CELL = record(
     "downtime_limit_ms switchover_bytes_per_s deadline_s fresh_pages connect_s setup_s sync_s switch_gap_s stop_s "
     "normal_page_s cold_page_s fresh_page_s zero_page_s dirty_fault_s wake_up_s load guest_s fixed_speed "
     "xbzrle_hit_s xbzrle_miss_s raw_bytes zero_bytes window_bytes channels zero_lost_s "
-    "page_s_0 page_s_1 page_s_2 lost_s_0 lost_s_1 lost_s_2",
+    "page_s_0 page_s_1 page_s_2 lost_s_0 lost_s_1 lost_s_2 "
+    "burst_page_s burst_cold_page_s burst_fresh_page_s burst_zero_page_s device_state_s load_s device_state_bytes",
     "max_bandwidth rates_row threshold_percent cache_size initial increment maximum tailslow busy",
 )
 """One migration: its parameters in QAPI's units, its host's terms. With multifd, `lost_s_` is what the guest loses of
@@ -97,6 +103,15 @@ ENDED = record(
     "multifd_stream middle_multifd blackout_bytes completed steady coded"
 )
 """One migration at its end, the blackout still to come; `middle_` is what was noted at the sync halfway."""
+
+FIGURES = record(" ".join(COLUMNS))
+"""What becomes of one migration, by the names of `batch_result.COLUMNS`."""
+
+ABSENT = -np.inf
+"""Stands for a figure that `query-migrate` does not have."""
+
+WHY = record("pages flush_s now gap_s last_test least_test threshold completed steady tests")
+"""What a reason is made of: pages left and how long they took, or what the last exact tests found."""
 
 PART = record("pages unsent sent since_sync since_clear clearing offset length", "of_class chunk sweeps")
 """The segments of one class in one chunk, whose pages share their chances; each segment of a sweep is a part."""
@@ -137,48 +152,54 @@ class Notes(NamedTuple):
     sums: Floats
 
 
-def memory_of(segments: Segments, written: NDArray[np.bool_], *, apart: bool) -> Memory:
-    """Gather segments into parts; `written` says of each class whether it is written to at all.
+def memory_of(segments: Segments, classes: int, *, apart: bool) -> Memory:
+    """Gather segments into parts; of the workload's classes there are so many.
 
-    Unwritten segments side by side are one, unless all are to stay `apart`.
+    Unwritten segments side by side are one, unless all are to stay `apart`. `batch_memory.lay_out` does the rest.
     """
-    chunks, chunk = np.unique(segments.chunk, return_inverse=True)
-    part, parts = _parts(segments, np.append(written, False)[segments.of_class], chunk)
-    # When a chunk is cleared matters where something in it is written.
-    quiet = np.ones(len(chunks), bool)
-    quiet[chunk[part >= 0]] = False
-    near = (np.diff(chunk) == 0) | (quiet[chunk[1:]] & quiet[chunk[:-1]])
-    joined = (np.diff(part) == 0) & (part[1:] < 0) & near & (not apart)
-    begins = np.flatnonzero(np.append(True, ~joined))
-    pages, chunk, part = np.add.reduceat(segments.pages, begins), chunk[begins], part[begins]
-    data = np.where(part == ZERO, 0.0, pages)
-    ends = np.append(np.flatnonzero(np.diff(chunk)) + 1, len(pages))  # of the chunks
-    at = np.arange(len(pages))
-    block_end = np.minimum(ends[np.searchsorted(ends, at, side="right")], (at // BLOCK + 1) * BLOCK)
-    first = np.flatnonzero(np.append(True, np.diff(part) != 0))
-    runs = np.stack([first, np.append(first[1:], len(part)), part[first]], axis=1)
-    unsent, sent, last_sent, never, fresh = np.zeros((5, len(pages)))
+    chunk = np.zeros(len(segments), np.int64)
+    chunk[1:] = np.cumsum(segments.chunk[1:] > segments.chunk[:-1])
+    part, parts = _parts(segments, chunk)
+    chunks, pages = int(chunk[-1]) + 1, segments.pages
+    if not apart:
+        # When a chunk is cleared matters where something in it is written.
+        loud = np.zeros(chunks, bool)
+        loud[chunk[part >= 0]] = True
+        far = (chunk[1:] != chunk[:-1]) & (loud[chunk[1:]] | loud[chunk[:-1]])
+        begins = np.ones(len(segments), bool)
+        begins[1:] = (part[1:] != part[:-1]) | (part[1:] >= 0) | far
+        first = begins.nonzero()[0]
+        pages, chunk, part = np.add.reduceat(pages, first), chunk[first], part[first]
+    count = len(pages)
+    begin = ((part[1:] != part[:-1]).nonzero()[0] + 1).tolist()
+    runs = zip([0, *begin], [*begin, count], part[[0, *begin]].tolist(), strict=True)
+    written = np.array([run for run in runs if run[2] >= 0], np.int64).reshape(-1, 3)
+    data, before, unsent, sent, last_sent, never, fresh = np.zeros((7, count))
     return Memory(
-        pages, data, np.cumsum(data) - data, chunk, part, block_end, unsent, sent, last_sent, never, fresh,
-        parts, runs[runs[:, 2] >= 0], np.zeros(len(chunks)), np.zeros(len(written)),
+        pages, data, before, chunk, part, np.zeros(count, np.int64), unsent, sent, last_sent, never, fresh,
+        parts, written, np.zeros(chunks), np.zeros(classes),
     )  # fmt: skip
 
 
-def _parts(segments: Segments, written: NDArray[np.bool_], chunk: Ints) -> tuple[Ints, Records]:
+def _parts(segments: Segments, chunk: Ints) -> tuple[Ints, Records]:
     """The part of each segment, and records of `PART`."""
     part = np.where(segments.is_zero, ZERO, DATA)
-    at = np.flatnonzero(written)
-    alone = np.where(segments.is_sweep[at], at + 1, 0)
-    key = (segments.of_class[at] * (chunk[-1] + 1) + chunk[at]) * (len(segments) + 1) + alone
-    distinct, first, part[at] = np.unique(key, return_index=True, return_inverse=True)
-    parts, first = np.zeros(len(distinct), PART), at[first]
-    for name, values in (
-        ("of_class", segments.of_class),
-        ("chunk", chunk),
-        ("sweeps", segments.is_sweep),
-        ("offset", segments.offset),
-        ("length", segments.length),
+    written = (segments.rate > 0).nonzero()[0]
+    sweeps = segments.is_sweep[written].any()
+    number: dict[tuple[int, int, int], int] = {}
+    of, first = [], []
+    for i, of_class, at in zip(
+        written.tolist(), segments.of_class[written].tolist(), chunk[written].tolist(), strict=True
     ):
-        parts[name] = values[first]
-    parts["pages"] = np.bincount(part[at], segments.pages[at], minlength=len(distinct))
-    return part, parts
+        key = (of_class, at, i if sweeps and segments.is_sweep[i] else -1)
+        if key not in number:
+            number[key] = len(number)
+            first.append(i)
+        of.append(number[key])
+    part[written] = of
+    pages = np.bincount(part[written], segments.pages[written], minlength=len(number)).tolist()
+    rows = [
+        (pages[p], 0, 0, 0, 0, 0, segments.offset[i], segments.length[i], of_class, at, alone >= 0)
+        for p, (i, (of_class, at, alone)) in enumerate(zip(first, number, strict=True))
+    ]
+    return part, np.array(rows, PART)

@@ -63,6 +63,7 @@ def give_up(s: Any, c: Any, kind: Any, notes: Notes, end: Any) -> None:
     last = min(s.syncs, 9)
     end.gap_s = (syncs[s.syncs - 1][0] - syncs[s.syncs - last][0]) / (last - 1) if last > 1 else s.now
     end.tests = s.tests
+    end.last_test = end.least_test = 0.0
     if s.tests:
         end.last_test = end.least_test = tests[s.tests - 1]
         for k in range(max(s.tests - 8, 0), s.tests):

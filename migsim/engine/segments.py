@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,16 +73,17 @@ def cut(workload: Workload) -> Segments:
     49
     """
     rows = _rows(workload)
-    columns = list(zip(*rows, strict=True))
+    table = np.fromiter(chain.from_iterable(rows), float, 7 * len(rows)).reshape(-1, 7).T.copy()
+    first_page, pages, rate, sweeps, offset, length, of_class = table
     return Segments(
-        first_page=np.array(columns[0], dtype=float),
-        pages=np.array(columns[1], dtype=float),
-        chunk=np.array([first // CHUNK_PAGES for first in columns[0]], dtype=np.int64),
-        rate=np.array(columns[2], dtype=float),
-        is_sweep=np.array(columns[3], dtype=bool),
-        offset=np.array(columns[4], dtype=float),
-        length=np.array(columns[5], dtype=float),
-        of_class=np.array(columns[6], dtype=np.int64),
+        first_page=first_page,
+        pages=pages,
+        chunk=(first_page // CHUNK_PAGES).astype(np.int64),
+        rate=rate,
+        is_sweep=sweeps > 0,
+        offset=offset,
+        length=length,
+        of_class=of_class.astype(np.int64),
     )
 
 
@@ -113,14 +114,16 @@ def _rows(workload: Workload) -> list[tuple[float, float, float, bool, float, fl
 def _cut(first: float, pages: float, pieces: int, *, together: bool = False) -> list[tuple[float, float]]:
     """Cut an extent into equal pieces, and those at chunk boundaries; its whole chunks stay `together`, if wanted."""
     cuts: list[tuple[float, float]] = []
-    edges = np.linspace(first, first + pages, pieces + 1)
-    for low, high in pairwise(edges.tolist()):
+    step = pages / pieces
+    edges = [float(first), *(first + k * step for k in range(1, pieces)), float(first + pages)]
+    for low, high in pairwise(edges):
         while high - low > 1e-9:
-            edge = min((low // CHUNK_PAGES + 1) * CHUNK_PAGES, high)
+            edge = (low // CHUNK_PAGES + 1) * CHUNK_PAGES
             if together and low % CHUNK_PAGES == 0:  # to the last chunk that is whole
                 edge = max(edge, high // CHUNK_PAGES * CHUNK_PAGES)
-            edge = min(edge, high)
-            cuts.append((float(low), float(edge - low)))
+            if edge > high:
+                edge = high
+            cuts.append((low, edge - low))
             low = edge
     return cuts
 

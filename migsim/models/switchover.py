@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Blackout", "PagesLeft", "blackout"]
+__all__ = ["Blackout", "PagesLeft", "blackout", "blackout_s", "downtime_s", "flush_s"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,12 @@ class Blackout:
     @property
     def downtime_s(self) -> float:
         """What QMP reports as `downtime`."""
-        return self.stop_s + self.sync_s + self.flush_s + self.device_s
+        return downtime_s(self.stop_s, self.sync_s, self.flush_s, self.device_s)
 
     @property
     def blackout_s(self) -> float:
         """STOP on the source to RESUME on the destination."""
-        return self.downtime_s - self.stop_s + self.load_s
+        return blackout_s(self.downtime_s, self.stop_s, self.load_s)
 
     def parts_ms(self) -> dict[str, float]:
         """Parts of `downtime` in ms; they sum to it."""
@@ -72,6 +72,38 @@ class Blackout:
             "flush": self.flush_s * 1000,
             "device": self.device_s * 1000,
         }
+
+
+def flush_s(
+    again: float,
+    first: float,
+    fresh: float,
+    zero: float,
+    normal_page_s: float,
+    cold_page_s: float,
+    fresh_page_s: float,
+    zero_page_s: float,
+    encoding_s: float = 0.0,
+) -> float:
+    """Time that the last pages take: as `PagesLeft` has them, at what each costs, and what encoding adds.
+
+    Examples
+    --------
+    >>> flush_s(1000, 0, 0, 0, 4e-6, 6e-6, 9e-6, 1e-6)
+    0.004
+    """
+    pages = again * normal_page_s + first * cold_page_s + fresh * fresh_page_s + zero * zero_page_s
+    return pages + encoding_s
+
+
+def downtime_s(stop_s: float, sync_s: float, flush_s: float, device_s: float) -> float:
+    """What QMP reports as `downtime`."""
+    return stop_s + sync_s + flush_s + device_s
+
+
+def blackout_s(downtime_s: float, stop_s: float, load_s: float) -> float:
+    """STOP on the source to RESUME on the destination."""
+    return downtime_s - stop_s + load_s
 
 
 def blackout(
@@ -96,11 +128,15 @@ def blackout(
     >>> round(b.downtime_s, 6), round(b.blackout_s, 6), round(sum(b.parts_ms().values()), 6)
     (0.011, 0.014, 11.0)
     """
-    flush = (
-        left.again * normal_page_s
-        + left.first * cold_page_s
-        + left.fresh * fresh_page_s
-        + left.zero * zero_page_s
-        + encoding_s
+    flush = flush_s(
+        left.again,
+        left.first,
+        left.fresh,
+        left.zero,
+        normal_page_s,
+        cold_page_s,
+        fresh_page_s,
+        zero_page_s,
+        encoding_s,
     )
     return Blackout(stop_s=stop_s, sync_s=sync_s, flush_s=flush, device_s=device_state_s, load_s=load_s)

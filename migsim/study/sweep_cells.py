@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.engine.batch import simulate_grid
-from migsim.engine.batch_cells import WRITES
+from migsim.engine.batch_columns import WRITES
 from migsim.engine.batch_result import BatchResult
 from migsim.engine.inputs import SimulationInput
 from migsim.errors import MigsimError
