@@ -38,7 +38,7 @@ def users_table(scored: Sequence[Scored]) -> str:
     """Give a row for each scenario with users: their pace, and what was lost, predicted and measured."""
     lines = [
         "| scenario | runs | window s | transactions/s | lost by waiting: predicted / measured, ± | by counting, ± | "
-        "inside 80 % of single runs |",
+        "inside 80 % |",
         "|---|---|---|---|---|---|---|",
     ]
     for s in scored:
@@ -48,7 +48,8 @@ def users_table(scored: Sequence[Scored]) -> str:
         middle = seen.median(numeric_only=True)
         lines.append(
             f"| {s.name} | {len(seen)} | {middle['window_s']:.0f} | {middle['long_run_per_s']:.0f} | "
-            f"{middle['predicted_lost']:.0f} / {middle['lost']:.0f} "
+            f"{middle['predicted_lost']:.0f} [{middle['low']:.0f}..{middle['high']:.0f}] / "
+            f"{middle['lost']:.0f} "
             f"[{seen['lost'].min():.0f}..{seen['lost'].max():.0f}] ± {middle['lost_sd']:.0f} | "
             f"{middle['lost_by_count']:.0f} ± {middle['lost_by_count_sd']:.0f} | "
             f"{int(np.sum(seen['inside']))} of {len(seen)} |"

@@ -98,7 +98,7 @@ RULE: Mapping[Kind, KindRule] = {
     "log": KindRule(_ABOUT_0, _NOT, _WRITES),
     "transaction": KindRule(_ABOUT_0, _NOT, _WRITES),
 }
-"""The stated rule. For buffers 64 times as large a spread of 0.15 is a factor of 1.9 either way (one standard error)."""
+"""The stated rule. For buffers 64 times as large a spread of 0.15 is a factor of 1.9 either way (standard error)."""
 
 
 def page_kinds(

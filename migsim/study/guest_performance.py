@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from migsim.study.predict import Prediction
 
-__all__ = ["GuestPerformance", "guest_performance", "guest_speed"]
+__all__ = ["GuestPerformance", "guest_performance", "guest_speed", "lost_by_draw"]
 
 Floats = NDArray[np.float64]
 
@@ -173,6 +173,21 @@ def guest_performance(
         intervals={name: _middle_80(values) for name, values in _by_name(draws).items()},
         assumptions=(*made.assumptions, *_notes(loop, made, window)),
     )
+
+
+def lost_by_draw(made: Prediction, loop: UserLoop, *, window_s: float) -> Floats:
+    """Transactions that each draw of a prediction is expected to lose in the first `window_s` from QMP ``migrate`` on.
+
+    What `guest_performance` says of ``lost``, without users that are simulated one by one.
+
+    Raises
+    ------
+    ParameterError
+        As `guest_performance`.
+    """
+    courses = [SpeedCourse.of(frame) for frame in made.guest_speeds]
+    grid = np.array([0.0, _window_s(courses, window_s, window_s)])
+    return loop.steady().throughput_per_s * window_s - _completed(loop, courses, grid)[:, -1]
 
 
 def _window_s(courses: list[SpeedCourse], window_s: float | None, interval_s: float) -> float:

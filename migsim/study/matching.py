@@ -1,8 +1,9 @@
 """Which trace and which host profile a record is to be compared with.
 
 A trace of a lab guest says in its `meta.guest` what the guest was told to do; a record's scenario says the same. The
-trace matches when both are equal: same RAM, same workload (of a Linux guest: users, think time, buffers; not the seed of the users' chance), and the same
-accelerator, which sets the guest's speed. A profile matches by QEMU's release and the accelerator.
+trace matches when both are equal: same RAM, same workload (of a Linux guest: users, think time, buffers; the seed of
+its users' chance may differ), and the same accelerator, which sets the guest's speed. A profile matches by QEMU's
+release and the accelerator.
 """
 
 from __future__ import annotations
@@ -37,7 +38,11 @@ def matching_trace(record: MigrationResult, folder: Path, collector: str = "stre
     guest = _kind_of(record.scenario.get("guest"))
     traces = [Trace.open(p) for p in sorted(folder.glob("*.trace"))]
     same = sorted(
-        (t for t in traces if guest and _kind_of(t.meta.guest) == guest and t.meta.accel in ("", record.accel)),
+        (
+            t
+            for t in traces
+            if guest and _kind_of(t.meta.guest) == guest and t.meta.accel in ("", record.accel)
+        ),
         key=lambda t: (not _same_release(t.meta.qemu_version, record), _apart_s(t.meta.started, record)),
     )
     if not same:

@@ -72,8 +72,8 @@ def ram_notes(traced: GuestSize) -> tuple[str, ...]:
     return (
         f"Scaled, never measured: the traced guest ({traced}) is given more memory ({RAM}) by the stated rule of "
         "migsim.models.workload_scaling, with as many users and transactions as it had.",
-        f"Pages of its buffer pool grow with the memory (exponent {pool.median:g} ± {pool.spread:g}, that of the order-entry "
-        "guest), those that every "
-        f"transaction writes, the log's and the sessions' stay as many (exponent {stays.median:g} ± {stays.spread:g}); "
-        "pages never written and zero pages keep their shares of the rest.",
+        f"Pages of its buffer pool grow with the memory (exponent {pool.median:g} ± {pool.spread:g}, that of the "
+        "order-entry guest), those that every transaction writes, the log's and the sessions' stay as many "
+        f"(exponent {stays.median:g} ± {stays.spread:g}); pages never written and zero pages keep their shares of the "
+        "rest.",
     )

@@ -10,7 +10,7 @@ import numpy as np
 from migsim.models.closed_loop_course import lost_by_waiting
 from migsim.results import MigrationResult
 from migsim.results.transactions import lost_transactions, transactions
-from migsim.study.guest_performance import guest_performance
+from migsim.study.guest_performance import lost_by_draw
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["compare_guest_performance"]
 
+NORMAL_80 = 1.2816
+"""Standard deviations to either side that hold 80 % of a normal distribution."""
 
-def compare_guest_performance(
-    made: Prediction, fit: LoopFit, measured: MigrationResult, *, seed: int = 1
-) -> pd.DataFrame:
+
+def compare_guest_performance(made: Prediction, fit: LoopFit, measured: MigrationResult) -> pd.DataFrame:
     r"""Set the transactions that a measured guest lost beside what was predicted for the same window.
 
     What it lost is told from how long its users waited (`migsim.models.closed_loop_course.lost_by_waiting`), with the
@@ -38,15 +39,15 @@ def compare_guest_performance(
         From reports before the migration.
     measured : MigrationResult
         A record whose guest reports its transactions.
-    seed : int
 
     Returns
     -------
     pandas.DataFrame
         One row: ``name``, ``window_s``, ``long_run_per_s``, ``completed``; what was ``lost`` and ``lost_sd``, from how
         much the mean response time differed from line to line before; ``lost_by_count`` and its
-        ``lost_by_count_sd``, :math:`\sqrt{X W}`; ``predicted_lost``, ``low``, ``high`` (80 % of single runs),
-        ``relative_error`` to what was lost; whether what was lost by counting is ``inside``.
+        ``lost_by_count_sd``, :math:`\sqrt{X W}`; ``predicted_lost``, ``low``, ``high`` (80 % of the draws);
+        ``relative_error`` of the prediction; whether what was lost is ``inside`` those 80 %, widened by 80 % of its own
+        error.
 
     Raises
     ------
@@ -65,9 +66,9 @@ def compare_guest_performance(
     lost = lost_by_waiting(
         loop.users, loop.think_s, rest_s, completed=completed, waited_s=waited_s, stopped_s=stopped_s
     )
-    predicted = guest_performance(made, loop, window_s=window_s, seed=seed)
-    point = predicted.medians["lost"]
-    low, high = predicted.intervals["lost-in-a-run"]
+    lost_sd = completed * _rest_error_s(measured, window_s) / (loop.think_s + rest_s)
+    predicted = lost_by_draw(made, loop, window_s=window_s)
+    low, point, high = (float(q) for q in np.percentile(predicted, [10, 50, 90]))
     return pd.DataFrame(
         [
             {
@@ -76,14 +77,14 @@ def compare_guest_performance(
                 "long_run_per_s": usual,
                 "completed": completed,
                 "lost": lost,
-                "lost_sd": completed * _rest_error_s(measured, window_s) / (loop.think_s + rest_s),
+                "lost_sd": lost_sd,
                 "lost_by_count": usual * window_s - completed,
                 "lost_by_count_sd": math.sqrt(usual * window_s),
                 "predicted_lost": point,
                 "low": low,
                 "high": high,
                 "relative_error": (point - lost) / lost if lost else math.nan,
-                "inside": bool(low <= usual * window_s - completed <= high),
+                "inside": bool(low - NORMAL_80 * lost_sd <= lost <= high + NORMAL_80 * lost_sd),
             }
         ]
     )

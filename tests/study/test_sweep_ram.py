@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from migsim.errors import ParameterError, UnitError
+from migsim.models.workload_scaling import RULE
 from migsim.scenario import MigrationSettings
 from migsim.study.predict import predict_workload
-from migsim.models.workload_scaling import RULE
 from migsim.study.scaling import GuestSize, predict_scaled, scale_workload
 from migsim.study.sweep import sweep
 from tests.study.small_guest import GUEST as SMALL
