@@ -30,7 +30,7 @@ __all__ = ["GuestPerformance", "guest_performance", "guest_speed", "lost_by_draw
 Floats = NDArray[np.float64]
 
 STEP_S = 0.02
-TRANSACTIONS = 1_000_000
+TRANSACTIONS = 200_000
 """About so many are simulated one by one: of a busy loop not every draw's, but four draws' at least."""
 
 LONGEST_WINDOW_S = 300.0
@@ -75,7 +75,7 @@ class GuestPerformance:
     draws : tuple of dict
         Of each draw: ``lost`` transactions (expected), ``lost-in-a-run`` (of one run of its users),
         ``longest-response`` [s] and ``least-per-s`` (of an interval). Users are simulated one by one for the first
-        draws only where all would be more than a million transactions.
+        draws only where all would be more than 200,000 transactions.
     intervals : dict of str to (float, float)
         The middle 80 % of the draws.
     assumptions : tuple of str

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["matching_profile", "matching_trace", "predict_record"]
 
+SATURATED = 0.95
+"""So busy is a guest that would do more if it could."""
+
+PACE_S = 30.0
+"""How long before QMP ``migrate`` its pace is looked at."""
+
 
 def matching_trace(record: MigrationResult, folder: Path, collector: str = "stream") -> Trace:
     """Find the trace of a record's guest in a folder; of several by the collector, QEMU's release, nearest in time.
@@ -82,8 +88,9 @@ def predict_record(
 ) -> Prediction:
     """Predict a record's migration from what was known before it: trace, host, settings, deadline.
 
-    Nothing of the measured run is used but, of a Linux guest, how busy it said it was before QMP ``migrate``. Returns
-    the prediction under the record's name.
+    Nothing of the measured run is used but, of a Linux guest, how busy it said it was before QMP ``migrate``, and where
+    it had no processor to spare, its pace then beside that of the traced one. Returns the prediction under the
+    record's name.
 
     Raises
     ------
@@ -91,6 +98,7 @@ def predict_record(
         When the record does not hold the scenario it came from.
     """
     scenario = LabScenario.from_dict(record.scenario, where=f"The record of {record.name!r}")
+    load = _load(record, scenario, host)
     made = predict(
         trace,
         host=host,
@@ -101,7 +109,8 @@ def predict_record(
         deadline_s=scenario.deadline_s,
         fresh_pages=_fresh_pages(scenario),
         dirty_ring_size=scenario.qemu.dirty_ring_size,
-        load=_load(record, scenario, host),
+        load=load,
+        writes_scale=_writes_scale(record, trace, load),
         replicates=replicates,
         seed=seed,
     )
@@ -153,3 +162,16 @@ def _load(record: MigrationResult, scenario: LabScenario, host: HostProfile) -> 
     if asked is None:
         return 1.0
     return min(asked / host.median("guest_writes_per_s"), 1.0)
+
+
+def _writes_scale(record: MigrationResult, trace: Trace, load: float) -> float:
+    """How fast a Linux guest without a processor to spare worked, times the traced one.
+
+    Both do what the machine lets them, and that differs from day to day; the pace of others is set by their users.
+    """
+    traced = trace.meta.self_check.get("operations_per_s_traced") if load >= SATURATED else None
+    if not traced:
+        return 1.0
+    seen = transactions(record)
+    before = seen[(seen["t_s"] <= 0) & (seen["t_s"] > -PACE_S)]
+    return float(before["completed"].sum() / before.drop_duplicates("t_s")["interval_s"].sum() / traced)

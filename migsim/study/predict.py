@@ -116,6 +116,7 @@ def predict(
     fresh_pages: int | None = None,
     dirty_ring_size: int = 0,
     load: float = 1.0,
+    writes_scale: float = 1.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prediction:
     """Predict the migration of a traced guest.
@@ -143,6 +144,8 @@ def predict(
         Entries of KVM's dirty ring a vCPU, where the guest runs with one; dirty-limit needs it.
     load : float
         Share of its full speed that the guest needs for its work; 1: it works as fast as it can.
+    writes_scale : float
+        How often it writes, times what was traced.
     progress : callable, optional
         Called with (done, of) draws.
 
@@ -157,7 +160,7 @@ def predict(
     coded = settings is not None and bool(settings.capabilities.get("xbzrle"))
     workload, fit = workload_of(trace, host, load=load, contents=[coded])
     made = predict_workload(
-        workload,
+        workload.scaled(writes_scale),
         host=host,
         settings=settings,
         qemu_version=qemu_version,

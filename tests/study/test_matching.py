@@ -1,6 +1,7 @@
 """Which trace belongs to a record."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,7 +59,9 @@ def test_a_linux_guest_is_the_same_by_workload_users_and_accelerator(tmp_path):
     write(tmp_path / "a.trace", dataclasses.replace(META, guest=LINUX, accel="tcg"))
     of_tcg = record(LINUX).replace(accel="tcg")
     assert matching_trace(of_tcg, tmp_path).meta.guest == LINUX
-    for other in ({"users": 74}, {"workload": "store"}, {"seed": 2}):
+    other_users = {**LINUX, "linux": {**LINUX["linux"], "seed": 2}}  # of the same kind, by another chance
+    assert matching_trace(record(other_users).replace(accel="tcg"), tmp_path).meta.guest == LINUX
+    for other in ({"users": 74}, {"workload": "store"}):
         changed = {**LINUX, "linux": {**LINUX["linux"], **other}}
         with pytest.raises(TraceError, match="None of the 1 traces"):
             matching_trace(record(changed).replace(accel="tcg"), tmp_path)
@@ -73,9 +76,16 @@ def test_of_several_the_one_of_qemus_release(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("busy_us", "load"), [((0, 400_000, 900_000), 0.45), ((0, 0, 0), 0.01), ((None, None, None), 1.0)]
+    ("busy_us", "load", "scale"),
+    [
+        ((0, 400_000, 900_000), 0.45, 1.0),
+        ((0, 0, 0), 0.01, 1.0),
+        ((None, None, None), 1.0, 1.4),
+        # no processor to spare: 70 a second where the traced one did 50
+        ((0, 1_000_000, 1_990_000), 0.995, 1.4),
+    ],
 )
-def test_a_linux_guests_load_is_how_busy_it_said_it_was_before(monkeypatch, busy_us, load):
+def test_a_linux_guests_load_is_how_busy_it_said_it_was_before(monkeypatch, busy_us, load, scale):
     asked = {}
 
     def predict(trace, **options):
@@ -100,5 +110,9 @@ def test_a_linux_guests_load_is_how_busy_it_said_it_was_before(monkeypatch, busy
         "migration": {},
     }
     run = record(LINUX).replace(scenario=scenario, guest_log=log)
-    matching.predict_record(run, None, None)
+    traced = SimpleNamespace(meta=SimpleNamespace(self_check={"operations_per_s_traced": 50.0}))
+    matching.predict_record(run, traced, None)
     assert asked["load"] == pytest.approx(load)
+    assert asked["writes_scale"] == pytest.approx(scale)
+    matching.predict_record(run, SimpleNamespace(meta=SimpleNamespace(self_check={})), None)
+    assert asked["writes_scale"] == 1.0
