@@ -17,6 +17,7 @@ from validation.users import compared
 ROOT = Path(__file__).parents[2]
 RECORDS = load_records(ROOT / "validation" / "records")
 
+
 @pytest.fixture(scope="module")
 def every():
     return [
