@@ -514,6 +514,9 @@ def test_a_name_with_brackets_is_only_a_name(migsim: Run, inputs: Path) -> None:
 
 
 @pytest.mark.live
-def test_a_real_guest_that_is_never_ready(migsim: Run) -> None:
-    done = migsim("lab migrate good.toml -o r.json --ready-timeout 1ms")
+def test_a_real_guest_that_is_never_ready(migsim: Run, inputs: Path) -> None:
+    """It has a gigabyte to fill: none is that fast, however late the first look at it is on a busy machine."""
+    much = SCENARIO.replace("64MiB", "1280MiB").replace("touched-pages = 100", "touched-pages = 300000")
+    (inputs / "much.toml").write_text(much)
+    done = migsim("lab migrate much.toml -o r.json --ready-timeout 1ms")
     refused(done, r"not ready after 0\.001 s")
