@@ -94,7 +94,7 @@ def tcg_section(scored: Sequence[Scored]) -> str:
         [
             summary(scored),
             scenario_table(scored),
-            "Transactions lost, against the pace that the users' loop has in the long run:",
+            "Transactions lost, told from how long users waited, and by counting against the loop's long-run pace:",
             users_table(scored),
         ]
     )

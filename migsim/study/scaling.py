@@ -265,8 +265,8 @@ def _notes(traced: GuestSize, larger: GuestSize, kinds: list[Kind | None], ratio
         f"Scaled, never measured: a traced guest ({traced}) is taken for another one ({larger}).",
         f"Transactions a second grow {ratio:.3g} times ({given}); each writes as much as in the traced guest "
         f"(exponent {RULE['pool'].writes.median:g} ± {RULE['pool'].writes.spread:g}).",
-        f"Pages of the buffer pool ({kinds.count('pool')} classes) grow with the buffers' "
-        f"{buffers:.3g} times (exponent {pool.median:g} ± {pool.spread:g}), those of sessions "
+        f"Pages of the buffer pool ({kinds.count('pool')} classes) grow with the buffers, "
+        f"{buffers:.3g} times as large (exponent {pool.median:g} ± {pool.spread:g}), those of sessions "
         f"({kinds.count('session')}) with the users, {users:.3g} times; pages that every transaction writes "
         f"({kinds.count('transaction')}) and the log's ({kinds.count('log')}) stay as many "
         f"(exponent {stays.median:g} ± {stays.spread:g}).",

@@ -52,7 +52,7 @@ def test_the_pools_exponent_is_that_of_the_two_smaller_guests():
 
 @pytest.mark.parametrize("name", ["order-4g", "order-8g"])
 def test_what_each_kind_of_page_does_in_a_larger_guest(name):
-    """Pages within the rule's spread, writes within a tenth; the larger guest had no part in the exponent at 8 GiB."""
+    """Pages within the rule's spread, writes within 15 %; the guest of 8 GiB had no part in the exponent."""
     (workload, small), (seen, large) = traced("order-2g"), traced(name)
     said, is_so = pages_of(scale_workload(workload, small, large), large), pages_of(seen, large)
     assert set(said) == set(is_so) == {"pool", "session", None}
@@ -61,7 +61,7 @@ def test_what_each_kind_of_page_does_in_a_larger_guest(name):
         spread = rule.spread * np.log(large.ram_bytes / small.ram_bytes)
         fit = 0.1  # one guest's fit against another's, of the same size
         assert abs(np.log(is_so[kind][0] / said[kind][0])) < 1.6 * np.hypot(spread, fit)
-    assert sum(w for _, w in is_so.values()) == pytest.approx(sum(w for _, w in said.values()), rel=0.2)
+    assert sum(w for _, w in is_so.values()) == pytest.approx(sum(w for _, w in said.values()), rel=0.15)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from migsim.calibrate.closed_loop import fit_loop
-from migsim.models.closed_loop_course import expected_course
+from migsim.models.closed_loop_course import expected_course, lost_by_waiting
 from migsim.results import MigrationResult, transactions
 from migsim.study.guest_progress import guest_progress
 
@@ -64,8 +64,15 @@ def test_the_recorded_throttle_accounts_for_a_part_of_what_users_lose():
         speed = 1 - np.where(grid[:-1] < run.total_time_ms / 1000, stood, 0) / 100
         course = expected_course(fit.loop, speed[None, :], grid)
         said.append(fit.loop.steady().throughput_per_s * grid[-1] - course.completed[0, -1])
-        waited = (since["completed"] * since["mean_latency_s"].fillna(0.0)).sum()
-        rest_s = fit.measured_response_s
-        lost.append((waited - since["completed"].sum() * rest_s) / (linux["think-s"] + rest_s))
+        lost.append(
+            lost_by_waiting(
+                linux["users"],
+                linux["think-s"],
+                fit.measured_response_s,
+                completed=since["completed"].sum(),
+                waited_s=(since["completed"] * since["mean_latency_s"].fillna(0.0)).sum(),
+                stopped_s=0.0,  # the blackout is not the throttle's
+            )
+        )
     assert len(lost) == 3
     assert 0.4 < np.sum(said) / np.sum(lost) < 0.9
