@@ -3,7 +3,7 @@
 # make check   the same without the tests that start QEMU
 # make notebooks   run the notebooks, as make check does too
 # make bench   time engines, rivals, sweeps, replay, collectors and processes into benchmarks/results.json
-# make test-slow, make format, make qemu, make clean
+# make test-slow, make format, make qemu, make linux-guest, make clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -15,7 +15,7 @@ DEMO_TRACE ?= traces/hot-4g.trace
 DEMO_HOST ?= validation/hosts/kvm-10.0-a.json
 DEMO_RECORDS ?= $(wildcard validation/records/kvm-hot-4g-2gbps-300ms-q100-*.json)
 
-.PHONY: demo test check lint notebooks live test-slow bench format qemu clean
+.PHONY: demo test check lint notebooks live test-slow bench format qemu linux-guest clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.installed
@@ -37,10 +37,10 @@ lint: .venv/.installed-dev
 	$(BIN)/lint-imports
 
 # One after the other: two pairs of QEMUs on two cores disturb each other. A skipped test is a failure here.
-live: .venv/.installed-dev qemu
+live: .venv/.installed-dev qemu linux-guest
 	MIGSIM_LIVE=1 $(BIN)/python -m pytest -q --tb=native -m "live and not slow"
 
-test-slow: .venv/.installed-dev qemu
+test-slow: .venv/.installed-dev qemu linux-guest
 	MIGSIM_LIVE=1 $(BIN)/python -m pytest -q -m slow
 
 bench: .venv/.installed
@@ -52,6 +52,11 @@ format: .venv/.installed-dev
 
 qemu:
 	scripts/install_qemu.sh
+
+# kept while it is whole and of today's sources
+linux-guest: .venv/.installed-dev qemu
+	scripts/install_linux_guest.sh
+	$(BIN)/migsim lab build-guest
 
 clean:
 	rm -rf build dist .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -150,6 +150,7 @@ def build_guest(
     Example: migsim lab build-guest -o build/linux-guest
     """
     import os
+    import time
 
     from migsim.errors import HostError
     from migsim.lab.linux_guest import LinuxImage, build_image
@@ -157,11 +158,16 @@ def build_guest(
     from migsim.units import format_bytes
 
     folder = image_folder() if output is None else output
+    begun = time.monotonic()
+
+    def tell(step: str) -> None:
+        print(f"{time.monotonic() - begun:4.0f} s  {step}", file=sys.stderr, flush=True)
+
     try:
         image = LinuxImage.load(folder, digests=True)
         state = "is there already"
     except HostError:
-        image = build_image(folder, progress=lambda step: print(step, file=sys.stderr, flush=True))
+        image = build_image(folder, progress=tell)
         state = "is built"
     size = format_bytes(sum(image.sizes_bytes.values()))
     print(f"{folder} {state}: Linux {image.kernel_release}, {size}")

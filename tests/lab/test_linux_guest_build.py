@@ -103,7 +103,7 @@ def steps_of_stone(monkeypatch):
     monkeypatch.setattr(build, "lay_out_root", lambda _fetched, work: work)
     monkeypatch.setattr(build, "write_initrd", lambda _k, _r, target: target.write_text("initrd"))
     monkeypatch.setattr(build, "_make_disk", lambda _root, target: target.write_text("disk"))
-    monkeypatch.setattr(build, "_prepare", lambda _made, _qemu: None)
+    monkeypatch.setattr(build, "prepare", lambda _made, _qemu, lay_out, tell: lay_out())
     monkeypatch.setattr(build, "_shrink_disk", lambda _disk: None)
 
 

@@ -5,9 +5,7 @@ import time
 
 import pytest
 
-from migsim.errors import HostError
-from migsim.lab.linux_guest import LinuxImage, build_image, kernel_command_line
-from migsim.lab.linux_machine import image_folder
+from migsim.lab.linux_guest import kernel_command_line
 from migsim.lab.qemu import QemuProcess
 
 pytestmark = pytest.mark.live
@@ -22,15 +20,6 @@ KINDS = {
     ),
     "store": ("get", "set"),
 }
-
-
-@pytest.fixture(scope="module")
-def image():
-    """The image, built where it is missing (one to two minutes) or of other sources."""
-    try:
-        return LinuxImage.load(image_folder(), digests=True)
-    except HostError:
-        return build_image(image_folder())
 
 
 def guest(image, folder, **settings):
@@ -67,11 +56,11 @@ def wait(process, kind, count, seconds):
 
 
 @pytest.mark.timeout(600)
-def test_both_workloads_work_and_their_clock_stops_with_the_machine(image, tmp_path):
+def test_both_workloads_work_and_their_clock_stops_with_the_machine(linux_image, tmp_path):
     with contextlib.ExitStack() as stack:
         running = [
             stack.enter_context(
-                guest(image, tmp_path, workload=workload, users=12, think_ms=100, report_ms=200, seed=3)
+                guest(linux_image, tmp_path, workload=workload, users=12, think_ms=100, report_ms=200, seed=3)
             )
             for workload in KINDS
         ]
@@ -122,8 +111,8 @@ def check_stop(process):
     assert 0 < step < 1_500_000
 
 
-def test_a_workload_that_it_does_not_know_is_told(image, tmp_path):
-    process = guest(image, tmp_path, workload="idle")
+def test_a_workload_that_it_does_not_know_is_told(linux_image, tmp_path):
+    process = guest(linux_image, tmp_path, workload="idle")
     at = process.arguments.index("-append") + 1
     process.arguments[at] = process.arguments[at].replace("workload=idle", "workload=sleep")
     with process:

@@ -2,9 +2,6 @@
 
 import pytest
 
-from migsim.errors import HostError
-from migsim.lab.linux_guest import LinuxImage, build_image
-from migsim.lab.linux_machine import image_folder
 from migsim.lab.migrate import run_migration
 from migsim.results import MigrationResult, lost_transactions, transactions
 from migsim.scenario import LabScenario
@@ -32,21 +29,13 @@ downtime-limit = "500ms"
 """
 
 
-@pytest.fixture(scope="module")
-def image():
-    try:
-        return LinuxImage.load(image_folder())
-    except HostError:
-        return build_image(image_folder())
-
-
-def test_a_linux_guest_works_on_at_the_destination(image, tmp_path):
+def test_a_linux_guest_works_on_at_the_destination(linux_image, tmp_path):
     result = run_migration(LabScenario.from_toml(SCENARIO))
     assert result.verdict == "completed", result.outcome
     result.save(tmp_path / "record.json")
     again = MigrationResult.load(tmp_path / "record.json")
     assert "/tmp" not in (tmp_path / "record.json").read_text()
-    assert again.provenance["linux_image"]["kernel"] == image.kernel_release
+    assert again.provenance["linux_image"]["kernel"] == linux_image.kernel_release
     seen = transactions(again)
     assert set(seen["side"]) == {"source", "destination"}
     arrived = seen[seen["side"] == "destination"]

@@ -13,22 +13,19 @@ import os
 import shlex
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from migsim.errors import GuestError, HostError
-from migsim.lab.linux_guest.command_line import KERNEL_ARGUMENTS
+from migsim.errors import HostError
 from migsim.lab.linux_guest.image import FILES, FORMAT, MANIFEST, LinuxImage, file_sha256, sources_sha256
 from migsim.lab.linux_guest.packages import fetch, run
+from migsim.lab.linux_guest.prepare import prepare
 from migsim.lab.linux_guest.tree import lay_out_root, unpack, write_initrd
-from migsim.lab.qemu import QemuProcess, split_command
 
 __all__ = ["build_image"]
 
 NEEDED_BYTES = 1_600_000_000
 DISK_BYTES = 640 << 20
-PREPARE_TIMEOUT_S = 600
 ADMIN_PATH = ":/usr/sbin:/sbin"
 # tool -> Debian's package
 TOOLS = {
@@ -82,9 +79,8 @@ def build_image(
         shutil.copyfile(vmlinuz, made / "vmlinuz")
         root = lay_out_root(fetched, work)
         write_initrd(kernel_tree, root, made / "initrd.img")
-        _make_disk(root, made / "root.img")
         tell("loading the database in the guest (about a minute)")
-        _prepare(made, qemu)
+        prepare(made, qemu, lay_out=lambda: _make_disk(root, made / "root.img"), tell=tell)
         _shrink_disk(made / "root.img")
         _write_manifest(made, vmlinuz.name.removeprefix("vmlinuz-"), fetched.versions)
         LinuxImage.load(made, digests=True)
@@ -171,36 +167,6 @@ def _make_disk(root: Path, target: Path) -> None:
 def _shrink_disk(disk: Path) -> None:
     for tool, option in (("e2fsck", "-fy"), ("resize2fs", "-M"), ("e2fsck", "-fn")):
         run([_tool(tool) or tool, option, disk], what="shrink the guest's disk")
-
-
-def _prepare(made: Path, qemu: str) -> None:
-    """Boot the guest once with its disk writable, so that it makes its database."""
-    root = str(made / "root.img").replace(",", ",,")
-    command = [
-        *split_command(qemu),
-        *("-machine", "pc,accel=tcg", "-cpu", "max", "-smp", "2", "-m", "1G", "-display", "none"),
-        *("-nodefaults", "-no-reboot", "-kernel", str(made / "vmlinuz"), "-initrd", str(made / "initrd.img")),
-        *("-append", f"{KERNEL_ARGUMENTS} migsim.prepare=1"),
-        *("-drive", f"file={root},if=virtio,format=raw,cache=unsafe"),
-    ]
-    # its sockets want a short path
-    with (
-        tempfile.TemporaryDirectory(prefix="migsim-") as folder,
-        QemuProcess(command, Path(folder), "guest", console=True) as guest,
-    ):
-        deadline = time.monotonic() + PREPARE_TIMEOUT_S
-        while guest.alive and "migsim-linux error" not in guest.serial_text():
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.2)
-        said = guest.serial_text()
-        if guest.alive or "migsim-linux prepared" not in said:
-            raise GuestError(
-                f"The guest did not load its database: {said.strip()[-300:] or 'it said nothing'}; "
-                f"its console ends: {guest.console_text().strip()[-1500:]}; QEMU says: {guest.last_words()}.",
-                "The image is booted once, under emulation, while it is built.",
-                "Report this with the text above.",
-            )
 
 
 def _write_manifest(made: Path, kernel_release: str, packages: dict[str, str]) -> None:
