@@ -155,14 +155,15 @@ def _broadcast(what: SimulationInput, vary: Mapping[str, ArrayLike]) -> dict[str
                 "Migration parameters, host terms and " + ", ".join((*PLAIN, WRITES)) + " can.",
                 "Correct the name.",
             )
-    if not np.all(np.asarray(vary.get(WRITES, 1.0)) > 0):
+    if WRITES in vary and not np.all(np.asarray(vary[WRITES]) > 0):
         raise ParameterError(
             f"{WRITES} has a factor that is not above 0.",
             "A guest that writes nothing is laid out differently.",
             "Scale the workload itself by 0.",
         )
+    arrays = {name: np.asarray(values) for name, values in vary.items()}
     try:
-        arrays = np.broadcast_arrays(*(np.asarray(values) for values in vary.values()))
+        shape = np.broadcast_shapes(*(values.shape for values in arrays.values()))
     except ValueError:
         shapes = {name: np.shape(values) for name, values in vary.items()}
         raise ParameterError(
@@ -170,7 +171,10 @@ def _broadcast(what: SimulationInput, vary: Mapping[str, ArrayLike]) -> dict[str
             "They are broadcast together.",
             "Give all one length, or each an axis of its own.",
         ) from None
-    return dict(zip(vary, arrays, strict=True))
+    return {
+        name: values if values.shape == shape else np.broadcast_to(values, shape)
+        for name, values in arrays.items()
+    }
 
 
 def _with(what: SimulationInput, row: Mapping[str, Any]) -> SimulationInput:
@@ -190,8 +194,7 @@ class _Table:
         self.shape, self.varied = shape, varied
         count = int(np.prod(shape))
         self.outcome = np.zeros(count, np.int8)
-        self._table = np.full((len(COLUMNS), count), np.nan)
-        self.columns = dict(zip(COLUMNS, self._table, strict=True))
+        self._table = np.empty((len(COLUMNS), count))
         self._whys = np.zeros(count, WHY)
         self._reasons: dict[int, str] = {}
 
@@ -200,7 +203,7 @@ class _Table:
         self.outcome[k] = OUTCOMES.index(result.outcome.status)
         self._reasons[k] = result.outcome.reason
         for name, value in columns_of(result).items():
-            self.columns[name][k] = value
+            self._table[COLUMNS.index(name), k] = value
 
     def put_many(self, at: slice | NDArray[np.int64], run: Run) -> None:
         """Put a run's cells in."""
@@ -213,5 +216,6 @@ class _Table:
 
     def result(self) -> BatchResult:
         """Return what came in."""
-        columns = {name: values.reshape(self.shape) for name, values in self.columns.items()}
+        table = self._table.reshape(len(COLUMNS), *self.shape)
+        columns = {name: table[k, ...] for k, name in enumerate(COLUMNS)}
         return BatchResult(self.outcome.reshape(self.shape), columns, self.varied, self._reason)

@@ -35,16 +35,17 @@ PLAIN_TERMS = (
     "device_state_bytes",
 )  # fmt: skip
 
+NO_KIND: dict[str, float] = dict.fromkeys(KIND.names or (), 0)
+NO_CELL: dict[str, Values] = dict.fromkeys(CELL.names or (), 0)
+"""All fields of the records, 0 each."""
+
 
 def kind_of(what: SimulationInput) -> NDArray[Any]:
     """What all cells of a group have in common: one record of `KIND`."""
     rules, behaviour = throttle_rules(what.version), what.behaviour
     ticks = what.on("auto-converge") and rules.background_sync_s
-    counted = counted_bytes([-1, 1], what.version)
-    values = {
+    values: dict[str, float] = NO_KIND | {
         "tick_s": ticks or np.inf,
-        "overflow_counts": counted[0],
-        "encoding_counts": counted[1] - 1,
         "charged_when_queued": behaviour.quota_charged_at == "enqueue",
         "all_stream": behaviour.transferred_counts == "stream",
         "inclusive": behaviour.threshold_inclusive,
@@ -68,7 +69,10 @@ def kind_of(what: SimulationInput) -> NDArray[Any]:
             "waits_at_end": own.waits_at_end,
             "flush_bytes": own.main_bytes_a_wait,
         }
-    return np.array([tuple(values.get(name, 0) for name in KIND.names or ())], KIND)
+    if what.on("xbzrle"):
+        counted = counted_bytes([-1, 1], what.version)
+        values |= {"overflow_counts": counted[0], "encoding_counts": counted[1] - 1}
+    return np.array([tuple(values.values())], KIND)
 
 
 def cells_of(columns: Columns, count: int) -> NDArray[Any]:
@@ -100,10 +104,8 @@ def cells_of(columns: Columns, count: int) -> NDArray[Any]:
         "raw_bytes": NORMAL_PAGE_BYTES,
         "zero_bytes": ZERO_PAGE_BYTES,
     }
-    for name in SENDING_TERMS:
-        values[name] = np.maximum(term(name), link)
-    for name in PLAIN_TERMS:
-        values[name] = term(name)
+    values |= {name: _larger(term(name), link) for name in SENDING_TERMS}
+    values |= {name: term(name) for name in PLAIN_TERMS}
     values["burst_zero_page_s"] = values["zero_page_s"]
     if what.behaviour.avail_switchover_bandwidth:
         values["switchover_bytes_per_s"] = np.trunc(parameter("avail-switchover-bandwidth"))
@@ -121,11 +123,18 @@ def cells_of(columns: Columns, count: int) -> NDArray[Any]:
 def _filled(values: Mapping[str, Values], count: int) -> NDArray[Any]:
     """Records of `CELL` with these values, each one number or an array; what is not among them is 0."""
     varied = {name: value for name, value in values.items() if isinstance(value, np.ndarray) and value.ndim}
-    alike = {**dict.fromkeys(CELL.names or (), 0), **values, **dict.fromkeys(varied, 0)}
+    alike = {**NO_CELL, **values, **dict.fromkeys(varied, 0)}
     cells = np.repeat(np.array([tuple(alike.values())], CELL), count)
     for name, value in varied.items():
         cells[name] = value
     return cells
+
+
+def _larger(one: Values, other: Values) -> Values:
+    """The larger of two numbers, element by element where they are arrays."""
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return np.maximum(one, other)
+    return max(one, other)
 
 
 def _multifd(cells: NDArray[Any], columns: Columns) -> None:

@@ -87,24 +87,23 @@ def many_columns(cells: Sequence[SimulationInput]) -> Columns:
 
 def grid_columns(what: SimulationInput, varied: Mapping[str, NDArray[Any]]) -> Columns:
     """Columns of one input, some of whose values are varied: flat arrays by name."""
+    terms = {**what.terms, **varied}
+    parameters = {**defaults(what.version), **what.parameters, **varied}
 
-    def either(name: str, otherwise: Callable[[], Any]) -> Values:
+    def parameter(name: str) -> Values:
+        value = parameters.get(name)
+        return 0 if value is None else value
+
+    def field(name: str) -> Values:
         values = varied.get(name)
-        return values if values is not None else otherwise()
+        return _number(getattr(what, name), name) if values is None else values
 
     rates = np.array([[k.writes_per_page_per_s for k in what.workload.classes]], float).reshape(1, -1)
     row: NDArray[np.int64] | int = 0
     if WRITES in varied:
         factors, row = np.unique(varied[WRITES], return_inverse=True)
         rates = rates * factors[:, None]
-    return Columns(
-        what=what,
-        term=lambda name: either(name, lambda: what.terms[name]),
-        parameter=lambda name: either(name, lambda: what.parameter(name) or 0),
-        field=lambda name: either(name, lambda: _number(getattr(what, name), name)),
-        rates=rates,
-        row=row,
-    )
+    return Columns(what, terms.__getitem__, parameter, field, rates, row)
 
 
 def _number(value: float | None, name: str) -> float:

@@ -19,6 +19,8 @@ from migsim.engine import (
     batch_clock,
     batch_ended,
     batch_lane,
+    batch_layout,
+    batch_left,
     batch_memory,
     batch_multifd,
     batch_sending,
@@ -26,6 +28,7 @@ from migsim.engine import (
     batch_verdict,
     batch_windows,
     batch_xbzrle,
+    segments,
     standstill,
     throttle,
 )
@@ -68,6 +71,7 @@ LAWS: tuple[Callable[..., Any], ...] = (
     migration_thread.needs_exact,
     page_stream.mean_page_s,
     page_stream.ram_bytes_of,
+    page_stream.raw_pages_s,
     page_writes.arc_fraction,
     page_writes.drawn_pages,
     page_writes.guest_seconds,
@@ -77,6 +81,7 @@ LAWS: tuple[Callable[..., Any], ...] = (
     query_migrate.mean_mbps,
     rate_limit.window_bytes,
     rate_limit.window_quota_bytes,
+    segments.cut_extent,
     standstill.far_above,
     standstill.is_flat,
     standstill.trend,
@@ -100,7 +105,9 @@ LAWS: tuple[Callable[..., Any], ...] = (
 """What the loop takes from elsewhere."""
 
 LOOPS: tuple[ModuleType, ...] = (
+    batch_layout,
     batch_memory,
+    batch_left,
     batch_sending,
     batch_clock,
     batch_verdict,

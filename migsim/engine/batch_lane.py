@@ -14,8 +14,9 @@ from typing import Any
 from migsim.engine.batch_cache import forget, grow_old
 from migsim.engine.batch_clock import throttle, tick_asks, transferred, worked
 from migsim.engine.batch_ended import set_figures
-from migsim.engine.batch_memory import begin, lay_out, run_s, sync_memory
-from migsim.engine.batch_multifd import finish, greet, send_by_channels
+from migsim.engine.batch_layout import lay_out
+from migsim.engine.batch_memory import begin, run_s, sync_memory
+from migsim.engine.batch_multifd import finish, greet, note_call
 from migsim.engine.batch_sending import call
 from migsim.engine.batch_state import UNKNOWN, ZERO, Floats, Memory, Notes
 from migsim.engine.batch_verdict import give_up, note_end, note_test, stands_still
@@ -34,7 +35,8 @@ __all__ = ["run_cells"]
 
 
 def run_cells(
-    m: Memory,
+    room: Memory,
+    extents: Any,
     cache: Any,
     state: Any,
     kinds: Any,
@@ -50,7 +52,7 @@ def run_cells(
 ) -> int:
     """Run cells from the `first` on, and return the first that found no room in the notes, or their number."""
     s, kind, end = state[0], kinds[0], ended[0]
-    lay_out(m)
+    m = lay_out(room, extents, kind.apart > 0)
     for k in range(first, len(cells)):
         c = cells[k]
         for of_class in range(len(m.rates)):
@@ -72,7 +74,8 @@ def start(m: Memory, s: Any, c: Any, kind: Any) -> None:
     charged_at = "enqueue" if kind.charged_when_queued else "flush"
     quota = window_quota_bytes(c.max_bandwidth)
     s.quota = c.window_bytes if kind.multifd else window_bytes(quota, NORMAL_PAGE_BYTES, charged_at, False)
-    s.coded_quota = window_bytes(quota, NORMAL_PAGE_BYTES, charged_at, True)
+    if kind.coded:
+        s.coded_quota = window_bytes(quota, NORMAL_PAGE_BYTES, charged_at, True)
     s.started = 0
     s.multifd_stream = s.queued_pages = s.window_lost_s = 0.0
     s.allowed = s.share = 1.0
@@ -86,7 +89,8 @@ def start(m: Memory, s: Any, c: Any, kind: Any) -> None:
     s.speed, s.since, s.run, s.backlog, s.changed_at = 1.0, 0.0, 0.0, 0.0, 0.0
     s.next_tick = kind.tick_s
     s.syncs = s.tests = s.percentage = s.fixed_sleeps = s.bad_periods = 0
-    s.dirtied_before = s.syncs_at_tick = s.full_calls = 0
+    s.dirtied_before = s.syncs_at_tick = 0
+    s.full_page_s = UNKNOWN
     s.lowest, s.deviation, s.trend, s.long_trend = 0.0, 0.0, inf, inf
     s.guest_s = s.guest_before_s = c.guest_s
     s.now += c.setup_s
@@ -121,10 +125,11 @@ def migrate(
                 break
             if s.now == s.window_start and windows(m, s, c, kind):
                 continue
-            if kind.multifd:
-                send_by_channels(m, s, c, kind, s.quota - used)
-            elif cache is None:
+            if cache is None or kind.multifd:
+                raw, zero, begun, cursor = s.normal, s.duplicate, s.now, s.cursor
                 call(m, s, c, s.quota - used)
+                if kind.multifd:
+                    note_call(s, c, kind, raw, zero, begun, cursor)
             else:
                 call_coded(cache, m, s, c, kind, s.quota - used)
             used = s.ram_stream + s.other_stream - s.window_stream

@@ -10,29 +10,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from migsim.engine.batch_state import BLOCK, NEVER, ZERO, Memory
+from migsim.engine.batch_state import NEVER, Memory
 from migsim.models.dirty_log import reported_pages
 from migsim.models.guest_work import worked_s
 from migsim.models.page_writes import arc_fraction, drawn_pages, guest_seconds, random_fraction
 
-__all__ = ["NOTHING", "begin", "lay_out", "run_s", "sync_memory"]
+__all__ = ["NOTHING", "begin", "run_s", "sync_memory"]
 
 NOTHING = 1e-6
 """Fewer pages than this are none: what adding up left."""
-
-
-def lay_out(m: Memory) -> None:
-    """Set what follows from the segments' pages, chunks and parts."""
-    before, count = 0.0, len(m.pages)
-    end = count
-    for i in range(count):
-        m.data[i] = 0.0 if m.part[i] == ZERO else m.pages[i]
-        m.before[i] = before
-        before += m.data[i]
-        k = count - 1 - i
-        if k + 1 < count and (m.chunk[k + 1] != m.chunk[k] or (k + 1) % BLOCK == 0):
-            end = k + 1
-        m.block_end[k] = end
 
 
 def begin(m: Memory, s: Any, c: Any) -> None:

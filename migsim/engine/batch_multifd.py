@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from migsim.engine.batch_sending import call
-from migsim.engine.batch_state import Memory
 from migsim.engine.multifd import SHARE_STEP
 from migsim.models.multifd import GREETING_BYTES, counted_bytes, counted_pages, wait_bytes
 from migsim.models.multifd_threads import lost_a_page_s
 from migsim.models.page_stream import ITERATE_BYTES, ZERO_PAGE_BYTES
 
-__all__ = ["SHARE_STEP", "finish", "greet", "lost_of", "send_by_channels", "through_channels"]
+__all__ = ["SHARE_STEP", "finish", "greet", "lost_of", "note_call", "through_channels"]
 
 LEGACY, CHANNELS, NOBODY = 0, 1, 2
 """Who finds zero pages: the migration thread, the channels, nobody."""
@@ -73,10 +71,8 @@ def lost_of(c: Any, zero: float, raw: float, raw_page_s: float) -> float:
     return lost
 
 
-def send_by_channels(m: Memory, s: Any, c: Any, kind: Any, budget_bytes: float) -> None:
-    """One iterate call through the channels."""
-    raw, zero, begun, cursor = s.normal, s.duplicate, s.now, s.cursor
-    call(m, s, c, budget_bytes)
+def note_call(s: Any, c: Any, kind: Any, raw: float, zero: float, begun: float, cursor: int) -> None:
+    """Count an iterate call that went through the channels, from what the counters, time and cursor were before it."""
     raw_sent, zero_sent = s.normal - raw, s.duplicate - zero
     plain = through_channels(s, c, kind, raw, zero)  # which changes it, too
     s.ram_stream -= plain

@@ -13,8 +13,9 @@ from migsim.engine.batch_cache import Cache, cache_of
 from migsim.engine.batch_cells import cells_of, kind_of
 from migsim.engine.batch_columns import Columns
 from migsim.engine.batch_compile import compiled_run
-from migsim.engine.batch_state import ABSENT, ENDED, FIGURES, STATE, SYNC, WHY, Memory, Notes, memory_of
-from migsim.engine.segments import cut
+from migsim.engine.batch_layout import extent_records, memory_of
+from migsim.engine.batch_state import ABSENT, ENDED, FIGURES, STATE, SYNC, WHY, Notes
+from migsim.engine.segments import cut, extents_of
 from migsim.engine.standstill import deviations, many_rounds, steady_rounds
 from migsim.models.auto_converge import MAX_PERCENTAGE
 from migsim.models.cpu_throttle import run_fraction
@@ -46,12 +47,13 @@ class Run:
         self.cells = cells_of(columns, count)
         self.whys = np.zeros(count, WHY)
         self._figures = np.zeros(count, FIGURES)
-        self._segments = cut(columns.what.workload)
-        self._memories: dict[bool, Memory] = {}
+        workload = columns.what.workload
+        extents = extents_of(workload)
+        self._extents, self._memory = extent_records(extents), memory_of(extents, len(workload.classes))
         self._kind = kind_of(columns.what)
         # Which segment is fresh, drawn, or in the cache matters where not all are alike.
-        fresh = np.asarray(columns.field("fresh_pages"))
-        self._apart = columns.what.on("xbzrle") or bool(((fresh > 0) & np.isfinite(fresh)).any())
+        fresh = columns.field("fresh_pages")
+        self._apart = columns.what.on("xbzrle") or bool(np.any((fresh > 0) & (fresh < np.inf)))
         self._caches: dict[int, Cache] = {}
 
     def go(self, seeds: Sequence[int | None] | None = None) -> None:
@@ -77,14 +79,8 @@ class Run:
         if size not in self._caches:
             what = self.columns.what
             slots = cache_pages(size, what.version)
-            self._caches[size] = cache_of(self._segments, what.workload, slots)
+            self._caches[size] = cache_of(cut(what.workload), what.workload, slots)
         return self._caches[size]
-
-    def _memory(self, apart: bool) -> Memory:
-        if apart not in self._memories:
-            classes = len(self.columns.what.workload.classes)
-            self._memories[apart] = memory_of(self._segments, classes, apart=apart)
-        return self._memories[apart]
 
     def _loop_alike(
         self,
@@ -103,9 +99,11 @@ class Run:
             self._kind["deviations"] = deviations(rng is not None)
             self._kind["many_rounds"] = many_rounds(rng is not None)
             self._kind["steady_rounds"] = steady_rounds(cache is not None)
+            self._kind["apart"] = self._apart or rng is not None
             notes = Notes(np.empty((room, SYNC)), np.empty(room), np.zeros(room + 1))
             done = compiled_run()(
-                self._memory(self._apart or rng is not None),
+                self._memory,
+                self._extents,
                 cache,
                 np.zeros(1, STATE),
                 self._kind,
@@ -123,9 +121,9 @@ class Run:
 
     def figures(self) -> NDArray[np.float64]:
         """Rows as `batch_result.COLUMNS`, a column a cell; NaN where `query-migrate` has no such figure."""
-        table = self._figures.view(float).reshape(len(self._figures), -1).T.copy()
+        table = self._figures.view(float).reshape(len(self._figures), -1)
         table[table == ABSENT] = np.nan
-        return table
+        return table.T
 
 
 @lru_cache(maxsize=1)

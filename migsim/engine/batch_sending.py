@@ -10,52 +10,29 @@ from __future__ import annotations
 from math import floor, inf
 from typing import Any, NamedTuple
 
+from migsim.engine.batch_left import (
+    bytes_of,
+    fits,
+    left_in,
+    page_bytes_of,
+    page_s_of,
+    seconds_of,
+    take_some,
+    take_whole,
+    whole,
+)
 from migsim.engine.batch_memory import NOTHING, run_s
-from migsim.engine.batch_state import NEVER, ZERO, Memory
-from migsim.models.page_stream import ITERATE_BYTES, SECTION_BYTES, mean_page_s
+from migsim.engine.batch_state import NEVER, Memory
+from migsim.models.page_stream import ITERATE_BYTES, SECTION_BYTES
 from migsim.models.rate_limit import ITERATE_MAX_S, WINDOW_S
 
-__all__ = ["Sent", "call", "end_call", "full_window", "note_chunk", "page_bytes_of", "page_s_of", "send"]
-
-
-def page_s_of(m: Memory, s: Any, c: Any, i: int) -> float:
-    """Mean cost of a segment's pages."""
-    if m.part[i] == ZERO:
-        return c.zero_page_s
-    if not s.first_left:
-        return c.normal_page_s
-    unsent = m.unsent[i]
-    if m.fresh[i] >= unsent:
-        return c.fresh_page_s
-    first = min(m.first[i] / unsent, 1.0)
-    fresh = min(m.fresh[i] / unsent, first)
-    return mean_page_s(first, fresh, c.normal_page_s, c.cold_page_s, c.fresh_page_s)
-
-
-def page_bytes_of(m: Memory, c: Any, i: int) -> float:
-    """Bytes of a segment's page in the stream."""
-    return c.zero_bytes if m.part[i] == ZERO else c.raw_bytes
+__all__ = ["Sent", "call", "end_call", "full_window", "note_chunk", "send"]
 
 
 def note_chunk(m: Memory, s: Any, c: Any, i: int, seconds: float) -> None:
     """Note when a segment's chunk is cleared: with the first of its pages that goes, so much later than now."""
     if m.cleared[m.chunk[i]] == NEVER:
         m.cleared[m.chunk[i]] = run_s(s, c, s.now + seconds)
-
-
-def note_taken(m: Memory, s: Any, i: int, pages: float, left_share: float) -> None:
-    """Note pages taken of a segment: how many are zero, and how many of it never went so far."""
-    s.remaining -= pages
-    if m.part[i] == ZERO:
-        s.zero_left = s.zero_left - pages if s.zero_left - pages > NOTHING else 0.0
-        s.duplicate += pages
-        return
-    s.normal += pages
-    if s.first_left:
-        left = s.first_left - m.first[i] * (1 - left_share)
-        s.first_left = left if left > NOTHING else 0.0
-        m.first[i] *= left_share
-        m.fresh[i] *= left_share
 
 
 class Sent(NamedTuple):
@@ -83,35 +60,37 @@ def send(
     """
     if not (s.first_left or s.zero_left):
         return send_again(m, s, c, budget_s, budget_bytes, window_pages, gap_s, once)
-    all_unsent = m.unsent
     seconds, size, gone, full = 0.0, 0.0, 0.0, False
-    count, i, passed = len(all_unsent), s.cursor, 0
+    count, i, passed = len(m.unsent), s.cursor, 0
     while passed <= count and s.remaining > NOTHING:
-        left = all_unsent[i]
-        if left > 0:
+        begin, end = i, m.block_end[i]
+        block = left_in(m, begin, end)
+        if not fits(c, block, budget_s - seconds, budget_bytes - size):  # as many of them as go whole
+            end, block = whole(m, c, begin, budget_s - seconds, budget_bytes - size)
+        if block.raw + block.zero > 0:
+            if m.cleared[m.chunk[begin]] == NEVER:
+                note_chunk(m, s, c, begin, seconds + floor(gone / window_pages + 1e-9) * gap_s)
+            take_whole(m, s, begin, end, block)
+            gone += block.raw + block.zero
+            seconds += seconds_of(c, block)
+            size += bytes_of(c, block)
+        passed += end - begin
+        i, full = end, end < m.block_end[begin]
+        if full:
             page_s, page_bytes = page_s_of(m, s, c, i), page_bytes_of(m, c, i)
-            most = left
-            if seconds + left * page_s > budget_s or size + left * page_bytes > budget_bytes:
-                in_time = (budget_s - seconds) / max(page_s, 1e-12)
-                most = min(left, in_time, (budget_bytes - size) / page_bytes)
-                full = most < left
-                if most <= 0:
-                    break
-            if m.cleared[m.chunk[i]] == NEVER:
-                note_chunk(m, s, c, i, seconds + floor(gone / window_pages + 1e-9) * gap_s)
-            rest = left - most
-            all_unsent[i] = rest if rest > NOTHING else 0.0
-            m.sent[i] += most
-            note_taken(m, s, i, most, rest / left if full else 0.0)
-            gone += most
-            seconds += most * page_s
-            size += most * page_bytes
-            if full:
-                break
-        i = i + 1 if i + 1 < count else 0
-        passed += 1
-        if once and i == 0:
+            in_time, in_bytes = (budget_s - seconds) / max(page_s, 1e-12), (budget_bytes - size) / page_bytes
+            most = min(m.unsent[i], in_time, in_bytes)
+            if most > 0:
+                if m.cleared[m.chunk[i]] == NEVER:
+                    note_chunk(m, s, c, i, seconds + floor(gone / window_pages + 1e-9) * gap_s)
+                take_some(m, s, i, most)
+                seconds += most * page_s
+                size += most * page_bytes
             break
+        if i == count:
+            i = 0
+            if once:
+                break
     s.cursor = i
     return Sent(seconds, size, full)
 
@@ -132,48 +111,40 @@ def send_again(
     gone, full = 0.0, False
     count, i, passed, wanted = len(all_unsent), s.cursor, 0, s.remaining - NOTHING
     while passed <= count and gone < wanted:
-        size = m.block_end[i] - i
-        while size > 0:  # as many segments of the chunk as go whole
-            unsent, sent, together = all_unsent[i : i + size], all_sent[i : i + size], 0.0
-            for k in range(len(unsent)):
-                together += unsent[k]
-            if gone + together <= room:
-                if together > 0 and m.cleared[m.chunk[i]] == NEVER:
+        begin, end, together = i, m.block_end[i], 0.0
+        unsent = all_unsent[begin:end]
+        for k in range(len(unsent)):
+            together += unsent[k]
+        if gone + together > room:  # as many of them as go whole
+            end, together = begin, 0.0
+            while end < m.block_end[begin] and gone + together + all_unsent[end] <= room:
+                together += all_unsent[end]
+                end += 1
+        if together > 0 and m.cleared[m.chunk[i]] == NEVER:
+            pauses_s = floor(gone / window_pages + 1e-9) * gap_s
+            note_chunk(m, s, c, i, gone * c.normal_page_s + pauses_s)
+        unsent, sent = all_unsent[begin:end], all_sent[begin:end]
+        for k in range(len(unsent)):
+            sent[k] += unsent[k]
+            unsent[k] = 0.0
+        gone += together
+        passed += end - begin
+        i = end
+        if end < m.block_end[begin]:
+            most, full = room - gone, True
+            if most > 0:
+                if m.cleared[m.chunk[i]] == NEVER:
                     pauses_s = floor(gone / window_pages + 1e-9) * gap_s
                     note_chunk(m, s, c, i, gone * c.normal_page_s + pauses_s)
-                for k in range(len(unsent)):
-                    sent[k] += unsent[k]
-                    unsent[k] = 0.0
-                gone += together
-                break
-            size //= 4
-        if size > 0:
-            passed += size
-            i += size
-            if i == count:
-                i = 0
-                if once:
-                    break
-            continue
-        left = all_unsent[i]
-        if left > 0:
-            full = gone + left > room
-            most = room - gone if full else left
-            if most <= 0:
-                break
-            if m.cleared[m.chunk[i]] == NEVER:
-                pauses_s = floor(gone / window_pages + 1e-9) * gap_s
-                note_chunk(m, s, c, i, gone * c.normal_page_s + pauses_s)
-            rest = left - most
-            all_unsent[i] = rest if rest > NOTHING else 0.0
-            all_sent[i] += most
-            gone += most
-            if full:
-                break
-        i = i + 1 if i + 1 < count else 0
-        passed += 1
-        if once and i == 0:
+                rest = all_unsent[i] - most
+                all_unsent[i] = rest if rest > NOTHING else 0.0
+                all_sent[i] += most
+                gone += most
             break
+        if i == count:
+            i = 0
+            if once:
+                break
     s.cursor = i
     s.normal += gone
     s.remaining -= gone

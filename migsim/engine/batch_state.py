@@ -13,16 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.engine.batch_result import COLUMNS
-from migsim.engine.segments import Segments
 
 __all__ = [
     "ABSENT",
     "CELL",
     "DATA",
     "ENDED",
+    "EXTENT",
     "FIGURES",
     "KIND",
     "NEVER",
+    "PART",
     "STATE",
     "SYNC",
     "UNKNOWN",
@@ -30,7 +31,6 @@ __all__ = [
     "ZERO",
     "Memory",
     "Notes",
-    "memory_of",
     "record",
 ]
 
@@ -40,9 +40,6 @@ Records = NDArray[Any]
 
 UNKNOWN = -1.0
 """Stands for an `expected-downtime` that no window has refreshed."""
-
-BLOCK = 32
-"""Segments that are looked at together."""
 
 NEVER = -1.0
 """A chunk that was not cleared since the last sync."""
@@ -60,7 +57,7 @@ def record(floats: str, integers: str = "") -> np.dtype[np.void]:
 KIND = record(
     "tick_s overflow_counts encoding_counts deviations",
     "charged_when_queued all_stream inclusive chunked throttled coded fixed_form acts_on needs_previous_rate "
-    "steady_rounds many_rounds hits_are_pages multifd zero_pages waits_in_calls waits_at_end flush_bytes "
+    "steady_rounds many_rounds hits_are_pages apart multifd zero_pages waits_in_calls waits_at_end flush_bytes "
     "byte_split",
 )
 """What the cells of one call have in common; `overflow_counts` and `encoding_counts` are what `xbzrle-cache.bytes`
@@ -84,12 +81,12 @@ STATE = record(
     "remaining first_left zero_left dirty_after_sync dirty_pages_rate threshold mbps pages_per_second "
     "expected_downtime_ms period_start period_pages period_transferred "
     "guest_s guest_before_s guest_began_s guest_lost_s synced_at speed since run backlog changed_at next_tick "
-    "lowest deviation trend long_trend full_pages full_s full_stream full_threshold "
+    "lowest deviation trend long_trend full_page_s full_page_bytes full_pages full_s full_stream full_threshold "
     f"coded_quota {XBZRLE} before_pages before_miss before_target before_bytes "
     "multifd_stream queued_pages window_lost_s allowed share",
     "cursor syncs tests percentage fixed_sleeps bad_periods dirtied_before syncs_at_tick full_calls started",
 )
-"""One migration while it runs; the `full_` fields are a whole window of pages that go again."""
+"""One migration while it runs; the `full_` fields are a whole window of pages of one cost."""
 
 SYNC = 10
 """Columns noted at each sync: when it began, normal pages, guest seconds lost, RAM records' bytes, other bytes;
@@ -113,6 +110,9 @@ ABSENT = -np.inf
 WHY = record("pages flush_s now gap_s last_test least_test threshold completed steady tests")
 """What a reason is made of: pages left and how long they took, or what the last exact tests found."""
 
+EXTENT = record("first_page pages rate passed cycle", "pieces together sweeps of_class")
+"""What is to be cut into segments: `segments.Extent`."""
+
 PART = record("pages unsent sent since_sync since_clear clearing offset length", "of_class chunk sweeps")
 """The segments of one class in one chunk, whose pages share their chances; each segment of a sweep is a part."""
 
@@ -120,17 +120,19 @@ PART = record("pages unsent sent since_sync since_clear clearing offset length",
 class Memory(NamedTuple):
     """A guest's RAM, in segments.
 
-    Of each its pages and how many of them are not zero (`data`) and lie before it (`before`), its chunk, its part, and
-    where the few segments of its chunk end that it is sent with. Then what is dirty and not sent, sent since the last
-    sync and before it, and of what is dirty the pages that never went so far (`first`), to memory that the destination
-    has yet to find (`fresh`). Records of `PART`, runs (begin, end, part) of segments of one part, when each chunk was
-    cleared, and the rate of each class.
+    Of each where it begins, its pages and how many of them are not zero (`data`) and lie before it (`before`), its
+    chunk, its extent, its part, and where the few segments of its chunk end that it is sent with. Then what is dirty
+    and not sent, sent since the last sync and before it, and of what is dirty the pages that never went so far
+    (`first`), to memory that the destination has yet to find (`fresh`). Records of `PART`, runs (begin, end, part) of
+    segments of one part, when each chunk was cleared, and for each class its rate and the part that was `opened` last.
     """
 
+    first_page: Floats
     pages: Floats
     data: Floats
     before: Floats
     chunk: Ints
+    extent: Ints
     part: Ints
     block_end: Ints
     unsent: Floats
@@ -142,6 +144,7 @@ class Memory(NamedTuple):
     runs: Ints
     cleared: Floats
     rates: Floats
+    opened: Ints
 
 
 class Notes(NamedTuple):
@@ -150,56 +153,3 @@ class Notes(NamedTuple):
     syncs: Floats
     tests: Floats
     sums: Floats
-
-
-def memory_of(segments: Segments, classes: int, *, apart: bool) -> Memory:
-    """Gather segments into parts; of the workload's classes there are so many.
-
-    Unwritten segments side by side are one, unless all are to stay `apart`. `batch_memory.lay_out` does the rest.
-    """
-    chunk = np.zeros(len(segments), np.int64)
-    chunk[1:] = np.cumsum(segments.chunk[1:] > segments.chunk[:-1])
-    part, parts = _parts(segments, chunk)
-    chunks, pages = int(chunk[-1]) + 1, segments.pages
-    if not apart:
-        # When a chunk is cleared matters where something in it is written.
-        loud = np.zeros(chunks, bool)
-        loud[chunk[part >= 0]] = True
-        far = (chunk[1:] != chunk[:-1]) & (loud[chunk[1:]] | loud[chunk[:-1]])
-        begins = np.ones(len(segments), bool)
-        begins[1:] = (part[1:] != part[:-1]) | (part[1:] >= 0) | far
-        first = begins.nonzero()[0]
-        pages, chunk, part = np.add.reduceat(pages, first), chunk[first], part[first]
-    count = len(pages)
-    begin = ((part[1:] != part[:-1]).nonzero()[0] + 1).tolist()
-    runs = zip([0, *begin], [*begin, count], part[[0, *begin]].tolist(), strict=True)
-    written = np.array([run for run in runs if run[2] >= 0], np.int64).reshape(-1, 3)
-    data, before, unsent, sent, last_sent, never, fresh = np.zeros((7, count))
-    return Memory(
-        pages, data, before, chunk, part, np.zeros(count, np.int64), unsent, sent, last_sent, never, fresh,
-        parts, written, np.zeros(chunks), np.zeros(classes),
-    )  # fmt: skip
-
-
-def _parts(segments: Segments, chunk: Ints) -> tuple[Ints, Records]:
-    """The part of each segment, and records of `PART`."""
-    part = np.where(segments.is_zero, ZERO, DATA)
-    written = (segments.rate > 0).nonzero()[0]
-    sweeps = segments.is_sweep[written].any()
-    number: dict[tuple[int, int, int], int] = {}
-    of, first = [], []
-    for i, of_class, at in zip(
-        written.tolist(), segments.of_class[written].tolist(), chunk[written].tolist(), strict=True
-    ):
-        key = (of_class, at, i if sweeps and segments.is_sweep[i] else -1)
-        if key not in number:
-            number[key] = len(number)
-            first.append(i)
-        of.append(number[key])
-    part[written] = of
-    pages = np.bincount(part[written], segments.pages[written], minlength=len(number)).tolist()
-    rows = [
-        (pages[p], 0, 0, 0, 0, 0, segments.offset[i], segments.length[i], of_class, at, alone >= 0)
-        for p, (i, (of_class, at, alone)) in enumerate(zip(first, number, strict=True))
-    ]
-    return part, np.array(rows, PART)

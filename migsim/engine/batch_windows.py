@@ -5,14 +5,17 @@ like the one before: it carries the same pages in the same time, and its estimat
 by division. Functions here run as Python and compile as they are (`batch_compile`).
 """
 
+# Fields of records are numbers that mypy does not know.
+# mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
 from math import floor, inf
 from typing import Any
 
 from migsim.engine.batch_clock import change_speed, handled, settled
+from migsim.engine.batch_left import Left, left_in, page_bytes_of, page_s_of, seconds_of
 from migsim.engine.batch_multifd import SHARE_STEP, lost_of, through_channels
-from migsim.engine.batch_sending import full_window, page_bytes_of, page_s_of, send
+from migsim.engine.batch_sending import full_window, send
 from migsim.engine.batch_state import ZERO, Memory
 from migsim.engine.batch_verdict import stands_still
 from migsim.engine.throttle import SETTLED_S
@@ -21,6 +24,9 @@ from migsim.models.multifd import share_left
 from migsim.models.page_stream import PAGE_BYTES, SECTION_BYTES
 
 __all__ = ["end_window", "windows"]
+
+SAME = 1e-9
+"""Costs that differ by a smaller share are one."""
 
 
 def end_window(s: Any, c: Any, kind: Any) -> None:
@@ -64,20 +70,13 @@ def windows(m: Memory, s: Any, c: Any, kind: Any) -> bool:
         return False
     page_s = page_s_of(m, s, c, i)
     again = not (once or s.first_left or s.zero_left)
-    if again and s.full_calls:
-        pages, seconds, size = s.full_pages, s.full_s, s.full_stream
-        calls, threshold = s.full_calls, s.full_threshold
-    else:
+    page_bytes = page_bytes_of(m, c, i)
+    if page_s != s.full_page_s or page_bytes != s.full_page_bytes:
         if page_s <= 0 and s.quota == inf:
             return False
-        pages, seconds, size, calls = full_window(s.quota, page_s, page_bytes_of(m, c, i), c.wake_up_s)
-        bandwidth = c.switchover_bytes_per_s
-        threshold = close_window(
-            size, pages, seconds, c.downtime_limit_ms, 0.0, 0.0, bandwidth
-        ).threshold_bytes
-        if again:
-            s.full_pages, s.full_s, s.full_stream = pages, seconds, size
-            s.full_calls, s.full_threshold = calls, threshold
+        measure(s, c, page_s, page_bytes)
+    pages, seconds, size = s.full_pages, s.full_s, s.full_stream
+    calls, threshold = s.full_calls, s.full_threshold
     if s.threshold != threshold and stands_still(s, c, kind, threshold):
         return False
     until = min(c.deadline_s, s.next_tick)
@@ -98,7 +97,6 @@ def windows(m: Memory, s: Any, c: Any, kind: Any) -> bool:
             return False
     s.cursor = i
     raw, zero = s.normal, s.duplicate
-    page_bytes = page_bytes_of(m, c, i)
     send(m, s, c, inf, many * pages * page_bytes, pages, seconds - pages * page_s, False)
     # The last of them is closed as any.
     s.now = s.window_start + many * seconds
@@ -114,22 +112,44 @@ def windows(m: Memory, s: Any, c: Any, kind: Any) -> bool:
     return True
 
 
+def measure(s: Any, c: Any, page_s: float, page_bytes: float) -> None:
+    """Note a whole window of pages of one cost."""
+    pages, seconds, size, calls = full_window(s.quota, page_s, page_bytes, c.wake_up_s)
+    estimate = close_window(size, pages, seconds, c.downtime_limit_ms, 0.0, 0.0, c.switchover_bytes_per_s)
+    s.full_page_s, s.full_page_bytes, s.full_threshold = page_s, page_bytes, estimate.threshold_bytes
+    s.full_pages, s.full_s, s.full_stream, s.full_calls = pages, seconds, size, calls
+
+
 def alike(m: Memory, s: Any, c: Any, i: int, wanted: float, page_s: float, once: bool) -> float:
-    """Pages from segment `i` on, up to `wanted`, before the first one that costs more or less.
+    """Pages from segment `i` on, as many as `wanted` or a few more, before the first one that costs more or less.
 
     With `once` RAM's end is the end.
     """
     zeros = m.part[i] == ZERO
-    found = 0.0
-    for _ in range(len(m.unsent)):
-        unsent = m.unsent[i]
-        if unsent > 0:
-            if (m.part[i] == ZERO) != zeros or abs(page_s_of(m, s, c, i) - page_s) > 1e-9 * page_s:
-                break
-            found += unsent
-            if found >= wanted:
-                break
-        i = i + 1 if i + 1 < len(m.unsent) else 0
+    found, looked, count = 0.0, 0, len(m.unsent)
+    while looked < count and found < wanted:
+        end = min(m.block_end[i], i + count - looked)
+        block = left_in(m, i, end)
+        if is_alike(c, block, zeros, page_s):
+            found += block.raw + block.zero
+        else:
+            for k in range(i, end):
+                unsent = m.unsent[k]
+                if unsent > 0:
+                    if (m.part[k] == ZERO) != zeros or abs(page_s_of(m, s, c, k) - page_s) > SAME * page_s:
+                        return found
+                    found += unsent
+        looked += end - i
+        i = end if end < count else 0
         if once and i == 0:
             break
     return found
+
+
+def is_alike(c: Any, left: Left, zeros: bool, page_s: float) -> bool:
+    """Whether all that is left is of one kind, and costs so much a page."""
+    if zeros or left.zero > 0:
+        return zeros and not left.raw > 0
+    most = (1 - SAME) * left.raw
+    one_kind = left.fresh >= most or not left.first > 0 or (left.first >= most and not left.fresh > 0)
+    return one_kind and abs(seconds_of(c, left) - page_s * left.raw) <= SAME * page_s * left.raw

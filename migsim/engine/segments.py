@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import chain
+from math import floor
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 from migsim.models.dirty_log import CHUNK_PAGES
 from migsim.scenario import Workload
 
-__all__ = ["ZERO", "Segments", "cut"]
+__all__ = ["ZERO", "Extent", "Segments", "cut", "cut_extent", "extents_of", "most_segments"]
 
 Floats = NDArray[np.float64]
 
@@ -23,6 +26,36 @@ HUGE_PAGES = 1 << 28
 
 ZERO = -1
 """Stands for a class in `Segments.of_class`: pages that are zero."""
+
+
+class Extent(NamedTuple):
+    """Pages of one class that lie side by side, and how they are to be cut.
+
+    Attributes
+    ----------
+    first_page, pages : float
+    rate : float
+        Writes to each page, a second of guest time.
+    passed, cycle : float
+        Pages of its class before it, and all of them.
+    pieces : int
+        Equal pieces to cut it into.
+    together : bool
+        Whether its whole chunks stay together.
+    sweeps : bool
+    of_class : int
+        As in `Segments`.
+    """
+
+    first_page: float
+    pages: float
+    rate: float
+    passed: float
+    cycle: float
+    pieces: int
+    together: bool
+    sweeps: bool
+    of_class: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +105,10 @@ def cut(workload: Workload) -> Segments:
     >>> len(cut(Workload(ram_bytes=1 << 20, ram_total_bytes=1 << 20, zero_pages=160, classes=(hot,))))
     49
     """
-    rows = _rows(workload)
+    rows = [row for extent in extents_of(workload) for row in _rows(extent)]
+    rows.sort()
     table = np.fromiter(chain.from_iterable(rows), float, 7 * len(rows)).reshape(-1, 7).T.copy()
-    first_page, pages, rate, sweeps, offset, length, of_class = table
+    first_page, pages, rate, sweeps, of_class, offset, length = table
     return Segments(
         first_page=first_page,
         pages=pages,
@@ -87,60 +121,84 @@ def cut(workload: Workload) -> Segments:
     )
 
 
-def _rows(workload: Workload) -> list[tuple[float, float, float, bool, float, float, int]]:
-    """Cut the classes: (first page, pages, rate, sweep?, cycle offset, cycle length, class) by address."""
-    rows: list[tuple[float, float, float, bool, float, float, int]] = []
-    taken: list[tuple[int, int]] = []
+def _rows(extent: Extent) -> list[tuple[float, float, float, bool, int, float, float]]:
+    """An extent's segments: (first page, pages, rate, sweep?, class, cycle offset, cycle length)."""
+    first, _, rate, passed, cycle, pieces, together, sweeps, of_class = extent
+    begins, sizes = [0.0] * most_segments(extent), [0.0] * most_segments(extent)
+    count = cut_extent(first, extent.pages, pieces, together, begins, sizes, 0)
+    return [
+        (begin, size, rate, sweeps, of_class, (passed + begin - first) / cycle, size / cycle)
+        for begin, size in zip(begins[:count], sizes[:count], strict=True)
+    ]
+
+
+def extents_of(workload: Workload) -> list[Extent]:
+    """A workload's extents by address, zero pages among them."""
+    extents: list[Extent] = []
     huge = workload.ram_total_bytes // 4096 > HUGE_PAGES
     for index, c in enumerate(workload.classes):
-        passed = 0.0
-        rate = float(c.writes_per_page_per_s)
+        passed, total, rate, sweeps = 0.0, c.pages, c.writes_per_page_per_s, c.pattern == "sweep"
         for first, pages in c.extents:
-            taken.append((first, pages))
-            pieces = max(1, round(WRITTEN_PIECES * pages / c.pages)) if rate > 0 else 1
-            for start, length in _cut(first, pages, pieces, together=huge and not rate):
-                rows.append(
-                    (start, length, rate, c.pattern == "sweep", passed / c.pages, length / c.pages, index)
-                )
-                passed += length
-    rows += [
-        (start, length, 0.0, False, 0.0, 1.0, ZERO)
-        for first, pages in _zero_extents(workload, taken)
-        for start, length in _cut(first, pages, 1, together=huge)
+            pieces = max(1, round(WRITTEN_PIECES * pages / total)) if rate else 1
+            extents.append(
+                Extent(first, pages, rate, passed, total, pieces, huge and not rate, sweeps, index)
+            )
+            passed += pages
+    extents.sort()
+    zero = [
+        Extent(first, pages, 0.0, 0.0, pages, 1, huge, False, ZERO)
+        for first, pages in _zero_extents(workload, extents)
     ]
-    return sorted(rows)
+    return sorted(extents + zero) if zero else extents
 
 
-def _cut(first: float, pages: float, pieces: int, *, together: bool = False) -> list[tuple[float, float]]:
-    """Cut an extent into equal pieces, and those at chunk boundaries; its whole chunks stay `together`, if wanted."""
-    cuts: list[tuple[float, float]] = []
-    step = pages / pieces
-    edges = [float(first), *(first + k * step for k in range(1, pieces)), float(first + pages)]
-    for low, high in pairwise(edges):
+def most_segments(extent: Extent) -> int:
+    """How many segments an extent is cut into at most."""
+    return extent.pieces + int(extent.pages // CHUNK_PAGES) + 2
+
+
+def cut_extent(
+    first: float,
+    pages: float,
+    pieces: int,
+    together: bool,
+    begins: MutableSequence[float],
+    sizes: MutableSequence[float],
+    at: int,
+) -> int:
+    """Cut an extent into equal pieces, and those at chunk boundaries; its whole chunks stay `together`, if wanted.
+
+    Writes where each begins and how many pages it has from `at` on, and returns where that ends. Serves both engines.
+    """
+    low, step = first, pages / pieces
+    for piece in range(1, pieces + 1):
+        high = first + piece * step if piece < pieces else first + pages
         while high - low > 1e-9:
-            edge = (low // CHUNK_PAGES + 1) * CHUNK_PAGES
-            if together and low % CHUNK_PAGES == 0:  # to the last chunk that is whole
-                edge = max(edge, high // CHUNK_PAGES * CHUNK_PAGES)
-            if edge > high:
-                edge = high
-            cuts.append((low, edge - low))
+            begun = floor(low / CHUNK_PAGES) * CHUNK_PAGES
+            edge: float = begun + CHUNK_PAGES
+            if together and low == begun:  # to the last chunk that is whole
+                edge = max(edge, floor(high / CHUNK_PAGES) * CHUNK_PAGES)
+            edge = min(edge, high)
+            begins[at], sizes[at] = low, edge - low
+            at += 1
             low = edge
-    return cuts
+        low = high
+    return at
 
 
-def _zero_extents(workload: Workload, taken: list[tuple[int, int]]) -> list[tuple[float, float]]:
+def _zero_extents(workload: Workload, extents: list[Extent]) -> list[tuple[float, float]]:
     """Put the zero pages into the gaps between the classes' extents, in proportion to the gaps."""
     total = workload.ram_total_bytes // 4096
-    gaps: list[tuple[int, int]] = []
-    end = 0
-    for first, pages in sorted(taken):
-        if first > end:
-            gaps.append((end, first - end))
-        end = max(end, first + pages)
+    gaps: list[tuple[float, float]] = []
+    end = 0.0
+    for extent in extents:
+        if extent.first_page > end:
+            gaps.append((end, extent.first_page - end))
+        end = max(end, extent.first_page + extent.pages)
     if total > end:
         gaps.append((end, total - end))
     room = sum(pages for _, pages in gaps)
     if not room:
-        return [(float(end), float(workload.zero_pages))] if workload.zero_pages else []
+        return [(end, float(workload.zero_pages))] if workload.zero_pages else []
     share = workload.zero_pages / room
-    return [(float(first), pages * share) for first, pages in gaps if pages * share > 0]
+    return [(first, pages * share) for first, pages in gaps if pages * share > 0]

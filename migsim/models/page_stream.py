@@ -21,6 +21,7 @@ __all__ = [
     "ZERO_PAGE_BYTES",
     "mean_page_s",
     "ram_bytes_of",
+    "raw_pages_s",
 ]
 
 PAGE_BYTES = 4096
@@ -67,4 +68,17 @@ def mean_page_s(
     >>> mean_page_s(0.5, 0.25, 1.0, 2.0, 4.0)
     2.0
     """
-    return (1 - first) * normal_page_s + (first - fresh) * cold_page_s + fresh * fresh_page_s
+    return raw_pages_s(1, first, fresh, normal_page_s, cold_page_s, fresh_page_s)
+
+
+def raw_pages_s(
+    pages: float, first: float, fresh: float, normal_page_s: float, cold_page_s: float, fresh_page_s: float
+) -> float:
+    """Time that raw pages take the sender, of which `first` go for the first time, `fresh` to memory yet to be found.
+
+    Examples
+    --------
+    >>> raw_pages_s(100, 50, 25, 1.0, 2.0, 4.0)
+    200.0
+    """
+    return (pages - first) * normal_page_s + (first - fresh) * cold_page_s + fresh * fresh_page_s
