@@ -154,9 +154,15 @@ def compiled_run() -> Callable[..., int]:
         register_jitable(forceinline=True, **OPTIONS)(function)
     run_cells, sources = batch_lane.run_cells, digest()
 
-    # `sources` is part of the cache's key because it is used.
-    def run(*arguments: Any) -> int:
-        return run_cells(*arguments) if sources else 0
+    # `sources` is part of the cache's key because it is used. Arguments stand by themselves: the types of a tuple that
+    # holds a random generator numba works out anew in each call, which takes longer than most migrations.
+    def run(
+        room: Any, extents: Any, cache: Any, state: Any, kinds: Any, run_fractions: Any, cells: Any, rates: Any,
+        notes: Any, ended: Any, figures: Any, whys: Any, first: int, rng: Any,
+    ) -> int:  # fmt: skip
+        return run_cells(
+            room, extents, cache, state, kinds, run_fractions, cells, rates, notes, ended, figures, whys, first, rng,
+        ) if sources else 0  # fmt: skip
 
     return njit(run, cache=True, nogil=True, **OPTIONS)  # type: ignore[no-any-return]  # numba has no types
 

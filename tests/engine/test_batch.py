@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 import math
 import subprocess
 import sys
@@ -189,6 +190,15 @@ def test_multifd_is_the_event_engines(what):
 )
 def test_draws_are_the_event_engines(what, seed):
     check([what, what], seeds=[seed, seed + 1])
+
+
+def test_a_draw_takes_few_calls_of_python():
+    """Each has a random generator; what numba makes of the other arguments' types it has to know by then."""
+    cells = [base()] * 20
+    simulate_many(cells, seeds=range(20))
+    profile = cProfile.Profile()
+    profile.runcall(simulate_many, cells, seeds=range(20))
+    assert sum(entry.callcount for entry in profile.getstats()) < 20 * 400
 
 
 def hot_guest(rate=30_000.0, hot=20_000, pages=1 << 18):
