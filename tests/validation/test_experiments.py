@@ -1,0 +1,67 @@
+"""The experiments' own parts: which cores a side gets, what a page costs, what a slice does."""
+
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from migsim.scenario import QemuSpec
+from validation.experiments import flush_on_cores, sleeping_slices
+
+
+@pytest.fixture
+def sides():
+    """Two processes of ours that look like a source and a destination, with a thread beside the main one."""
+    program = "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start(); print(1, flush=True)"
+    started = [
+        subprocess.Popen([sys.executable, "-c", program, *words], stdout=subprocess.PIPE)
+        for words in ([], ["-incoming", "defer"])
+    ]
+    try:
+        for process in started:
+            assert process.stdout.readline()
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+def cores_of(process):
+    return [os.sched_getaffinity(thread.id) for thread in psutil.Process(process.pid).threads()]
+
+
+@pytest.mark.parametrize(
+    ("place", "source", "destination"),
+    [("apart", [0], [1]), ("same", [0], [0]), ("free", [0, 1], [0, 1])],
+)
+def test_each_side_gets_its_cores_with_all_its_threads(sides, place, source, destination):
+    cores = sorted(os.sched_getaffinity(0))
+    flush_on_cores.pin(place, cores)
+    for process, wanted in zip(sides, (source, destination), strict=True):
+        assert cores_of(process) == [{cores[n] for n in wanted}] * 2
+
+
+def test_the_guest_fits_under_its_limit_at_every_rate():
+    for rate in flush_on_cores.RATES_BYTES_PER_S:
+        made = flush_on_cores.scenario(QemuSpec(command="qemu", version="10.0"), rate)
+        parameters = made.migration.parameters
+        assert parameters["max-bandwidth"] == rate
+        room = rate * parameters["downtime-limit"] / 1000 / 4104
+        assert 1.1 < room / made.guest.workload.classes[0].pages < 1.3
+
+
+def test_a_slice_works_and_a_larger_array_takes_longer():
+    small, large = (sleeping_slices.work_per_s(kib, 0.0, 0.3) for kib in (1, 65536))
+    assert small > 2 * large > 0
+    assert sleeping_slices.work_per_s(1, 0.01, 0.3) > large
+
+
+def test_the_table_has_a_line_for_each_array(capsys, monkeypatch):
+    monkeypatch.setattr(sleeping_slices, "work_per_s", lambda kib, sleep, seconds: 1.0 - kib * sleep / 1e5)
+    sleeping_slices.main(["--repeats", "1"])
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [int(line.split()[0]) for line in lines] == list(sleeping_slices.ARRAY_KIB)
+    assert "80 %: 0.998" in lines[2]  # 4096 KiB, and 40 ms for a throttle of 80 %

@@ -1,0 +1,91 @@
+"""What a page costs in the blackout, by the cores that source and destination have.
+
+    python -m validation.experiments.flush_on_cores [--repeats 4]
+
+A probe's guest of our own with a small hot set is migrated with each side on a core of its own, with both on one, and
+as the scheduler likes. On one core a page costs what sending and receiving it cost together, apart the larger of the
+two; two hosts are apart. Needs two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import statistics
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import psutil
+
+from migsim.calibrate.host import HOT, probes
+from migsim.calibrate.terms import burst_page_s
+from migsim.lab.migrate import run_migration
+from migsim.models.page_stream import NORMAL_PAGE_BYTES
+from migsim.scenario import LabScenario, PageClass, QemuSpec
+
+__all__ = ["PLACES", "main", "pin", "scenario"]
+
+PLACES = ("apart", "same", "free")
+RATES_BYTES_PER_S = (16_000_000, 62_500_000)
+HOT_PAGES = 3000
+
+
+def scenario(qemu: QemuSpec, rate_bytes_per_s: int) -> LabScenario:
+    """Make the switchover's probe with a hot set that fits under the downtime limit at this rate."""
+    [probe] = [p.scenario for p in probes(qemu) if p.scenario.name == HOT]
+    hot = PageClass(base_page=0, pages=HOT_PAGES, share=1, pattern="random", changed_bytes=8)
+    workload = probe.guest.workload.replace(touched_pages=8000, classes=(hot,))
+    limit_ms = round(1.2 * HOT_PAGES * NORMAL_PAGE_BYTES / rate_bytes_per_s * 1000)
+    parameters = {"max-bandwidth": rate_bytes_per_s, "downtime-limit": limit_ms}
+    return probe.replace(
+        guest=probe.guest.replace(workload=workload),
+        migration=probe.migration.replace(parameters=parameters),
+        deadline_s=20.0,
+    )
+
+
+def pin(place: str, cores: Iterable[int], process: psutil.Process | None = None) -> None:
+    """Give every QEMU that `process` (we ourselves) has started its cores: a destination the second, where apart."""
+    first, second = sorted(cores)[:2]
+    for child in (process or psutil.Process()).children():
+        with contextlib.suppress(psutil.Error, OSError):  # it may be gone by now
+            receives = "-incoming" in child.cmdline()
+            where = {"apart": {second if receives else first}, "same": {first}, "free": {first, second}}[
+                place
+            ]
+            for thread in child.threads():
+                os.sched_setaffinity(thread.id, where)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the experiment and print a line for each rate and place."""
+    parser = argparse.ArgumentParser(prog="validation.experiments.flush_on_cores", description=__doc__)
+    parser.add_argument("--repeats", type=int, default=4)
+    options = parser.parse_args(arguments)
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
+        parser.error(f"this process may run on {len(cores)} core; the experiment needs two")
+    qemu = QemuSpec(command="$MIGSIM_QEMU_10", version="10.0", accel="kvm")
+    seen: dict[tuple[int, str], list[float]] = {}
+    for _ in range(options.repeats):
+        for rate in RATES_BYTES_PER_S:
+            for place in PLACES:
+                run = run_migration(scenario(qemu, rate), progress=_pinning(place, cores))
+                cost_s = burst_page_s(run)
+                if cost_s is None:
+                    print(f"left out: {rate} bytes/s, {place}: {run.verdict}, too few pages", file=sys.stderr)
+                else:
+                    seen.setdefault((rate, place), []).append(cost_s * 1e6)
+    print("bytes/s      place   us a page: median (least .. most)")
+    for (rate, place), us in seen.items():
+        print(f"{rate:<12} {place:<6}  {statistics.median(us):.2f} ({min(us):.2f} .. {max(us):.2f})")
+
+
+def _pinning(place: str, cores: set[int]) -> Callable[[dict[str, Any]], None]:
+    return lambda _info: pin(place, cores)
+
+
+if __name__ == "__main__":
+    main()
