@@ -120,6 +120,8 @@ def parse_quantity(value: str | int | float, unit: str, *, field: str = "value")
     >>> parse_quantity("1.5s", "ms", field="downtime-limit"), parse_quantity(300, "ms")
     (1500, 300)
     """
+    if type(value) is int and value >= 0:
+        return value
     if unit in ("bytes", "bytes/s"):
         return parse_bytes(value, field=field) if unit == "bytes" else parse_rate(value, field=field)
     if unit in ("ms", "us"):

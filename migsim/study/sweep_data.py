@@ -178,7 +178,7 @@ def assemble(layout: Layout, columns: Columns, reasons: list[str], attributes: d
         axis.name: xr.Variable((SAMPLE,) if sampled else (axis.name,), points[axis.name], _about(axis))
         for axis in layout.axes
     }
-    words = np.array([*reasons, ""], dtype=object)
+    words = np.array([*reasons, ""], dtype=object if reasons else str)
     made: Columns = columns | {
         "outcome": np.array(OUTCOMES)[columns["outcome"]],
         "reason": words[columns["reason"]],

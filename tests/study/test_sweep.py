@@ -468,3 +468,25 @@ def test_a_cell_is_no_python_object():
 def test_the_plan_can_be_replaced():
     plan = sweep_cells.Plan(GUEST, host(), QemuVersion.parse("10.0"))
     assert replace(plan, draws=3).drawn()[0].seed is not None
+
+
+def test_a_process_keeps_the_memory_that_a_piece_gave_back():
+    """Arrays as small as a piece's columns come from a heap that the C library would trim after each piece."""
+    program = """
+import resource, sys
+import numpy as np
+from migsim.study import sweep_run
+if sys.argv[1] == "kept":
+    sweep_run._keep_memory()
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    columns = [np.ones(8000) for _ in range(100)]
+    del columns
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults)
+"""
+    kept, given_back = (
+        int(subprocess.run([sys.executable, "-c", program, how], capture_output=True, check=True).stdout)
+        for how in ("kept", "as it is")
+    )
+    assert kept < 200 < 1000 < given_back
