@@ -28,6 +28,8 @@ __all__ = ["SelfCheck", "StreamSource", "listening_socket"]
 _ENDED = ("none", "completed", "failed", "cancelled")
 _SWITCHING = ("pre-switchover", "device", "completed")
 _CANCEL_S = 30.0
+_STUCK_S = 0.05
+_SETTLE_S = 0.02
 _ACK_SINCE = QemuVersion.parse("8.1")
 
 
@@ -193,16 +195,35 @@ class StreamSource:
         if not self._started:
             return
         self._started = False
-        deadline = time.monotonic() + _CANCEL_S
+        began = time.monotonic()
+        # a guest that was stopped is about to wait, and a cancel before that may be lost
+        while self.switching() and self.status() not in _SWITCHING and time.monotonic() - began < _SETTLE_S:
+            time.sleep(0.001)
+        looked = time.monotonic()
         self.session.execute("migrate_cancel")
-        while self.session.execute("query-migrate").get("status", "none") not in _ENDED:
-            if time.monotonic() > deadline:
+        while (status := self.session.execute("query-migrate").get("status", "none")) not in _ENDED:
+            now = time.monotonic()
+            if now - began > _CANCEL_S:
                 raise QmpError(
                     f"The migration is not cancelled {_CANCEL_S:.0f} s after migrate_cancel.",
                     "QEMU should end it at once.",
                     "Look at the guest: query-migrate, and migrate_cancel by hand.",
                 )
+            if status == "cancelling" and now - looked > _STUCK_S:
+                looked = now
+                self._wake_up()
             time.sleep(0.02)
+
+    def _wake_up(self) -> None:
+        """Let QEMU's migration thread go on where it waits before the switchover although it is cancelled.
+
+        It looks whether it is cancelled, gives the big lock away and waits; a cancel that comes in between wakes
+        nobody (`migration_maybe_pause`), and the guest would stand still for ever.
+        """
+        from migsim.qmp import QmpCommandError
+
+        with contextlib.suppress(QmpCommandError):  # it has ended meanwhile
+            self.session.execute("migrate-continue", {"state": "cancelling"})
 
     def _restore(self) -> None:
         """Put capabilities and parameters back, and check the guest."""

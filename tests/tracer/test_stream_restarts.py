@@ -13,6 +13,7 @@ import pytest
 
 from migsim.errors import QemuError
 from migsim.qapi import QemuVersion
+from migsim.qmp import QmpCommandError
 from migsim.trace import Trace, TraceMeta, TraceWriter
 from migsim.tracer.stream import StreamCollector
 from tests.tracer.stream_bytes import section, stream_head
@@ -25,14 +26,16 @@ CAPABILITIES = ("events", "pause-before-switchover", "xbzrle")
 class FakeQemu:
     """Sends its first round, then one round for each list of `rounds`, then begins to switch over.
 
-    With `dies`, it closes the stream instead.
+    With `dies`, it closes the stream instead. With `loses_cancel`, a cancel finds it between looking whether it is
+    cancelled and waiting before the switchover, and only `migrate-continue` wakes it.
     """
 
     version = QemuVersion.parse("7.2")
     peer_pid = None
 
-    def __init__(self, rounds, stays_stopped=False, dies=False):
+    def __init__(self, rounds, stays_stopped=False, dies=False, loses_cancel=False):
         self.rounds, self.stays_stopped, self.dies = rounds, stays_stopped, dies
+        self.loses_cancel, self.woken = loses_cancel, 0
         self.events, self.migrations, self.running, self.status = [], 0, True, "none"
         self.parameters = {"max-bandwidth": 1 << 27, "downtime-limit": 300}
         self.capabilities = dict.fromkeys(CAPABILITIES, False)
@@ -71,6 +74,16 @@ class FakeQemu:
         self.thread.start()
 
     def migrate_cancel(self, _arguments):
+        if self.loses_cancel and not self.running:
+            self.status = "cancelling"
+            return
+        self.cancelled.set()
+        self.thread.join()
+
+    def migrate_continue(self, arguments):
+        if arguments["state"] != self.status:
+            raise QmpCommandError("migrate-continue", "GenericError", "Migration not in expected state")
+        self.woken += 1
         self.cancelled.set()
         self.thread.join()
 
@@ -127,6 +140,15 @@ def record(qemu, path, duration_s, stop=lambda: False):
         assert not qemu.thread.is_alive()
     assert (qemu.query_migrate_parameters({}), qemu.query_migrate_capabilities({})) == before
     return Trace.open(path)
+
+
+def test_a_cancel_that_qemu_loses_is_not_waited_for(tmp_path):
+    qemu = FakeQemu([[31, 32]], loses_cancel=True)
+    trace = record(qemu, tmp_path / "a.trace", 1.0)
+    assert qemu.woken >= 1
+    check = trace.meta.self_check
+    assert check["guest_running_at_end"] and check["settings_restored"]
+    assert 50 <= check["guest_stopped_ms"] / qemu.woken < 1000
 
 
 def test_recording_goes_on_in_a_new_migration_until_the_time_is_over(tmp_path):
