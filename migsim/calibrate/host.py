@@ -1,11 +1,11 @@
 """From a few short probe migrations to a host profile.
 
-The probes are guests of our own that no prediction is about: two sizes of empty RAM (scan, sync, setup), one with data
-and no limit (pages new to the destination), one whose memory the destination has (pages in no cache), one with a hot
-set and no limit (pages sent again), one with XBZRLE, two limited ones with one (windows and switchover; faults). In
-each the vCPU is busy. A probe gives one value of a term, the median over the repeats is the term, and its spread is
-that of one more run: the repeats' deviation, drawn towards a usual one, and the median's own uncertainty. Both sides
-run here: on one core a page in the blackout costs what both take, on two hosts the larger.
+The probes are guests of our own that no prediction is about: two sizes of empty RAM (scan, sync, setup), one with
+data and no limit (pages new to the destination), one whose memory the destination has (pages in no cache), one
+with a hot set and no limit (pages sent again), one with XBZRLE, two limited
+ones with a hot set (windows and switchover; faults). In each the vCPU is busy, as in a guest worth migrating. A probe
+gives one value of a term, the median over the repeats is the term, and its spread is that of one more run: the
+repeats' deviation, drawn towards a usual one (few repeats say little about it), and the median's own uncertainty.
 """
 
 from __future__ import annotations

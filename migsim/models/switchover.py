@@ -4,7 +4,8 @@ Law
 ---
 .. math:: t_{down} = t_{stop} + t_{sync} + \frac{R_{final}}{B_{burst}} + t_{device}
 
-The limiter is off, so the last pages go at the uncapped speed :math:`B_{burst}`, whatever `max-bandwidth` says.
+The limiter is off, so the last pages go at the uncapped speed :math:`B_{burst}`, whatever `max-bandwidth` says. With
+both sides on one machine it also hangs on whether they share a core, where a page costs what the two need together.
 :math:`R_{final}` is what the exact sync found plus what the guest wrote until its vCPUs stood still. Without a return
 path QEMU's `downtime` ends when the kernel took the last byte; the guest runs again :math:`t_{load}` later:
 

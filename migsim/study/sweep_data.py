@@ -178,6 +178,7 @@ def assemble(layout: Layout, columns: Columns, reasons: list[str], attributes: d
         axis.name: xr.Variable((SAMPLE,) if sampled else (axis.name,), points[axis.name], _about(axis))
         for axis in layout.axes
     }
+    # Objects keep long reasons short, and xarray looks at each of them: not where all are empty.
     words = np.array([*reasons, ""], dtype=object if reasons else str)
     made: Columns = columns | {
         "outcome": np.array(OUTCOMES)[columns["outcome"]],

@@ -28,8 +28,8 @@ __all__ = ["SelfCheck", "StreamSource", "listening_socket"]
 _ENDED = ("none", "completed", "failed", "cancelled")
 _SWITCHING = ("pre-switchover", "device", "completed")
 _CANCEL_S = 30.0
-_STUCK_S = 0.05
-_SETTLE_S = 0.02
+_STUCK_S = 0.05  # a cancelled thread that goes on has ended by then, or is woken for nothing
+_SETTLE_S = 0.02  # from STOP to the wait before the switchover QEMU takes a millisecond or two
 _ACK_SINCE = QemuVersion.parse("8.1")
 
 

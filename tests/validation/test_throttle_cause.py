@@ -2,7 +2,8 @@
 
 The law is QEMU's: of each period a vCPU sleeps `percentage`, and works the rest. Under KVM our own guest counts as many
 writes as that says. Under TCG it counts fewer, and the database's users wait longer than the throttle's recorded
-percentages account for: caches are cold after a sleep (`validation.experiments.sleeping_slices`).
+percentages account for. Caches that are cold after a sleep make a part of that, by inference: any loop here does less
+after one (`validation.experiments.sleeping_slices`).
 """
 
 from __future__ import annotations

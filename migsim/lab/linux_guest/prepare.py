@@ -1,6 +1,6 @@
 """The one boot of the Linux guest with its disk writable, in which it makes its database.
 
-Under emulation on a busy machine a boot can stand still for good. A boot that works touches its disk every few
+A build was seen to wait for this boot until its time was over. A boot that works touches its disk every few
 seconds; one that stays silent is ended and begun again from the disk as it was laid out.
 """
 
