@@ -3,6 +3,7 @@
 # make check   the same without the tests that start QEMU
 # make notebooks   run the notebooks, as make check does too
 # make bench   time engines, rivals, sweeps, replay, collectors and processes into benchmarks/results.json
+# make golden   write the golden predictions anew and print what moved (tests/golden)
 # make test-slow, make format, make qemu, make linux-guest, make clean
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ DEMO_TRACE ?= traces/hot-4g.trace
 DEMO_HOST ?= validation/hosts/kvm-10.0-a.json
 DEMO_RECORDS ?= $(wildcard validation/records/kvm-hot-4g-2gbps-300ms-q100-*.json)
 
-.PHONY: demo test check lint notebooks live test-slow bench format qemu linux-guest clean
+.PHONY: demo test check golden lint notebooks live test-slow bench format qemu linux-guest clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.installed
@@ -26,6 +27,9 @@ test: check live
 check: lint
 	$(BIN)/python -m pytest -q --tb=native -m "not live and not slow"
 	$(MAKE) --no-print-directory notebooks
+
+golden: .venv/.installed-dev
+	$(BIN)/python -m tests.golden
 
 notebooks: .venv/.installed-dev
 	$(BIN)/python -m pytest -q --nbmake --nbmake-timeout=180 notebooks/
