@@ -14,8 +14,8 @@ from tests.golden.answers import ask, differences, golden_file
 from tests.golden.cases import VERBS
 
 TOLERANCE = 1e-5
-"""Relative. Without AVX2 and FMA (NPY_DISABLE_CPU_FEATURES, OPENBLAS_CORETYPE=Prescott, NUMBA_CPU_NAME=generic) counts of
-bytes move by up to 4 in a million, by a page more or less."""
+"""Relative. On another processor counts of bytes move by up to 4 in a million, by a page more or less: seen without
+AVX2 and FMA (NPY_DISABLE_CPU_FEATURES, OPENBLAS_CORETYPE=Prescott, NUMBA_CPU_NAME=generic)."""
 
 CASES = [(verb, question) for verb, questions in VERBS.items() for question in questions]
 

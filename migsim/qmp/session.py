@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from migsim.errors import QmpError
 from migsim.qapi import QemuVersion
-from migsim.qmp_messages import QmpCommandError, QmpEvent
+from migsim.qmp.messages import QmpCommandError, QmpEvent
 
 if TYPE_CHECKING:
     from qemu.qmp import QMPClient
 
-__all__ = ["QmpCommandError", "QmpEvent", "QmpSession"]
+__all__ = ["QmpSession"]
 
 _T = TypeVar("_T")
 # How much later than the loop's own deadline the calling thread gives up on the loop itself.
