@@ -20,8 +20,9 @@ import numpy as np
 from migsim.engine.batch import simulate_grid
 from migsim.engine.batch_result import BatchResult
 from migsim.engine.inputs import SimulationInput, needed_terms
+from migsim.profiles import HostProfile
 from migsim.qapi import QemuVersion
-from migsim.scenario import HostProfile, PageContent, Workload, WorkloadClass
+from migsim.workload import PageContent, Workload, WorkloadClass
 
 HOST = Path(__file__).parents[1] / "validation" / "hosts" / "kvm-10.0.json"
 DEADLINE_S = 600.0

@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from migsim.engine.inputs import SimulationInput, needed_terms
+from migsim.profiles import HostProfile
 from migsim.qapi import QemuVersion
-from migsim.scenario import HostProfile, Workload, WorkloadClass
+from migsim.workload import Workload, WorkloadClass
 
 HOST = Path(__file__).parents[1] / "validation" / "hosts" / "kvm-10.0.json"
 GIB = 1 << 30

@@ -23,7 +23,8 @@ DEADLINE_S = 60.0
 def replayed(trace: str) -> float:
     """Seconds of one replay, everything imported before."""
     from migsim.engine.replay import replay
-    from migsim.scenario import HostProfile, MigrationSettings
+    from migsim.profiles import HostProfile
+    from migsim.scenario import MigrationSettings
     from migsim.trace import Trace
 
     host, settings = HostProfile.load(HOST), MigrationSettings.parse(SETTINGS, "10.0")

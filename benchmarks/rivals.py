@@ -22,7 +22,7 @@ from benchmarks.guests import GIB, migration
 from benchmarks.timing import ROOT, median, seconds_of
 from migsim.engine.batch import simulate_grid
 from migsim.models.page_writes import random_fraction
-from migsim.scenario import Workload, WorkloadClass
+from migsim.workload import Workload, WorkloadClass
 from validation.rivals import gudkov
 from validation.rivals.interface import RivalInputs
 

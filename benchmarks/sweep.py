@@ -19,7 +19,7 @@ import psutil
 
 from benchmarks.batch import DEADLINE_S, HOST, guest
 from benchmarks.timing import median, seconds_of
-from migsim.scenario import HostProfile
+from migsim.profiles import HostProfile
 from migsim.study.sweep import Sweep, sweep
 
 LOOK_S = 0.05

@@ -19,14 +19,16 @@ if TYPE_CHECKING:
     from migsim.calibrate.workload import fit_workload
     from migsim.engine.replay import replay
     from migsim.errors import MigsimError
+    from migsim.profiles import HostProfile
+    from migsim.profiles.bundled import bundled_profile
     from migsim.results import MigrationResult, ResultCollection, compare
-    from migsim.scenario import HostProfile, LabScenario, MigrationSettings, Workload, WorkloadClass
-    from migsim.scenario.hosts import bundled_profile
+    from migsim.scenario import LabScenario, MigrationSettings
     from migsim.study.predict import Prediction, predict, predict_workload
     from migsim.study.sensitivity import Sensitivity, sensitivity
     from migsim.study.size import Sizing, size
     from migsim.study.sweep import Sweep, sweep
     from migsim.trace import Trace
+    from migsim.workload import Workload, WorkloadClass
 
 _HOMES = {
     "predict": "migsim.study.predict",
@@ -38,7 +40,7 @@ _HOMES = {
     "Trace": "migsim.trace",
     "fit_workload": "migsim.calibrate.workload",
     "HostProfile": "migsim.scenario",
-    "bundled_profile": "migsim.scenario.hosts",
+    "bundled_profile": "migsim.profiles.bundled",
     "MigrationSettings": "migsim.scenario",
     "MigrationResult": "migsim.results",
     "ResultCollection": "migsim.results",

@@ -14,6 +14,7 @@ from fractions import Fraction
 from migsim.errors import UnitError
 
 __all__ = [
+    "PAGE_BYTES",
     "format_bytes",
     "format_duration_s",
     "format_rate",
@@ -22,6 +23,9 @@ __all__ = [
     "parse_quantity",
     "parse_rate",
 ]
+
+PAGE_BYTES = 4096
+"""Bytes of a page of guest memory (QEMU's TARGET_PAGE_SIZE on x86)."""
 
 _NUMBER = re.compile(r"\s*(\d+(?:_\d{3})*(?:\.\d+)?)\s*(.*?)\s*", re.DOTALL)
 _PREFIXES = {"": 1} | {p: 1000**i for i, p in enumerate("kMGTPE", 1)}

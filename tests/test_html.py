@@ -8,10 +8,12 @@ import pytest
 from migsim.calibrate.workload import fit_workload
 from migsim.engine.inputs import HOST_TERMS
 from migsim.html import html_list, html_table
+from migsim.profiles import HostProfile, Term
 from migsim.results import MigrationResult, Outcome, ResultCollection
-from migsim.scenario import HostProfile, MigrationSettings, Term, Workload, WorkloadClass
+from migsim.scenario import MigrationSettings
 from migsim.study.predict import predict
 from migsim.trace import Trace, TraceMeta, TraceWriter
+from migsim.workload import Workload, WorkloadClass
 
 ODD = "<b>&'\""
 

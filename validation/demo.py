@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from migsim.profiles import HostProfile
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
-from migsim.scenario import HostProfile, LabScenario
+from migsim.scenario import LabScenario
 from migsim.study.matching import predict_record
 from migsim.trace import Trace
 

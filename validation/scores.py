@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from migsim.errors import RecordError
+from migsim.profiles import HostProfile
 from migsim.results import MigrationResult
-from migsim.scenario import HostProfile, LabScenario
+from migsim.scenario import LabScenario
 from migsim.study.matching import matching_profile, matching_trace, predict_record
 from migsim.study.predict import Prediction
 from validation.rivals import RIVALS, RivalInputs, RivalPrediction

@@ -20,19 +20,11 @@ from migsim.calibrate import terms
 from migsim.errors import ProfileError
 from migsim.models.dirty_bitmap import GIB
 from migsim.models.throttle_trigger import throttle_rules
+from migsim.profiles import HostProfile, Term
 from migsim.provenance import Provenance
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
-from migsim.scenario import (
-    GuestSpec,
-    GuestWorkload,
-    HostProfile,
-    LabScenario,
-    MigrationSettings,
-    PageClass,
-    QemuSpec,
-    Term,
-)
+from migsim.scenario import GuestSpec, GuestWorkload, LabScenario, MigrationSettings, PageClass, QemuSpec
 
 __all__ = ["Probe", "fit_profile", "measure_host", "probes", "term_of"]
 

@@ -21,19 +21,11 @@ from migsim.calibrate.terms import active_seconds
 from migsim.errors import ProfileError
 from migsim.models.dirty_bitmap import GIB
 from migsim.models.multifd import PACKET_PAGES, multifd_rules, zero_page_detection
-from migsim.models.page_stream import PAGE_BYTES
+from migsim.profiles import HostProfile, Term
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
-from migsim.scenario import (
-    GuestSpec,
-    GuestWorkload,
-    HostProfile,
-    LabScenario,
-    MigrationSettings,
-    PageClass,
-    QemuSpec,
-    Term,
-)
+from migsim.scenario import GuestSpec, GuestWorkload, LabScenario, MigrationSettings, PageClass, QemuSpec
+from migsim.units import PAGE_BYTES
 
 __all__ = ["ThreadWork", "fit_multifd", "measure_multifd", "multifd_probes", "thread_work"]
 

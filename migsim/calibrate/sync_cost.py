@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 from migsim.errors import ProfileError
 from migsim.models.dirty_bitmap import GIB
+from migsim.profiles import Term
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
-from migsim.scenario import Term
 
 if TYPE_CHECKING:
     import pandas as pd

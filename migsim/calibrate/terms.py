@@ -12,10 +12,11 @@ import numpy as np
 
 from migsim.lab.guest.serial import Progress, parse_line
 from migsim.models.behaviour import behaviour_of
-from migsim.models.page_stream import NORMAL_PAGE_BYTES, PAGE_BYTES, ZERO_PAGE_BYTES
+from migsim.models.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
 from migsim.models.rate_limit import WINDOW_S, window_bytes, window_quota_bytes
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
+from migsim.units import PAGE_BYTES
 
 __all__ = [
     "active_seconds",

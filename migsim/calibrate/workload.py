@@ -15,7 +15,7 @@ from migsim.calibrate.spectrum import Spectrum, fit_spectrum
 from migsim.errors import TraceError
 from migsim.html import html_table
 from migsim.models.page_writes import guest_seconds
-from migsim.scenario import Workload, WorkloadClass
+from migsim.workload import Workload, WorkloadClass
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -94,8 +94,9 @@ def multifd(
     from migsim.calibrate.multifd import measure_multifd, multifd_probes
     from migsim.cli.console import progress, stdout_console
     from migsim.files import check_writable
+    from migsim.profiles import HostProfile
     from migsim.report.tables import profile_table
-    from migsim.scenario import HostProfile, QemuSpec
+    from migsim.scenario import QemuSpec
 
     host = HostProfile.load(profile)
     target = output or profile
@@ -139,9 +140,9 @@ def trace(
     from migsim.cli.console import stdout_console
     from migsim.files import check_writable
     from migsim.plot.picture import check_picture
+    from migsim.profiles import HostProfile
+    from migsim.profiles.bundled import bundled_profile
     from migsim.report.tables import fit_table
-    from migsim.scenario import HostProfile
-    from migsim.scenario.hosts import bundled_profile
     from migsim.trace import Trace
 
     if plot:

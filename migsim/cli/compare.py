@@ -45,10 +45,10 @@ def compare(
     """
     from migsim.cli.console import progress, stdout_console
     from migsim.cli.options import one_of
+    from migsim.profiles import HostProfile
     from migsim.report.tables import comparison_table
     from migsim.results import MigrationResult
     from migsim.results import compare as put_beside
-    from migsim.scenario import HostProfile
     from migsim.study.matching import matching_profile, matching_trace, predict_record
     from migsim.trace import Trace
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from migsim.scenario import HostProfile
+    from migsim.profiles import HostProfile
     from migsim.trace import Trace
 
 __all__ = [
@@ -98,8 +98,8 @@ def guest_and_host(
 
 
 def _profile(host: Path | None, version: str, trace: Trace) -> HostProfile:
-    from migsim.scenario import HostProfile
-    from migsim.scenario.hosts import bundled_profile
+    from migsim.profiles import HostProfile
+    from migsim.profiles.bundled import bundled_profile
 
     return HostProfile.load(host) if host else bundled_profile(version, trace.meta.accel or "kvm")
 

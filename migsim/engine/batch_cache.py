@@ -19,7 +19,7 @@ from migsim.models.page_contents import PageWrites
 from migsim.models.page_writes import random_fraction, sweep_fraction
 from migsim.models.xbzrle_content import encoding_table, false_dirty_pages, false_dirty_share
 from migsim.models.xbzrle_fluid import FluidXbzrleCache, aged_step, hazard_of, looked_up
-from migsim.scenario import Workload
+from migsim.workload import Workload
 
 __all__ = ["NOT_YET", "Cache", "cache_of", "forget", "grow_old", "look_up", "put", "written_share"]
 

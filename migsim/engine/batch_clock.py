@@ -14,13 +14,13 @@ from migsim.engine.batch_state import Floats
 from migsim.engine.throttle import SETTLED_S
 from migsim.models.auto_converge import raised
 from migsim.models.guest_work import backlog_after
-from migsim.models.page_stream import PAGE_BYTES
 from migsim.models.throttle_trigger import (
     background_sync_due,
     count_period,
     is_bad_period,
     threshold_bytes,
 )
+from migsim.units import PAGE_BYTES
 
 __all__ = ["change_speed", "handled", "settled", "throttle", "tick_asks", "transferred", "worked"]
 

@@ -28,8 +28,9 @@ from migsim.models.migration_thread import (
     may_switch_over,
     needs_exact,
 )
-from migsim.models.page_stream import NORMAL_PAGE_BYTES, PAGE_BYTES
+from migsim.models.page_stream import NORMAL_PAGE_BYTES
 from migsim.models.rate_limit import WINDOW_S, window_bytes, window_quota_bytes
+from migsim.units import PAGE_BYTES
 
 __all__ = ["run_cells"]
 

@@ -11,7 +11,7 @@ from typing import Any
 from migsim.engine.batch_clock import settled
 from migsim.engine.batch_state import Floats, Notes
 from migsim.engine.standstill import far_above, is_flat, trend
-from migsim.models.page_stream import PAGE_BYTES
+from migsim.units import PAGE_BYTES
 
 __all__ = ["give_up", "note_end", "note_test", "stands_still"]
 

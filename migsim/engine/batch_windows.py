@@ -21,7 +21,8 @@ from migsim.engine.batch_verdict import stands_still
 from migsim.engine.throttle import SETTLED_S
 from migsim.models.migration_thread import close_window
 from migsim.models.multifd import share_left
-from migsim.models.page_stream import PAGE_BYTES, SECTION_BYTES
+from migsim.models.page_stream import SECTION_BYTES
+from migsim.units import PAGE_BYTES
 
 __all__ = ["end_window", "windows"]
 

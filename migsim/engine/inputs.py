@@ -11,7 +11,7 @@ from migsim.models.behaviour import Behaviour, behaviour_of
 from migsim.models.dirty_log import protect_window
 from migsim.models.dirty_ring import ring_fill_pages
 from migsim.qapi import QemuVersion, defaults
-from migsim.scenario import Workload
+from migsim.workload import Workload
 
 __all__ = [
     "HOST_TERMS",

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from migsim.models.page_stream import PAGE_BYTES
 from migsim.models.query_migrate import Counters
+from migsim.units import PAGE_BYTES
 
 __all__ = ["Mark", "Window"]
 

@@ -18,7 +18,7 @@ from migsim.models.dirty_log import reported_pages
 from migsim.models.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES, mean_page_s
 from migsim.models.page_writes import arc_fraction, drawn_pages, guest_seconds, random_fraction
 from migsim.models.switchover import PagesLeft
-from migsim.scenario import Workload
+from migsim.workload import Workload
 
 __all__ = ["GuestMemory", "SendCosts", "Sent", "fluid_memory"]
 

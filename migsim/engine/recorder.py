@@ -11,10 +11,10 @@ from migsim.engine.inputs import SimulationInput
 from migsim.engine.like_windows import Window
 from migsim.models.behaviour import Behaviour
 from migsim.models.guest_speed import GuestMark, SpeedPiece, Why, speed_pieces
-from migsim.models.page_stream import PAGE_BYTES
 from migsim.models.query_migrate import Counters, migration_info
 from migsim.models.switchover import Blackout
 from migsim.results import MigrationResult, Outcome, later
+from migsim.units import PAGE_BYTES
 
 __all__ = ["Recorder", "completed_reason", "standing_reason"]
 

@@ -43,9 +43,11 @@ from migsim.engine.page_xbzrle import PageXbzrle
 from migsim.engine.trace_content import SampledLengths
 from migsim.engine.trace_writes import TraceWrites
 from migsim.models.multifd import check_multifd, zero_page_detection
+from migsim.profiles import HostProfile
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
-from migsim.scenario import HostProfile, MigrationSettings, Workload, WorkloadClass
+from migsim.scenario import MigrationSettings
+from migsim.workload import Workload, WorkloadClass
 
 if TYPE_CHECKING:
     from migsim.trace import Trace

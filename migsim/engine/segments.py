@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.models.dirty_log import CHUNK_PAGES
-from migsim.scenario import Workload
+from migsim.units import PAGE_BYTES
+from migsim.workload import Workload
 
 __all__ = ["ZERO", "Extent", "Segments", "cut", "cut_extent", "extents_of", "most_segments"]
 
@@ -100,7 +101,7 @@ def cut(workload: Workload) -> Segments:
 
     Examples
     --------
-    >>> from migsim.scenario import WorkloadClass
+    >>> from migsim.workload import WorkloadClass
     >>> hot = WorkloadClass(pages=96, writes_per_page_per_s=1.0, extents=((0, 96),))
     >>> len(cut(Workload(ram_bytes=1 << 20, ram_total_bytes=1 << 20, zero_pages=160, classes=(hot,))))
     49
@@ -135,7 +136,7 @@ def _rows(extent: Extent) -> list[tuple[float, float, float, bool, int, float, f
 def extents_of(workload: Workload) -> list[Extent]:
     """A workload's extents by address, zero pages among them."""
     extents: list[Extent] = []
-    huge = workload.ram_total_bytes // 4096 > HUGE_PAGES
+    huge = workload.ram_total_bytes // PAGE_BYTES > HUGE_PAGES
     for index, c in enumerate(workload.classes):
         passed, total, rate, sweeps = 0.0, c.pages, c.writes_per_page_per_s, c.pattern == "sweep"
         for first, pages in c.extents:
@@ -188,7 +189,7 @@ def cut_extent(
 
 def _zero_extents(workload: Workload, extents: list[Extent]) -> list[tuple[float, float]]:
     """Put the zero pages into the gaps between the classes' extents, in proportion to the gaps."""
-    total = workload.ram_total_bytes // 4096
+    total = workload.ram_total_bytes // PAGE_BYTES
     gaps: list[tuple[float, float]] = []
     end = 0.0
     for extent in extents:

@@ -22,8 +22,9 @@ from migsim.engine.talk_socket import SocketBuffer
 from migsim.models import iothread, thread_branch
 from migsim.models.bitmap_sync import sync_parts
 from migsim.models.log_start import log_stop_s
-from migsim.models.page_stream import NORMAL_PAGE_BYTES, PAGE_BYTES, ZERO_PAGE_BYTES
+from migsim.models.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
 from migsim.models.rate_limit import ITERATE_MAX_S, WINDOW_S, window_quota_bytes
+from migsim.units import PAGE_BYTES
 
 __all__ = ["TREES", "TalkInput", "TalkOutcome", "simulate_talk"]
 

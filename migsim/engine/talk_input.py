@@ -12,8 +12,8 @@ from migsim.models.copies import Ceiling, copy_path, one_thread_ceiling
 from migsim.models.dirty_bitmap import BitmapLayout, bitmap_layout
 from migsim.models.iothread import SOCKET_BUFFER_BYTES
 from migsim.models.log_start import MappingSize, StartFreeze, start_freeze
-from migsim.models.page_stream import PAGE_BYTES
-from migsim.scenario import Workload
+from migsim.units import PAGE_BYTES
+from migsim.workload import Workload
 
 __all__ = ["TREES", "Design", "TalkInput"]
 

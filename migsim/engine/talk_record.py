@@ -9,8 +9,8 @@ import numpy as np
 
 from migsim.models.big_lock import LockUse, lock_use
 from migsim.models.log_start import StartFreeze
-from migsim.models.page_stream import PAGE_BYTES
 from migsim.results import MigrationResult, Outcome
+from migsim.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     from migsim.engine.talk_input import TalkInput

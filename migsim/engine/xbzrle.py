@@ -27,7 +27,7 @@ from migsim.models.xbzrle_content import (
 )
 from migsim.models.xbzrle_fluid import FluidXbzrleCache
 from migsim.qapi import QemuVersion
-from migsim.scenario import PageContent, Workload
+from migsim.workload import PageContent, Workload
 
 __all__ = ["Encoded", "XbzrleSender", "side_by_side"]
 

@@ -13,6 +13,7 @@ from migsim.lab.rounds import round_rows
 from migsim.lab.switchover import blackout_ms, downtime_parts_ms
 from migsim.lab.trace_events import TraceEvent, parse_trace_log
 from migsim.provenance import Provenance
+from migsim.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     from migsim.lab.migrate import Observed
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from migsim.scenario import LabScenario
 
 __all__ = ["make_result"]
-
-_PAGE_BYTES = 4096
 
 
 def make_result(scenario: LabScenario, seen: Observed, *, command: str = "") -> MigrationResult:
@@ -137,7 +136,7 @@ def _why_not(seen: Observed, info: dict[str, Any], rows: list[dict[str, Any]]) -
     duration_s = last["end_s"] - last["start_s"]
     return (
         f"{begin}; in its last whole round of {duration_s:.2f} s the guest dirtied "
-        f"{_rate(after['dirty_pages'] * _PAGE_BYTES, duration_s)} "
+        f"{_rate(after['dirty_pages'] * PAGE_BYTES, duration_s)} "
         f"while {_rate(last['transferred_bytes'], duration_s)} were sent."
     )
 

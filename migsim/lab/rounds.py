@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from migsim.lab.trace_events import TraceEvent
+from migsim.units import PAGE_BYTES
 
 __all__ = ["Sync", "round_rows", "syncs"]
 
 _PERIOD_S = 1.0
-_PAGE_BYTES = 4096
 _CURVES = {
     "transferred_bytes": ("ram", "transferred"),
     "normal": ("ram", "normal"),
@@ -91,7 +91,7 @@ def syncs(trace: Sequence[TraceEvent]) -> list[Sync]:
         elif pending_is_due and event.name.startswith("migrate_pending"):
             last, pending = found[-1], event.number("size")
             newly = last.dirty_pages
-            if pending is not None and 0 < before <= newly and newly * _PAGE_BYTES > pending:
+            if pending is not None and 0 < before <= newly and newly * PAGE_BYTES > pending:
                 newly -= before
                 period_start, counted, closed = last.end, 0, last.dirty_pages
             found[-1] = Sync(last.start, last.end, newly, pending)
@@ -123,7 +123,7 @@ def round_rows(
         after = next((s for s in samples if s["seconds"] >= sync.end), {})
         pending = sync.pending_bytes
         if pending is None and index == len(found) - 1:
-            pending = sent[index] * _PAGE_BYTES  # all that was left went out
+            pending = sent[index] * PAGE_BYTES  # all that was left went out
         rows.append(
             {
                 "dirty_sync_count": index + 1,
@@ -147,11 +147,11 @@ def _sent_pages(found: Sequence[Sync], total: int) -> list[int]:
         if now.pending_bytes is None:
             sent.append(0)
         elif then.pending_bytes is not None:
-            sent.append((now.pending_bytes - then.pending_bytes) // _PAGE_BYTES + then.dirty_pages)
+            sent.append((now.pending_bytes - then.pending_bytes) // PAGE_BYTES + then.dirty_pages)
         else:
             # Nothing is sent between the sync that allowed the switchover and the last one, except where the
             # migration ended because nothing was left to send.
-            sent.append(max(total - sum(sent) - now.pending_bytes // _PAGE_BYTES - then.dirty_pages, 0))
+            sent.append(max(total - sum(sent) - now.pending_bytes // PAGE_BYTES - then.dirty_pages, 0))
     return [*sent, max(total - sum(sent), 0)] if found else []
 
 

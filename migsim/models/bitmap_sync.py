@@ -102,7 +102,7 @@ def sync_parts(
     dirty_pages : float
         Pages that the log holds.
     costs : mapping of str to float
-        Published (`migsim.scenario.costs`) or own, in seconds; only those of the layout's steps are looked at.
+        Published (`migsim.profiles.published`) or own, in seconds; only those of the layout's steps are looked at.
     base_s : float
         What a sync costs whatever the guest.
     kick_s : float
@@ -119,7 +119,7 @@ def sync_parts(
 
     Examples
     --------
-    >>> from migsim.scenario.costs import cost_preset
+    >>> from migsim.profiles.published import cost_preset
     >>> old, new = cost_preset("era-2012").at(), cost_preset("era-2020-x86").at()
     >>> [round(sync_parts(LAYOUTS[k], 512 << 30, 0, c).total_s, 3) for k, c in (("1.3", old), ("2.0", new))]
     [1.788, 0.008]
@@ -167,7 +167,7 @@ def clear_s(
 
     Examples
     --------
-    >>> from migsim.scenario.costs import cost_preset
+    >>> from migsim.profiles.published import cost_preset
     >>> clear_s(bitmap_layout("4.1"), 64 << 30, cost_preset("era-2020-x86").at())
     0.0015
     """

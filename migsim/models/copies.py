@@ -36,8 +36,8 @@ from typing import Literal
 
 from migsim.errors import ParameterError
 from migsim.models.dirty_bitmap import tree_release
-from migsim.models.page_stream import PAGE_BYTES
 from migsim.qapi import QemuVersion
+from migsim.units import PAGE_BYTES
 
 __all__ = ["Ceiling", "CopyPath", "copy_path", "one_thread_ceiling"]
 
@@ -200,7 +200,7 @@ def one_thread_ceiling(path: CopyPath, costs: Mapping[str, float]) -> Ceiling:
 
     Examples
     --------
-    >>> from migsim.scenario.costs import cost_preset
+    >>> from migsim.profiles.published import cost_preset
     >>> old = cost_preset("era-2012")
     >>> [round(one_thread_ceiling(copy_path("1.4"), old.at(end)).gbit_per_s, 1) for end in ("high", "value", "low")]
     [2.6, 3.3, 4.2]

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Literal
 
 from migsim.errors import ParameterError
 from migsim.qapi import QemuVersion
+from migsim.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,7 @@ __all__ = [
 ]
 
 GIB = 1 << 30
-PAGES_PER_GIB = GIB // 4096
+PAGES_PER_GIB = GIB // PAGE_BYTES
 WORD_PAGES = 64
 """Pages of one word of a bitmap."""
 
@@ -175,7 +176,7 @@ def bitmap_layout(
     )
 
 
-def bitmap_size_bytes(ram_bytes: int, bits_per_page: int, page_bytes: int = 4096) -> int:
+def bitmap_size_bytes(ram_bytes: int, bits_per_page: int, page_bytes: int = PAGE_BYTES) -> int:
     """Size of a dirty bitmap.
 
     Parameters

@@ -21,7 +21,8 @@ from typing import Literal
 
 from migsim.errors import ParameterError
 from migsim.models.dirty_bitmap import GIB, PAGES_PER_GIB
-from migsim.scenario import Workload, WorkloadClass
+from migsim.units import PAGE_BYTES
+from migsim.workload import Workload, WorkloadClass
 
 __all__ = ["BOOTED_PAGES", "STRUCT_PAGE_PAGES_PER_GIB", "idle_data_pages", "idle_workload"]
 
@@ -63,7 +64,7 @@ def idle_workload(ram_bytes: int, *, place: Literal["top", "spread"] = "top") ->
     >>> guest.zero_pages + idle_data_pages(16 << 30) == 16 << 18
     True
     """
-    pages = ram_bytes // 4096
+    pages = ram_bytes // PAGE_BYTES
     data = idle_data_pages(ram_bytes)
     arrays = data - BOOTED_PAGES
     gib = ram_bytes // GIB

@@ -33,6 +33,7 @@ from dataclasses import dataclass
 
 from migsim.errors import ParameterError
 from migsim.models.rate_limit import ITERATE_MAX_S, WINDOW_S, window_quota_bytes
+from migsim.units import PAGE_BYTES
 
 __all__ = [
     "SOCKET_BUFFER_BYTES",
@@ -131,7 +132,9 @@ def writable_after_s(
     return max(over, 0.0) / drain_bytes_per_s
 
 
-def call_bandwidth(normal_pages: float, uniform_pages: float, call_s: float, page_bytes: int = 4096) -> float:
+def call_bandwidth(
+    normal_pages: float, uniform_pages: float, call_s: float, page_bytes: int = PAGE_BYTES
+) -> float:
     """Bandwidth that one iterate call saw, in bytes a second: payload only, a uniform page counts 1 byte.
 
     Examples

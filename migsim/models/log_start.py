@@ -117,7 +117,7 @@ def log_start_s(
 
     Examples
     --------
-    >>> from migsim.scenario.costs import cost_preset
+    >>> from migsim.profiles.published import cost_preset
     >>> arm = cost_preset("era-2020-arm64").at()
     >>> [round(log_start_s(127 << 30, arm, mapping=m) * 1000) for m in MAPPINGS]
     [645, 4, 2]
@@ -153,7 +153,7 @@ def start_freeze(
     Examples
     --------
     >>> from migsim.models.dirty_bitmap import bitmap_layout
-    >>> from migsim.scenario.costs import cost_preset
+    >>> from migsim.profiles.published import cost_preset
     >>> freeze = start_freeze(bitmap_layout("1.3"), 512 << 30, cost_preset("era-2012").at())
     >>> {part: round(ms) for part, ms in freeze.parts_ms().items()}
     {'mark': 0, 'log-start': 2186, 'first-sync': 1788}
@@ -177,7 +177,7 @@ def log_stop_s(version: QemuVersion | str, mapped_bytes: float, costs: Mapping[s
 
     Examples
     --------
-    >>> from migsim.scenario.costs import cost_preset
+    >>> from migsim.profiles.published import cost_preset
     >>> costs = cost_preset("era-2012").at()
     >>> log_stop_s("2.4", 8 << 30, costs), log_stop_s("2.5", 8 << 30, costs)
     (0.03, 0.0)

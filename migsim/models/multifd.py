@@ -50,8 +50,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from migsim.errors import ParameterError
-from migsim.models.page_stream import PAGE_BYTES, ZERO_PAGE_BYTES
+from migsim.models.page_stream import ZERO_PAGE_BYTES
 from migsim.qapi import QemuVersion, defaults
+from migsim.units import PAGE_BYTES
 
 __all__ = [
     "FLUSH_BYTES",

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from migsim.errors import ParameterError
-from migsim.models.page_stream import PAGE_BYTES
+from migsim.units import PAGE_BYTES
 
 __all__ = ["PageWrites", "guest_writes"]
 

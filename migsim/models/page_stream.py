@@ -11,12 +11,13 @@ Source: the mechanics reference, section 2; checked there to the byte on a live 
 
 from __future__ import annotations
 
+from migsim.units import PAGE_BYTES
+
 __all__ = [
     "BATCH_BYTES",
     "BUFFER_BYTES",
     "ITERATE_BYTES",
     "NORMAL_PAGE_BYTES",
-    "PAGE_BYTES",
     "SECTION_BYTES",
     "ZERO_PAGE_BYTES",
     "mean_page_s",
@@ -24,7 +25,6 @@ __all__ = [
     "raw_pages_s",
 ]
 
-PAGE_BYTES = 4096
 NORMAL_PAGE_BYTES = 8 + PAGE_BYTES
 ZERO_PAGE_BYTES = 8 + 1
 ITERATE_BYTES = 8

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from migsim.models.behaviour import Behaviour
-from migsim.models.page_stream import PAGE_BYTES
+from migsim.units import PAGE_BYTES
 
 __all__ = ["Counters", "XbzrleCounters", "encoding_rate", "mean_mbps", "migration_info"]
 

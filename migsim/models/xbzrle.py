@@ -33,8 +33,9 @@ import numpy as np
 import numpy.typing as npt
 
 from migsim.errors import ParameterError
-from migsim.models.page_stream import NORMAL_PAGE_BYTES, PAGE_BYTES
+from migsim.models.page_stream import NORMAL_PAGE_BYTES
 from migsim.qapi import QemuVersion
+from migsim.units import PAGE_BYTES
 
 __all__ = [
     "RECORD_BYTES",

@@ -31,8 +31,8 @@ import numpy as np
 import numpy.typing as npt
 
 from migsim.errors import ParameterError
-from migsim.models.page_stream import PAGE_BYTES
 from migsim.qapi import QemuVersion
+from migsim.units import PAGE_BYTES
 
 __all__ = ["PROTECTED_GENERATIONS", "XbzrleCache", "XbzrleRules", "cache_pages", "xbzrle_rules"]
 

@@ -36,13 +36,13 @@ import numpy.typing as npt
 
 from migsim.errors import ParameterError
 from migsim.models.page_contents import PageWrites
-from migsim.models.page_stream import PAGE_BYTES
 from migsim.models.xbzrle_overflow import (
     Overflow,
     covered_stretches,
     overflow_of_many_gaps,
     overflow_of_rare_gaps,
 )
+from migsim.units import PAGE_BYTES
 
 __all__ = [
     "Encoding",

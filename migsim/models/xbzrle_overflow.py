@@ -32,7 +32,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from migsim.models.page_stream import PAGE_BYTES
+from migsim.units import PAGE_BYTES
 
 __all__ = ["Overflow", "covered_stretches", "overflow_of_many_gaps", "overflow_of_rare_gaps"]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from migsim.plot.style import MEASURED, SIMULATED, finish
+from migsim.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ def plot_unique_dirty(fit: WorkloadFit, *, ax: Axes | None = None) -> Axes:
 
         ax = plt.figure().add_subplot()
     s = fit.spectrum
-    mib = 4096 / 2**20
+    mib = PAGE_BYTES / 2**20
     t = np.geomspace(s.window_s.min() / 2, s.window_s.max() * 1.2, 200)
     ax.plot(t, s.unique_pages(t) * mib, **SIMULATED, label="fitted classes")
     ax.plot(s.window_s, s.measured_pages * mib, **MEASURED, label=f"traced ({fit.mode})")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from migsim.calibrate.workload import WorkloadFit
-    from migsim.scenario import HostProfile
+    from migsim.profiles import HostProfile
     from migsim.study.predict import Prediction
 
 __all__ = ["comparison_table", "fit_table", "prediction_table", "profile_table"]

@@ -1,22 +1,20 @@
-"""What a user declares (a lab scenario) and what calibration yields (a workload, a host profile)."""
+"""What a user declares: a guest of the lab, its QEMU, and a migration's settings.
 
-from migsim.scenario.guest import PAGE_BYTES, GuestSpec, GuestWorkload, LinuxWorkload, PageClass
-from migsim.scenario.host import HostProfile, Term
+- `guest`: what a lab guest is and is told to write
+- `lab`: a lab scenario with QEMU and `MigrationSettings`, read from TOML
+
+What is measured lives elsewhere: a host in `migsim.profiles`, a guest's writing in `migsim.workload`.
+"""
+
+from migsim.scenario.guest import GuestSpec, GuestWorkload, LinuxWorkload, PageClass
 from migsim.scenario.lab import LabScenario, MigrationSettings, QemuSpec
-from migsim.scenario.workload import PageContent, Workload, WorkloadClass
 
 __all__ = [
-    "PAGE_BYTES",
     "GuestSpec",
     "GuestWorkload",
-    "HostProfile",
     "LabScenario",
     "LinuxWorkload",
     "MigrationSettings",
     "PageClass",
-    "PageContent",
     "QemuSpec",
-    "Term",
-    "Workload",
-    "WorkloadClass",
 ]

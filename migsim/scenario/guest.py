@@ -13,11 +13,11 @@ from pydantic import (
     model_validator,
 )
 
-from migsim.scenario.base import Bytes, Declared, Seconds
+from migsim.documents import Bytes, Declared, Seconds
+from migsim.units import PAGE_BYTES
 
-__all__ = ["PAGE_BYTES", "GuestSpec", "GuestWorkload", "LinuxWorkload", "PageClass"]
+__all__ = ["GuestSpec", "GuestWorkload", "LinuxWorkload", "PageClass"]
 
-PAGE_BYTES = 4096
 _LINUX_LEAST_BYTES = 512 << 20
 
 

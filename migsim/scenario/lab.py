@@ -11,9 +11,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from migsim.documents import Declared, Seconds, read_file_text
 from migsim.errors import ParameterError, ScenarioError
 from migsim.qapi import CAPABILITIES, QemuVersion, check_capabilities, check_parameters, defaults
-from migsim.scenario.base import Declared, Seconds, read_file_text
 from migsim.scenario.guest import GuestSpec
 
 __all__ = ["LabScenario", "MigrationSettings", "QemuSpec"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from migsim.models.bitmap_sync import LAYOUTS, sync_parts, sync_share
 from migsim.models.dirty_bitmap import GIB, PAGES_PER_GIB
 from migsim.models.log_start import start_freeze
-from migsim.scenario.costs import cost_preset
+from migsim.profiles.published import cost_preset
 
 if TYPE_CHECKING:
     import pandas as pd

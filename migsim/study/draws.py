@@ -17,9 +17,11 @@ import numpy as np
 from migsim.engine.inputs import SimulationInput, check_ring, needed_terms
 from migsim.errors import ParameterError
 from migsim.models.multifd import check_multifd, zero_page_detection
+from migsim.profiles import HostProfile
 from migsim.qapi import OLDEST, QemuVersion
 from migsim.results import MigrationResult, cache_hit_rate, throttle_steps
-from migsim.scenario import HostProfile, MigrationSettings, Workload
+from migsim.scenario import MigrationSettings
+from migsim.workload import Workload
 
 if TYPE_CHECKING:
     from migsim.calibrate.workload import WorkloadFit
@@ -72,7 +74,7 @@ def draw_all(host: HostProfile, writes_spread: float, count: int, seed: int) -> 
 
     Examples
     --------
-    >>> from migsim.scenario import Term
+    >>> from migsim.profiles import Term
     >>> profile = HostProfile(terms={"guest_speed": Term(median=1.0)}, qemu_version="10.0")
     >>> draw_all(profile, 0.1, 1, seed=1)
     (Draw(terms={'guest_speed': 1.0}, writes_factor=1.0, seed=None),)

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migsim.errors import ProfileError, TraceError
+from migsim.profiles import HostProfile
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult, transactions
-from migsim.scenario import PAGE_BYTES, HostProfile, LabScenario, MigrationSettings
+from migsim.scenario import LabScenario, MigrationSettings
 from migsim.study.predict import Prediction, predict
+from migsim.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     from migsim.trace import Trace

@@ -10,10 +10,12 @@ import numpy as np
 from migsim.engine.des import simulate
 from migsim.html import html_list
 from migsim.models.tcg_log import tcg_notes
+from migsim.profiles import HostProfile
 from migsim.qapi import NEWEST, QemuVersion
 from migsim.results import MigrationResult
-from migsim.scenario import HostProfile, MigrationSettings, Workload
+from migsim.scenario import MigrationSettings
 from migsim.study.draws import INTERVAL_FIELDS, base_input, draw_all, figures, workload_of
+from migsim.workload import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

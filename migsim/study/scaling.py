@@ -26,16 +26,16 @@ from migsim.models.workload_scaling import (
     scaled_pages,
     scaled_writes_per_s,
 )
-from migsim.scenario import HostProfile, Workload
+from migsim.profiles import HostProfile
 from migsim.study.predict import Prediction, predict_workload
-from migsim.units import format_bytes
+from migsim.units import PAGE_BYTES, format_bytes
+from migsim.workload import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = ["MORE_VCPUS", "GuestSize", "predict_scaled", "scale_workload", "scaled_family"]
 
-PAGE_BYTES = 4096
 
 MORE_VCPUS = Exponent(1.0, 0.1)
 """How transactions a second go with vCPUs where the larger guest's are not given; for 80 vCPUs a factor of 1.55."""

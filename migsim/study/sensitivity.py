@@ -24,10 +24,11 @@ from migsim.engine.batch import simulate_many
 from migsim.engine.inputs import HOST_TERMS, RING_TERMS, XBZRLE_TERMS, SimulationInput
 from migsim.errors import ParameterError, near_misses
 from migsim.html import html_list, html_table
-from migsim.scenario import HostProfile, Workload
+from migsim.profiles import HostProfile
 from migsim.study.draws import Draw, draw_all, draw_at
 from migsim.study.sweep_cells import FIGURES, Drawn, Plan
 from migsim.study.sweep_plan import Settings, make_plan
+from migsim.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from migsim.errors import ParameterError
 from migsim.html import html_list, html_table
-from migsim.scenario import HostProfile, Workload
+from migsim.profiles import HostProfile
 from migsim.study.requirement import Requirement, read_requirements
 from migsim.study.size_range import Tried, default_range
 from migsim.study.size_reason import why_impossible
 from migsim.study.sweep_axis import Axis
 from migsim.study.sweep_plan import Settings, make_plan
 from migsim.study.sweep_text import format_value
+from migsim.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from migsim.errors import ParameterError
+from migsim.profiles import HostProfile
 from migsim.provenance import Provenance
-from migsim.scenario import HostProfile, Workload
 from migsim.study.predict import left_out, pace_note
 from migsim.study.sweep_axis import RAM, Axis
 from migsim.study.sweep_cells import ERROR, Columns, Plan
@@ -23,6 +23,7 @@ from migsim.study.sweep_plan import Settings, make_plan
 from migsim.study.sweep_ram import ram_notes
 from migsim.study.sweep_run import run_jobs
 from migsim.study.sweep_store import Store
+from migsim.workload import Workload
 
 if TYPE_CHECKING:
     from migsim.study.scaling import GuestSize
@@ -110,7 +111,7 @@ def sweep(
 
     Examples
     --------
-    >>> from migsim.scenario.hosts import bundled_profile
+    >>> from migsim.profiles.bundled import bundled_profile
     >>> guest = Workload(ram_bytes=2**30, ram_total_bytes=2**30, zero_pages=2**18)
     >>> sweep(guest, host=bundled_profile("10.0"), vary={"max-bandwidth": "1Gbps:2Gbps:2"})
     <Sweep max-bandwidth (2): 2 completed>

@@ -18,12 +18,14 @@ from migsim.engine.batch_columns import WRITES
 from migsim.engine.batch_result import BatchResult
 from migsim.engine.inputs import SimulationInput
 from migsim.errors import MigsimError
+from migsim.profiles import HostProfile
 from migsim.qapi import CAPABILITIES, QemuVersion, check_parameters
-from migsim.scenario import HostProfile, MigrationSettings, Workload
+from migsim.scenario import MigrationSettings
 from migsim.study.draws import Draw, base_input, draw_all
 from migsim.study.scaling import GuestSize
 from migsim.study.sweep_axis import RAM, SCALE, Kind
 from migsim.study.sweep_ram import with_ram
+from migsim.workload import Workload
 
 __all__ = [
     "COMPLETED",

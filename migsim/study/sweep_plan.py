@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from migsim.errors import MigsimError, ParameterError
+from migsim.profiles import HostProfile
 from migsim.qapi import CAPABILITIES, QemuVersion
 from migsim.qapi.settings import parse_setting
-from migsim.scenario import HostProfile, MigrationSettings, Workload
+from migsim.scenario import MigrationSettings
 from migsim.study.draws import modelled_version, workload_of
 from migsim.study.sweep_axis import Axis, read_axes
 from migsim.study.sweep_cells import Plan
 from migsim.study.sweep_ram import check_ram
+from migsim.workload import Workload
 
 if TYPE_CHECKING:
     from migsim.study.scaling import GuestSize
@@ -60,7 +62,7 @@ def make_plan(
     trace = None if isinstance(what, Workload) else what
     version = _version(trace, host, qemu_version)
     if host is None:
-        from migsim.scenario.hosts import bundled_profile
+        from migsim.profiles.bundled import bundled_profile
 
         host = bundled_profile(version, (trace.meta.accel if trace else None) or "kvm")
     axes = read_axes(vary, version)

@@ -13,10 +13,10 @@ import numpy as np
 
 from migsim.errors import ParameterError
 from migsim.models.workload_scaling import RULE
-from migsim.scenario import Workload
 from migsim.study.scaling import GuestSize, scale_workload, scaled_family
 from migsim.study.sweep_axis import RAM, Axis
 from migsim.units import format_bytes
+from migsim.workload import Workload
 
 __all__ = ["check_ram", "ram_notes", "with_ram"]
 

@@ -13,8 +13,8 @@ from migsim.engine.talk_input import TREES, Design, TalkInput
 from migsim.engine.talk_record import TalkOutcome
 from migsim.models.dirty_bitmap import GIB
 from migsim.models.idle_guest import idle_workload
-from migsim.scenario import Workload
-from migsim.scenario.costs import CostPreset, cost_preset
+from migsim.profiles.published import CostPreset, cost_preset
+from migsim.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd

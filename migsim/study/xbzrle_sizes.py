@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from migsim.profiles import HostProfile
 from migsim.results import MigrationResult, cache_hit_rate
-from migsim.scenario import HostProfile, MigrationSettings
+from migsim.scenario import MigrationSettings
 from migsim.study.predict import Prediction, predict
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from migsim.errors import TraceError, near_misses
+from migsim.units import PAGE_BYTES
 
 __all__ = ["FORMAT", "VERSION", "RamBlock", "TraceMeta"]
 
@@ -40,7 +41,7 @@ class RamBlock:
     pages: int
 
     @staticmethod
-    def stack(blocks: typing.Iterable[tuple[str, int]], page_bytes: int = 4096) -> tuple[RamBlock, ...]:
+    def stack(blocks: typing.Iterable[tuple[str, int]], page_bytes: int = PAGE_BYTES) -> tuple[RamBlock, ...]:
         """Number the pages of (name, bytes) blocks one block after the other."""
         stacked, first = [], 0
         for name, size in blocks:
@@ -87,7 +88,7 @@ class TraceMeta:
     accel: str = ""
     ram_blocks: tuple[RamBlock, ...] = ()
     vcpus: int = 1
-    page_bytes: int = 4096
+    page_bytes: int = PAGE_BYTES
     zero_pages: int | None = None
     zero_pages_source: str = ""
     started: str = ""

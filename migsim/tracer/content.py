@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from migsim.models.xbzrle import page_change
+from migsim.units import PAGE_BYTES
 
 __all__ = ["ContentSampler", "ContentStatistics", "Contents"]
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing: spreads neighbouring pages over all hash values
 _HIGH = np.uint64(32)
-_PAGE_BYTES = 4096
 _PAGES_A_COMPARISON = 512
 _COMPARED_TOGETHER = 32
 _COMPARISONS_A_TAKE = 256  # granted besides, so that small working sets stay sampled
@@ -68,7 +68,7 @@ class ContentSampler:
     def __init__(self, capacity: int = 1024) -> None:
         self.capacity = capacity
         self._sent_s = np.zeros(max(capacity, 1))  # of what is in the store
-        self._store = np.zeros((max(capacity, 1), _PAGE_BYTES), np.uint8)
+        self._store = np.zeros((max(capacity, 1), PAGE_BYTES), np.uint8)
         self._slot: dict[int, int] = {}
         self._free = list(range(capacity))
         self._bar = 1 << 32  # a page is sampled while its 32-bit hash is below
@@ -78,8 +78,8 @@ class ContentSampler:
         self._lock = threading.Lock()  # one thread looks, another takes
         # Pages to be compared, before and after: comparing many at once costs less.
         self._waiting: list[tuple[int, float, float]] = []  # page, seconds between, sent at
-        self._before = np.zeros((_COMPARED_TOGETHER, _PAGE_BYTES), np.uint8)
-        self._after = np.zeros((_COMPARED_TOGETHER, _PAGE_BYTES), np.uint8)
+        self._before = np.zeros((_COMPARED_TOGETHER, PAGE_BYTES), np.uint8)
+        self._after = np.zeros((_COMPARED_TOGETHER, PAGE_BYTES), np.uint8)
 
     def look(self, pages: npt.NDArray[np.int64], contents: Contents, now_s: float = 0.0) -> None:
         """Take pages, each once, as they arrive at `now_s`; of `contents` only what is kept is read, and copied."""

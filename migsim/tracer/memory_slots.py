@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from migsim.errors import HostError
 from migsim.trace import RamBlock
+from migsim.units import PAGE_BYTES
 
 __all__ = ["KvmRange", "SlotMap", "parse_mtree"]
 
@@ -36,7 +37,7 @@ class KvmRange(NamedTuple):
     block_page: int
 
 
-def parse_mtree(text: str, page_bytes: int = 4096) -> list[KvmRange]:
+def parse_mtree(text: str, page_bytes: int = PAGE_BYTES) -> list[KvmRange]:
     """Read the RAM pieces of ``info mtree -f`` that are registered with KVM, by ascending address.
 
     Examples
@@ -67,7 +68,7 @@ class SlotMap:
     def __init__(self, ranges: Sequence[KvmRange], blocks: Sequence[RamBlock]) -> None:
         self._first = {block.name: block.first_page for block in blocks}
         known = [piece for piece in ranges if piece.block in self._first]
-        self._high = [piece for piece in known if piece.guest_page * 4096 >= _FOUR_GIB]
+        self._high = [piece for piece in known if piece.guest_page * PAGE_BYTES >= _FOUR_GIB]
         self._low = sorted((p for p in known if p not in self._high), key=lambda p: -p.pages)
         self._taken: dict[int, KvmRange] = {}
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from migsim.errors import QmpError
 from migsim.provenance import Provenance
 from migsim.trace import RamBlock, TraceMeta
+from migsim.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     from migsim.qmp import QmpSession
@@ -158,7 +159,7 @@ def resident_pages(pid: int | None, lines: list[RamBlockLine], proc: Path = Path
         resident += line.used_bytes if inside is None else min(inside, line.used_bytes)
     if unknown * 2 > sum(line.used_bytes for line in lines):
         return None
-    return resident // 4096
+    return resident // PAGE_BYTES
 
 
 def _mappings(smaps: str) -> Iterator[tuple[int, int, int]]:

@@ -13,7 +13,7 @@ import re
 import numpy as np
 import numpy.typing as npt
 
-from migsim.tracer.stream_sink import PAGE_BYTES
+from migsim.units import PAGE_BYTES
 
 __all__ = ["NORMAL", "NORMAL_RECORD", "ZERO", "ZERO_RECORD", "Rows"]
 

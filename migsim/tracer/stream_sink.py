@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PAGE_BYTES", "PageContents", "RamBlock", "StreamSink"]
+from migsim.units import PAGE_BYTES
 
-PAGE_BYTES = 4096
+__all__ = ["PageContents", "RamBlock", "StreamSink"]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from migsim.errors import HostError, QemuError, QmpError
 from migsim.qapi import QemuVersion
 from migsim.tracer.preflight import refuse_while_busy
+from migsim.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     from migsim.qmp import QmpSession
@@ -176,7 +177,7 @@ class StreamSource:
     def remaining_pages(self) -> int:
         """Pages known dirty and not yet sent."""
         ram = self.session.execute("query-migrate").get("ram", {})
-        return int(ram.get("remaining", 0)) // 4096
+        return int(ram.get("remaining", 0)) // PAGE_BYTES
 
     def failure(self) -> QemuError:
         """Say why the migration ended although nobody cancelled it."""

@@ -13,7 +13,8 @@ from migsim.engine.des import simulate
 from migsim.engine.inputs import SimulationInput
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
-from migsim.scenario import GuestSpec, PageContent, QemuSpec, Workload, WorkloadClass
+from migsim.scenario import GuestSpec, QemuSpec
+from migsim.workload import PageContent, Workload, WorkloadClass
 
 QEMU = QemuSpec(version="10.0")
 WRITES_PER_S = 300_000.0

@@ -9,9 +9,10 @@ import pytest
 from migsim.calibrate.host import DATA, FAULTS, RESEND, RING, USUAL_SPREAD, fit_profile, measure_host, probes
 from migsim.engine.inputs import HOST_TERMS, RING_TERMS, XBZRLE_TERMS
 from migsim.errors import ProfileError
+from migsim.profiles import HostProfile
 from migsim.results import MigrationResult, Outcome
 from migsim.results.iterations import iterations_frame
-from migsim.scenario import HostProfile, QemuSpec
+from migsim.scenario import QemuSpec
 from tests.calibrate.simulated_probes import QEMU, TERMS, guest_log, known, names, probe_record
 
 HOT = "probe-hot-1g"

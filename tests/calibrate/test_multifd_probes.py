@@ -10,9 +10,10 @@ from migsim.cli import main
 from migsim.engine.inputs import MULTIFD_TERMS, MULTIFD_ZERO_TERMS
 from migsim.errors import ParameterError, ProfileError
 from migsim.models.multifd_threads import PageWork, multifd_page_s
+from migsim.profiles import HostProfile, Term
 from migsim.results import MigrationResult, Outcome
 from migsim.results.iterations import iterations_frame
-from migsim.scenario import HostProfile, QemuSpec, Term
+from migsim.scenario import QemuSpec
 
 VALIDATION = Path(__file__).parents[2] / "validation"
 COSTS = {

@@ -8,8 +8,8 @@ from migsim.calibrate.sync_cost import collect_syncs, dirty_slopes, fit_sync_cos
 from migsim.errors import MigsimError
 from migsim.models.bitmap_sync import LAYOUTS, sync_parts
 from migsim.models.dirty_bitmap import GIB
+from migsim.profiles.published import cost_preset
 from migsim.results import MigrationResult, Outcome, iterations_frame
-from migsim.scenario.costs import cost_preset
 
 ROOT = Path(__file__).parents[2]
 

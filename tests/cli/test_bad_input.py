@@ -27,8 +27,9 @@ from migsim.cli import main
 from migsim.engine.inputs import HOST_TERMS
 from migsim.lab import guest_log, machine
 from migsim.lab.qemu import QemuProcess
+from migsim.profiles import HostProfile, Term
 from migsim.results import MigrationResult, Outcome
-from migsim.scenario import HostProfile, LabScenario, Term
+from migsim.scenario import LabScenario
 from migsim.trace import TraceMeta, TraceWriter
 
 Run = Callable[[str], tuple[int, str, str]]

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from migsim.cli import main
-from migsim.scenario import HostProfile
+from migsim.profiles import HostProfile
 from migsim.study import sweep_run
 from migsim.trace import TraceMeta, TraceWriter
 from tests.study.small_guest import host

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from migsim.models.xbzrle import page_change
-from migsim.scenario import PageContent, Workload, WorkloadClass
 from migsim.trace import RamBlock, Trace, TraceMeta, TraceWriter
+from migsim.workload import PageContent, Workload, WorkloadClass
 
 PAGE = 4096
 LENGTHS_S = (0.2, 0.3, 0.2, 0.5, 0.2, 1.0, 0.3, 2.0, 0.2, 0.5, 4.0)

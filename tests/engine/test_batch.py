@@ -19,7 +19,7 @@ from migsim.engine.batch_sending import full_window
 from migsim.engine.inputs import HOST_TERMS, SimulationInput
 from migsim.errors import HostError, ParameterError
 from migsim.qapi import QemuVersion
-from migsim.scenario import PageContent, Workload, WorkloadClass
+from migsim.workload import PageContent, Workload, WorkloadClass
 
 MIB = 1 << 20
 NOT_WHOLE = ("mbps", "blackout_ms", "guest_lost_s", "xbzrle_cache_miss_rate", "xbzrle_encoding_rate")

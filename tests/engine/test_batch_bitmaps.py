@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from migsim.engine.batch import simulate_many
 from migsim.models.bitmap_sync import sync_parts
 from migsim.models.dirty_bitmap import bitmap_layout
-from migsim.scenario.costs import cost_preset
+from migsim.profiles.published import cost_preset
 from tests.engine.test_batch import base, check, hot_guest, inputs
 
 GIB = 1 << 30

@@ -13,7 +13,7 @@ from migsim.engine.des import simulate
 from migsim.engine.inputs import HOST_TERMS, SimulationInput
 from migsim.models.rate_limit import window_bytes
 from migsim.qapi import QemuVersion, validate_migration_info
-from migsim.scenario import Workload, WorkloadClass
+from migsim.workload import Workload, WorkloadClass
 
 MIB = 1 << 20
 GIB = 1 << 30

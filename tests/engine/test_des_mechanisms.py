@@ -19,7 +19,7 @@ from migsim.models.xbzrle import RECORD_BYTES
 from migsim.models.xbzrle_content import PageWrites, expected_encoding
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult, cache_hit_rate, throttle_steps
-from migsim.scenario import PageContent, Workload, WorkloadClass
+from migsim.workload import PageContent, Workload, WorkloadClass
 
 GIB = 1 << 30
 PAGE = 4096

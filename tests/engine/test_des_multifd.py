@@ -8,9 +8,11 @@ import pytest
 from migsim.engine.des import simulate
 from migsim.engine.inputs import HOST_TERMS, MULTIFD_TERMS, MULTIFD_ZERO_TERMS, SimulationInput
 from migsim.errors import ParameterError, ProfileError
+from migsim.profiles import HostProfile, Term
 from migsim.qapi import QemuVersion
-from migsim.scenario import HostProfile, MigrationSettings, Term, Workload, WorkloadClass
+from migsim.scenario import MigrationSettings
 from migsim.study.predict import predict_workload
+from migsim.workload import Workload, WorkloadClass
 
 GIB = 1 << 30
 PAGE = 4096

@@ -8,7 +8,7 @@ from migsim.engine.inputs import HOST_TERMS, SimulationInput
 from migsim.engine.memory import GuestMemory, SendCosts
 from migsim.models.switchover import PagesLeft
 from migsim.qapi import QemuVersion
-from migsim.scenario import Workload, WorkloadClass
+from migsim.workload import Workload, WorkloadClass
 
 CHUNK = 262_144
 COSTS = SendCosts(normal_page_s=1e-6, cold_page_s=2e-6, fresh_page_s=3e-6, zero_page_s=1e-7)

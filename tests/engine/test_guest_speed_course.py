@@ -17,7 +17,7 @@ from migsim.models.guest_speed import WHY, GuestMark, SpeedPiece, speed_pieces, 
 from migsim.models.speed_course import SpeedCourse
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
-from migsim.scenario import Workload, WorkloadClass
+from migsim.workload import Workload, WorkloadClass
 
 PAGE = 4096
 GIB = 1 << 30

@@ -13,7 +13,7 @@ from migsim.engine.inputs import HOST_TERMS, SimulationInput
 from migsim.engine.like_windows import Mark, Window
 from migsim.engine.segments import cut
 from migsim.qapi import QemuVersion
-from migsim.scenario import Workload, WorkloadClass
+from migsim.workload import Workload, WorkloadClass
 
 WINDOW = Window(seconds=0.1, normal=3000.0, duplicate=0.0, ram_stream=12.3e6, other_stream=100.0)
 

@@ -14,9 +14,10 @@ from migsim.engine.inputs import HOST_TERMS, RING_TERMS, XBZRLE_TERMS, Simulatio
 from migsim.engine.replay import replay
 from migsim.errors import ParameterError, TraceError
 from migsim.models.rate_limit import window_bytes
+from migsim.profiles import HostProfile, Term
 from migsim.qapi import QemuVersion, validate_migration_info
 from migsim.results import cache_hit_rate, throttle_steps
-from migsim.scenario import HostProfile, MigrationSettings, Term
+from migsim.scenario import MigrationSettings
 from migsim.trace import RamBlock, Trace, TraceMeta, TraceWriter
 from tests.engine.known_traces import stream_trace, workload
 

@@ -6,8 +6,9 @@ from migsim.engine.des import simulate
 from migsim.engine.inputs import MULTIFD_TERMS, MULTIFD_ZERO_TERMS, SimulationInput
 from migsim.engine.replay import replay
 from migsim.errors import ParameterError, ProfileError
+from migsim.profiles import HostProfile, Term
 from migsim.qapi import QemuVersion
-from migsim.scenario import HostProfile, MigrationSettings, Term
+from migsim.scenario import MigrationSettings
 from tests.engine.known_traces import stream_trace, workload
 from tests.engine.test_replay import GIB_PAGES
 from tests.engine.test_replay import TERMS as PLAIN

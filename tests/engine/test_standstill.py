@@ -8,7 +8,7 @@ from migsim.engine.batch import simulate_grid
 from migsim.engine.inputs import HOST_TERMS, SimulationInput
 from migsim.engine.standstill import deviations, far_above, is_flat, many_rounds, steady_rounds, trend
 from migsim.qapi import QemuVersion
-from migsim.scenario import Workload, WorkloadClass
+from migsim.workload import Workload, WorkloadClass
 
 
 @given(st.floats(1, 1e12), st.floats(1e-3, 1e3))

@@ -14,8 +14,8 @@ from migsim.models.idle_guest import idle_data_pages, idle_workload
 from migsim.models.iothread import loop_rate
 from migsim.models.rate_limit import ITERATE_MAX_S, WINDOW_S
 from migsim.models.thread_branch import thread_cycle
-from migsim.scenario import Workload, WorkloadClass
-from migsim.scenario.costs import cost_preset
+from migsim.profiles.published import cost_preset
+from migsim.workload import Workload, WorkloadClass
 
 GIB = 1 << 30
 OLD = cost_preset("era-2012").at()

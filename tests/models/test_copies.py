@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from migsim.errors import MigsimError
 from migsim.models.copies import CopyPath, copy_path, one_thread_ceiling
-from migsim.scenario.costs import cost_preset
+from migsim.profiles.published import cost_preset
 
 OLD, NEW = cost_preset("era-2012"), cost_preset("era-2020-x86")
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from migsim.errors import MigsimError
 from migsim.models.dirty_bitmap import GIB, bitmap_layout
 from migsim.models.log_start import MAPPINGS, log_start_s, log_stop_s, start_freeze
-from migsim.scenario.costs import cost_preset
+from migsim.profiles.published import cost_preset
 
 OLD, NEW, ARM = (cost_preset(n) for n in ("era-2012", "era-2020-x86", "era-2020-arm64"))
 

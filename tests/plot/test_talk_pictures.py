@@ -16,7 +16,7 @@ from migsim.plot.talk import (
     plot_talk,
     plot_timer_delays,
 )
-from migsim.scenario.costs import cost_preset
+from migsim.profiles.published import cost_preset
 from migsim.study.dirty_bitmap import freeze_table, sync_share_table
 from migsim.study.talk import DOWNTIME_PARTS, idle_chart
 from tests.calibrate.test_sync_cost import made

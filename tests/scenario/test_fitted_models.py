@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.errors import MigsimError, ProfileError, ScenarioError
+from migsim.profiles import HostProfile, Term
+from migsim.profiles.profile import SHARED
 from migsim.provenance import Provenance
-from migsim.scenario import HostProfile, Term, Workload, WorkloadClass
-from migsim.scenario.host import SHARED
+from migsim.workload import Workload, WorkloadClass
 
 HOT = WorkloadClass(pages=20, writes_per_page_per_s=2.5, extents=((100, 10), (200, 30)))
 WORKLOAD = Workload(

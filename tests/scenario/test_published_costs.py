@@ -1,7 +1,7 @@
 import pytest
 
 from migsim.errors import MigsimError
-from migsim.scenario.costs import Cost, cost_preset, cost_presets
+from migsim.profiles.published import Cost, cost_preset, cost_presets
 
 
 def test_every_cost_has_a_range_an_evidence_and_a_source():

@@ -1,7 +1,8 @@
 """A small guest and its host, whose migrations take a few milliseconds to simulate."""
 
 from migsim.engine.inputs import HOST_TERMS
-from migsim.scenario import HostProfile, Term, Workload, WorkloadClass
+from migsim.profiles import HostProfile, Term
+from migsim.workload import Workload, WorkloadClass
 
 TERMS = dict.fromkeys(HOST_TERMS, 0.0) | {
     "connect_s": 0.002,

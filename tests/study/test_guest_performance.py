@@ -21,12 +21,14 @@ from migsim.plot.guest_performance import (
     plot_guest_speed,
     plot_transactions,
 )
+from migsim.profiles import HostProfile, Term
 from migsim.results import MigrationResult, Outcome, guest_speed_frame
 from migsim.results.transactions import transactions
-from migsim.scenario import HostProfile, MigrationSettings, Term, Workload, WorkloadClass
+from migsim.scenario import MigrationSettings
 from migsim.study.guest_performance import guest_performance, guest_speed
 from migsim.study.predict import Prediction, predict_workload
 from migsim.study.users_compared import compare_guest_performance
+from migsim.workload import Workload, WorkloadClass
 
 PAGE = 4096
 GIB = 1 << 30

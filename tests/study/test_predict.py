@@ -6,10 +6,12 @@ import pytest
 from migsim.engine.des import simulate
 from migsim.engine.inputs import HOST_TERMS
 from migsim.errors import MigsimError, ProfileError
+from migsim.profiles import HostProfile, Term
 from migsim.qapi import validate_migration_info
-from migsim.scenario import HostProfile, MigrationSettings, Term, Workload, WorkloadClass
+from migsim.scenario import MigrationSettings
 from migsim.study.predict import INTERVAL_FIELDS, predict, predict_workload
 from migsim.trace import Trace, TraceMeta, TraceWriter
+from migsim.workload import Workload, WorkloadClass
 
 TERMS = {
     "connect_s": 0.002,

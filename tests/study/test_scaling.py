@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from migsim.engine.inputs import HOST_TERMS
 from migsim.errors import ParameterError
 from migsim.models.workload_scaling import RULE, draw_rule, median_rule, page_kinds, place, scaled_pages
-from migsim.scenario import HostProfile, MigrationSettings, Term, Workload, WorkloadClass
+from migsim.profiles import HostProfile, Term
+from migsim.scenario import MigrationSettings
 from migsim.study.scaling import MORE_VCPUS, GuestSize, predict_scaled, scale_workload, scaled_family
+from migsim.workload import Workload, WorkloadClass
 
 GIB = 1 << 30
 PAGE = 4096

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from migsim.scenario import HostProfile, LabScenario
+from migsim.profiles import HostProfile
+from migsim.scenario import LabScenario
 from migsim.study.draws import workload_of
 from migsim.study.predict import predict_workload
 from migsim.trace import Trace

@@ -6,7 +6,7 @@ from typing import Any
 
 from migsim.engine.inputs import HOST_TERMS, SimulationInput
 from migsim.qapi import QemuVersion
-from migsim.scenario import Workload, WorkloadClass
+from migsim.workload import Workload, WorkloadClass
 from tests.witness.precopy_pages import NORMAL_RECORD, Guest, Host, Rules
 
 

@@ -43,8 +43,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from migsim.documents import Declared, read_file_text
 from migsim.errors import MigsimError, RecordError, near_misses
-from migsim.scenario.base import Declared, read_file_text
 
 __all__ = ["Fixture", "Hardware", "Table", "Use", "load", "load_all"]
 

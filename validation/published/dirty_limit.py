@@ -12,7 +12,7 @@ from typing import Any
 
 from migsim.models.dirty_bitmap import GIB, PAGES_PER_GIB
 from migsim.results import MigrationResult
-from migsim.scenario import Workload, WorkloadClass
+from migsim.workload import Workload, WorkloadClass
 from validation.published import Fixture
 from validation.published.simulated import host_terms, run
 from validation.published.table import Answer, Value, range_of

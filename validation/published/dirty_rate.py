@@ -8,9 +8,10 @@ from typing import Any
 
 from migsim.calibrate.spectrum import Spectrum, fit_spectrum
 from migsim.models.dirty_bitmap import GIB, PAGES_PER_GIB
-from migsim.models.page_stream import PAGE_BYTES, ZERO_PAGE_BYTES
+from migsim.models.page_stream import ZERO_PAGE_BYTES
 from migsim.models.page_writes import guest_seconds, random_fraction
-from migsim.scenario import Workload, WorkloadClass
+from migsim.units import PAGE_BYTES
+from migsim.workload import Workload, WorkloadClass
 from validation.published import Fixture
 from validation.published.simulated import host_terms, run
 from validation.published.table import Answer, Value

@@ -10,7 +10,7 @@ from migsim.models.copies import copy_path, one_thread_ceiling
 from migsim.models.dirty_bitmap import GIB, PAGES_PER_GIB, bitmap_layout, bitmap_size_bytes, dirty_words
 from migsim.models.log_start import MAPPINGS, log_start_s, log_stop_s
 from migsim.models.page_writes import guest_seconds
-from migsim.scenario.costs import cost_preset
+from migsim.profiles.published import cost_preset
 from validation.published import Fixture
 from validation.published.table import Answer, Value
 

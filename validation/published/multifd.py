@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from migsim.models.dirty_bitmap import GIB
-from migsim.models.page_stream import PAGE_BYTES
 from migsim.results import MigrationResult
-from migsim.scenario import Workload
+from migsim.units import PAGE_BYTES
+from migsim.workload import Workload
 from validation.published import Fixture
 from validation.published.simulated import host_terms, idle_guest, run
 from validation.published.table import Value

@@ -9,11 +9,12 @@ from migsim.models.behaviour import behaviour_of
 from migsim.models.dirty_bitmap import GIB, setup_s
 from migsim.models.idle_guest import idle_data_pages
 from migsim.models.log_start import log_start_s
-from migsim.models.page_stream import NORMAL_PAGE_BYTES, PAGE_BYTES, ram_bytes_of
+from migsim.models.page_stream import NORMAL_PAGE_BYTES, ram_bytes_of
 from migsim.models.query_migrate import Counters, migration_info
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
-from migsim.scenario import Workload, WorkloadClass
+from migsim.units import PAGE_BYTES
+from migsim.workload import Workload, WorkloadClass
 from validation.published import Fixture, load
 from validation.published.dirty_tracking import huge_mapping_s_per_gib
 from validation.published.multifd import quintela_multifd, threads_scan

@@ -7,10 +7,10 @@ from typing import Any
 
 from migsim.engine.des import simulate
 from migsim.engine.inputs import HOST_TERMS, MULTIFD_TERMS, MULTIFD_ZERO_TERMS, RING_TERMS, SimulationInput
-from migsim.models.page_stream import PAGE_BYTES
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
-from migsim.scenario import Workload, WorkloadClass
+from migsim.units import PAGE_BYTES
+from migsim.workload import Workload, WorkloadClass
 
 __all__ = ["host_terms", "idle_guest", "run"]
 

@@ -14,9 +14,10 @@ from typing import Any
 from migsim.models.bitmap_sync import LAYOUTS, sync_parts
 from migsim.models.dirty_bitmap import GIB, bitmap_layout
 from migsim.models.log_start import start_freeze
-from migsim.models.page_stream import PAGE_BYTES, ram_bytes_of
-from migsim.scenario import Workload, WorkloadClass
-from migsim.scenario.costs import cost_preset
+from migsim.models.page_stream import ram_bytes_of
+from migsim.profiles.published import cost_preset
+from migsim.units import PAGE_BYTES
+from migsim.workload import Workload, WorkloadClass
 from validation.published import Fixture
 from validation.published.simulated import host_terms, run
 from validation.published.table import Answer, Value, range_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from migsim.errors import ScenarioError
+from migsim.units import PAGE_BYTES
 
 WORKLOAD_BASE_PAGE = 4096  # 16 MiB: firmware, image, page tables, sampling tables lie below
 RECORD_BYTES = 16  # what check=1 keeps a page
@@ -50,14 +51,14 @@ def ram_page_to_guest_address(page: int, ram_bytes: int, machine: str = "pc") ->
             "The guest's memory map is known for pc and q35.",
             "Use one of them.",
         )
-    if not 0 <= page * 4096 < ram_bytes:
+    if not 0 <= page * PAGE_BYTES < ram_bytes:
         raise ScenarioError(
             f"Page {page} is outside RAM.",
-            f"RAM of {ram_bytes} bytes has pages 0 to {ram_bytes // 4096 - 1}.",
+            f"RAM of {ram_bytes} bytes has pages 0 to {ram_bytes // PAGE_BYTES - 1}.",
             "Check page number and memory size.",
         )
     split_from, hole = _HOLES[machine]
-    offset = page * 4096
+    offset = page * PAGE_BYTES
     if ram_bytes < split_from or offset < hole:
         return offset
     return offset - hole + 4 * _GIB
@@ -71,5 +72,5 @@ def needed_ram_bytes(highest_page: int, *, check: bool) -> int:
     >>> needed_ram_bytes(4096, check=False) >> 20
     32
     """
-    records = -(-highest_page * RECORD_BYTES // 4096) * 4096 if check else 0
-    return (WORKLOAD_BASE_PAGE + highest_page) * 4096 + records
+    records = -(-highest_page * RECORD_BYTES // PAGE_BYTES) * PAGE_BYTES if check else 0
+    return (WORKLOAD_BASE_PAGE + highest_page) * PAGE_BYTES + records

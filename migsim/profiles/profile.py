@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from migsim.documents import Declared, RecordedModel
 from migsim.errors import MigsimError, ProfileError, near_misses
 from migsim.html import html_table
-from migsim.scenario.base import Declared, RecordedModel
 
 if TYPE_CHECKING:
     import numpy as np

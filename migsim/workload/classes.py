@@ -6,10 +6,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from migsim.documents import Bytes, Declared, RecordedModel
 from migsim.html import html_list, html_table
-from migsim.scenario.base import Bytes, Declared, RecordedModel
-from migsim.scenario.guest import PAGE_BYTES
-from migsim.units import format_bytes
+from migsim.units import PAGE_BYTES, format_bytes
 
 __all__ = ["PageContent", "Workload", "WorkloadClass"]
 

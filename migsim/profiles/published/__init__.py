@@ -1,6 +1,6 @@
 """Published costs as named presets, each number with its source and the range it is known to.
 
-What is measured is kept apart: host profiles (`migsim.scenario.hosts`) and fits (`migsim.calibrate`).
+What is measured is kept apart: host profiles (`migsim.profiles.bundled`) and fits (`migsim.calibrate`).
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from migsim.errors import ProfileError
+from migsim.profiles.profile import HostProfile
 from migsim.qapi import QemuVersion
-from migsim.scenario.host import HostProfile
 
 __all__ = ["bundled_profile", "bundled_profiles"]
 
