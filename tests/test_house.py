@@ -22,9 +22,9 @@ LONGEST_FUNCTION = 80
 # the one place that may import it
 DOORS = {
     "qemu": "migsim/qmp/session.py",
-    "simpy": "migsim/engine/",
+    "simpy": ("migsim/engine/", "migsim/history/"),
     "typer": "migsim/cli/",
-    "matplotlib": "migsim/plot/",
+    "matplotlib": ("migsim/plot/", "migsim/history/pictures.py"),
     "numba": "migsim/engine/batch_compile.py",
     "joblib": "migsim/study/sweep_run.py",
     "distributed": "migsim/study/sweep_run.py",

@@ -10,7 +10,7 @@ each kind end,
 solved for :math:`D_c \ge 0` by least squares over the intervals. Kinds that always come in the same proportion cannot
 be told apart so; then their mean is :math:`D = \sum (b_j - u_{idle} \Delta_j)/\sum n_j`, and it is split by the
 response times, to which demands are proportional under processor sharing. Where the guest does not tell how busy it is,
-the demand is the one whose response time (`migsim.models.closed_loop`) is the measured one.
+the demand is the one whose response time (`migsim.models.users.closed_loop`) is the measured one.
 
 Leaves out: transactions that begin in one interval and end in the next; work that goes on in the background (it counts
 as the transactions').
@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.errors import ParameterError
-from migsim.models.closed_loop import TransactionClass, UserLoop, demand_from_response
+from migsim.models.users.closed_loop import TransactionClass, UserLoop, demand_from_response
 
 if TYPE_CHECKING:
     import pandas as pd

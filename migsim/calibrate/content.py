@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.models.page_writes import changed_pages_writes
-from migsim.models.xbzrle_content import PageWrites, encoding_by_writes
+from migsim.models.dirty.page_writes import changed_pages_writes
+from migsim.models.xbzrle.content import PageWrites, encoding_by_writes
 from migsim.trace.content import content_since
 from migsim.units import PAGE_BYTES
 from migsim.workload import PageContent, Workload

@@ -18,8 +18,8 @@ import numpy as np
 
 from migsim.calibrate import terms
 from migsim.errors import ProfileError
-from migsim.models.dirty_bitmap import GIB
-from migsim.models.throttle_trigger import throttle_rules
+from migsim.models.dirty.bitmap import GIB
+from migsim.models.throttle.trigger import throttle_rules
 from migsim.profiles import HostProfile, Term
 from migsim.provenance import Provenance
 from migsim.qapi import QemuVersion

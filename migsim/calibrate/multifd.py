@@ -1,7 +1,7 @@
 """What multifd's threads cost on this host: probes, and the terms that a profile gets from them.
 
 A thread's cost of a page is its processor time over the pages that went through it, whatever held it up meanwhile: so
-two channels tell what any number of them will do (`migsim.models.multifd_threads`). The probes are a guest of data
+two channels tell what any number of them will do (`migsim.models.multifd.threads`). The probes are a guest of data
 (pages new to the destination), eight views of one file (pages in no cache, their memory there), a hot set under a
 limit (pages sent again) and an empty guest (zero pages); kinds that a probe carries besides are taken off at the cost
 that the others show. What threads wait for each other is what is left of the time: of the empty guest's for the
@@ -19,8 +19,8 @@ from typing import Any
 from migsim.calibrate.host import Probe, term_of
 from migsim.calibrate.terms import active_seconds
 from migsim.errors import ProfileError
-from migsim.models.dirty_bitmap import GIB
-from migsim.models.multifd import PACKET_PAGES, multifd_rules, zero_page_detection
+from migsim.models.dirty.bitmap import GIB
+from migsim.models.multifd.packets import PACKET_PAGES, multifd_rules, zero_page_detection
 from migsim.profiles import HostProfile, Term
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult

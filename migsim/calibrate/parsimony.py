@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.calibrate.spectrum import Spectrum, join_classes
-from migsim.models.page_writes import random_fraction
+from migsim.models.dirty.page_writes import random_fraction
 
 if TYPE_CHECKING:
     from migsim.calibrate.rounds import RoundHistory

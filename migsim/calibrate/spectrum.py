@@ -4,8 +4,8 @@ Law
 ---
 .. math:: U(t) = \sum_k n_k f_k(t), \qquad n_k \ge 0
 
-over a grid of rates, with :math:`f_k` the random or the sweep law of `migsim.models.page_writes`. Non-negative least
-squares, each point weighted by its own deviation, leaves few classes; neighbours on the grid are joined.
+over a grid of rates, with :math:`f_k` the random or the sweep law of `migsim.models.dirty.page_writes`. Non-negative
+least squares, each point weighted by its own deviation, leaves few classes; neighbours on the grid are joined.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from migsim.calibrate.least_squares import non_negative, robust_in_box
 from migsim.errors import TraceError
-from migsim.models.page_writes import random_fraction, unique_pages
+from migsim.models.dirty.page_writes import random_fraction, unique_pages
 
 __all__ = ["Spectrum", "fit_spectrum", "join_classes"]
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.errors import ProfileError
-from migsim.models.dirty_bitmap import GIB
+from migsim.models.dirty.bitmap import GIB
 from migsim.profiles import Term
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from migsim.lab.guest.serial import Progress, parse_line
-from migsim.models.behaviour import behaviour_of
-from migsim.models.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
-from migsim.models.rate_limit import WINDOW_S, window_bytes, window_quota_bytes
+from migsim.models.loop.behaviour import behaviour_of
+from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
+from migsim.models.loop.rate_limit import WINDOW_S, window_bytes, window_quota_bytes
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
 from migsim.units import PAGE_BYTES

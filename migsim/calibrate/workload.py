@@ -14,7 +14,7 @@ from migsim.calibrate.rounds import RoundHistory, read_rounds
 from migsim.calibrate.spectrum import Spectrum, fit_spectrum
 from migsim.errors import TraceError
 from migsim.html import html_table
-from migsim.models.page_writes import guest_seconds
+from migsim.models.dirty.page_writes import guest_seconds
 from migsim.workload import Workload, WorkloadClass
 
 if TYPE_CHECKING:

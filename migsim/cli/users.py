@@ -11,7 +11,7 @@ from migsim.units import format_duration_s, parse_duration_s
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from migsim.models.closed_loop import UserLoop
+    from migsim.models.users.closed_loop import UserLoop
     from migsim.study.guest_performance import GuestPerformance
 
 __all__ = ["print_users", "user_loop"]
@@ -34,7 +34,7 @@ def user_loop(users: int | None, think: str, demand: str | None, *, vcpus: int) 
     >>> user_loop(None, "1s", None, vcpus=1) is None
     True
     """
-    from migsim.models.closed_loop import UserLoop
+    from migsim.models.users.closed_loop import UserLoop
 
     if users is None and demand is None:
         return None

@@ -15,10 +15,10 @@ import numpy as np
 from migsim.engine.batch_state import Floats, Ints, Memory, Records, record
 from migsim.engine.segments import Segments
 from migsim.engine.xbzrle import side_by_side
-from migsim.models.page_contents import PageWrites
-from migsim.models.page_writes import random_fraction, sweep_fraction
-from migsim.models.xbzrle_content import encoding_table, false_dirty_pages, false_dirty_share
-from migsim.models.xbzrle_fluid import FluidXbzrleCache, aged_step, hazard_of, looked_up
+from migsim.models.dirty.page_writes import random_fraction, sweep_fraction
+from migsim.models.xbzrle.content import encoding_table, false_dirty_pages, false_dirty_share
+from migsim.models.xbzrle.fluid_cache import FluidXbzrleCache, aged_step, hazard_of, looked_up
+from migsim.models.xbzrle.page_contents import PageWrites
 from migsim.workload import Workload
 
 __all__ = ["NOT_YET", "Cache", "cache_of", "forget", "grow_old", "look_up", "put", "written_share"]
@@ -30,8 +30,8 @@ PLACE = record("sent visited visiting dirty false_dirty", "segment begin end con
 """A written segment: tracks `begin` to `end`, what writes do to its pages (-1: unknown), when it was visited."""
 
 TRACK = record("k covered width young middle old mark", "bin alone")
-"""What a run of a segment holds of a bin, by age: see `migsim.models.xbzrle_fluid`; in a bin that it has `alone` nobody
-takes anything from it."""
+"""What a run of a segment holds of a bin, by age: see `migsim.models.xbzrle.fluid_cache`; in a bin that it has
+`alone` nobody takes anything from it."""
 
 BIN = record("hazard all_old free")
 

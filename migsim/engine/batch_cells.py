@@ -14,16 +14,16 @@ from migsim.engine.batch_state import CELL, KIND
 from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
 from migsim.engine.multifd import MultifdSender
-from migsim.models.auto_converge import MAX_PERCENTAGE, next_percentage
-from migsim.models.cpu_throttle import fixed_sleep_run_fraction
-from migsim.models.dirty_bitmap import setup_s, sync_s
-from migsim.models.multifd import multifd_rules, zero_page_detection
-from migsim.models.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
-from migsim.models.query_migrate import Counters
-from migsim.models.rate_limit import WINDOW_S, wake_up_s, window_bytes, window_quota_bytes
-from migsim.models.throttle_trigger import Trigger, close_trigger, throttle_rules
-from migsim.models.xbzrle import counted_bytes
-from migsim.models.xbzrle_cache import xbzrle_rules
+from migsim.models.dirty.bitmap import setup_s, sync_s
+from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
+from migsim.models.loop.query_migrate import Counters
+from migsim.models.loop.rate_limit import WINDOW_S, wake_up_s, window_bytes, window_quota_bytes
+from migsim.models.multifd.packets import multifd_rules, zero_page_detection
+from migsim.models.throttle.auto_converge import MAX_PERCENTAGE, next_percentage
+from migsim.models.throttle.cpu_throttle import fixed_sleep_run_fraction
+from migsim.models.throttle.trigger import Trigger, close_trigger, throttle_rules
+from migsim.models.xbzrle.cache import xbzrle_rules
+from migsim.models.xbzrle.encoding import counted_bytes
 
 __all__ = ["cells_of", "kind_of", "senders"]
 

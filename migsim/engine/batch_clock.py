@@ -12,9 +12,9 @@ from typing import Any
 from migsim.engine.batch_memory import run_s
 from migsim.engine.batch_state import Floats
 from migsim.engine.throttle import SETTLED_S
-from migsim.models.auto_converge import raised
-from migsim.models.guest_work import backlog_after
-from migsim.models.throttle_trigger import (
+from migsim.models.guest.work import backlog_after
+from migsim.models.throttle.auto_converge import raised
+from migsim.models.throttle.trigger import (
     background_sync_due,
     count_period,
     is_bad_period,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.engine.inputs import SimulationInput
-from migsim.models.xbzrle_cache import xbzrle_rules
+from migsim.models.xbzrle.cache import xbzrle_rules
 from migsim.qapi import defaults
 
 __all__ = ["WRITES", "Columns", "Values", "compiles", "grid_columns", "group_key", "many_columns"]

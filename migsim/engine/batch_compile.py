@@ -34,23 +34,17 @@ from migsim.engine import (
 )
 from migsim.engine import multifd as engine_multifd
 from migsim.errors import HostError
-from migsim.models import (
-    auto_converge,
-    dirty_log,
-    guest_work,
-    migration_thread,
-    multifd,
-    multifd_threads,
-    page_stream,
-    page_writes,
-    query_migrate,
-    rate_limit,
-    switchover,
-    throttle_trigger,
-    xbzrle,
-    xbzrle_content,
-    xbzrle_fluid,
-)
+from migsim.models.dirty import log as dirty_log
+from migsim.models.dirty import page_writes
+from migsim.models.guest import work as guest_work
+from migsim.models.loop import migration_thread, page_stream, query_migrate, rate_limit, switchover
+from migsim.models.multifd import packets as multifd
+from migsim.models.multifd import threads as multifd_threads
+from migsim.models.throttle import auto_converge
+from migsim.models.throttle import trigger as throttle_trigger
+from migsim.models.xbzrle import content as xbzrle_content
+from migsim.models.xbzrle import encoding as xbzrle
+from migsim.models.xbzrle import fluid_cache as xbzrle_fluid
 
 __all__ = ["compiled_run", "digest"]
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from migsim.engine.batch_state import ABSENT, UNKNOWN
 from migsim.engine.recorder import completed_reason, standing_reason
-from migsim.models.page_stream import ram_bytes_of
-from migsim.models.query_migrate import mean_mbps
-from migsim.models.switchover import blackout_s, downtime_s, flush_s
+from migsim.models.loop.page_stream import ram_bytes_of
+from migsim.models.loop.query_migrate import mean_mbps
+from migsim.models.loop.switchover import blackout_s, downtime_s, flush_s
 from migsim.units import PAGE_BYTES
 
 __all__ = ["reason_of", "set_figures"]

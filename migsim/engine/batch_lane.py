@@ -22,14 +22,14 @@ from migsim.engine.batch_state import UNKNOWN, ZERO, Floats, Memory, Notes
 from migsim.engine.batch_verdict import give_up, note_end, note_test, stands_still
 from migsim.engine.batch_windows import end_window, windows
 from migsim.engine.batch_xbzrle import call_coded, close_cache_period, encode_left
-from migsim.models.migration_thread import (
+from migsim.models.loop.migration_thread import (
     DIRTY_RATE_PERIOD_S,
     dirty_pages_rate,
     may_switch_over,
     needs_exact,
 )
-from migsim.models.page_stream import NORMAL_PAGE_BYTES
-from migsim.models.rate_limit import WINDOW_S, window_bytes, window_quota_bytes
+from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES
+from migsim.models.loop.rate_limit import WINDOW_S, window_bytes, window_quota_bytes
 from migsim.units import PAGE_BYTES
 
 __all__ = ["run_cells"]

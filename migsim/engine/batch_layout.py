@@ -15,7 +15,7 @@ import numpy as np
 from migsim.engine.batch_state import DATA, EXTENT, NEVER, PART, ZERO, Memory, Records
 from migsim.engine.segments import ZERO as NO_CLASS
 from migsim.engine.segments import Extent, cut_extent, most_segments
-from migsim.models.dirty_log import CHUNK_PAGES
+from migsim.models.dirty.log import CHUNK_PAGES
 
 __all__ = ["extent_records", "lay_out", "memory_of"]
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from migsim.engine.batch_memory import NOTHING
 from migsim.engine.batch_state import ZERO, Memory
-from migsim.models.page_stream import mean_page_s, raw_pages_s
+from migsim.models.loop.page_stream import mean_page_s, raw_pages_s
 
 __all__ = [
     "Left",

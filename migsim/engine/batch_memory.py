@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from migsim.engine.batch_state import NEVER, Memory
-from migsim.models.dirty_log import reported_pages
-from migsim.models.guest_work import worked_s
-from migsim.models.page_writes import arc_fraction, drawn_pages, guest_seconds, random_fraction
+from migsim.models.dirty.log import reported_pages
+from migsim.models.dirty.page_writes import arc_fraction, drawn_pages, guest_seconds, random_fraction
+from migsim.models.guest.work import worked_s
 
 __all__ = ["NOTHING", "begin", "run_s", "sync_memory"]
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from migsim.engine.multifd import SHARE_STEP
-from migsim.models.multifd import GREETING_BYTES, counted_bytes, counted_pages, wait_bytes
-from migsim.models.multifd_threads import lost_a_page_s
-from migsim.models.page_stream import ITERATE_BYTES, ZERO_PAGE_BYTES
+from migsim.models.loop.page_stream import ITERATE_BYTES, ZERO_PAGE_BYTES
+from migsim.models.multifd.packets import GREETING_BYTES, counted_bytes, counted_pages, wait_bytes
+from migsim.models.multifd.threads import lost_a_page_s
 
 __all__ = ["SHARE_STEP", "finish", "greet", "lost_of", "note_call", "through_channels"]
 

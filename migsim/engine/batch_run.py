@@ -17,9 +17,9 @@ from migsim.engine.batch_layout import extent_records, memory_of
 from migsim.engine.batch_state import ABSENT, ENDED, FIGURES, STATE, SYNC, WHY, Notes
 from migsim.engine.segments import cut, extents_of
 from migsim.engine.standstill import deviations, many_rounds, steady_rounds
-from migsim.models.auto_converge import MAX_PERCENTAGE
-from migsim.models.cpu_throttle import run_fraction
-from migsim.models.xbzrle_cache import cache_pages
+from migsim.models.throttle.auto_converge import MAX_PERCENTAGE
+from migsim.models.throttle.cpu_throttle import run_fraction
+from migsim.models.xbzrle.cache import cache_pages
 
 __all__ = ["Run"]
 

@@ -23,8 +23,8 @@ from migsim.engine.batch_left import (
 )
 from migsim.engine.batch_memory import NOTHING, run_s
 from migsim.engine.batch_state import NEVER, Memory
-from migsim.models.page_stream import ITERATE_BYTES, SECTION_BYTES
-from migsim.models.rate_limit import ITERATE_MAX_S, WINDOW_S
+from migsim.models.loop.page_stream import ITERATE_BYTES, SECTION_BYTES
+from migsim.models.loop.rate_limit import ITERATE_MAX_S, WINDOW_S
 
 __all__ = ["Sent", "call", "end_call", "full_window", "note_chunk", "send"]
 

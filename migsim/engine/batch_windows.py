@@ -19,9 +19,9 @@ from migsim.engine.batch_sending import full_window, send
 from migsim.engine.batch_state import ZERO, Memory
 from migsim.engine.batch_verdict import stands_still
 from migsim.engine.throttle import SETTLED_S
-from migsim.models.migration_thread import close_window
-from migsim.models.multifd import share_left
-from migsim.models.page_stream import SECTION_BYTES
+from migsim.models.loop.migration_thread import close_window
+from migsim.models.loop.page_stream import SECTION_BYTES
+from migsim.models.multifd.packets import share_left
 from migsim.units import PAGE_BYTES
 
 __all__ = ["end_window", "windows"]

@@ -14,11 +14,11 @@ from migsim.engine.batch_cache import NOT_YET, Cache, look_up, put, written_shar
 from migsim.engine.batch_memory import NOTHING, run_s
 from migsim.engine.batch_sending import Sent, end_call, note_chunk, send
 from migsim.engine.batch_state import ZERO, Memory
-from migsim.models.page_stream import NORMAL_PAGE_BYTES
-from migsim.models.query_migrate import encoding_rate
-from migsim.models.rate_limit import ITERATE_MAX_S
-from migsim.models.xbzrle import RECORD_BYTES, xbzrle_seconds
-from migsim.models.xbzrle_content import interpolated, left_encoded, overflow_of_changed
+from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES
+from migsim.models.loop.query_migrate import encoding_rate
+from migsim.models.loop.rate_limit import ITERATE_MAX_S
+from migsim.models.xbzrle.content import interpolated, left_encoded, overflow_of_changed
+from migsim.models.xbzrle.encoding import RECORD_BYTES, xbzrle_seconds
 
 __all__ = ["call_coded", "close_cache_period", "encode_left"]
 

@@ -3,7 +3,7 @@
 A user thinks, asks for a transaction of a class drawn by the mix, waits, and thinks again. The server is shared by
 all that is under way (processor sharing); its speed follows a `SpeedCourse`, so a change of speed needs no event:
 the next transaction to end is looked up in the course. An event is the end of a thought or of a transaction. The laws
-are `migsim.models.closed_loop` and `speed_course`.
+are `migsim.models.users.closed_loop` and `speed_course`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 import simpy
 from numpy.typing import ArrayLike, NDArray
 
-from migsim.models.closed_loop import UserLoop
-from migsim.models.speed_course import SpeedCourse
+from migsim.models.users.closed_loop import UserLoop
+from migsim.models.users.speed_course import SpeedCourse
 
 if TYPE_CHECKING:
     import pandas as pd

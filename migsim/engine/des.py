@@ -27,13 +27,13 @@ from migsim.engine.recorder import Recorder
 from migsim.engine.sending import Sent, send_costs
 from migsim.engine.standstill import deviations, far_above, is_flat, many_rounds, steady_rounds, trend
 from migsim.engine.throttle import Throttle
-from migsim.models import migration_thread as thread
-from migsim.models.dirty_bitmap import setup_s, sync_s
-from migsim.models.guest_speed import GuestMark
-from migsim.models.page_stream import ITERATE_BYTES, NORMAL_PAGE_BYTES, SECTION_BYTES, ram_bytes_of
-from migsim.models.query_migrate import Counters
-from migsim.models.rate_limit import ITERATE_MAX_S, WINDOW_S, wake_up_s, window_bytes, window_quota_bytes
-from migsim.models.switchover import Blackout, blackout
+from migsim.models.dirty.bitmap import setup_s, sync_s
+from migsim.models.guest.speed import GuestMark
+from migsim.models.loop import migration_thread as thread
+from migsim.models.loop.page_stream import ITERATE_BYTES, NORMAL_PAGE_BYTES, SECTION_BYTES, ram_bytes_of
+from migsim.models.loop.query_migrate import Counters
+from migsim.models.loop.rate_limit import ITERATE_MAX_S, WINDOW_S, wake_up_s, window_bytes, window_quota_bytes
+from migsim.models.loop.switchover import Blackout, blackout
 from migsim.results import MigrationResult
 from migsim.units import PAGE_BYTES
 

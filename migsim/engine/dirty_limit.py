@@ -2,7 +2,7 @@
 
 A vCPU runs until its ring is full, sleeps, and runs on. Whoever needs all vCPUs (a bitmap sync, a measurement, the
 switchover) waits until the last of them has woken up; a sync empties every ring. The laws are
-`migsim.models.dirty_limit`, `dirty_ring` and `throttle_trigger`.
+`migsim.models.throttle.dirty_limit`, `dirty_ring` and `throttle_trigger`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import numpy as np
 
 from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
-from migsim.models.dirty_limit import (
+from migsim.models.dirty.ring import ring_fill_pages, ring_fill_s
+from migsim.models.loop.query_migrate import Counters
+from migsim.models.throttle.dirty_limit import (
     PERIOD_MS,
     LimitState,
     measured_rate,
@@ -21,9 +23,7 @@ from migsim.models.dirty_limit import (
     step,
     throttle_time_per_round_us,
 )
-from migsim.models.dirty_ring import ring_fill_pages, ring_fill_s
-from migsim.models.query_migrate import Counters
-from migsim.models.throttle_trigger import Trigger, close_trigger, throttle_rules
+from migsim.models.throttle.trigger import Trigger, close_trigger, throttle_rules
 
 __all__ = ["DirtyLimit"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from migsim.models.guest_work import backlog_after, worked_s
+from migsim.models.guest.work import backlog_after, worked_s
 
 __all__ = ["GuestClock"]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migsim.errors import ParameterError
-from migsim.models.behaviour import Behaviour, behaviour_of
-from migsim.models.dirty_log import protect_window
-from migsim.models.dirty_ring import ring_fill_pages
+from migsim.models.dirty.log import protect_window
+from migsim.models.dirty.ring import ring_fill_pages
+from migsim.models.loop.behaviour import Behaviour, behaviour_of
 from migsim.qapi import QemuVersion, defaults
 from migsim.workload import Workload
 
@@ -89,7 +89,7 @@ def needed_terms(capabilities: Mapping[str, bool], *, zero_pages: str = "legacy"
     ----------
     capabilities : mapping of str to bool
     zero_pages : str
-        Who looks for zero pages with multifd (see `migsim.models.multifd.zero_page_detection`).
+        Who looks for zero pages with multifd (see `migsim.models.multifd.packets.zero_page_detection`).
     """
     xbzrle = XBZRLE_TERMS if capabilities.get("xbzrle") else {}
     ring = RING_TERMS if capabilities.get("dirty-limit") else {}

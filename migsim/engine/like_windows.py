@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from migsim.models.query_migrate import Counters
+from migsim.models.loop.query_migrate import Counters
 from migsim.units import PAGE_BYTES
 
 __all__ = ["Mark", "Window"]

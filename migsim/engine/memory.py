@@ -14,10 +14,10 @@ from migsim.engine.inputs import SimulationInput
 from migsim.engine.segments import cut
 from migsim.engine.sending import Budget, SendCosts, Sent
 from migsim.engine.xbzrle import Encoded, XbzrleSender
-from migsim.models.dirty_log import reported_pages
-from migsim.models.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES, mean_page_s
-from migsim.models.page_writes import arc_fraction, drawn_pages, guest_seconds, random_fraction
-from migsim.models.switchover import PagesLeft
+from migsim.models.dirty.log import reported_pages
+from migsim.models.dirty.page_writes import arc_fraction, drawn_pages, guest_seconds, random_fraction
+from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES, mean_page_s
+from migsim.models.loop.switchover import PagesLeft
 from migsim.workload import Workload
 
 __all__ = ["GuestMemory", "SendCosts", "Sent", "fluid_memory"]

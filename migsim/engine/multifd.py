@@ -1,6 +1,6 @@
 """Multifd in the event engine: what its pages cost and count, and what its threads leave the guest.
 
-The laws are `migsim.models.multifd` (packets, waits, windows) and `multifd_threads` (times).
+The laws are `migsim.models.multifd.packets` (packets, waits, windows) and `multifd_threads` (times).
 """
 
 from __future__ import annotations
@@ -8,7 +8,10 @@ from __future__ import annotations
 from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
 from migsim.engine.sending import SendCosts, Sent
-from migsim.models.multifd import (
+from migsim.models.loop.page_stream import ZERO_PAGE_BYTES
+from migsim.models.loop.query_migrate import Counters
+from migsim.models.loop.rate_limit import window_quota_bytes
+from migsim.models.multifd.packets import (
     GREETING_BYTES,
     PACKET_PAGES,
     check_multifd,
@@ -21,10 +24,7 @@ from migsim.models.multifd import (
     wait_bytes,
     zero_page_detection,
 )
-from migsim.models.multifd_threads import PageWork, guest_share, lost_a_page_s, multifd_page_s
-from migsim.models.page_stream import ZERO_PAGE_BYTES
-from migsim.models.query_migrate import Counters
-from migsim.models.rate_limit import window_quota_bytes
+from migsim.models.multifd.threads import PageWork, guest_share, lost_a_page_s, multifd_page_s
 
 __all__ = ["MultifdSender"]
 
@@ -61,7 +61,7 @@ class MultifdSender:
     Raises
     ------
     ParameterError
-        For what `migsim.models.multifd.check_multifd` refuses.
+        For what `migsim.models.multifd.packets.check_multifd` refuses.
     """
 
     def __init__(self, what: SimulationInput, clock: GuestClock, counters: Counters) -> None:

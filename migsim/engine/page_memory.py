@@ -20,11 +20,11 @@ from migsim.engine.memory import SendCosts, Sent
 from migsim.engine.page_xbzrle import Looked, PageXbzrle
 from migsim.engine.trace_writes import TraceWrites, Written
 from migsim.engine.xbzrle import Encoded
-from migsim.models.dirty_log import CHUNK_PAGES
-from migsim.models.hit_rates import last_write
-from migsim.models.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
-from migsim.models.page_writes import random_fraction
-from migsim.models.switchover import PagesLeft
+from migsim.models.dirty.hit_rates import last_write
+from migsim.models.dirty.log import CHUNK_PAGES
+from migsim.models.dirty.page_writes import random_fraction
+from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
+from migsim.models.loop.switchover import PagesLeft
 
 __all__ = ["PageMemory"]
 

@@ -1,6 +1,6 @@
 """XBZRLE in a replay: the exact cache, and lengths drawn from the trace's samples.
 
-The laws are `migsim.models.xbzrle` and `xbzrle_cache`.
+The laws are `migsim.models.xbzrle.encoding` and `xbzrle_cache`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.engine.trace_content import SampledLengths
-from migsim.models.page_stream import NORMAL_PAGE_BYTES
-from migsim.models.query_migrate import XbzrleCounters
-from migsim.models.xbzrle import counted_bytes, record_bytes, xbzrle_seconds
-from migsim.models.xbzrle_cache import XbzrleCache, cache_pages, xbzrle_rules
+from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES
+from migsim.models.loop.query_migrate import XbzrleCounters
+from migsim.models.xbzrle.cache import XbzrleCache, cache_pages, xbzrle_rules
+from migsim.models.xbzrle.encoding import counted_bytes, record_bytes, xbzrle_seconds
 from migsim.qapi import QemuVersion
 
 __all__ = ["Looked", "PageXbzrle"]

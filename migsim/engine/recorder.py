@@ -9,10 +9,10 @@ from typing import Any, cast
 from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
 from migsim.engine.like_windows import Window
-from migsim.models.behaviour import Behaviour
-from migsim.models.guest_speed import GuestMark, SpeedPiece, Why, speed_pieces
-from migsim.models.query_migrate import Counters, migration_info
-from migsim.models.switchover import Blackout
+from migsim.models.guest.speed import GuestMark, SpeedPiece, Why, speed_pieces
+from migsim.models.loop.behaviour import Behaviour
+from migsim.models.loop.query_migrate import Counters, migration_info
+from migsim.models.loop.switchover import Blackout
 from migsim.results import MigrationResult, Outcome, later
 from migsim.units import PAGE_BYTES
 

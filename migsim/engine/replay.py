@@ -42,7 +42,7 @@ from migsim.engine.page_memory import PageMemory
 from migsim.engine.page_xbzrle import PageXbzrle
 from migsim.engine.trace_content import SampledLengths
 from migsim.engine.trace_writes import TraceWrites
-from migsim.models.multifd import check_multifd, zero_page_detection
+from migsim.models.multifd.packets import check_multifd, zero_page_detection
 from migsim.profiles import HostProfile
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult

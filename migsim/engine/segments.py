@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.models.dirty_log import CHUNK_PAGES
+from migsim.models.dirty.log import CHUNK_PAGES
 from migsim.units import PAGE_BYTES
 from migsim.workload import Workload
 

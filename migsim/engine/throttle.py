@@ -1,16 +1,16 @@
 """Auto-converge in the event engine: periods closed at syncs, the guest's speed, the background sync's timer.
 
-The laws are `migsim.models.throttle_trigger`, `auto_converge` and `cpu_throttle`.
+The laws are `migsim.models.throttle.trigger`, `auto_converge` and `cpu_throttle`.
 """
 
 from __future__ import annotations
 
 from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
-from migsim.models.auto_converge import ThrottleState, close_period
-from migsim.models.cpu_throttle import fixed_sleep_run_fraction, run_fraction
-from migsim.models.query_migrate import Counters
-from migsim.models.throttle_trigger import background_sync_due, throttle_rules
+from migsim.models.loop.query_migrate import Counters
+from migsim.models.throttle.auto_converge import ThrottleState, close_period
+from migsim.models.throttle.cpu_throttle import fixed_sleep_run_fraction, run_fraction
+from migsim.models.throttle.trigger import background_sync_due, throttle_rules
 
 __all__ = ["Throttle"]
 

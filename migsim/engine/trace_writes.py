@@ -3,7 +3,7 @@
 An interval of the trace names the pages that were dirty at its end, not when they were written or how often. So each
 of its pages gets a number of writes, drawn by how often the whole trace saw the page dirty, and a cut of the interval
 takes its share of them. Where the trace logs every write with its time (a dirty ring on some hosts), it is cut there.
-The trace starts over when it ends. The laws are `migsim.models.hit_rates`.
+The trace starts over when it ends. The laws are `migsim.models.dirty.hit_rates`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.errors import TraceError
-from migsim.models.hit_rates import rates_by_hits, writes_of_dirty, writes_within
-from migsim.models.page_writes import guest_seconds
+from migsim.models.dirty.hit_rates import rates_by_hits, writes_of_dirty, writes_within
+from migsim.models.dirty.page_writes import guest_seconds
 
 if TYPE_CHECKING:
     from migsim.trace import Trace

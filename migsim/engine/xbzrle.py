@@ -1,6 +1,7 @@
 """XBZRLE in the event engine: which pages of a segment are found, how long they get, what that costs.
 
-The laws are `migsim.models.xbzrle`, `xbzrle_fluid` (the cache) and `xbzrle_content` (how long an encoding gets).
+The laws are `migsim.models.xbzrle.encoding`, `xbzrle_fluid` (the cache) and `xbzrle_content` (how long an encoding
+gets).
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.engine.segments import ZERO, Segments
-from migsim.models.page_stream import NORMAL_PAGE_BYTES
-from migsim.models.page_writes import random_fraction, sweep_fraction
-from migsim.models.query_migrate import XbzrleCounters
-from migsim.models.xbzrle import RECORD_BYTES, counted_bytes, xbzrle_seconds
-from migsim.models.xbzrle_cache import cache_pages, xbzrle_rules
-from migsim.models.xbzrle_content import (
+from migsim.models.dirty.page_writes import random_fraction, sweep_fraction
+from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES
+from migsim.models.loop.query_migrate import XbzrleCounters
+from migsim.models.xbzrle.cache import cache_pages, xbzrle_rules
+from migsim.models.xbzrle.content import (
     PageWrites,
     expected_encoding,
     false_dirty_pages,
@@ -25,7 +25,8 @@ from migsim.models.xbzrle_content import (
     left_encoded,
     overflow_of_changed,
 )
-from migsim.models.xbzrle_fluid import FluidXbzrleCache
+from migsim.models.xbzrle.encoding import RECORD_BYTES, counted_bytes, xbzrle_seconds
+from migsim.models.xbzrle.fluid_cache import FluidXbzrleCache
 from migsim.qapi import QemuVersion
 from migsim.workload import PageContent, Workload
 

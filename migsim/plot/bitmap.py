@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from migsim.models.dirty_bitmap import GIB
+from migsim.models.dirty.bitmap import GIB
 from migsim.plot.style import BAND, LIMIT, MEASURED, RELEASES, SIMULATED, finish
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ WHY_COLOURS = {
     "blackout": "0.3",
     "standstill": "#d62728",
 }
-"""What sets the guest's speed (`migsim.models.guest_speed.WHY`)."""
+"""What sets the guest's speed (`migsim.models.guest.speed.WHY`)."""
 
 SMALL = MEASURED | {"markersize": 3, "alpha": 0.6}
 

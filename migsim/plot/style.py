@@ -21,7 +21,7 @@ RELEASES = {
     "5.1": "#17becf",
     "ring": "#2ca02c",
 }
-"""Ways to track dirty pages, by the releases that have them (`migsim.models.bitmap_sync.LAYOUTS`)."""
+"""Ways to track dirty pages, by the releases that have them (`migsim.models.dirty.sync.LAYOUTS`)."""
 
 COPIES = {
     "test": "0.75",
@@ -30,7 +30,7 @@ COPIES = {
     "staging": "#fd8d3c",
     "kernel": "#6baed6",
 }
-"""Parts of a page's time in the sending thread (`migsim.models.copies`)."""
+"""Parts of a page's time in the sending thread (`migsim.models.loop.copies`)."""
 
 PARTS = {
     "stop": "0.55",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
-from migsim.models.bitmap_sync import LAYOUTS, sync_parts, sync_share
-from migsim.models.dirty_bitmap import GIB, PAGES_PER_GIB
-from migsim.models.log_start import start_freeze
+from migsim.models.dirty.bitmap import GIB, PAGES_PER_GIB
+from migsim.models.dirty.log_start import start_freeze
+from migsim.models.dirty.sync import LAYOUTS, sync_parts, sync_share
 from migsim.profiles.published import cost_preset
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def sync_share_table(
     dirty_fraction : float
         Share of the guest's pages that the sync finds dirty.
     layouts : iterable of str
-        Keys of `migsim.models.bitmap_sync.LAYOUTS`.
+        Keys of `migsim.models.dirty.sync.LAYOUTS`.
 
     Returns
     -------

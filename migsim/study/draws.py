@@ -16,7 +16,7 @@ import numpy as np
 
 from migsim.engine.inputs import SimulationInput, check_ring, needed_terms
 from migsim.errors import ParameterError
-from migsim.models.multifd import check_multifd, zero_page_detection
+from migsim.models.multifd.packets import check_multifd, zero_page_detection
 from migsim.profiles import HostProfile
 from migsim.qapi import OLDEST, QemuVersion
 from migsim.results import MigrationResult, cache_hit_rate, throttle_steps

@@ -1,7 +1,7 @@
 """What a migration does to a guest's users: transactions over time, how many are lost, how long one waits.
 
 Each draw of a prediction has the guest's speed over time (`MigrationResult.guest_speed`). A closed loop of users goes
-through it twice: as the expectation of its chain (`migsim.models.closed_loop_course`), which has no chance in it, and
+through it twice: as the expectation of its chain (`migsim.models.users.course`), which has no chance in it, and
 as simulated users (`migsim.engine.closed_loop`), which say how far one run may lie from that.
 """
 
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from migsim.engine.closed_loop import Transactions, simulate_users, transactions_band
 from migsim.errors import ParameterError
-from migsim.models.closed_loop import UserLoop
-from migsim.models.closed_loop_course import expected_course
-from migsim.models.speed_course import SpeedCourse
+from migsim.models.users.closed_loop import UserLoop
+from migsim.models.users.course import expected_course
+from migsim.models.users.speed_course import SpeedCourse
 from migsim.results import MigrationResult
 
 if TYPE_CHECKING:

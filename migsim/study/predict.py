@@ -9,7 +9,7 @@ import numpy as np
 
 from migsim.engine.des import simulate
 from migsim.html import html_list
-from migsim.models.tcg_log import tcg_notes
+from migsim.models.dirty.tcg_log import tcg_notes
 from migsim.profiles import HostProfile
 from migsim.qapi import NEWEST, QemuVersion
 from migsim.results import MigrationResult

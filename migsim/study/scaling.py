@@ -1,6 +1,6 @@
 """A traced guest taken for a larger one, and what its migration would do: scaled by a stated rule, not measured.
 
-The rule is `migsim.models.workload_scaling`. Its exponents are uncertain, and each draw of a prediction has its own, so
+The rule is `migsim.models.guest.scaling`. Its exponents are uncertain, and each draw of a prediction has its own, so
 the intervals hold what the rule does not know. Every workload and prediction made here says in its assumptions that it
 was scaled.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from migsim.errors import ParameterError
-from migsim.models.workload_scaling import (
+from migsim.models.guest.scaling import (
     EVERY_TRANSACTION,
     RULE,
     Exponent,

@@ -1,6 +1,6 @@
 """A sweep's guest with more memory: scaled by a stated rule, never measured.
 
-The rule is `migsim.models.workload_scaling`, with as many users and transactions as were traced. It tells pages apart
+The rule is `migsim.models.guest.scaling`, with as many users and transactions as were traced. It tells pages apart
 by how often a transaction writes them, so that a sweep over RAM has to be told what the traced guest completed.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from migsim.errors import ParameterError
-from migsim.models.workload_scaling import RULE
+from migsim.models.guest.scaling import RULE
 from migsim.study.scaling import GuestSize, scale_workload, scaled_family
 from migsim.study.sweep_axis import RAM, Axis
 from migsim.units import format_bytes
@@ -35,7 +35,7 @@ def check_ram(axes: Iterable[Axis], workload: Workload, traced: GuestSize | None
         if traced is None or traced.transactions_per_s is None:
             raise ParameterError(
                 f"{RAM} is varied, and it is not known how many users and transactions the traced guest had.",
-                "A guest's writing is taken to more memory by a stated rule (migsim.models.workload_scaling), which "
+                "A guest's writing is taken to more memory by a stated rule (migsim.models.guest.scaling), which "
                 "tells its pages apart by how often a user's transaction writes them. Without them there is no rule.",
                 "Give both (traced=GuestSize(...); migsim sweep --users N --transactions N), or trace a guest of "
                 "that size.",
@@ -71,7 +71,7 @@ def ram_notes(traced: GuestSize) -> tuple[str, ...]:
     pool, stays = RULE["pool"].pages, RULE["transaction"].pages
     return (
         f"Scaled, never measured: the traced guest ({traced}) is given more memory ({RAM}) by the stated rule of "
-        "migsim.models.workload_scaling, with as many users and transactions as it had.",
+        "migsim.models.guest.scaling, with as many users and transactions as it had.",
         f"Pages of its buffer pool grow with the memory (exponent {pool.median:g} ± {pool.spread:g}, that of the "
         "order-entry guest), those that every transaction writes, the log's and the sessions' stay as many "
         f"(exponent {stays.median:g} ± {stays.spread:g}); pages never written and zero pages keep their shares of the "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from migsim.models.closed_loop_course import lost_by_waiting
+from migsim.models.users.course import lost_by_waiting
 from migsim.results import MigrationResult
 from migsim.results.transactions import lost_transactions, transactions
 from migsim.study.guest_performance import lost_by_draw
@@ -27,7 +27,7 @@ NORMAL_80 = 1.2816
 def compare_guest_performance(made: Prediction, fit: LoopFit, measured: MigrationResult) -> pd.DataFrame:
     r"""Set the transactions that a measured guest lost beside what was predicted for the same window.
 
-    What it lost is told from how long its users waited (`migsim.models.closed_loop_course.lost_by_waiting`), with the
+    What it lost is told from how long its users waited (`migsim.models.users.course.lost_by_waiting`), with the
     response time before the migration as that at rest: the chance of their think times is not in it. By counting, it
     is the pace that the loop has in the long run, :math:`N/(Z + R_0)`, times the window, less what was completed; that
     has their chance in it.

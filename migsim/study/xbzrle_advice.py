@@ -1,7 +1,7 @@
 """How large an XBZRLE cache should be for a traced guest, and whether XBZRLE helps it at all.
 
 Each interval of the trace is a sync generation whose pages are sent in ascending order through the exact cache
-(`migsim.models.xbzrle_cache`), for every size of 2^k MiB. The first interval only fills the cache. What a hit costs
+(`migsim.models.xbzrle.cache`), for every size of 2^k MiB. The first interval only fills the cache. What a hit costs
 comes from the trace's content samples, taken to hold for every page alike. Sender's time is not weighed, and zero
 pages, which QEMU sends as such, count like others.
 
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from migsim.errors import TraceError
 from migsim.html import html_table
-from migsim.models.page_stream import NORMAL_PAGE_BYTES
-from migsim.models.xbzrle import record_bytes
-from migsim.models.xbzrle_cache import XbzrleCache, cache_pages
+from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES
+from migsim.models.xbzrle.cache import XbzrleCache, cache_pages
+from migsim.models.xbzrle.encoding import record_bytes
 from migsim.units import format_bytes
 
 if TYPE_CHECKING:

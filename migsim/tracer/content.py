@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from migsim.models.xbzrle import page_change
+from migsim.models.xbzrle.encoding import page_change
 from migsim.units import PAGE_BYTES
 
 __all__ = ["ContentSampler", "ContentStatistics", "Contents"]

@@ -9,8 +9,8 @@ import pytest
 import migsim
 from migsim.calibrate.content import fit_content, with_content
 from migsim.calibrate.workload import fit_workload
-from migsim.models.xbzrle import page_change
-from migsim.models.xbzrle_content import PageWrites, expected_encoding
+from migsim.models.xbzrle.content import PageWrites, expected_encoding
+from migsim.models.xbzrle.encoding import page_change
 
 PAGE = 4096
 

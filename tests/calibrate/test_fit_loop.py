@@ -9,8 +9,8 @@ import pytest
 from migsim.calibrate.closed_loop import fit_loop
 from migsim.engine.closed_loop import simulate_users
 from migsim.errors import ParameterError
-from migsim.models.closed_loop import TransactionClass, UserLoop
-from migsim.models.speed_course import SpeedCourse
+from migsim.models.users.closed_loop import TransactionClass, UserLoop
+from migsim.models.users.speed_course import SpeedCourse
 
 KINDS = {"buy": 0.012, "look": 0.002, "ship": 0.03}
 

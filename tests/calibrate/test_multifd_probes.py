@@ -9,7 +9,7 @@ from migsim.calibrate.multifd import fit_multifd, measure_multifd, multifd_probe
 from migsim.cli import main
 from migsim.engine.inputs import MULTIFD_TERMS, MULTIFD_ZERO_TERMS
 from migsim.errors import ParameterError, ProfileError
-from migsim.models.multifd_threads import PageWork, multifd_page_s
+from migsim.models.multifd.threads import PageWork, multifd_page_s
 from migsim.profiles import HostProfile, Term
 from migsim.results import MigrationResult, Outcome
 from migsim.results.iterations import iterations_frame

@@ -8,7 +8,7 @@ import pytest
 from migsim.calibrate.parsimony import fewest_classes, log_likelihood
 from migsim.calibrate.rounds import RoundHistory
 from migsim.calibrate.spectrum import Spectrum, fit_spectrum
-from migsim.models.page_writes import unique_pages
+from migsim.models.dirty.page_writes import unique_pages
 
 LENGTHS_S = np.tile([0.2, 0.3, 0.5, 1.0, 2.0], 8)
 

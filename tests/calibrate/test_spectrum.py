@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from migsim.calibrate.spectrum import fit_spectrum
 from migsim.errors import TraceError
-from migsim.models.page_writes import unique_pages
+from migsim.models.dirty.page_writes import unique_pages
 
 T = np.geomspace(0.05, 20, 25)
 

@@ -6,8 +6,8 @@ import pytest
 
 from migsim.calibrate.sync_cost import collect_syncs, dirty_slopes, fit_sync_cost
 from migsim.errors import MigsimError
-from migsim.models.bitmap_sync import LAYOUTS, sync_parts
-from migsim.models.dirty_bitmap import GIB
+from migsim.models.dirty.bitmap import GIB
+from migsim.models.dirty.sync import LAYOUTS, sync_parts
 from migsim.profiles.published import cost_preset
 from migsim.results import MigrationResult, Outcome, iterations_frame
 

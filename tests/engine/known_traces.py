@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from migsim.models.xbzrle import page_change
+from migsim.models.xbzrle.encoding import page_change
 from migsim.trace import RamBlock, Trace, TraceMeta, TraceWriter
 from migsim.workload import PageContent, Workload, WorkloadClass
 

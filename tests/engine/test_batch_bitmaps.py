@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.engine.batch import simulate_many
-from migsim.models.bitmap_sync import sync_parts
-from migsim.models.dirty_bitmap import bitmap_layout
+from migsim.models.dirty.bitmap import bitmap_layout
+from migsim.models.dirty.sync import sync_parts
 from migsim.profiles.published import cost_preset
 from tests.engine.test_batch import base, check, hot_guest, inputs
 

@@ -15,7 +15,7 @@ from migsim.engine.batch_sending import send
 from migsim.engine.batch_state import CELL, DATA, STATE, ZERO
 from migsim.engine.batch_windows import alike
 from migsim.engine.segments import cut, cut_extent, extents_of, most_segments
-from migsim.models.dirty_log import CHUNK_PAGES
+from migsim.models.dirty.log import CHUNK_PAGES
 from migsim.workload import Workload, WorkloadClass
 from tests.engine.test_batch import base, check, workloads
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from migsim.engine.closed_loop import Transactions, simulate_users, transactions_band
-from migsim.models.closed_loop import TransactionClass, UserLoop
-from migsim.models.closed_loop_course import blackout_lost, expected_course
-from migsim.models.speed_course import SpeedCourse
+from migsim.models.users.closed_loop import TransactionClass, UserLoop
+from migsim.models.users.course import blackout_lost, expected_course
+from migsim.models.users.speed_course import SpeedCourse
 
 ORDER_ENTRY = (
     TransactionClass("customer-registration", 0.10, 0.004),

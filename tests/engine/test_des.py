@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from migsim.engine.des import simulate
 from migsim.engine.inputs import HOST_TERMS, SimulationInput
-from migsim.models.rate_limit import window_bytes
+from migsim.models.loop.rate_limit import window_bytes
 from migsim.qapi import QemuVersion, validate_migration_info
 from migsim.workload import Workload, WorkloadClass
 

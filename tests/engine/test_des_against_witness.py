@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from migsim.engine.des import simulate
-from migsim.models.page_stream import ram_bytes_of
+from migsim.models.loop.page_stream import ram_bytes_of
 from tests.witness.precopy_pages import Guest, Host, Outcome, Rules, Writes, medians, migrate
 from tests.witness.same_migration import simulation_of
 

@@ -11,12 +11,12 @@ import pytest
 from migsim.engine.des import simulate
 from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import HOST_TERMS, RING_TERMS, XBZRLE_TERMS, SimulationInput
-from migsim.models.cpu_throttle import run_fraction
-from migsim.models.dirty_ring import ring_fill_pages
-from migsim.models.page_stream import NORMAL_PAGE_BYTES
-from migsim.models.rate_limit import window_bytes
-from migsim.models.xbzrle import RECORD_BYTES
-from migsim.models.xbzrle_content import PageWrites, expected_encoding
+from migsim.models.dirty.ring import ring_fill_pages
+from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES
+from migsim.models.loop.rate_limit import window_bytes
+from migsim.models.throttle.cpu_throttle import run_fraction
+from migsim.models.xbzrle.content import PageWrites, expected_encoding
+from migsim.models.xbzrle.encoding import RECORD_BYTES
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult, cache_hit_rate, throttle_steps
 from migsim.workload import PageContent, Workload, WorkloadClass

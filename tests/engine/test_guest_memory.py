@@ -6,7 +6,7 @@ import pytest
 from migsim.engine.des import simulate
 from migsim.engine.inputs import HOST_TERMS, SimulationInput
 from migsim.engine.memory import GuestMemory, SendCosts
-from migsim.models.switchover import PagesLeft
+from migsim.models.loop.switchover import PagesLeft
 from migsim.qapi import QemuVersion
 from migsim.workload import Workload, WorkloadClass
 

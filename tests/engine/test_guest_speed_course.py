@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from migsim.engine.des import simulate
 from migsim.engine.inputs import HOST_TERMS, RING_TERMS, SimulationInput
 from migsim.errors import ParameterError
-from migsim.models.cpu_throttle import run_fraction
-from migsim.models.guest_speed import WHY, GuestMark, SpeedPiece, speed_pieces, work_s
-from migsim.models.speed_course import SpeedCourse
+from migsim.models.guest.speed import WHY, GuestMark, SpeedPiece, speed_pieces, work_s
+from migsim.models.throttle.cpu_throttle import run_fraction
+from migsim.models.users.speed_course import SpeedCourse
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
 from migsim.workload import Workload, WorkloadClass

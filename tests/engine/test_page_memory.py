@@ -17,7 +17,7 @@ from migsim.engine.replay import zero_map
 from migsim.engine.trace_content import SampledLengths
 from migsim.engine.trace_writes import TraceWrites
 from migsim.errors import TraceError
-from migsim.models.switchover import PagesLeft
+from migsim.models.loop.switchover import PagesLeft
 from migsim.qapi import QemuVersion
 from migsim.trace import RamBlock, Trace, TraceMeta, TraceWriter
 from tests.engine.known_traces import stream_trace

@@ -13,7 +13,7 @@ from migsim.engine.des import simulate
 from migsim.engine.inputs import HOST_TERMS, RING_TERMS, XBZRLE_TERMS, SimulationInput
 from migsim.engine.replay import replay
 from migsim.errors import ParameterError, TraceError
-from migsim.models.rate_limit import window_bytes
+from migsim.models.loop.rate_limit import window_bytes
 from migsim.profiles import HostProfile, Term
 from migsim.qapi import QemuVersion, validate_migration_info
 from migsim.results import cache_hit_rate, throttle_steps

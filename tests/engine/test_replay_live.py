@@ -15,8 +15,8 @@ import pytest
 from migsim.lab.guest import image_path
 from migsim.lab.guest_log import wait_ready
 from migsim.lab.qemu import QemuProcess, split_command
-from migsim.models.xbzrle import RECORD_BYTES, counted_bytes
-from migsim.models.xbzrle_cache import XbzrleCache, cache_pages
+from migsim.models.xbzrle.cache import XbzrleCache, cache_pages
+from migsim.models.xbzrle.encoding import RECORD_BYTES, counted_bytes
 from migsim.qapi import QemuVersion
 from migsim.tracer.preflight import hmp
 from migsim.tracer.stream_reader import StreamReader

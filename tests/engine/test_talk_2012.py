@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migsim.engine.talk_2012 import TREES, TalkInput, simulate_talk
 from migsim.errors import MigsimError
-from migsim.models.bitmap_sync import sync_parts
-from migsim.models.idle_guest import idle_data_pages, idle_workload
-from migsim.models.iothread import loop_rate
-from migsim.models.rate_limit import ITERATE_MAX_S, WINDOW_S
-from migsim.models.thread_branch import thread_cycle
+from migsim.history.idle_guest import idle_data_pages, idle_workload
+from migsim.history.iothread import loop_rate
+from migsim.history.thread_branch import thread_cycle
+from migsim.history.two_trees import TREES, TalkInput, simulate_talk
+from migsim.models.dirty.sync import sync_parts
+from migsim.models.loop.rate_limit import ITERATE_MAX_S, WINDOW_S
 from migsim.profiles.published import cost_preset
 from migsim.workload import Workload, WorkloadClass
 

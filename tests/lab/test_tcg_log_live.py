@@ -3,7 +3,7 @@
 import pytest
 
 from migsim.lab.migrate import run_migration
-from migsim.models.tcg_log import misses_writes
+from migsim.models.dirty.tcg_log import misses_writes
 from migsim.scenario import LabScenario
 
 pytestmark = pytest.mark.live

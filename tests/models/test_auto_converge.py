@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migsim.errors import ParameterError
-from migsim.models.auto_converge import ThrottleState, close_period, next_percentage
-from migsim.models.throttle_trigger import throttle_rules
+from migsim.models.throttle.auto_converge import ThrottleState, close_period, next_percentage
+from migsim.models.throttle.trigger import throttle_rules
 
 periods = st.lists(st.tuples(st.integers(0, 10**12), st.integers(0, 10**12)), max_size=60)
 NEW = throttle_rules("10.0")

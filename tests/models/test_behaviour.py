@@ -1,6 +1,6 @@
 import pytest
 
-from migsim.models.behaviour import behaviour_of
+from migsim.models.loop.behaviour import behaviour_of
 from migsim.qapi import QemuVersion
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migsim.errors import MigsimError
-from migsim.models.big_lock import Phases, big_lock_s, lock_use
+from migsim.history.big_lock import Phases, big_lock_s, lock_use
 
 P = Phases(setup_s=1, start_s=2, iterate_s=4, flush_s=8, sync_s=16, completion_s=32)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migsim.errors import MigsimError
-from migsim.models.dirty_bitmap import (
+from migsim.models.dirty.bitmap import (
     GIB,
     PAGES_PER_GIB,
     bitmap_layout,

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migsim.errors import MigsimError
-from migsim.models.bitmap_sync import LAYOUTS, SyncParts, clear_s, sync_parts, sync_share
-from migsim.models.dirty_bitmap import GIB, PAGES_PER_GIB, bitmap_layout
+from migsim.models.dirty.bitmap import GIB, PAGES_PER_GIB, bitmap_layout
+from migsim.models.dirty.sync import LAYOUTS, SyncParts, clear_s, sync_parts, sync_share
 from migsim.profiles.published import cost_preset
 
 OLD, NEW = cost_preset("era-2012"), cost_preset("era-2020-x86")

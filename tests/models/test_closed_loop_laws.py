@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 
 from migsim.errors import ParameterError
-from migsim.models.closed_loop import (
+from migsim.models.users.closed_loop import (
     TransactionClass,
     UserLoop,
     closed_network,
@@ -17,8 +17,8 @@ from migsim.models.closed_loop import (
     response_time_s,
     throughput_bounds_per_s,
 )
-from migsim.models.closed_loop_course import blackout_lost, expected_course
-from migsim.models.speed_course import SpeedCourse
+from migsim.models.users.course import blackout_lost, expected_course
+from migsim.models.users.speed_course import SpeedCourse
 
 
 def mva(users: int, think_s: float, demand_s: float) -> tuple[float, float, float]:

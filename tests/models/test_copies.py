@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migsim.errors import MigsimError
-from migsim.models.copies import CopyPath, copy_path, one_thread_ceiling
+from migsim.models.loop.copies import CopyPath, copy_path, one_thread_ceiling
 from migsim.profiles.published import cost_preset
 
 OLD, NEW = cost_preset("era-2012"), cost_preset("era-2020-x86")

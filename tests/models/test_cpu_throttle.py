@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migsim.errors import ParameterError
-from migsim.models.auto_converge import ThrottleState
-from migsim.models.cpu_throttle import (
+from migsim.models.throttle.auto_converge import ThrottleState
+from migsim.models.throttle.cpu_throttle import (
     FIXED_SLEEP_S,
     SLICE_S,
     fixed_sleep_run_fraction,
@@ -19,7 +19,7 @@ from migsim.models.cpu_throttle import (
     stop_wait_s,
     tick_s,
 )
-from migsim.models.throttle_trigger import is_bad_period, throttle_rules
+from migsim.models.throttle.trigger import is_bad_period, throttle_rules
 
 PUBLISHED = Path(__file__).parents[2] / "validation" / "published"
 

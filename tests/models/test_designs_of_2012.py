@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migsim.errors import MigsimError
-from migsim.models.idle_guest import BOOTED_PAGES, idle_data_pages, idle_workload
-from migsim.models.iothread import call_bandwidth, loop_rate, may_finish, writable_after_s
-from migsim.models.rate_limit import ITERATE_MAX_S, WINDOW_S
-from migsim.models.thread_branch import branch_threshold_bytes, thread_cycle
+from migsim.history.idle_guest import BOOTED_PAGES, idle_data_pages, idle_workload
+from migsim.history.iothread import call_bandwidth, loop_rate, may_finish, writable_after_s
+from migsim.history.thread_branch import branch_threshold_bytes, thread_cycle
+from migsim.models.loop.rate_limit import ITERATE_MAX_S, WINDOW_S
 
 GIB, MIB = 1 << 30, 1 << 20
 rates = st.floats(1e7, 1e10)

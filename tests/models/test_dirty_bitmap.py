@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migsim.errors import MigsimError
-from migsim.models.dirty_bitmap import GIB, bitmap_size_bytes, setup_s, sync_s
+from migsim.models.dirty.bitmap import GIB, bitmap_size_bytes, setup_s, sync_s
 
 KIB = 1024
 

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.errors import ParameterError
-from migsim.models.dirty_limit import (
+from migsim.models.dirty.ring import ring_interval
+from migsim.models.guest.work import vcpu_speed
+from migsim.models.throttle.dirty_limit import (
     TOLERANCE_MIB_PER_S,
     LimitState,
     full_time_us,
@@ -19,8 +21,6 @@ from migsim.models.dirty_limit import (
     step,
     throttle_time_per_round_us,
 )
-from migsim.models.dirty_ring import ring_interval
-from migsim.models.guest_work import vcpu_speed
 
 PUBLISHED = Path(__file__).parents[2] / "validation" / "published" / "hyman-dirty-limit-2023.toml"
 ENTRIES = st.sampled_from([1024, 2048, 4096, 8192, 65536])

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migsim.models.dirty_log import CHUNK_PAGES, protect_window, reported_pages
+from migsim.models.dirty.log import CHUNK_PAGES, protect_window, reported_pages
 from migsim.qapi import QemuVersion
 
 V = QemuVersion.parse

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migsim.errors import ParameterError
-from migsim.models.dirty_ring import (
+from migsim.models.dirty.page_writes import unique_pages
+from migsim.models.dirty.ring import (
     ring_fill_pages,
     ring_fill_s,
     ring_interval,
     ring_run_fraction,
     sleepers_wait_s,
 )
-from migsim.models.page_writes import unique_pages
 
 
 def test_entries_that_are_kept_free():

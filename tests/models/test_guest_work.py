@@ -8,8 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from migsim.errors import ParameterError
-from migsim.models.cpu_throttle import run_fraction
-from migsim.models.guest_work import (
+from migsim.models.guest.work import (
     closed_loop,
     combined_speed,
     completion_s,
@@ -17,6 +16,7 @@ from migsim.models.guest_work import (
     vcpu_speed,
     work_done_s,
 )
+from migsim.models.throttle.cpu_throttle import run_fraction
 
 pieces = st.lists(st.tuples(st.integers(1, 20), st.integers(0, 10)), min_size=1, max_size=12).map(
     lambda raw: (

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from migsim.models.hit_rates import last_write, rates_by_hits, writes_of_dirty, writes_within
+from migsim.models.dirty.hit_rates import last_write, rates_by_hits, writes_of_dirty, writes_within
 
 LENGTHS = np.tile([0.2, 0.3, 0.2, 0.5, 0.2, 1.0, 0.3, 2.0], 5)
 

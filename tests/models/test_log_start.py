@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migsim.errors import MigsimError
-from migsim.models.dirty_bitmap import GIB, bitmap_layout
-from migsim.models.log_start import MAPPINGS, log_start_s, log_stop_s, start_freeze
+from migsim.models.dirty.bitmap import GIB, bitmap_layout
+from migsim.models.dirty.log_start import MAPPINGS, log_start_s, log_stop_s, start_freeze
 from migsim.profiles.published import cost_preset
 
 OLD, NEW, ARM = (cost_preset(n) for n in ("era-2012", "era-2020-x86", "era-2020-arm64"))

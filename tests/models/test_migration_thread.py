@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migsim.models.migration_thread import close_window, dirty_pages_rate, may_switch_over, needs_exact
+from migsim.models.loop.migration_thread import close_window, dirty_pages_rate, may_switch_over, needs_exact
 
 MIB = 1 << 20
 sizes = st.floats(0, 1e12)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.errors import ParameterError
-from migsim.models.multifd import (
+from migsim.models.multifd.packets import (
     channel_bytes,
     check_multifd,
     multifd_rules,

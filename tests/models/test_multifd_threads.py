@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migsim.models.multifd_threads import PageWork, guest_share, multifd_page_s
+from migsim.models.multifd.threads import PageWork, guest_share, multifd_page_s
 
 COSTS = st.floats(1e-8, 2e-5)
 

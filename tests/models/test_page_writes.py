@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migsim.models.page_writes import (
+from migsim.models.dirty.page_writes import (
     arc_fraction,
     guest_seconds,
     random_fraction,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migsim.models.behaviour import behaviour_of
-from migsim.models.query_migrate import Counters, migration_info
+from migsim.models.loop.behaviour import behaviour_of
+from migsim.models.loop.query_migrate import Counters, migration_info
 from migsim.qapi import QemuVersion, validate_migration_info
 
 VERSIONS = ["2.9", "4.2", "6.1", "7.2", "8.1", "8.2", "9.0", "10.0", "10.2"]

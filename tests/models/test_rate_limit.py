@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migsim.models.page_stream import (
+from migsim.models.loop.page_stream import (
     BATCH_BYTES,
     ITERATE_BYTES,
     NORMAL_PAGE_BYTES,
@@ -10,7 +10,7 @@ from migsim.models.page_stream import (
     ZERO_PAGE_BYTES,
     ram_bytes_of,
 )
-from migsim.models.rate_limit import ITERATE_MAX_S, WINDOW_S, wake_up_s, window_bytes, window_quota_bytes
+from migsim.models.loop.rate_limit import ITERATE_MAX_S, WINDOW_S, wake_up_s, window_bytes, window_quota_bytes
 
 
 def test_the_windows_never_changed():

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migsim.models.switchover import PagesLeft, blackout
+from migsim.models.loop.switchover import PagesLeft, blackout
 
 seconds = st.floats(0, 2)
 counts = st.floats(0, 1e6)

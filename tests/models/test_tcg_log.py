@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migsim.errors import ParameterError
-from migsim.models.tcg_log import missed_fraction, misses_writes, seen_fraction, tcg_notes
+from migsim.models.dirty.tcg_log import missed_fraction, misses_writes, seen_fraction, tcg_notes
 
 rate = st.floats(0, 1e4)
 window = st.floats(0, 100)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migsim.errors import ParameterError
-from migsim.models.throttle_trigger import (
+from migsim.models.throttle.trigger import (
     Trigger,
     background_sync_due,
     close_trigger,

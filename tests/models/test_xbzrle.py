@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.errors import ParameterError
-from migsim.models.xbzrle import (
+from migsim.models.xbzrle.encoding import (
     counted_bytes,
     decode,
     encode,

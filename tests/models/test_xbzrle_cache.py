@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.errors import ParameterError
-from migsim.models.xbzrle_cache import XbzrleCache, cache_pages, xbzrle_rules
+from migsim.models.xbzrle.cache import XbzrleCache, cache_pages, xbzrle_rules
 from migsim.qapi import QemuVersion
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from migsim.errors import ParameterError
-from migsim.models.page_contents import PageWrites, guest_writes
-from migsim.models.xbzrle import encode, page_change
-from migsim.models.xbzrle_content import encoding_by_writes, expected_encoding
+from migsim.models.xbzrle.content import encoding_by_writes, expected_encoding
+from migsim.models.xbzrle.encoding import encode, page_change
+from migsim.models.xbzrle.page_contents import PageWrites, guest_writes
 from migsim.trace import Trace
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-import migsim.models.xbzrle_fluid as module
+import migsim.models.xbzrle.fluid_cache as module
 from migsim.errors import ParameterError
-from migsim.models.xbzrle_cache import XbzrleCache
-from migsim.models.xbzrle_fluid import FluidXbzrleCache
+from migsim.models.xbzrle.cache import XbzrleCache
+from migsim.models.xbzrle.fluid_cache import FluidXbzrleCache
 
 
 def fluid(first, pages, slots, aged=True):

@@ -4,11 +4,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from migsim.calibrate.sync_cost import fit_sync_cost
-from migsim.models.big_lock import lock_use
-from migsim.models.copies import copy_path, one_thread_ceiling
-from migsim.plot.bitmap import plot_freeze, plot_sync_fit, plot_sync_share
-from migsim.plot.style import PARTS, RELEASES
-from migsim.plot.talk import (
+from migsim.history.big_lock import lock_use
+from migsim.history.chart import DOWNTIME_PARTS, idle_chart
+from migsim.history.pictures import (
     CURVES,
     plot_ceiling,
     plot_downtime_by_size,
@@ -16,9 +14,11 @@ from migsim.plot.talk import (
     plot_talk,
     plot_timer_delays,
 )
+from migsim.models.loop.copies import copy_path, one_thread_ceiling
+from migsim.plot.bitmap import plot_freeze, plot_sync_fit, plot_sync_share
+from migsim.plot.style import PARTS, RELEASES
 from migsim.profiles.published import cost_preset
 from migsim.study.dirty_bitmap import freeze_table, sync_share_table
-from migsim.study.talk import DOWNTIME_PARTS, idle_chart
 from tests.calibrate.test_sync_cost import made
 
 

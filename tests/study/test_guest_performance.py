@@ -12,9 +12,9 @@ from migsim.calibrate.closed_loop import fit_loop
 from migsim.engine.closed_loop import simulate_users
 from migsim.engine.inputs import HOST_TERMS
 from migsim.errors import ParameterError, RecordError
-from migsim.models.closed_loop import TransactionClass, UserLoop
-from migsim.models.closed_loop_course import blackout_lost
-from migsim.models.speed_course import SpeedCourse
+from migsim.models.users.closed_loop import TransactionClass, UserLoop
+from migsim.models.users.course import blackout_lost
+from migsim.models.users.speed_course import SpeedCourse
 from migsim.plot.guest_performance import (
     WHY_COLOURS,
     plot_guest_performance,

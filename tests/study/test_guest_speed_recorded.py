@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from migsim.models.guest_speed import SpeedPiece, work_s
+from migsim.models.guest.speed import SpeedPiece, work_s
 from migsim.results import MigrationResult
 from migsim.study.guest_progress import guest_progress
 from migsim.study.matching import matching_profile, matching_trace, predict_record

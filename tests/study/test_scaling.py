@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from migsim.engine.inputs import HOST_TERMS
 from migsim.errors import ParameterError
-from migsim.models.workload_scaling import RULE, draw_rule, median_rule, page_kinds, place, scaled_pages
+from migsim.models.guest.scaling import RULE, draw_rule, median_rule, page_kinds, place, scaled_pages
 from migsim.profiles import HostProfile, Term
 from migsim.scenario import MigrationSettings
 from migsim.study.scaling import MORE_VCPUS, GuestSize, predict_scaled, scale_workload, scaled_family

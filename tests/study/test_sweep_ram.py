@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from migsim.errors import ParameterError, UnitError
-from migsim.models.workload_scaling import RULE
+from migsim.models.guest.scaling import RULE
 from migsim.scenario import MigrationSettings
 from migsim.study.predict import predict_workload
 from migsim.study.scaling import GuestSize, predict_scaled, scale_workload

@@ -1,9 +1,9 @@
 import pytest
 
 from migsim.errors import MigsimError
-from migsim.models.idle_guest import idle_workload
+from migsim.history.chart import DOWNTIME_PARTS, idle_chart, sensitivity
+from migsim.history.idle_guest import idle_workload
 from migsim.study.dirty_bitmap import SIZES_GIB, freeze_table, preset_of, sync_share_table
-from migsim.study.talk import DOWNTIME_PARTS, idle_chart, sensitivity
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import migsim
-from migsim.models.workload_scaling import RULE, page_kinds
+from migsim.models.guest.scaling import RULE, page_kinds
 from migsim.results import MigrationResult
 from migsim.scenario import LabScenario, MigrationSettings
 from migsim.study.matching import matching_profile

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from migsim.models.migration_thread import close_window
+from migsim.models.loop.migration_thread import close_window
 from migsim.results import MigrationResult
 
 RECORDS = sorted((Path(__file__).parents[2] / "validation" / "records").glob("*.json"))

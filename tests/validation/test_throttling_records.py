@@ -8,11 +8,11 @@ from statistics import median
 
 import pytest
 
-from migsim.models.auto_converge import ThrottleState, close_period
-from migsim.models.cpu_throttle import run_fraction
-from migsim.models.dirty_limit import LimitState, full_time_us, step
-from migsim.models.dirty_ring import ring_fill_pages, ring_run_fraction
-from migsim.models.throttle_trigger import throttle_rules
+from migsim.models.dirty.ring import ring_fill_pages, ring_run_fraction
+from migsim.models.throttle.auto_converge import ThrottleState, close_period
+from migsim.models.throttle.cpu_throttle import run_fraction
+from migsim.models.throttle.dirty_limit import LimitState, full_time_us, step
+from migsim.models.throttle.trigger import throttle_rules
 
 RECORDS = Path(__file__).parents[2] / "validation" / "records"
 THROTTLED = sorted(RECORDS.glob("kvm-throttle-*.json"))

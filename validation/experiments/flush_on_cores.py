@@ -22,7 +22,7 @@ import psutil
 from migsim.calibrate.host import HOT, probes
 from migsim.calibrate.terms import burst_page_s
 from migsim.lab.migrate import run_migration
-from migsim.models.page_stream import NORMAL_PAGE_BYTES
+from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES
 from migsim.scenario import LabScenario, PageClass, QemuSpec
 
 __all__ = ["PLACES", "main", "pin", "scenario"]

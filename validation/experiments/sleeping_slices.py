@@ -19,7 +19,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.models.cpu_throttle import SLICE_S, sleep_s
+from migsim.models.throttle.cpu_throttle import SLICE_S, sleep_s
 
 __all__ = ["main", "work_per_s"]
 

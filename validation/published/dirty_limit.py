@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
-from migsim.models.dirty_bitmap import GIB, PAGES_PER_GIB
+from migsim.models.dirty.bitmap import GIB, PAGES_PER_GIB
 from migsim.results import MigrationResult
 from migsim.workload import Workload, WorkloadClass
 from validation.published import Fixture

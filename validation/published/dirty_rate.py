@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from migsim.calibrate.spectrum import Spectrum, fit_spectrum
-from migsim.models.dirty_bitmap import GIB, PAGES_PER_GIB
-from migsim.models.page_stream import ZERO_PAGE_BYTES
-from migsim.models.page_writes import guest_seconds, random_fraction
+from migsim.models.dirty.bitmap import GIB, PAGES_PER_GIB
+from migsim.models.dirty.page_writes import guest_seconds, random_fraction
+from migsim.models.loop.page_stream import ZERO_PAGE_BYTES
 from migsim.units import PAGE_BYTES
 from migsim.workload import Workload, WorkloadClass
 from validation.published import Fixture

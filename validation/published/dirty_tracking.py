@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from migsim.models.bitmap_sync import LAYOUTS, clear_s, sync_parts
-from migsim.models.copies import copy_path, one_thread_ceiling
-from migsim.models.dirty_bitmap import GIB, PAGES_PER_GIB, bitmap_layout, bitmap_size_bytes, dirty_words
-from migsim.models.log_start import MAPPINGS, log_start_s, log_stop_s
-from migsim.models.page_writes import guest_seconds
+from migsim.models.dirty.bitmap import GIB, PAGES_PER_GIB, bitmap_layout, bitmap_size_bytes, dirty_words
+from migsim.models.dirty.log_start import MAPPINGS, log_start_s, log_stop_s
+from migsim.models.dirty.page_writes import guest_seconds
+from migsim.models.dirty.sync import LAYOUTS, clear_s, sync_parts
+from migsim.models.loop.copies import copy_path, one_thread_ceiling
 from migsim.profiles.published import cost_preset
 from validation.published import Fixture
 from validation.published.table import Answer, Value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from migsim.models.dirty_bitmap import GIB
+from migsim.models.dirty.bitmap import GIB
 from migsim.results import MigrationResult
 from migsim.units import PAGE_BYTES
 from migsim.workload import Workload

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from migsim.models.behaviour import behaviour_of
-from migsim.models.dirty_bitmap import GIB, setup_s
-from migsim.models.idle_guest import idle_data_pages
-from migsim.models.log_start import log_start_s
-from migsim.models.page_stream import NORMAL_PAGE_BYTES, ram_bytes_of
-from migsim.models.query_migrate import Counters, migration_info
+from migsim.history.idle_guest import idle_data_pages
+from migsim.models.dirty.bitmap import GIB, setup_s
+from migsim.models.dirty.log_start import log_start_s
+from migsim.models.loop.behaviour import behaviour_of
+from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES, ram_bytes_of
+from migsim.models.loop.query_migrate import Counters, migration_info
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
 from migsim.units import PAGE_BYTES

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
-from migsim.models.bitmap_sync import LAYOUTS, sync_parts
-from migsim.models.dirty_bitmap import GIB, bitmap_layout
-from migsim.models.log_start import start_freeze
-from migsim.models.page_stream import ram_bytes_of
+from migsim.models.dirty.bitmap import GIB, bitmap_layout
+from migsim.models.dirty.log_start import start_freeze
+from migsim.models.dirty.sync import LAYOUTS, sync_parts
+from migsim.models.loop.page_stream import ram_bytes_of
 from migsim.profiles.published import cost_preset
 from migsim.units import PAGE_BYTES
 from migsim.workload import Workload, WorkloadClass

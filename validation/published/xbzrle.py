@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from migsim.models.page_stream import NORMAL_PAGE_BYTES, ram_bytes_of
-from migsim.models.rate_limit import WINDOW_S, window_bytes, window_quota_bytes
-from migsim.models.xbzrle import counted_bytes, xbzrle_length
-from migsim.models.xbzrle_cache import XbzrleCache, cache_pages, xbzrle_rules
+from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES, ram_bytes_of
+from migsim.models.loop.rate_limit import WINDOW_S, window_bytes, window_quota_bytes
+from migsim.models.xbzrle.cache import XbzrleCache, cache_pages, xbzrle_rules
+from migsim.models.xbzrle.encoding import counted_bytes, xbzrle_length
 from migsim.qapi import QemuVersion
 from migsim.units import PAGE_BYTES
 from validation.published import Fixture

@@ -1,0 +1,12 @@
+"""The migration loop: what a release does, what goes into the stream, and when it ends.
+
+- `behaviour`: which QEMU release does what
+- `page_stream`: bytes of each record in the stream
+- `rate_limit`: the 100 ms window and its quota
+- `migration_thread`: bandwidth estimate, threshold, when to sync, when to switch over
+- `switchover`: the parts of the blackout
+- `query_migrate`: the counters of QMP `query-migrate`
+- `copies`: how often a byte is copied, and the ceiling of one thread by its parts
+
+Which pages are dirty is `migsim.models.dirty`'s.
+"""

@@ -1,0 +1,348 @@
+r"""Multifd's packets: what goes through its channels, when they wait for each other, and what is counted where.
+
+Law
+---
+Pages of one RAM block are gathered into packets of up to 512 KiB: 128 pages of 4 KiB. A packet's header has a place
+for every page whether it is used or not,
+
+.. math:: h = 320 + 8 \cdot 128 = 1344 \text{ bytes} \qquad
+          \text{bytes} = P\,n_{raw} + h\,(n_{packets} + n_{channels}\,n_{waits}) + 64\,n_{channels}
+
+since each channel greets with 64 bytes, and sends a packet without pages each time that all wait for each other.
+
+========================  ===================================  ==================================
+what                      up to 8.0                            8.1 on
+========================  ===================================  ==================================
+channels wait             setup, every iterate call, the end   setup, every circle over RAM, up to
+                                                               9.2 the end (8.1: 8 bytes beside)
+bytes count for a window  when handed to a channel             when the channel has written them
+a window carries          the packets that exceed its quota    as many, and up to one more a channel
+a thread that waits for   keeps a processor busy               sleeps
+a free channel
+========================  ===================================  ==================================
+
+`transferred` holds what the channels sent, as `multifd-bytes` does; `precopy-bytes` and `downtime-bytes` hold the main
+channel's part only.
+
+A zero page is found by the migration thread and goes through the main channel in 9 bytes up to 8.2 and with
+`zero-page-detection` ``legacy``; with ``multifd`` (default from 9.0 on) a channel finds it, and it takes a place in the
+packet, no more; with ``none`` it is sent like any other, and counted as `normal`.
+
+Every function takes numbers or arrays alike; `multifd_rules` and `zero_page_detection` say once for a scenario what
+its release does. A batch needs of each scenario `MultifdRules`, the channels and the detection, and of each page kind
+`page_bytes` and the time of `migsim.models.multifd.threads`.
+
+Mirrors: `migration/multifd.c`, `multifd-nocomp.c`, `multifd-zero-page.c`, `ram.c` (7.2, 10.0).
+Leaves out: packets that a change of block ends early; postcopy, mapped-ram, TLS; `zero-copy-send`'s flushes;
+compression, whose ratio hangs on the guest's data, which no trace holds.
+Source: the mechanics reference, sections 1.3, 2.2 and 7.1; windows, waits and counters checked on live 7.2 and 10.0.
+10.0's bytes are exact; 7.2's `normal` counts up to 0.6 % fewer pages than its channels' bytes hold: why is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from migsim.errors import ParameterError
+from migsim.models.loop.page_stream import ZERO_PAGE_BYTES
+from migsim.qapi import QemuVersion, defaults
+from migsim.units import PAGE_BYTES
+
+__all__ = [
+    "FLUSH_BYTES",
+    "GREETING_BYTES",
+    "PACKET_BYTES",
+    "PACKET_PAGES",
+    "MultifdRules",
+    "ZeroPages",
+    "channel_bytes",
+    "check_multifd",
+    "counted_bytes",
+    "counted_pages",
+    "multifd_rules",
+    "multifd_window_pages",
+    "packets",
+    "page_bytes",
+    "share_left",
+    "wait_bytes",
+    "whole_packets",
+    "zero_page_detection",
+]
+
+Floats = NDArray[np.float64]
+ZeroPages = Literal["legacy", "multifd", "none"]
+
+PACKET_PAGES = 512 * 1024 // PAGE_BYTES
+"""Pages of a full packet."""
+
+PACKET_BYTES = 320 + 8 * PACKET_PAGES
+"""A packet's header, with a place for each page."""
+
+GREETING_BYTES = 64
+"""What a channel sends first: who it is."""
+
+FLUSH_BYTES = 8
+"""The main channel's note that the channels wait for each other (8.1 on)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MultifdRules:
+    """What a release's multifd does.
+
+    Attributes
+    ----------
+    waits_every : {"section", "round"}
+        Whether channels wait for each other at the end of each iterate call (up to 8.0) or of each circle over RAM.
+    waits_at_end : bool
+        Whether they do when the last pages are sent, besides (up to 9.2).
+    spins : bool
+        Whether the migration thread keeps a processor busy while it waits for a free channel (up to 8.0).
+    charged_at : {"enqueue", "write"}
+        Whether a packet counts against the window when it is handed to a channel or when that has written it.
+    """
+
+    waits_every: Literal["section", "round"]
+    waits_at_end: bool
+    spins: bool
+    charged_at: Literal["enqueue", "write"]
+
+    @property
+    def main_bytes_a_wait(self) -> int:
+        """What a wait takes on the main channel."""
+        return FLUSH_BYTES if self.waits_every == "round" else 0
+
+
+@lru_cache(maxsize=64)
+def multifd_rules(version: QemuVersion | str) -> MultifdRules:
+    """Look up what a release's multifd does.
+
+    Raises
+    ------
+    ParameterError
+        Before 4.0.
+
+    Examples
+    --------
+    >>> multifd_rules("7.2").waits_every, multifd_rules("10.0").waits_every
+    ('section', 'round')
+    """
+    release = QemuVersion.parse(version)
+    if release < QemuVersion(4, 0):
+        raise ParameterError(
+            f"multifd is asked for with QEMU {release}.",
+            "It was experimental before 4.0, and what its packets held then is not known.",
+            "Choose 4.0 or later, or leave multifd off.",
+        )
+    modern = release >= QemuVersion(8, 1)
+    return MultifdRules(
+        waits_every="round" if modern else "section",
+        waits_at_end=release < QemuVersion(10, 0),
+        spins=not modern,
+        charged_at="write" if modern else "enqueue",
+    )
+
+
+def zero_page_detection(parameters: Mapping[str, Any], version: QemuVersion | str) -> ZeroPages:
+    """Who looks for zero pages: the parameter, or before it existed (9.0) the migration thread.
+
+    Examples
+    --------
+    >>> zero_page_detection({}, "7.2"), zero_page_detection({}, "10.0")
+    ('legacy', 'multifd')
+    """
+    held = defaults(version)
+    who: ZeroPages = parameters.get("zero-page-detection", held.get("zero-page-detection", "legacy"))
+    return who
+
+
+def check_multifd(
+    capabilities: Mapping[str, bool], parameters: Mapping[str, Any], version: QemuVersion | str
+) -> None:
+    """Refuse what QEMU does not combine with multifd, takes and leaves without effect, or no law describes.
+
+    Raises
+    ------
+    ParameterError
+
+    Examples
+    --------
+    >>> check_multifd({"multifd": True}, {"multifd-channels": 4}, "10.0")
+    >>> check_multifd({"multifd": True, "xbzrle": True}, {}, "7.2")
+    Traceback (most recent call last):
+    migsim.errors.ParameterError: multifd and xbzrle are both on. ...
+    """
+    if not capabilities.get("multifd"):
+        return
+    multifd_rules(version)
+    for other in ("xbzrle", "compress"):
+        if capabilities.get(other):
+            raise ParameterError(
+                f"multifd and {other} are both on.",
+                f"{other} acts on pages of the main channel, which carries none: newer releases refuse the pair, "
+                f"QEMU {version} takes it and does nothing of the sort.",
+                "Switch one of them off.",
+            )
+    coded = parameters.get("multifd-compression", "none")
+    if coded != "none":
+        raise ParameterError(
+            f"multifd-compression is {coded!r}.",
+            "How far pages shrink hangs on what they hold, which a trace does not keep: no prediction can be made.",
+            "Predict without it: its times are an upper bound where the network is the limit.",
+        )
+    if capabilities.get("zero-copy-send"):
+        raise ParameterError(
+            "zero-copy-send is on.",
+            "What it saves was measured on no host: the host profile has no term for it.",
+            "Predict without it: its times are an upper bound.",
+        )
+
+
+def packets(pages: ArrayLike) -> Floats:
+    """Packets that some pages of one block fill, the last of them perhaps in part.
+
+    Examples
+    --------
+    >>> packets([0, 1, 128, 129]).tolist()
+    [0.0, 1.0, 1.0, 2.0]
+    """
+    return whole_packets(np.asarray(pages, float))
+
+
+def whole_packets(pages: Floats | float) -> Floats:
+    """As `packets`, of an array or a number.
+
+    Examples
+    --------
+    >>> float(whole_packets(129.0))
+    2.0
+    """
+    count: Floats = np.ceil(pages / PACKET_PAGES)
+    return count
+
+
+def counted_pages(raw: float, zero: float, zero_pages: ZeroPages) -> tuple[float, float]:
+    """Pages that are sent whole, and pages that have a place in a packet, of some that are not zero and some that are.
+
+    Examples
+    --------
+    >>> [counted_pages(10.0, 4.0, who) for who in ("legacy", "multifd", "none")]
+    [(10.0, 10.0), (10.0, 14.0), (14.0, 14.0)]
+    """
+    return raw + (zero if zero_pages == "none" else 0.0), raw + (0.0 if zero_pages == "legacy" else zero)
+
+
+def counted_bytes(whole: float, through: float) -> float:
+    """Bytes in the channels of pages sent whole and of places in packets.
+
+    Examples
+    --------
+    >>> counted_bytes(1.0, 2.0)
+    4117.0
+    """
+    return whole * PAGE_BYTES + through * (PACKET_BYTES / PACKET_PAGES)
+
+
+def wait_bytes(queued_pages: float, channels: float) -> float:
+    """Bytes in the channels when they wait for each other.
+
+    The last packet has a whole header though not all its places are used, and each channel sends one without pages.
+
+    Examples
+    --------
+    >>> float(wait_bytes(64.0, 2.0))
+    3360.0
+    """
+    partly = whole_packets(queued_pages) - queued_pages / PACKET_PAGES
+    return float(PACKET_BYTES * (partly + channels))
+
+
+def share_left(lost_s: float, window_s: float) -> float:
+    """Share of a window in which the guest had its processors, of which it lost some time.
+
+    Examples
+    --------
+    >>> share_left(0.025, 0.1), share_left(0.2, 0.1)
+    (0.75, 0.0)
+    """
+    return 1 - min(lost_s / window_s, 1.0)
+
+
+def channel_bytes(
+    raw_pages: ArrayLike, packet_count: ArrayLike, waits: ArrayLike, channels: ArrayLike
+) -> Floats:
+    """`multifd-bytes`: everything that went through the channels.
+
+    Parameters
+    ----------
+    raw_pages : array_like
+        Pages sent whole.
+    packet_count : array_like
+        Packets with pages in them.
+    waits : array_like
+        How often the channels waited for each other.
+    channels : array_like
+
+    Examples
+    --------
+    >>> float(channel_bytes(0, 0, 1, 2))  # at the end of the setup
+    2816.0
+    """
+    n = np.asarray(channels, float)
+    raw = np.asarray(raw_pages, float)
+    empty = n * np.asarray(waits, float)
+    headers = np.asarray(packet_count, float) + empty
+    return np.asarray(PAGE_BYTES * raw + PACKET_BYTES * headers + GREETING_BYTES * n)
+
+
+def page_bytes(zero_pages: ZeroPages) -> tuple[float, float]:
+    """Bytes of a raw and of a zero page in full packets, header and all.
+
+    Examples
+    --------
+    >>> page_bytes("legacy"), page_bytes("multifd")
+    ((4106.5, 9.0), (4106.5, 10.5))
+    """
+    place = PACKET_BYTES / PACKET_PAGES
+    zero = {"legacy": float(ZERO_PAGE_BYTES), "multifd": place, "none": PAGE_BYTES + place}
+    return PAGE_BYTES + place, zero[zero_pages]
+
+
+def multifd_window_pages(
+    quota_bytes: ArrayLike,
+    channels: ArrayLike,
+    charged_at: Literal["enqueue", "write"],
+    *,
+    in_flight: ArrayLike = 1.0,
+) -> Floats:
+    """Raw pages that a rate-limited window carries through the channels.
+
+    The thread stops at the first check that finds more than the quota. What is handed to the channels and not written
+    by then goes in the same window; where packets count at once there is nothing of the sort.
+
+    Parameters
+    ----------
+    quota_bytes : array_like
+    channels : array_like
+    charged_at : {"enqueue", "write"}
+    in_flight : array_like
+        Share of the channels that have a packet then. All of them, where each has a processor. Where processors are
+        short it is the scheduler's choice: with four channels on two processors live windows carried none to all.
+
+    Examples
+    --------
+    >>> multifd_window_pages(25e6, [1, 2, 4], "write").tolist()  # 49, 50 and 52 packets
+    [6272.0, 6400.0, 6656.0]
+    >>> float(multifd_window_pages(25e6, 2, "enqueue"))
+    6144.0
+    """
+    full = PAGE_BYTES * PACKET_PAGES + PACKET_BYTES
+    within = np.floor(np.asarray(quota_bytes, float) / full) + 1
+    if charged_at == "write":
+        within = within + np.asarray(channels, float) * np.asarray(in_flight, float)
+    return np.asarray(within * PACKET_PAGES)
