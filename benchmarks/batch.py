@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from migsim.engine.batch import simulate_grid
-from migsim.engine.batch_result import BatchResult
+from migsim.engine.batch.grid import simulate_grid
+from migsim.engine.batch.result import BatchResult
 from migsim.engine.inputs import SimulationInput, needed_terms
 from migsim.profiles import HostProfile
 from migsim.qapi import QemuVersion

@@ -15,7 +15,7 @@ import simpy
 
 from benchmarks.guests import GIB, migration, oltp
 from benchmarks.timing import median, median_s, seconds_of
-from migsim.engine.des import simulate
+from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import SimulationInput
 
 SIZES_GIB = (128, 16 * 1024)

@@ -16,7 +16,7 @@ from benchmarks.batch import grid
 from benchmarks.event_engine import events
 from benchmarks.guests import GIB, migration, oltp
 from benchmarks.timing import ROOT, median_s
-from migsim.engine.des import simulate
+from migsim.engine.events.precopy import simulate
 from migsim.files import write_text_atomically
 
 Rows = list[tuple[float, float, float]]

@@ -22,7 +22,7 @@ DEADLINE_S = 60.0
 
 def replayed(trace: str) -> float:
     """Seconds of one replay, everything imported before."""
-    from migsim.engine.replay import replay
+    from migsim.engine.pages.replay import replay
     from migsim.profiles import HostProfile
     from migsim.scenario import MigrationSettings
     from migsim.trace import Trace

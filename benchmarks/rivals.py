@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.guests import GIB, migration
 from benchmarks.timing import ROOT, median, seconds_of
-from migsim.engine.batch import simulate_grid
+from migsim.engine.batch.grid import simulate_grid
 from migsim.models.dirty.page_writes import random_fraction
 from migsim.workload import Workload, WorkloadClass
 from validation.rivals import gudkov

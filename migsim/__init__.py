@@ -17,7 +17,7 @@ from migsim.version import __version__
 
 if TYPE_CHECKING:
     from migsim.calibrate.workload import fit_workload
-    from migsim.engine.replay import replay
+    from migsim.engine.pages.replay import replay
     from migsim.errors import MigsimError
     from migsim.profiles import HostProfile
     from migsim.profiles.bundled import bundled_profile
@@ -36,7 +36,7 @@ _HOMES = {
     "sweep": "migsim.study.sweep",
     "size": "migsim.study.size",
     "sensitivity": "migsim.study.sensitivity",
-    "replay": "migsim.engine.replay",
+    "replay": "migsim.engine.pages.replay",
     "Trace": "migsim.trace",
     "fit_workload": "migsim.calibrate.workload",
     "HostProfile": "migsim.profiles",

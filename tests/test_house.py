@@ -25,7 +25,7 @@ DOORS = {
     "simpy": ("migsim/engine/", "migsim/history/"),
     "typer": "migsim/cli/",
     "matplotlib": ("migsim/plot/", "migsim/history/pictures.py"),
-    "numba": "migsim/engine/batch_compile.py",
+    "numba": "migsim/engine/batch/compile.py",
     "joblib": "migsim/study/sweep_run.py",
     "distributed": "migsim/study/sweep_run.py",
 }

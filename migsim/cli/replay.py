@@ -66,7 +66,7 @@ def replay(
 
     from migsim.cli.console import progress
     from migsim.cli.options import one_of
-    from migsim.engine.replay import replay as run
+    from migsim.engine.pages.replay import replay as run
     from migsim.files import check_writable
     from migsim.scenario import MigrationSettings
 

@@ -2,7 +2,7 @@
 
 Each draw of a prediction has the guest's speed over time (`MigrationResult.guest_speed`). A closed loop of users goes
 through it twice: as the expectation of its chain (`migsim.models.users.course`), which has no chance in it, and
-as simulated users (`migsim.engine.closed_loop`), which say how far one run may lie from that.
+as simulated users (`migsim.engine.users`), which say how far one run may lie from that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.closed_loop import Transactions, simulate_users, transactions_band
+from migsim.engine.users import Transactions, simulate_users, transactions_band
 from migsim.errors import ParameterError
 from migsim.models.users.closed_loop import UserLoop
 from migsim.models.users.course import expected_course
@@ -68,7 +68,7 @@ class GuestPerformance:
     window_s : float
         From QMP ``migrate`` on; what the figures are about.
     over_time : pandas.DataFrame
-        As `migsim.engine.closed_loop.transactions_band`, of all draws, the minute before QMP ``migrate`` left out; with
+        As `migsim.engine.users.transactions_band`, of all draws, the minute before QMP ``migrate`` left out; with
         ``middle_per_s``, what is expected of the middle draw (for ``all``).
     middle : pandas.DataFrame
         The middle draw's speed over time.

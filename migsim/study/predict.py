@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from migsim.engine.des import simulate
+from migsim.engine.events.precopy import simulate
 from migsim.html import html_list
 from migsim.models.dirty.tcg_log import tcg_notes
 from migsim.profiles import HostProfile

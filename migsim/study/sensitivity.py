@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.batch import simulate_many
+from migsim.engine.batch.grid import simulate_many
 from migsim.engine.inputs import HOST_TERMS, RING_TERMS, XBZRLE_TERMS, SimulationInput
 from migsim.errors import ParameterError, near_misses
 from migsim.html import html_list, html_table

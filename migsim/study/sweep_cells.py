@@ -13,9 +13,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.batch import simulate_grid
-from migsim.engine.batch_columns import WRITES
-from migsim.engine.batch_result import BatchResult
+from migsim.engine.batch.columns import WRITES
+from migsim.engine.batch.grid import simulate_grid
+from migsim.engine.batch.result import BatchResult
 from migsim.engine.inputs import SimulationInput
 from migsim.errors import MigsimError
 from migsim.profiles import HostProfile

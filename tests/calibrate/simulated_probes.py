@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from migsim.calibrate.host import probes
-from migsim.engine.des import simulate
+from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import SimulationInput
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from migsim.calibrate.closed_loop import fit_loop
-from migsim.engine.closed_loop import simulate_users
+from migsim.engine.users import simulate_users
 from migsim.errors import ParameterError
 from migsim.models.users.closed_loop import TransactionClass, UserLoop
 from migsim.models.users.speed_course import SpeedCourse

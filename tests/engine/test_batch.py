@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migsim.engine import batch_compile
-from migsim.engine.batch import simulate_grid, simulate_many
-from migsim.engine.batch_result import COLUMNS
-from migsim.engine.batch_sending import full_window
+from migsim.engine.batch import compile as batch_compile
+from migsim.engine.batch.grid import simulate_grid, simulate_many
+from migsim.engine.batch.result import COLUMNS
+from migsim.engine.batch.sending import full_window
 from migsim.engine.inputs import HOST_TERMS, SimulationInput
 from migsim.errors import HostError, ParameterError
 from migsim.qapi import QemuVersion
@@ -365,6 +365,6 @@ def test_without_numba_the_event_engine_is_named(monkeypatch):
 
 
 def test_numba_is_loaded_when_a_cell_is_run_and_not_before():
-    code = "import migsim.engine.batch, sys; print('numba' in sys.modules)"
+    code = "import migsim.engine.batch.grid, sys; print('numba' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migsim.engine.batch import simulate_many
+from migsim.engine.batch.grid import simulate_many
 from migsim.models.dirty.bitmap import bitmap_layout
 from migsim.models.dirty.sync import sync_parts
 from migsim.profiles.published import cost_preset

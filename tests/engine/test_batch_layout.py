@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.engine import segments as engine_segments
-from migsim.engine.batch_layout import BLOCK, extent_records, lay_out, memory_of
-from migsim.engine.batch_left import page_s_of
-from migsim.engine.batch_memory import begin
-from migsim.engine.batch_sending import send
-from migsim.engine.batch_state import CELL, DATA, STATE, ZERO
-from migsim.engine.batch_windows import alike
+from migsim.engine.batch.layout import BLOCK, extent_records, lay_out, memory_of
+from migsim.engine.batch.left import page_s_of
+from migsim.engine.batch.memory import begin
+from migsim.engine.batch.records import CELL, DATA, STATE, ZERO
+from migsim.engine.batch.sending import send
+from migsim.engine.batch.windows import alike
 from migsim.engine.segments import cut, cut_extent, extents_of, most_segments
 from migsim.models.dirty.log import CHUNK_PAGES
 from migsim.workload import Workload, WorkloadClass

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migsim.engine.batch import simulate_grid, simulate_many
-from migsim.engine.batch_result import COLUMNS
+from migsim.engine.batch.grid import simulate_grid, simulate_many
+from migsim.engine.batch.result import COLUMNS
 from migsim.errors import ParameterError
 from tests.engine.test_batch import base, inputs
 

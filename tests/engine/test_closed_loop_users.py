@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from migsim.engine.closed_loop import Transactions, simulate_users, transactions_band
+from migsim.engine.users import Transactions, simulate_users, transactions_band
 from migsim.models.users.closed_loop import TransactionClass, UserLoop
 from migsim.models.users.course import blackout_lost, expected_course
 from migsim.models.users.speed_course import SpeedCourse

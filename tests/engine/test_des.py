@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migsim.engine.des import simulate
+from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import HOST_TERMS, SimulationInput
 from migsim.models.loop.rate_limit import window_bytes
 from migsim.qapi import QemuVersion, validate_migration_info

@@ -13,7 +13,7 @@ import random
 import numpy as np
 import pytest
 
-from migsim.engine.des import simulate
+from migsim.engine.events.precopy import simulate
 from migsim.models.loop.page_stream import ram_bytes_of
 from tests.witness.precopy_pages import Guest, Host, Outcome, Rules, Writes, medians, migrate
 from tests.witness.same_migration import simulation_of

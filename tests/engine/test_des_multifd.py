@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from migsim.engine.des import simulate
+from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import HOST_TERMS, MULTIFD_TERMS, MULTIFD_ZERO_TERMS, SimulationInput
 from migsim.errors import ParameterError, ProfileError
 from migsim.profiles import HostProfile, Term

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migsim.engine.des import simulate
+from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import HOST_TERMS, RING_TERMS, SimulationInput
 from migsim.errors import ParameterError
 from migsim.models.guest.speed import WHY, GuestMark, SpeedPiece, speed_pieces, work_s

@@ -7,8 +7,8 @@ import pytest
 import simpy
 
 from benchmarks.guests import GIB, migration, oltp
-from migsim.engine import des
-from migsim.engine.des import simulate
+from migsim.engine.events import precopy as des
+from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import HOST_TERMS, SimulationInput
 from migsim.engine.like_windows import Mark, Window
 from migsim.engine.segments import cut

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migsim.engine.guest_clock import GuestClock
-from migsim.engine.memory import SendCosts
-from migsim.engine.page_memory import PageMemory
-from migsim.engine.page_xbzrle import PageXbzrle
-from migsim.engine.replay import zero_map
-from migsim.engine.trace_content import SampledLengths
-from migsim.engine.trace_writes import TraceWrites
+from migsim.engine.events.guest_clock import GuestClock
+from migsim.engine.events.memory import SendCosts
+from migsim.engine.pages.contents import SampledLengths
+from migsim.engine.pages.memory import PageMemory
+from migsim.engine.pages.replay import zero_map
+from migsim.engine.pages.writes import TraceWrites
+from migsim.engine.pages.xbzrle import PageXbzrle
 from migsim.errors import TraceError
 from migsim.models.loop.switchover import PagesLeft
 from migsim.qapi import QemuVersion

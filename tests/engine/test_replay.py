@@ -9,9 +9,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from migsim.engine.des import simulate
+from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import HOST_TERMS, RING_TERMS, XBZRLE_TERMS, SimulationInput
-from migsim.engine.replay import replay
+from migsim.engine.pages.replay import replay
 from migsim.errors import ParameterError, TraceError
 from migsim.models.loop.rate_limit import window_bytes
 from migsim.profiles import HostProfile, Term

@@ -2,9 +2,9 @@
 
 import pytest
 
-from migsim.engine.des import simulate
+from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import MULTIFD_TERMS, MULTIFD_ZERO_TERMS, SimulationInput
-from migsim.engine.replay import replay
+from migsim.engine.pages.replay import replay
 from migsim.errors import ParameterError, ProfileError
 from migsim.profiles import HostProfile, Term
 from migsim.qapi import QemuVersion

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migsim.engine.batch import simulate_grid
+from migsim.engine.batch.grid import simulate_grid
 from migsim.engine.inputs import HOST_TERMS, SimulationInput
 from migsim.engine.standstill import deviations, far_above, is_flat, many_rounds, steady_rounds, trend
 from migsim.qapi import QemuVersion

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from migsim.calibrate.closed_loop import fit_loop
-from migsim.engine.closed_loop import simulate_users
 from migsim.engine.inputs import HOST_TERMS
+from migsim.engine.users import simulate_users
 from migsim.errors import ParameterError, RecordError
 from migsim.models.users.closed_loop import TransactionClass, UserLoop
 from migsim.models.users.course import blackout_lost

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from migsim.engine.des import simulate
+from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import HOST_TERMS
 from migsim.errors import MigsimError, ProfileError
 from migsim.profiles import HostProfile, Term

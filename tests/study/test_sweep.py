@@ -14,8 +14,8 @@ import pytest
 import xarray as xr
 
 import migsim
-from migsim.engine import batch
-from migsim.engine.des import simulate
+from migsim.engine.batch import grid as batch
+from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import SimulationInput
 from migsim.errors import HostError, MigsimError, ParameterError
 from migsim.qapi import QemuVersion

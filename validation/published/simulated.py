@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from migsim.engine.des import simulate
+from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import HOST_TERMS, MULTIFD_TERMS, MULTIFD_ZERO_TERMS, RING_TERMS, SimulationInput
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult

@@ -11,7 +11,7 @@ from math import inf
 
 import numpy as np
 
-from migsim.engine.guest_clock import GuestClock
+from migsim.engine.events.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
 from migsim.models.dirty.ring import ring_fill_pages, ring_fill_s
 from migsim.models.loop.query_migrate import Counters

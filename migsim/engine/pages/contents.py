@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from migsim.trace.content import content_since
 
 if TYPE_CHECKING:
-    from migsim.engine.trace_writes import TraceWrites
+    from migsim.engine.pages.writes import TraceWrites
 
 __all__ = ["SampledLengths"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from migsim.engine.batch_memory import run_s
-from migsim.engine.batch_state import Floats
-from migsim.engine.throttle import SETTLED_S
+from migsim.engine.batch.memory import run_s
+from migsim.engine.batch.records import Floats
+from migsim.engine.events.throttle import SETTLED_S
 from migsim.models.guest.work import backlog_after
 from migsim.models.throttle.auto_converge import raised
 from migsim.models.throttle.trigger import (

@@ -10,10 +10,10 @@ from __future__ import annotations
 from math import inf
 from typing import Any, NamedTuple
 
-from migsim.engine.batch_cache import NOT_YET, Cache, look_up, put, written_share
-from migsim.engine.batch_memory import NOTHING, run_s
-from migsim.engine.batch_sending import Sent, end_call, note_chunk, send
-from migsim.engine.batch_state import ZERO, Memory
+from migsim.engine.batch.cache import NOT_YET, Cache, look_up, put, written_share
+from migsim.engine.batch.memory import NOTHING, run_s
+from migsim.engine.batch.records import ZERO, Memory
+from migsim.engine.batch.sending import Sent, end_call, note_chunk, send
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES
 from migsim.models.loop.query_migrate import encoding_rate
 from migsim.models.loop.rate_limit import ITERATE_MAX_S

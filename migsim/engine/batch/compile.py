@@ -14,25 +14,22 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from migsim.engine import (
-    batch_cache,
-    batch_clock,
-    batch_ended,
-    batch_lane,
-    batch_layout,
-    batch_left,
-    batch_memory,
-    batch_multifd,
-    batch_sending,
-    batch_state,
-    batch_verdict,
-    batch_windows,
-    batch_xbzrle,
-    segments,
-    standstill,
-    throttle,
-)
-from migsim.engine import multifd as engine_multifd
+from migsim.engine import segments, standstill
+from migsim.engine.batch import cache as batch_cache
+from migsim.engine.batch import clock as batch_clock
+from migsim.engine.batch import end as batch_ended
+from migsim.engine.batch import layout as batch_layout
+from migsim.engine.batch import left as batch_left
+from migsim.engine.batch import loop as batch_lane
+from migsim.engine.batch import memory as batch_memory
+from migsim.engine.batch import multifd as batch_multifd
+from migsim.engine.batch import records as batch_state
+from migsim.engine.batch import sending as batch_sending
+from migsim.engine.batch import verdict as batch_verdict
+from migsim.engine.batch import windows as batch_windows
+from migsim.engine.batch import xbzrle as batch_xbzrle
+from migsim.engine.events import multifd as engine_multifd
+from migsim.engine.events import throttle
 from migsim.errors import HostError
 from migsim.models.dirty import log as dirty_log
 from migsim.models.dirty import page_writes

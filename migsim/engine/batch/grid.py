@@ -12,12 +12,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from migsim.engine.batch_columns import WRITES, compiles, grid_columns, group_key, many_columns
-from migsim.engine.batch_ended import reason_of
-from migsim.engine.batch_result import COLUMNS, OUTCOMES, BatchResult, columns_of
-from migsim.engine.batch_run import Run
-from migsim.engine.batch_state import WHY
-from migsim.engine.des import simulate
+from migsim.engine.batch.columns import WRITES, compiles, grid_columns, group_key, many_columns
+from migsim.engine.batch.end import reason_of
+from migsim.engine.batch.records import WHY
+from migsim.engine.batch.result import COLUMNS, OUTCOMES, BatchResult, columns_of
+from migsim.engine.batch.run import Run
+from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import SimulationInput
 from migsim.errors import ParameterError
 from migsim.results import MigrationResult

@@ -11,17 +11,17 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
-from migsim.engine.batch_cache import forget, grow_old
-from migsim.engine.batch_clock import throttle, tick_asks, transferred, worked
-from migsim.engine.batch_ended import set_figures
-from migsim.engine.batch_layout import lay_out
-from migsim.engine.batch_memory import begin, run_s, sync_memory
-from migsim.engine.batch_multifd import finish, greet, note_call
-from migsim.engine.batch_sending import call
-from migsim.engine.batch_state import UNKNOWN, ZERO, Floats, Memory, Notes
-from migsim.engine.batch_verdict import give_up, note_end, note_test, stands_still
-from migsim.engine.batch_windows import end_window, windows
-from migsim.engine.batch_xbzrle import call_coded, close_cache_period, encode_left
+from migsim.engine.batch.cache import forget, grow_old
+from migsim.engine.batch.clock import throttle, tick_asks, transferred, worked
+from migsim.engine.batch.end import set_figures
+from migsim.engine.batch.layout import lay_out
+from migsim.engine.batch.memory import begin, run_s, sync_memory
+from migsim.engine.batch.multifd import finish, greet, note_call
+from migsim.engine.batch.records import UNKNOWN, ZERO, Floats, Memory, Notes
+from migsim.engine.batch.sending import call
+from migsim.engine.batch.verdict import give_up, note_end, note_test, stands_still
+from migsim.engine.batch.windows import end_window, windows
+from migsim.engine.batch.xbzrle import call_coded, close_cache_period, encode_left
 from migsim.models.loop.migration_thread import (
     DIRTY_RATE_PERIOD_S,
     dirty_pages_rate,

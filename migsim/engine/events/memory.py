@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.guest_clock import GuestClock
+from migsim.engine.events.guest_clock import GuestClock
+from migsim.engine.events.xbzrle import Encoded, XbzrleSender
 from migsim.engine.inputs import SimulationInput
 from migsim.engine.segments import cut
 from migsim.engine.sending import Budget, SendCosts, Sent
-from migsim.engine.xbzrle import Encoded, XbzrleSender
 from migsim.models.dirty.log import reported_pages
 from migsim.models.dirty.page_writes import arc_fraction, drawn_pages, guest_seconds, random_fraction
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES, mean_page_s

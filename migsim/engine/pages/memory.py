@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.guest_clock import GuestClock
-from migsim.engine.memory import SendCosts, Sent
-from migsim.engine.page_xbzrle import Looked, PageXbzrle
-from migsim.engine.trace_writes import TraceWrites, Written
-from migsim.engine.xbzrle import Encoded
+from migsim.engine.events.guest_clock import GuestClock
+from migsim.engine.events.memory import SendCosts, Sent
+from migsim.engine.events.xbzrle import Encoded
+from migsim.engine.pages.writes import TraceWrites, Written
+from migsim.engine.pages.xbzrle import Looked, PageXbzrle
 from migsim.models.dirty.hit_rates import last_write
 from migsim.models.dirty.log import CHUNK_PAGES
 from migsim.models.dirty.page_writes import random_fraction

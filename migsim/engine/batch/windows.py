@@ -12,13 +12,13 @@ from __future__ import annotations
 from math import floor, inf
 from typing import Any
 
-from migsim.engine.batch_clock import change_speed, handled, settled
-from migsim.engine.batch_left import Left, left_in, page_bytes_of, page_s_of, seconds_of
-from migsim.engine.batch_multifd import SHARE_STEP, lost_of, through_channels
-from migsim.engine.batch_sending import full_window, send
-from migsim.engine.batch_state import ZERO, Memory
-from migsim.engine.batch_verdict import stands_still
-from migsim.engine.throttle import SETTLED_S
+from migsim.engine.batch.clock import change_speed, handled, settled
+from migsim.engine.batch.left import Left, left_in, page_bytes_of, page_s_of, seconds_of
+from migsim.engine.batch.multifd import SHARE_STEP, lost_of, through_channels
+from migsim.engine.batch.records import ZERO, Memory
+from migsim.engine.batch.sending import full_window, send
+from migsim.engine.batch.verdict import stands_still
+from migsim.engine.events.throttle import SETTLED_S
 from migsim.models.loop.migration_thread import close_window
 from migsim.models.loop.page_stream import SECTION_BYTES
 from migsim.models.multifd.packets import share_left

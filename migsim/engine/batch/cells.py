@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.batch_columns import Columns, Values
-from migsim.engine.batch_state import CELL, KIND
-from migsim.engine.guest_clock import GuestClock
+from migsim.engine.batch.columns import Columns, Values
+from migsim.engine.batch.records import CELL, KIND
+from migsim.engine.events.guest_clock import GuestClock
+from migsim.engine.events.multifd import MultifdSender
 from migsim.engine.inputs import SimulationInput
-from migsim.engine.multifd import MultifdSender
 from migsim.models.dirty.bitmap import setup_s, sync_s
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
 from migsim.models.loop.query_migrate import Counters

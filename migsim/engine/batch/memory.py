@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from migsim.engine.batch_state import NEVER, Memory
+from migsim.engine.batch.records import NEVER, Memory
 from migsim.models.dirty.log import reported_pages
 from migsim.models.dirty.page_writes import arc_fraction, drawn_pages, guest_seconds, random_fraction
 from migsim.models.guest.work import worked_s

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.batch_result import COLUMNS
+from migsim.engine.batch.result import COLUMNS
 
 __all__ = [
     "ABSENT",

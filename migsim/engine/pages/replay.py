@@ -21,7 +21,7 @@ With XBZRLE each page goes through the exact cache; a page found and not written
 lengths of the others are drawn from the trace's samples. Everything else is the event engine's: windows, threshold,
 decisions, switchover.
 
-Mirrors: `migration/ram.c` (bitmap, cursor, XBZRLE) on the loop of `migsim.engine.des`.
+Mirrors: `migration/ram.c` (bitmap, cursor, XBZRLE) on the loop of `migsim.engine.events.precopy`.
 Leaves out: which pages are zero, which the trace only counts: all that it never saw written, save as many as hold data,
 right behind those it did; the order of writes inside an interval (a sweep's pages come as random ones); of KVM's
 clearing, blocks of their own.
@@ -35,13 +35,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.des import simulate
-from migsim.engine.guest_clock import GuestClock
+from migsim.engine.events.guest_clock import GuestClock
+from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import SimulationInput, check_ring, needed_terms
-from migsim.engine.page_memory import PageMemory
-from migsim.engine.page_xbzrle import PageXbzrle
-from migsim.engine.trace_content import SampledLengths
-from migsim.engine.trace_writes import TraceWrites
+from migsim.engine.pages.contents import SampledLengths
+from migsim.engine.pages.memory import PageMemory
+from migsim.engine.pages.writes import TraceWrites
+from migsim.engine.pages.xbzrle import PageXbzrle
 from migsim.models.multifd.packets import check_multifd, zero_page_detection
 from migsim.profiles import HostProfile
 from migsim.qapi import QemuVersion

@@ -5,7 +5,7 @@ The laws are `migsim.models.multifd.packets` (packets, waits, windows) and `mult
 
 from __future__ import annotations
 
-from migsim.engine.guest_clock import GuestClock
+from migsim.engine.events.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
 from migsim.engine.sending import SendCosts, Sent
 from migsim.models.loop.page_stream import ZERO_PAGE_BYTES

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from migsim.engine.batch_state import DATA, EXTENT, NEVER, PART, ZERO, Memory, Records
+from migsim.engine.batch.records import DATA, EXTENT, NEVER, PART, ZERO, Memory, Records
 from migsim.engine.segments import ZERO as NO_CLASS
 from migsim.engine.segments import Extent, cut_extent, most_segments
 from migsim.models.dirty.log import CHUNK_PAGES

@@ -8,8 +8,8 @@ from __future__ import annotations
 from math import inf, sqrt
 from typing import Any
 
-from migsim.engine.batch_clock import settled
-from migsim.engine.batch_state import Floats, Notes
+from migsim.engine.batch.clock import settled
+from migsim.engine.batch.records import Floats, Notes
 from migsim.engine.standstill import far_above, is_flat, trend
 from migsim.units import PAGE_BYTES
 

@@ -17,16 +17,16 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from migsim.engine.dirty_limit import DirtyLimit
+from migsim.engine.events.dirty_limit import DirtyLimit
+from migsim.engine.events.memory import GuestMemory, fluid_memory
+from migsim.engine.events.multifd import MultifdSender
+from migsim.engine.events.recorder import Recorder
+from migsim.engine.events.throttle import Throttle
 from migsim.engine.inputs import SimulationInput
 from migsim.engine.like_windows import Mark
-from migsim.engine.memory import GuestMemory, fluid_memory
-from migsim.engine.multifd import MultifdSender
-from migsim.engine.page_memory import PageMemory
-from migsim.engine.recorder import Recorder
+from migsim.engine.pages.memory import PageMemory
 from migsim.engine.sending import Sent, send_costs
 from migsim.engine.standstill import deviations, far_above, is_flat, many_rounds, steady_rounds, trend
-from migsim.engine.throttle import Throttle
 from migsim.models.dirty.bitmap import setup_s, sync_s
 from migsim.models.guest.speed import GuestMark
 from migsim.models.loop import migration_thread as thread
@@ -54,7 +54,7 @@ def simulate(
     seed : int, optional
         Draw dirty counts around their expectation with this seed; None: expected values.
     memory : PageMemory, optional
-        The guest's memory page by page (see `migsim.engine.replay`); by default expected counts of its workload.
+        The guest's memory page by page (see `migsim.engine.pages.replay`); by default expected counts of its workload.
 
     Returns
     -------

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.batch_cache import Cache, cache_of
-from migsim.engine.batch_cells import cells_of, kind_of
-from migsim.engine.batch_columns import Columns
-from migsim.engine.batch_compile import compiled_run
-from migsim.engine.batch_layout import extent_records, memory_of
-from migsim.engine.batch_state import ABSENT, ENDED, FIGURES, STATE, SYNC, WHY, Notes
+from migsim.engine.batch.cache import Cache, cache_of
+from migsim.engine.batch.cells import cells_of, kind_of
+from migsim.engine.batch.columns import Columns
+from migsim.engine.batch.compile import compiled_run
+from migsim.engine.batch.layout import extent_records, memory_of
+from migsim.engine.batch.records import ABSENT, ENDED, FIGURES, STATE, SYNC, WHY, Notes
 from migsim.engine.segments import cut, extents_of
 from migsim.engine.standstill import deviations, many_rounds, steady_rounds
 from migsim.models.throttle.auto_converge import MAX_PERCENTAGE

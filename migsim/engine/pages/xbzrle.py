@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.trace_content import SampledLengths
+from migsim.engine.pages.contents import SampledLengths
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES
 from migsim.models.loop.query_migrate import XbzrleCounters
 from migsim.models.xbzrle.cache import XbzrleCache, cache_pages, xbzrle_rules

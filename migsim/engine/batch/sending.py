@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import floor, inf
 from typing import Any, NamedTuple
 
-from migsim.engine.batch_left import (
+from migsim.engine.batch.left import (
     bytes_of,
     fits,
     left_in,
@@ -21,8 +21,8 @@ from migsim.engine.batch_left import (
     take_whole,
     whole,
 )
-from migsim.engine.batch_memory import NOTHING, run_s
-from migsim.engine.batch_state import NEVER, Memory
+from migsim.engine.batch.memory import NOTHING, run_s
+from migsim.engine.batch.records import NEVER, Memory
 from migsim.models.loop.page_stream import ITERATE_BYTES, SECTION_BYTES
 from migsim.models.loop.rate_limit import ITERATE_MAX_S, WINDOW_S
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, cast
 
-from migsim.engine.guest_clock import GuestClock
+from migsim.engine.events.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
 from migsim.engine.like_windows import Window
 from migsim.models.guest.speed import GuestMark, SpeedPiece, Why, speed_pieces

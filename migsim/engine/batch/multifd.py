@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from migsim.engine.multifd import SHARE_STEP
+from migsim.engine.events.multifd import SHARE_STEP
 from migsim.models.loop.page_stream import ITERATE_BYTES, ZERO_PAGE_BYTES
 from migsim.models.multifd.packets import GREETING_BYTES, counted_bytes, counted_pages, wait_bytes
 from migsim.models.multifd.threads import lost_a_page_s

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from migsim.engine.batch_state import ABSENT, UNKNOWN
-from migsim.engine.recorder import completed_reason, standing_reason
+from migsim.engine.batch.records import ABSENT, UNKNOWN
+from migsim.engine.events.recorder import completed_reason, standing_reason
 from migsim.models.loop.page_stream import ram_bytes_of
 from migsim.models.loop.query_migrate import mean_mbps
 from migsim.models.loop.switchover import blackout_s, downtime_s, flush_s

@@ -5,7 +5,7 @@ The laws are `migsim.models.throttle.trigger`, `auto_converge` and `cpu_throttle
 
 from __future__ import annotations
 
-from migsim.engine.guest_clock import GuestClock
+from migsim.engine.events.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
 from migsim.models.loop.query_migrate import Counters
 from migsim.models.throttle.auto_converge import ThrottleState, close_period

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from migsim.engine.batch_state import Floats, Ints, Memory, Records, record
+from migsim.engine.batch.records import Floats, Ints, Memory, Records, record
+from migsim.engine.events.xbzrle import side_by_side
 from migsim.engine.segments import Segments
-from migsim.engine.xbzrle import side_by_side
 from migsim.models.dirty.page_writes import random_fraction, sweep_fraction
 from migsim.models.xbzrle.content import encoding_table, false_dirty_pages, false_dirty_share
 from migsim.models.xbzrle.fluid_cache import FluidXbzrleCache, aged_step, hazard_of, looked_up

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from migsim.engine.batch_memory import NOTHING
-from migsim.engine.batch_state import ZERO, Memory
+from migsim.engine.batch.memory import NOTHING
+from migsim.engine.batch.records import ZERO, Memory
 from migsim.models.loop.page_stream import mean_page_s, raw_pages_s
 
 __all__ = [
