@@ -9,7 +9,7 @@ import argparse
 import json
 
 from benchmarks.timing import ROOT, median_s
-from migsim.calibrate.workload import fit_workload
+from migsim.calibrate.workload.fit import fit_workload
 from migsim.trace import Trace
 
 TRACE = ROOT / "traces" / "hot-4g.trace"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from migsim.version import __version__
 
 if TYPE_CHECKING:
-    from migsim.calibrate.workload import fit_workload
+    from migsim.calibrate.workload.fit import fit_workload
     from migsim.engine.pages.replay import replay
     from migsim.errors import MigsimError
     from migsim.profiles import HostProfile
@@ -38,7 +38,7 @@ _HOMES = {
     "sensitivity": "migsim.study.sensitivity",
     "replay": "migsim.engine.pages.replay",
     "Trace": "migsim.trace",
-    "fit_workload": "migsim.calibrate.workload",
+    "fit_workload": "migsim.calibrate.workload.fit",
     "HostProfile": "migsim.profiles",
     "bundled_profile": "migsim.profiles.bundled",
     "MigrationSettings": "migsim.scenario",

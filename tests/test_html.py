@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from migsim.calibrate.workload import fit_workload
+from migsim.calibrate.workload.fit import fit_workload
 from migsim.engine.inputs import HOST_TERMS
 from migsim.html import html_list, html_table
 from migsim.profiles import HostProfile, Term

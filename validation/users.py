@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from migsim.calibrate.closed_loop import fit_loop
+from migsim.calibrate.users import fit_loop
 from migsim.errors import MigsimError
 from migsim.results.transactions import transactions
 from migsim.study.users_compared import compare_guest_performance

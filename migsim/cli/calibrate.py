@@ -44,7 +44,7 @@ def host(
     import shlex
     import sys
 
-    from migsim.calibrate.host import measure_host, probes
+    from migsim.calibrate.host.run import measure_host, probes
     from migsim.cli.console import progress, stdout_console
     from migsim.cli.options import one_of
     from migsim.files import check_writable
@@ -91,7 +91,7 @@ def multifd(
     import shlex
     import sys
 
-    from migsim.calibrate.multifd import measure_multifd, multifd_probes
+    from migsim.calibrate.host.multifd import measure_multifd, multifd_probes
     from migsim.cli.console import progress, stdout_console
     from migsim.files import check_writable
     from migsim.profiles import HostProfile
@@ -136,7 +136,7 @@ def trace(
 
     Example: migsim calibrate trace db.trace --plot db.png
     """
-    from migsim.calibrate.workload import fit_workload
+    from migsim.calibrate.workload.fit import fit_workload
     from migsim.cli.console import stdout_console
     from migsim.files import check_writable
     from migsim.plot.picture import check_picture

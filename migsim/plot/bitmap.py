@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from migsim.calibrate.sync_cost import SyncFit
+    from migsim.calibrate.host.sync_cost import SyncFit
 
 __all__ = ["plot_freeze", "plot_sync_fit", "plot_sync_share"]
 

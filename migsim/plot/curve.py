@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from migsim.calibrate.workload import WorkloadFit
+    from migsim.calibrate.workload.fit import WorkloadFit
 
 __all__ = ["plot_unique_dirty", "save_fit"]
 

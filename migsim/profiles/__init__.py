@@ -4,7 +4,7 @@
 - `bundled`: the profiles that come with migsim, the only copies of them
 - `published`: published costs with their sources, as presets
 
-Measuring a profile is `migsim.calibrate.host`'s.
+Measuring a profile is `migsim.calibrate.host.run`'s.
 """
 
 from migsim.profiles.profile import HostProfile, Term

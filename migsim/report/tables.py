@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from migsim.calibrate.workload import WorkloadFit
+    from migsim.calibrate.workload.fit import WorkloadFit
     from migsim.profiles import HostProfile
     from migsim.study.predict import Prediction
 

@@ -24,7 +24,7 @@ from migsim.scenario import MigrationSettings
 from migsim.workload import Workload
 
 if TYPE_CHECKING:
-    from migsim.calibrate.workload import WorkloadFit
+    from migsim.calibrate.workload.fit import WorkloadFit
     from migsim.trace import Trace
 
 __all__ = [
@@ -174,7 +174,7 @@ def workload_of(
     ------
     TraceError, ProfileError
     """
-    from migsim.calibrate.workload import fit_workload
+    from migsim.calibrate.workload.fit import fit_workload
 
     fit = fit_workload(trace, dirty_fault_s=host.median("dirty_fault_s"))
     workload = fit.workload

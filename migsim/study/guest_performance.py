@@ -133,7 +133,7 @@ def guest_performance(
     ----------
     made : Prediction
     loop : UserLoop
-        As `migsim.calibrate.closed_loop.fit_loop` finds it, or declared.
+        As `migsim.calibrate.users.fit_loop` finds it, or declared.
     window_s : float, optional
         What to look at, from QMP ``migrate`` on. Default: until the last draw's guest runs on at the destination and
         10 s more; 300 s where that is longer.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from migsim.calibrate.workload import WorkloadFit
+    from migsim.calibrate.workload.fit import WorkloadFit
     from migsim.trace import Trace
 
 __all__ = ["INTERVAL_FIELDS", "Prediction", "left_out", "pace_note", "predict", "predict_workload"]

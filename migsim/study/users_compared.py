@@ -15,7 +15,7 @@ from migsim.study.guest_performance import lost_by_draw
 if TYPE_CHECKING:
     import pandas as pd
 
-    from migsim.calibrate.closed_loop import LoopFit
+    from migsim.calibrate.users import LoopFit
     from migsim.study.predict import Prediction
 
 __all__ = ["compare_guest_performance"]

@@ -2,7 +2,7 @@
 
 - `classes`: `Workload`, its `WorkloadClass`es and their `PageContent`
 
-A trace becomes a workload in `migsim.calibrate.workload`; what a lab guest is told to write is `migsim.scenario`'s.
+A trace becomes a workload in `migsim.calibrate.workload.fit`; what a lab guest is told to write is `migsim.scenario`'s.
 """
 
 from migsim.workload.classes import PageContent, Workload, WorkloadClass

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from migsim.calibrate.host import probes
+from migsim.calibrate.host.run import probes
 from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import SimulationInput
 from migsim.qapi import QemuVersion

@@ -8,7 +8,7 @@ import pytest
 
 import migsim
 from migsim.calibrate.content import fit_content, with_content
-from migsim.calibrate.workload import fit_workload
+from migsim.calibrate.workload.fit import fit_workload
 from migsim.models.xbzrle.content import PageWrites, expected_encoding
 from migsim.models.xbzrle.encoding import page_change
 

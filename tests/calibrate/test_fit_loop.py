@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from migsim.calibrate.closed_loop import fit_loop
+from migsim.calibrate.users import fit_loop
 from migsim.engine.users import simulate_users
 from migsim.errors import ParameterError
 from migsim.models.users.closed_loop import TransactionClass, UserLoop

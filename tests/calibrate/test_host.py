@@ -6,7 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from migsim.calibrate.host import DATA, FAULTS, RESEND, RING, USUAL_SPREAD, fit_profile, measure_host, probes
+from migsim.calibrate.host.run import (
+    DATA,
+    FAULTS,
+    RESEND,
+    RING,
+    USUAL_SPREAD,
+    fit_profile,
+    measure_host,
+    probes,
+)
 from migsim.engine.inputs import HOST_TERMS, RING_TERMS, XBZRLE_TERMS
 from migsim.errors import ProfileError
 from migsim.profiles import HostProfile

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import least_squares, nnls
 
-from migsim.calibrate.least_squares import non_negative, robust_in_box
+from migsim.calibrate.workload.least_squares import non_negative, robust_in_box
 
 Law = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 seeds = st.integers(0, 2**32 - 1)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from migsim.calibrate.multifd import fit_multifd, measure_multifd, multifd_probes, thread_work
+from migsim.calibrate.host.multifd import fit_multifd, measure_multifd, multifd_probes, thread_work
 from migsim.cli import main
 from migsim.engine.inputs import MULTIFD_TERMS, MULTIFD_ZERO_TERMS
 from migsim.errors import ParameterError, ProfileError

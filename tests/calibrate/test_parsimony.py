@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from migsim.calibrate.parsimony import fewest_classes, log_likelihood
-from migsim.calibrate.rounds import RoundHistory
-from migsim.calibrate.spectrum import Spectrum, fit_spectrum
+from migsim.calibrate.workload.parsimony import fewest_classes, log_likelihood
+from migsim.calibrate.workload.rounds import RoundHistory
+from migsim.calibrate.workload.spectrum import Spectrum, fit_spectrum
 from migsim.models.dirty.page_writes import unique_pages
 
 LENGTHS_S = np.tile([0.2, 0.3, 0.5, 1.0, 2.0], 8)

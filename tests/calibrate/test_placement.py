@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migsim.calibrate.placement import BIN_PAGES, extents_of, lay_out, place_by_hits
+from migsim.calibrate.workload.placement import BIN_PAGES, extents_of, lay_out, place_by_hits
 
 page_sets = st.sets(st.integers(0, 1 << 20), max_size=300).map(lambda s: np.array(sorted(s), dtype=np.int64))
 

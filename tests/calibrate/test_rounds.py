@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from migsim.calibrate.rounds import read_rounds
+from migsim.calibrate.workload.rounds import read_rounds
 from migsim.trace import Trace, TraceMeta, TraceWriter
 
 META = TraceMeta(collector="stream", qemu_version="10.0.8", accel="kvm", ram_bytes=64 << 20)

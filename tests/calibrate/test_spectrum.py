@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migsim.calibrate.spectrum import fit_spectrum
+from migsim.calibrate.workload.spectrum import fit_spectrum
 from migsim.errors import TraceError
 from migsim.models.dirty.page_writes import unique_pages
 

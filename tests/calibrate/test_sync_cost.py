@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from migsim.calibrate.sync_cost import collect_syncs, dirty_slopes, fit_sync_cost
+from migsim.calibrate.host.sync_cost import collect_syncs, dirty_slopes, fit_sync_cost
 from migsim.errors import MigsimError
 from migsim.models.dirty.bitmap import GIB
 from migsim.models.dirty.sync import LAYOUTS, sync_parts

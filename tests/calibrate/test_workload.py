@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from migsim.calibrate.rounds import RoundHistory
-from migsim.calibrate.spectrum import Spectrum
-from migsim.calibrate.workload import USUAL_SPREAD, _spread, fit_workload
+from migsim.calibrate.workload.fit import USUAL_SPREAD, _spread, fit_workload
+from migsim.calibrate.workload.rounds import RoundHistory
+from migsim.calibrate.workload.spectrum import Spectrum
 from migsim.errors import TraceError
 from migsim.trace import RamBlock, Trace, TraceMeta, TraceWriter
 

@@ -3,7 +3,7 @@
 import pytest
 from matplotlib.figure import Figure
 
-from migsim.calibrate.sync_cost import fit_sync_cost
+from migsim.calibrate.host.sync_cost import fit_sync_cost
 from migsim.history.big_lock import lock_use
 from migsim.history.chart import DOWNTIME_PARTS, idle_chart
 from migsim.history.pictures import (

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from migsim.calibrate.closed_loop import fit_loop
+from migsim.calibrate.users import fit_loop
 from migsim.engine.inputs import HOST_TERMS
 from migsim.engine.users import simulate_users
 from migsim.errors import ParameterError, RecordError

@@ -26,7 +26,7 @@ def test_columns_are_the_tables_columns(name):
 
 def test_fitting_a_stream_trace_loads_no_pandas():
     program = (
-        "import sys; from migsim.trace import Trace; from migsim.calibrate.workload import fit_workload; "
+        "import sys; from migsim.trace import Trace; from migsim.calibrate.workload.fit import fit_workload; "
         f"fit_workload(Trace.open({str(TRACES / 'hot-4g.trace')!r})); sys.exit('pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=TRACES.parent).returncode == 0

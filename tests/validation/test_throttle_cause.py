@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from migsim.calibrate.closed_loop import fit_loop
+from migsim.calibrate.users import fit_loop
 from migsim.models.users.course import expected_course, lost_by_waiting
 from migsim.results import MigrationResult, transactions
 from migsim.study.guest_progress import guest_progress

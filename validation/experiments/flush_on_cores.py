@@ -19,8 +19,8 @@ from typing import Any
 
 import psutil
 
-from migsim.calibrate.host import HOT, probes
-from migsim.calibrate.terms import burst_page_s
+from migsim.calibrate.host.run import HOT, probes
+from migsim.calibrate.host.terms import burst_page_s
 from migsim.lab.migrate import run_migration
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES
 from migsim.scenario import LabScenario, PageClass, QemuSpec

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from migsim.calibrate.spectrum import Spectrum, fit_spectrum
+from migsim.calibrate.workload.spectrum import Spectrum, fit_spectrum
 from migsim.models.dirty.bitmap import GIB, PAGES_PER_GIB
 from migsim.models.dirty.page_writes import guest_seconds, random_fraction
 from migsim.models.loop.page_stream import ZERO_PAGE_BYTES

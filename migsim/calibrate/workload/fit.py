@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.calibrate.parsimony import fewest_classes
-from migsim.calibrate.placement import Extents, extents_of, lay_out, place_by_hits
-from migsim.calibrate.rounds import RoundHistory, read_rounds
-from migsim.calibrate.spectrum import Spectrum, fit_spectrum
+from migsim.calibrate.workload.parsimony import fewest_classes
+from migsim.calibrate.workload.placement import Extents, extents_of, lay_out, place_by_hits
+from migsim.calibrate.workload.rounds import RoundHistory, read_rounds
+from migsim.calibrate.workload.spectrum import Spectrum, fit_spectrum
 from migsim.errors import TraceError
 from migsim.html import html_table
 from migsim.models.dirty.page_writes import guest_seconds

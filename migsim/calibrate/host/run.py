@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from migsim.calibrate import terms
+from migsim.calibrate.host import terms
 from migsim.errors import ProfileError
 from migsim.models.dirty.bitmap import GIB
 from migsim.models.throttle.trigger import throttle_rules

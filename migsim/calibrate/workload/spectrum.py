@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.calibrate.least_squares import non_negative, robust_in_box
+from migsim.calibrate.workload.least_squares import non_negative, robust_in_box
 from migsim.errors import TraceError
 from migsim.models.dirty.page_writes import random_fraction, unique_pages
 

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.calibrate.spectrum import Spectrum, join_classes
+from migsim.calibrate.workload.spectrum import Spectrum, join_classes
 from migsim.models.dirty.page_writes import random_fraction
 
 if TYPE_CHECKING:
-    from migsim.calibrate.rounds import RoundHistory
+    from migsim.calibrate.workload.rounds import RoundHistory
 
 __all__ = ["fewest_classes", "log_likelihood"]
 

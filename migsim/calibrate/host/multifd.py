@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from migsim.calibrate.host import Probe, term_of
-from migsim.calibrate.terms import active_seconds
+from migsim.calibrate.host.run import Probe, term_of
+from migsim.calibrate.host.terms import active_seconds
 from migsim.errors import ProfileError
 from migsim.models.dirty.bitmap import GIB
 from migsim.models.multifd.packets import PACKET_PAGES, multifd_rules, zero_page_detection
@@ -123,7 +123,7 @@ def measure_multifd(
         What `migsim calibrate host` measured.
     qemu : QemuSpec
     repeats, progress, keep, command
-        As `migsim.calibrate.host.measure_host`.
+        As `migsim.calibrate.host.run.measure_host`.
 
     Raises
     ------
