@@ -20,7 +20,7 @@ import psutil
 from benchmarks.batch import DEADLINE_S, HOST, guest
 from benchmarks.timing import median, seconds_of
 from migsim.profiles import HostProfile
-from migsim.study.sweep import Sweep, sweep
+from migsim.study.sweep.run import Sweep, sweep
 
 LOOK_S = 0.05
 

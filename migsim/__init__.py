@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from migsim.scenario import LabScenario, MigrationSettings
     from migsim.study.predict import Prediction, predict, predict_workload
     from migsim.study.sensitivity import Sensitivity, sensitivity
-    from migsim.study.size import Sizing, size
-    from migsim.study.sweep import Sweep, sweep
+    from migsim.study.size.search import Sizing, size
+    from migsim.study.sweep.run import Sweep, sweep
     from migsim.trace import Trace
     from migsim.workload import Workload, WorkloadClass
 
 _HOMES = {
     "predict": "migsim.study.predict",
     "predict_workload": "migsim.study.predict",
-    "sweep": "migsim.study.sweep",
-    "size": "migsim.study.size",
+    "sweep": "migsim.study.sweep.run",
+    "size": "migsim.study.size.search",
     "sensitivity": "migsim.study.sensitivity",
     "replay": "migsim.engine.pages.replay",
     "Trace": "migsim.trace",
@@ -46,8 +46,8 @@ _HOMES = {
     "ResultCollection": "migsim.results",
     "compare": "migsim.results",
     "Prediction": "migsim.study.predict",
-    "Sweep": "migsim.study.sweep",
-    "Sizing": "migsim.study.size",
+    "Sweep": "migsim.study.sweep.run",
+    "Sizing": "migsim.study.size.search",
     "Sensitivity": "migsim.study.sensitivity",
     "Workload": "migsim.workload",
     "WorkloadClass": "migsim.workload",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from typing import Any
 
 from migsim.errors import UnitError
 
@@ -18,6 +19,7 @@ __all__ = [
     "format_bytes",
     "format_duration_s",
     "format_rate",
+    "format_value",
     "parse_bytes",
     "parse_duration_s",
     "parse_quantity",
@@ -283,3 +285,29 @@ def _ambiguous(what: str, number: str, letter: str, kind: str) -> UnitError:
     ]
     choices = f"{number}{binary}B{per}" + (f" or {number}{decimal}bps" if per else f" or {number}{decimal}B")
     return UnitError(what, f"It has three readings: {'; '.join(readings)}.", f"Write {choices}.")
+
+
+def format_value(value: Any, unit: str) -> str:
+    """Write a value for people, shortly, with its unit.
+
+    Examples
+    --------
+    >>> format_value(1_250_000_000, "bytes/s"), format_value(300, "ms"), format_value(True, "")
+    ('10 Gbps', '300 ms', 'on')
+    """
+    value = value.item() if hasattr(value, "item") else value  # NumPy's scalars
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, str):
+        return value
+    if not value:
+        return "0"
+    if unit == "bytes/s":
+        return format_rate(float(value), bits=True)
+    if unit == "bytes":
+        return format_bytes(float(value))
+    if unit in ("ms", "s"):
+        return format_duration_s(float(value) / (1000 if unit == "ms" else 1))
+    if unit == "percent":
+        return f"{value:g} %"
+    return f"{value:.4g}" if unit in ("", "1") else f"{value:.4g} {unit}"

@@ -26,8 +26,8 @@ DOORS = {
     "typer": "migsim/cli/",
     "matplotlib": ("migsim/plot/", "migsim/history/pictures.py"),
     "numba": "migsim/engine/batch/compile.py",
-    "joblib": "migsim/study/sweep_run.py",
-    "distributed": "migsim/study/sweep_run.py",
+    "joblib": "migsim/study/sweep/jobs.py",
+    "distributed": "migsim/study/sweep/jobs.py",
 }
 
 

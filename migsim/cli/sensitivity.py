@@ -110,7 +110,7 @@ def _print(made: Sensitivity, console: Console) -> None:
     """Print the inputs, the one that matters most first."""
     from rich.table import Table
 
-    from migsim.study.sweep_text import format_value
+    from migsim.units import format_value
 
     low, high = (format_value(end, made.unit) for end in made.interval)
     console.print(

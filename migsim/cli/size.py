@@ -23,7 +23,7 @@ from migsim.cli.study import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from migsim.study.size import Sizing
+    from migsim.study.size.search import Sizing
 
 __all__ = ["size"]
 
@@ -90,8 +90,8 @@ def size(
     from migsim.cli.study import guest_and_host
     from migsim.errors import UsageError
     from migsim.plot.picture import check_picture
-    from migsim.study.requirement import read_requirements
-    from migsim.study.size import size as run
+    from migsim.study.size.requirement import read_requirements
+    from migsim.study.size.search import size as run
 
     one_of(output_format, ("table", "json"), option="--format")
     if (minimise is None) == (maximise is None):
@@ -144,7 +144,7 @@ def _print(made: Sizing, console: Console) -> None:
     """Print the answer, how far each requirement is met about it, and what is worth knowing."""
     from rich.table import Table
 
-    from migsim.study.sweep_text import format_value
+    from migsim.units import format_value
 
     console.print(made.reason, markup=False)
     table = Table(box=None, pad_edge=False)

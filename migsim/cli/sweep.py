@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from migsim.study.scaling import GuestSize
-    from migsim.study.sweep import Sweep
+    from migsim.study.sweep.run import Sweep
     from migsim.trace import Trace
 
 __all__ = ["sweep"]
@@ -115,8 +115,8 @@ def sweep(
     from migsim.cli.study import command_line, guest_and_host, named_values
     from migsim.errors import UsageError
     from migsim.plot.picture import check_picture
-    from migsim.study.sweep import sweep as run
-    from migsim.study.sweep_data import check_sweep_file
+    from migsim.study.sweep.data import check_sweep_file
+    from migsim.study.sweep.run import sweep as run
 
     varied = named_values(vary or [], option="--vary", example="max-bandwidth=1Gbps:25Gbps:20")
     if not varied:
@@ -189,7 +189,7 @@ def _traced(trace: Trace, users: int | None, transactions: float | None, buffers
 @contextlib.contextmanager
 def _cells_folder(output: Path, folder: Path | None) -> Iterator[Path]:
     """Where finished cells are kept; a folder that nobody asked for goes when the block ends well."""
-    from migsim.study.sweep_store import remove_pieces
+    from migsim.study.sweep.store import remove_pieces
 
     own = output.with_name(output.name + ".cells")
     yield folder or own

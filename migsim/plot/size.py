@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from migsim.study.requirement import Requirement
-    from migsim.study.size import Sizing
+    from migsim.study.size.requirement import Requirement
+    from migsim.study.size.search import Sizing
 
 __all__ = ["plot_met", "plot_required", "plot_sizing", "save_sizing"]
 

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from migsim.errors import ParameterError, near_misses
 from migsim.plot.picture import save_picture
 from migsim.plot.style import BAND, SIMULATED, finish
-from migsim.study.sweep_text import format_value
+from migsim.units import format_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from migsim.study.sweep import Sweep
-    from migsim.study.sweep_axis import Axis
+    from migsim.study.sweep.axis import Axis
+    from migsim.study.sweep.run import Sweep
 
 __all__ = ["VERDICTS", "drawn_factor", "label_side", "map_numbers", "plot_map", "plot_sweep", "save_sweep"]
 

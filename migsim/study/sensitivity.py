@@ -26,8 +26,8 @@ from migsim.errors import ParameterError, near_misses
 from migsim.html import html_list, html_table
 from migsim.profiles import HostProfile
 from migsim.study.draws import Draw, draw_all, draw_at
-from migsim.study.sweep_cells import FIGURES, Drawn, Plan
-from migsim.study.sweep_plan import Settings, make_plan
+from migsim.study.sweep.cells import FIGURES, Drawn, Plan
+from migsim.study.sweep.plan import Settings, make_plan
 from migsim.workload import Workload
 
 if TYPE_CHECKING:

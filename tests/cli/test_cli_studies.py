@@ -11,7 +11,7 @@ import pytest
 
 from migsim.cli import main
 from migsim.profiles import HostProfile
-from migsim.study import sweep_run
+from migsim.study.sweep import jobs as sweep_run
 from migsim.trace import TraceMeta, TraceWriter
 from tests.study.small_guest import host
 

@@ -10,9 +10,9 @@ from migsim.plot.size import plot_sizing, save_sizing
 from migsim.plot.sweep import VERDICTS, map_numbers, plot_map, plot_sweep, save_sweep
 from migsim.plot.tornado import plot_tornado, save_tornado, tornado_numbers
 from migsim.study.sensitivity import sensitivity
-from migsim.study.size import size
-from migsim.study.sweep import sweep
-from migsim.study.sweep_text import format_value
+from migsim.study.size.search import size
+from migsim.study.sweep.run import sweep
+from migsim.units import format_value
 from tests.study.small_guest import GUEST, host
 
 

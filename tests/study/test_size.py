@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from migsim.errors import MigsimError, ParameterError
-from migsim.study.requirement import COMPLETES, Requirement, read_requirements
-from migsim.study.size import size
-from migsim.study.size_range import _RANGES, Tried, default_range
-from migsim.study.sweep import sweep
-from migsim.study.sweep_axis import read_axes
-from migsim.study.sweep_cells import COMPLETED, NOT_CONVERGED, Drawn
+from migsim.study.size.range import _RANGES, Tried, default_range
+from migsim.study.size.requirement import COMPLETES, Requirement, read_requirements
+from migsim.study.size.search import size
+from migsim.study.sweep.axis import read_axes
+from migsim.study.sweep.cells import COMPLETED, NOT_CONVERGED, Drawn
+from migsim.study.sweep.run import sweep
 from tests.study.small_guest import GUEST, host
 
 HOST = host()
@@ -164,7 +164,7 @@ class _Made(Tried):
 
 
 def answer(rule, *, least=True, text="0:1000"):
-    from migsim.study.size import _answer
+    from migsim.study.size.search import _answer
 
     return _answer(_Made(read_axes({"downtime-limit": text}, "10.0")[0], rule), least=least)
 

@@ -19,10 +19,11 @@ from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import SimulationInput
 from migsim.errors import HostError, MigsimError, ParameterError
 from migsim.qapi import QemuVersion
-from migsim.study import sweep_cells, sweep_layout
 from migsim.study.predict import predict_workload
-from migsim.study.sweep import sweep
-from migsim.study.sweep_store import remove_pieces
+from migsim.study.sweep import cells as sweep_cells
+from migsim.study.sweep import layout as sweep_layout
+from migsim.study.sweep.run import sweep
+from migsim.study.sweep.store import remove_pieces
 from tests.study.small_guest import GUEST, TERMS, host
 
 VARY = {"max-bandwidth": "10MB/s:200MB/s:4:log", "downtime-limit": [20, 300]}
@@ -310,7 +311,7 @@ def test_a_folder_keeps_what_is_finished(tmp_path, monkeypatch):
         done.append(columns)
         return made(plan, columns)
 
-    from migsim.study import sweep_run
+    from migsim.study.sweep import jobs as sweep_run
 
     made = sweep_run.make_piece
     monkeypatch.setattr(sweep_run, "make_piece", stops)
@@ -367,7 +368,7 @@ def test_another_sweep_in_the_same_folder_takes_nothing_of_it(tmp_path, other):
 
 
 def test_a_law_that_changes_makes_every_cell_anew(tmp_path, monkeypatch):
-    from migsim.study import sweep_piece
+    from migsim.study.sweep import piece as sweep_piece
 
     more = {"host": host(), "vary": {"downtime-limit": [20, 300]}, "folder": tmp_path}
     sweep(GUEST, **more)
@@ -392,7 +393,7 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path):
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from tests.study.small_guest import GUEST, host
-from migsim.study.sweep import sweep
+from migsim.study.sweep.run import sweep
 sweep(GUEST, host=host(), vary={{"max-bandwidth": "30MB/s:200MB/s:64"}}, draws=20, folder={str(tmp_path / "cells")!r},
       engine="events", progress=lambda done, of: print(done, flush=True))
 """,

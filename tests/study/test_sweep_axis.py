@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migsim.errors import MigsimError, ParameterError, UnitError
-from migsim.study.sweep_axis import OWN, read_axes
+from migsim.study.sweep.axis import OWN, read_axes
 
 
 def axis(name, values, version="10.0"):

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from migsim.errors import HostError
-from migsim.study import sweep_run
-from migsim.study.sweep import sweep
+from migsim.study.sweep import jobs as sweep_run
+from migsim.study.sweep.run import sweep
 from tests.study.small_guest import GUEST, host
 
 MORE = {"host": host(), "vary": {"max-bandwidth": "30MB/s:200MB/s:48"}, "draws": 8, "engine": "events"}

@@ -14,7 +14,7 @@ from migsim.models.guest.scaling import RULE
 from migsim.scenario import MigrationSettings
 from migsim.study.predict import predict_workload
 from migsim.study.scaling import GuestSize, predict_scaled, scale_workload
-from migsim.study.sweep import sweep
+from migsim.study.sweep.run import sweep
 from tests.study.small_guest import GUEST as SMALL
 from tests.study.small_guest import host
 

@@ -13,9 +13,9 @@ from migsim.errors import UsageError, near_misses
 from migsim.files import atomic_path, check_writable
 from migsim.html import html_list, html_table
 from migsim.qapi import CAPABILITIES, PARAMETERS
-from migsim.study.sweep_axis import OWN, SCALE, Axis
-from migsim.study.sweep_cells import FIGURES, OUTCOMES, Columns
-from migsim.study.sweep_layout import Layout
+from migsim.study.sweep.axis import OWN, SCALE, Axis
+from migsim.study.sweep.cells import FIGURES, OUTCOMES, Columns
+from migsim.study.sweep.layout import Layout
 
 if TYPE_CHECKING:
     import pandas as pd

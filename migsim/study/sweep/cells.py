@@ -23,8 +23,8 @@ from migsim.qapi import CAPABILITIES, QemuVersion, check_parameters
 from migsim.scenario import MigrationSettings
 from migsim.study.draws import Draw, base_input, draw_all
 from migsim.study.scaling import GuestSize
-from migsim.study.sweep_axis import RAM, SCALE, Kind
-from migsim.study.sweep_ram import with_ram
+from migsim.study.sweep.axis import RAM, SCALE, Kind
+from migsim.study.sweep.guest_ram import with_ram
 from migsim.workload import Workload
 
 __all__ = [
@@ -82,7 +82,7 @@ class Plan:
     settings : MigrationSettings
         What is set and not varied.
     kinds : dict of str to str
-        The kind of each axis, by name (see `migsim.study.sweep_axis`).
+        The kind of each axis, by name (see `migsim.study.sweep.axis`).
     draws : int
         How many a cell; 0: the medians, without intervals.
     seed : int

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.errors import ParameterError
-from migsim.study.sweep_axis import Axis
-from migsim.study.sweep_cells import FIGURES, Columns
+from migsim.study.sweep.axis import Axis
+from migsim.study.sweep.cells import FIGURES, Columns
 from migsim.units import format_bytes
 
 __all__ = ["Layout", "available_bytes", "check_room"]

@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from migsim.errors import ParameterError
 from migsim.html import html_list, html_table
 from migsim.profiles import HostProfile
-from migsim.study.requirement import Requirement, read_requirements
-from migsim.study.size_range import Tried, default_range
-from migsim.study.size_reason import why_impossible
-from migsim.study.sweep_axis import Axis
-from migsim.study.sweep_plan import Settings, make_plan
-from migsim.study.sweep_text import format_value
+from migsim.study.size.range import Tried, default_range
+from migsim.study.size.requirement import COMPLETES, Requirement, read_requirements
+from migsim.study.sweep.axis import Axis
+from migsim.study.sweep.plan import Settings, make_plan
+from migsim.units import format_value
 from migsim.workload import Workload
 
 if TYPE_CHECKING:
@@ -222,7 +221,7 @@ def _answer(tried: Tried, *, least: bool) -> Sizing:
     value = None if place is None else tried.values[place].item()
     word = "least" if least else "greatest"
     if place is None:
-        reason = why_impossible(tried)
+        reason = _why_impossible(tried)
     else:
         asked = " and ".join(str(r) for r in tried.requirements)
         reason = (
@@ -294,3 +293,45 @@ def _notes(tried: Tried, place: int | None, least: bool) -> Iterable[str]:
     outermost = place == 0 if least else place == len(met) - 1
     if outermost and not axis.listed:
         yield f"It is the end of the range that was looked at: {axis.name} may go further."
+
+
+def _why_impossible(tried: Tried) -> str:
+    """Return a sentence or two: the binding requirement and the best that is reached, or which two are at odds."""
+    axis = tried.axis
+    low, high = (format_value(tried.values[k].item(), axis.unit) for k in (0, -1))
+    head = f"Impossible: no {axis.name} from {low} to {high} meets"
+    share = f"in {tried.confidence:.0%} of the draws"
+    asked = (COMPLETES, *(r for r in tried.requirements if r != COMPLETES))
+    alone = {r: tried.will_do(r) for r in asked}
+    never = [r for r in asked if not alone[r].any()]
+    if not never:
+        places = "; ".join(f"{r} takes {_where_met(tried, alone[r])}" for r in tried.requirements)
+        return f"{head} all requirements together {share}, though each can be met alone: {places}."
+    binding = min(never, key=lambda r: (r != COMPLETES, float(tried.met(r).max())))
+    if binding == COMPLETES:
+        best = int(np.argmax(tried.met(COMPLETES)))
+        most = tried.met(COMPLETES)[best]
+        at = f" (at {format_value(tried.values[best].item(), axis.unit)})" if most else ""
+        return f"{head} {binding} {share}: at best {most:.0%} of them complete before the deadline{at}."
+    best = _best_value(tried, binding)
+    reached = binding.reached(tried.drawn, best, tried.confidence)
+    return (
+        f"{head} {binding} {share}: the best {binding.figure} that {tried.confidence:.0%} of them keep to is "
+        f"{binding.write(reached)}, at {format_value(tried.values[best].item(), axis.unit)}."
+    )
+
+
+def _best_value(tried: Tried, binding: Requirement) -> int:
+    reached = [binding.reached(tried.drawn, k, tried.confidence) for k in range(len(tried.values))]
+    return int(np.argmin(reached))
+
+
+def _where_met(tried: Tried, good: NDArray[np.bool_]) -> str:
+    """Where a requirement is met, by its ends."""
+    values = tried.values[good]
+    least, most = (format_value(values[k].item(), tried.axis.unit) for k in (0, -1))
+    if good[-1] and not good[0]:
+        return f"{least} or more"
+    if good[0] and not good[-1]:
+        return f"{most} or less"
+    return "any" if good.all() else f"{least} to {most}"

@@ -14,7 +14,7 @@ import numpy as np
 from migsim.errors import ParameterError
 from migsim.models.guest.scaling import RULE
 from migsim.study.scaling import GuestSize, scale_workload, scaled_family
-from migsim.study.sweep_axis import RAM, Axis
+from migsim.study.sweep.axis import RAM, Axis
 from migsim.units import format_bytes
 from migsim.workload import Workload
 

@@ -14,15 +14,15 @@ from migsim.errors import ParameterError
 from migsim.profiles import HostProfile
 from migsim.provenance import Provenance
 from migsim.study.predict import left_out, pace_note
-from migsim.study.sweep_axis import RAM, Axis
-from migsim.study.sweep_cells import ERROR, Columns, Plan
-from migsim.study.sweep_data import Sweep, assemble
-from migsim.study.sweep_layout import Layout, check_room
-from migsim.study.sweep_piece import Piece, piece_name, plan_hash
-from migsim.study.sweep_plan import Settings, make_plan
-from migsim.study.sweep_ram import ram_notes
-from migsim.study.sweep_run import run_jobs
-from migsim.study.sweep_store import Store
+from migsim.study.sweep.axis import RAM, Axis
+from migsim.study.sweep.cells import ERROR, Columns, Plan
+from migsim.study.sweep.data import Sweep, assemble
+from migsim.study.sweep.guest_ram import ram_notes
+from migsim.study.sweep.jobs import run_jobs
+from migsim.study.sweep.layout import Layout, check_room
+from migsim.study.sweep.piece import Piece, piece_name, plan_hash
+from migsim.study.sweep.plan import Settings, make_plan
+from migsim.study.sweep.store import Store
 from migsim.workload import Workload
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.errors import ParameterError, near_misses
-from migsim.study.sweep_cells import COMPLETED, Drawn
+from migsim.study.sweep.cells import COMPLETED, Drawn
 from migsim.units import format_bytes, format_duration_s, parse_quantity
 
 __all__ = ["COMPLETES", "Requirement", "read_requirements"]

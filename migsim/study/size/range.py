@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.errors import ParameterError
-from migsim.study.requirement import COMPLETES, Requirement
-from migsim.study.sweep_axis import Axis
-from migsim.study.sweep_cells import COMPLETED, FIGURES, Drawn, Plan
-from migsim.study.sweep_piece import summarise
-from migsim.study.sweep_run import run_drawn
+from migsim.study.size.requirement import COMPLETES, Requirement
+from migsim.study.sweep.axis import Axis
+from migsim.study.sweep.cells import COMPLETED, FIGURES, Drawn, Plan
+from migsim.study.sweep.jobs import run_drawn
+from migsim.study.sweep.piece import summarise
 
 if TYPE_CHECKING:
     import pandas as pd

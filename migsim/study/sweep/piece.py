@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.study.draws import INTERVAL_FIELDS
-from migsim.study.sweep_cells import (
+from migsim.study.sweep.cells import (
     COMPLETED,
     ERROR,
     FIGURES,
@@ -32,7 +32,7 @@ __all__ = ["Piece", "laws_hash", "make_piece", "piece_name", "plan_hash", "summa
 
 _LAWS = (
     *("models", "engine", "qapi", "study/draws.py", "study/scaling.py"),
-    *("study/sweep_cells.py", "study/sweep_piece.py", "study/sweep_ram.py"),
+    *("study/sweep/cells.py", "study/sweep/piece.py", "study/sweep/guest_ram.py"),
 )
 """Parts of the package that figures follow from."""
 
@@ -106,7 +106,7 @@ def _middle(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
 def laws_hash() -> str:
     """Return a hash of migsim's version and the source of its laws."""
     digest = hashlib.sha256(__version__.encode())
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     for part in _LAWS:
         for path in sorted((root / part).rglob("*")) or [root / part]:
             if path.suffix in (".py", ".csv"):

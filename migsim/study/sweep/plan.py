@@ -12,9 +12,9 @@ from migsim.qapi import CAPABILITIES, QemuVersion
 from migsim.qapi.settings import parse_setting
 from migsim.scenario import MigrationSettings
 from migsim.study.draws import modelled_version, workload_of
-from migsim.study.sweep_axis import Axis, read_axes
-from migsim.study.sweep_cells import Plan
-from migsim.study.sweep_ram import check_ram
+from migsim.study.sweep.axis import Axis, read_axes
+from migsim.study.sweep.cells import Plan
+from migsim.study.sweep.guest_ram import check_ram
 from migsim.workload import Workload
 
 if TYPE_CHECKING:

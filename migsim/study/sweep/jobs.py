@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from migsim.errors import HostError
-from migsim.study.sweep_cells import Columns, Drawn, Plan, simulate_cells
-from migsim.study.sweep_piece import Piece, laws_hash, make_piece
+from migsim.study.sweep.cells import Columns, Drawn, Plan, simulate_cells
+from migsim.study.sweep.piece import Piece, laws_hash, make_piece
 
 __all__ = ["Job", "run_drawn", "run_jobs"]
 

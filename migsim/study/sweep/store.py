@@ -15,7 +15,7 @@ import numpy as np
 
 from migsim.errors import HostError
 from migsim.files import atomic_path, check_writable
-from migsim.study.sweep_piece import Piece
+from migsim.study.sweep.piece import Piece
 
 __all__ = ["Store", "remove_pieces"]
 

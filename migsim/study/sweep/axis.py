@@ -28,7 +28,7 @@ SCALE = "scale."
 """Before a host term's name: a factor on its value."""
 
 RAM = "guest-ram"
-"""The guest's memory: scaled by a stated rule (`migsim.study.sweep_ram`)."""
+"""The guest's memory: scaled by a stated rule (`migsim.study.sweep.guest_ram`)."""
 
 OWN: dict[str, tuple[str, str]] = {
     "writes-scale": ("1", "The guest's write rates, over the traced ones"),
