@@ -27,9 +27,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from migsim.tracer.content import ContentSampler
-from migsim.tracer.stream_format import StreamParser
-from migsim.tracer.stream_reader import receive
-from migsim.tracer.stream_rounds import RoundBook
+from migsim.tracer.stream.format import StreamParser
+from migsim.tracer.stream.reader import receive
+from migsim.tracer.stream.rounds import RoundBook
 
 Reading = Callable[[socket.socket, float], float]
 

@@ -15,8 +15,8 @@ __all__ = ["METHODS", "choose", "collector"]
 
 # Best first: every write with its time; page numbers per round; totals only.
 _COLLECTORS = {
-    "dirty-ring": ("migsim.tracer.dirty_ring", "DirtyRingCollector"),
-    "stream": ("migsim.tracer.stream", "StreamCollector"),
+    "dirty-ring": ("migsim.tracer.ring.collector", "DirtyRingCollector"),
+    "stream": ("migsim.tracer.stream.collector", "StreamCollector"),
     "dirty-rate": ("migsim.tracer.dirty_rate", "DirtyRateCollector"),
 }
 METHODS = ("auto", *_COLLECTORS)

@@ -19,8 +19,8 @@ from migsim.models.xbzrle.cache import XbzrleCache, cache_pages
 from migsim.models.xbzrle.encoding import RECORD_BYTES, counted_bytes
 from migsim.qapi import QemuVersion
 from migsim.tracer.preflight import hmp
-from migsim.tracer.stream_reader import StreamReader
-from migsim.tracer.stream_source import listening_socket
+from migsim.tracer.stream.reader import StreamReader
+from migsim.tracer.stream.source import listening_socket
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 

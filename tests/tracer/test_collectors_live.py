@@ -16,8 +16,8 @@ from migsim.lab.qemu import QemuProcess
 from migsim.qmp import QmpSession
 from migsim.trace import Trace
 from migsim.tracer import record_trace
-from migsim.tracer.dirty_ring import emulates_instructions
-from migsim.tracer.tracefs import TRACEFS
+from migsim.tracer.ring.collector import emulates_instructions
+from migsim.tracer.ring.tracefs import TRACEFS
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from migsim.errors import HostError
 from migsim.trace import RamBlock
-from migsim.tracer.dirty_ring import emulates_instructions, next_window_s, ring_entries
-from migsim.tracer.memory_slots import SlotMap, parse_mtree
-from migsim.tracer.tracefs import decode_page, event_layout, push_dtype
+from migsim.tracer.ring.collector import emulates_instructions, next_window_s, ring_entries
+from migsim.tracer.ring.memory_slots import SlotMap, parse_mtree
+from migsim.tracer.ring.tracefs import decode_page, event_layout, push_dtype
 
 FORMAT = """name: kvm_dirty_ring_push
 ID: 30

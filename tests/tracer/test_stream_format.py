@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.errors import TraceError
-from migsim.tracer.stream_format import StreamParser
-from migsim.tracer.stream_rounds import RoundBook
+from migsim.tracer.stream.format import StreamParser
+from migsim.tracer.stream.rounds import RoundBook
 from tests.tracer.stream_bytes import BLOCKS, CONTINUE, EOS, FLUSH, PAGE, ZERO, section, stream_head, text
 
 

@@ -13,7 +13,7 @@ from migsim.lab.qemu import QemuProcess, split_command
 from migsim.trace import Trace, TraceWriter
 from migsim.tracer.preflight import describe_guest
 from migsim.tracer.record import record_trace
-from migsim.tracer.stream import SHORT_DURATION_S, StreamCollector
+from migsim.tracer.stream.collector import SHORT_DURATION_S, StreamCollector
 
 pytestmark = pytest.mark.live
 QEMUS = ["7.2", "10.0"]

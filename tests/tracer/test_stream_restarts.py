@@ -15,7 +15,7 @@ from migsim.errors import QemuError
 from migsim.qapi import QemuVersion
 from migsim.qmp import QmpCommandError
 from migsim.trace import Trace, TraceMeta, TraceWriter
-from migsim.tracer.stream import StreamCollector
+from migsim.tracer.stream.collector import StreamCollector
 from tests.tracer.stream_bytes import section, stream_head
 
 BLOCKS = (("pc.ram", 50),)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.tracer.content import ContentSampler
-from migsim.tracer.stream_rounds import RoundBook
-from migsim.tracer.stream_sink import RamBlock
+from migsim.tracer.stream.rounds import RoundBook
+from migsim.tracer.stream.sink import RamBlock
 
 CONTENTS = np.zeros((4096, 4096), np.uint8)
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migsim.tracer.stream_rows import NORMAL, ZERO, Rows
+from migsim.tracer.stream.rows import NORMAL, ZERO, Rows
 
 SIZES = {NORMAL: 4104, ZERO: 9}
 BEFORE = b"\xff" * 13

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from migsim.tracer.content import ContentSampler
-from migsim.tracer.stream_sink import PageContents, RamBlock
+from migsim.tracer.stream.sink import PageContents, RamBlock
 
 __all__ = ["Round", "RoundBook", "Section"]
 

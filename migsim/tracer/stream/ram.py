@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from migsim.errors import TraceError
-from migsim.tracer.stream_buffer import LONGEST_BODY, StreamBuffer
-from migsim.tracer.stream_rows import NORMAL, NORMAL_RECORD, ZERO, ZERO_RECORD, Rows
-from migsim.tracer.stream_sink import PageContents, RamBlock, StreamSink
+from migsim.tracer.stream.buffer import LONGEST_BODY, StreamBuffer
+from migsim.tracer.stream.rows import NORMAL, NORMAL_RECORD, ZERO, ZERO_RECORD, Rows
+from migsim.tracer.stream.sink import PageContents, RamBlock, StreamSink
 from migsim.units import PAGE_BYTES
 
 __all__ = ["RamSection"]

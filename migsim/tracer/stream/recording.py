@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from migsim.tracer.base import Progress, Stop
-from migsim.tracer.stream_reader import StreamReader
-from migsim.tracer.stream_rounds import Round, RoundBook
-from migsim.tracer.stream_source import SelfCheck, StreamSource
+from migsim.tracer.stream.reader import StreamReader
+from migsim.tracer.stream.rounds import Round, RoundBook
+from migsim.tracer.stream.source import SelfCheck, StreamSource
 
 if TYPE_CHECKING:
     from migsim.trace import RamBlock, TraceWriter

@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from migsim.tracer.stream_rounds import RoundBook
-from migsim.tracer.stream_source import StreamSource
+from migsim.tracer.stream.rounds import RoundBook
+from migsim.tracer.stream.source import StreamSource
 
 __all__ = ["HeldRounds", "PacedRounds"]
 

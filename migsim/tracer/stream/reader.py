@@ -8,8 +8,8 @@ import threading
 import time
 
 from migsim.errors import TraceError
-from migsim.tracer.stream_format import StreamParser
-from migsim.tracer.stream_rounds import RoundBook
+from migsim.tracer.stream.format import StreamParser
+from migsim.tracer.stream.rounds import RoundBook
 
 __all__ = ["StreamReader", "receive"]
 

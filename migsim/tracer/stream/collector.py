@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 from migsim.tracer.base import Availability, Progress, Stop
 from migsim.tracer.content import ContentSampler
 from migsim.tracer.dirty_rate import MILLISECONDS_SINCE, DirtyRateCollector
-from migsim.tracer.stream_pacing import HeldRounds, PacedRounds
-from migsim.tracer.stream_reader import StreamReader
-from migsim.tracer.stream_recording import StreamRecording
-from migsim.tracer.stream_rounds import RoundBook
-from migsim.tracer.stream_source import StreamSource, listening_socket
+from migsim.tracer.stream.pacing import HeldRounds, PacedRounds
+from migsim.tracer.stream.reader import StreamReader
+from migsim.tracer.stream.recording import StreamRecording
+from migsim.tracer.stream.rounds import RoundBook
+from migsim.tracer.stream.source import StreamSource, listening_socket
 
 if TYPE_CHECKING:
     from migsim.qmp import QmpSession

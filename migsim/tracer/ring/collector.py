@@ -21,9 +21,9 @@ import numpy as np
 from migsim.errors import QmpError
 from migsim.qapi import QemuVersion
 from migsim.tracer.base import Availability, Progress, Stop
-from migsim.tracer.memory_slots import SlotMap, parse_mtree
 from migsim.tracer.preflight import hmp, is_root, refuse_while_busy
-from migsim.tracer.tracefs import EVENTS, Pushes, RingInstance, mounted_tracefs
+from migsim.tracer.ring.memory_slots import SlotMap, parse_mtree
+from migsim.tracer.ring.tracefs import EVENTS, Pushes, RingInstance, mounted_tracefs
 
 if TYPE_CHECKING:
     from migsim.qmp import QmpSession

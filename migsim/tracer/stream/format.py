@@ -12,9 +12,9 @@ the RAM's. Mirrors `migration/savevm.c` and `vmstate.c`. Left out: postcopy, mul
 from __future__ import annotations
 
 from migsim.errors import TraceError
-from migsim.tracer.stream_buffer import LONGEST_BODY, NeedMoreError, StreamBuffer
-from migsim.tracer.stream_ram import RamSection
-from migsim.tracer.stream_sink import RamBlock, StreamSink
+from migsim.tracer.stream.buffer import LONGEST_BODY, NeedMoreError, StreamBuffer
+from migsim.tracer.stream.ram import RamSection
+from migsim.tracer.stream.sink import RamBlock, StreamSink
 
 __all__ = ["StreamParser"]
 
