@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from migsim.results.figures import FIGURES, INTERVALS
 from migsim.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pandas as pd
     from rich.console import Console
 
@@ -33,19 +33,14 @@ def prediction_table(made: Prediction, console: Console) -> None:
     for heading in ("", "predicted", "80 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")
     medians = made.medians
-    for label, name, form in (
-        ("total-time", "total-time", _milliseconds),
-        ("downtime", "downtime", _milliseconds),
-        ("guest stands still", "blackout", _milliseconds),
-        ("guest loses in all", "guest-lost", _milliseconds),
-        ("ram.transferred", "transferred", _bytes),
-        ("ram.dirty-sync-count", "rounds", _count),
-    ):
+    for name in INTERVALS:
+        figure = FIGURES[name]
+        form = _FORMS[figure.unit]
         value = medians[name]
         if value != value:
             continue
         low, high = result.intervals.get(name, (value, value))
-        table.add_row(label, form(value), f"{form(low)} .. {form(high)}")
+        table.add_row(figure.label, form(value), f"{form(low)} .. {form(high)}")
     console.print(table)
     if result.downtime_parts_ms:
         parts = ", ".join(f"{name} {ms:.1f}" for name, ms in result.downtime_parts_ms.items())
@@ -92,6 +87,15 @@ def _count(value: float) -> str:
     return f"{value:.0f}"
 
 
+_FORMS: dict[str, Callable[[float], str]] = {
+    "ms": _milliseconds,
+    "bytes": _bytes,
+    "syncs": _count,
+    "percent": _count,
+}
+"""How a figure is written, by its unit."""
+
+
 def comparison_table(frame: pd.DataFrame, console: Console) -> None:
     """Print what `migsim.results.compare` gave: a row per scenario and metric."""
     from rich.markup import escape
@@ -106,7 +110,7 @@ def comparison_table(frame: pd.DataFrame, console: Console) -> None:
     for row in summarise(frame).to_dict("records"):
         same = (frame["name"] == row["name"]) & (frame["metric"] == row["metric"])
         of = frame[same].to_dict("records")[0]
-        form = {"ms": _milliseconds, "bytes": _bytes}.get(str(row["unit"]), _count)
+        form = _FORMS[str(row["unit"])]
         verdict = of["predicted_verdict"] + ("" if of["verdict_right"] else f", but {of['measured_verdict']}")
         if row["name"] != before:
             table.add_row(f"[bold]{escape(str(row['name']))}[/bold]", verdict)

@@ -19,7 +19,7 @@ from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import SimulationInput
 from migsim.errors import HostError, MigsimError, ParameterError
 from migsim.qapi import QemuVersion
-from migsim.study.predict import predict_workload
+from migsim.study.predict import predict
 from migsim.study.sweep import cells as sweep_cells
 from migsim.study.sweep import layout as sweep_layout
 from migsim.study.sweep.run import sweep
@@ -128,7 +128,7 @@ def test_draws_are_those_of_predict():
     )
     for bandwidth in (30_000_000, 200_000_000):
         settings = migsim.MigrationSettings(parameters={"max-bandwidth": bandwidth})
-        alone = predict_workload(GUEST, host=host(), settings=settings, replicates=9, seed=4)
+        alone = predict(GUEST, host=host(), settings=settings, draws=9, seed=4)
         cell = made.dataset.sel({"max-bandwidth": bandwidth})
         assert str(cell["outcome"].values) == alone.result.outcome.status
         assert float(cell["completed-fraction"]) == alone.completed_fraction

@@ -12,7 +12,7 @@ import pytest
 from migsim.errors import ParameterError, UnitError
 from migsim.models.guest.scaling import RULE
 from migsim.scenario import MigrationSettings
-from migsim.study.predict import predict_workload
+from migsim.study.predict import predict
 from migsim.study.scaling import GuestSize, predict_scaled, scale_workload
 from migsim.study.sweep.run import sweep
 from tests.study.small_guest import GUEST as SMALL
@@ -39,11 +39,11 @@ def test_each_size_is_the_scaled_guest():
     made = run(SIZES)
     assert made["guest-ram"].attrs["units"] == "bytes"
     for size in SIZES:
-        alone = predict_workload(
+        alone = predict(
             scale_workload(GUEST, TRACED, larger(size)),
             host=host(),
             settings=MigrationSettings(parameters=SETTINGS),
-            replicates=1,
+            draws=1,
         )
         at = made.dataset.sel({"guest-ram": size})
         assert float(at["total-time"]) == pytest.approx(alone.medians["total-time"], rel=1e-3)
@@ -69,7 +69,7 @@ def test_every_draw_has_its_own_exponents():
         larger(size),
         host=host(),
         settings=MigrationSettings(parameters=SETTINGS),
-        replicates=12,
+        draws=12,
     )
     at = made.dataset.sel({"guest-ram": size})
     low, high = alone.result.intervals["transferred"]
@@ -95,9 +95,7 @@ def test_more_memory_and_more_writes_go_together():
         traced=TRACED,
     )
     workload = scale_workload(GUEST, TRACED, larger(SIZES[1])).scaled(3)
-    alone = predict_workload(
-        workload, host=host(), settings=MigrationSettings(parameters=SETTINGS), replicates=1
-    )
+    alone = predict(workload, host=host(), settings=MigrationSettings(parameters=SETTINGS), draws=1)
     tripled = made["transferred"].sel({"writes-scale": 3}).item()
     assert tripled == pytest.approx(alone.medians["transferred"], rel=1e-3)
     assert tripled > made["transferred"].sel({"writes-scale": 1}).item()

@@ -8,7 +8,7 @@ import pytest
 from migsim.profiles import HostProfile
 from migsim.scenario import LabScenario
 from migsim.study.draws import workload_of
-from migsim.study.predict import predict_workload
+from migsim.study.predict import predict
 from migsim.trace import Trace
 from validation.scores import load_records
 
@@ -35,11 +35,11 @@ def test_with_the_guests_own_class_of_whole_pages_the_bytes_are_met(monkeypatch)
     measured = np.median([run.info["xbzrle-cache"]["bytes"] for run in runs])
 
     def encoded(classes):
-        made = predict_workload(
+        made = predict(
             fitted.replace(classes=classes),
             host=host,
             settings=scenario.migration,
-            replicates=1,
+            draws=1,
             deadline_s=60,
         )
         return made.result.info["xbzrle-cache"]["bytes"]
