@@ -134,7 +134,10 @@ def figures_of(result: MigrationResult) -> dict[str, float]:
     """Return `INTERVALS` of one simulated migration; NaN where it has none."""
     completed = result.outcome.status == "completed"
     beside = {"blackout": float(result.blackout_ms), "guest-lost": result.costs["guest-lost-s"] * 1000}
-    values = {name: beside.get(name, _field(result.info, FIGURES[name].qemu_field)) for name in INTERVALS}
+    values = {
+        name: beside[name] if name in beside else _field(result.info, FIGURES[name].qemu_field)
+        for name in INTERVALS
+    }
     return {
         name: math.nan if name == "downtime" and not completed else value for name, value in values.items()
     }

@@ -151,14 +151,15 @@ def guest_performance(
     --------
     >>> guest_performance(prediction, UserLoop.of_one(75, think_s=1.0, demand_s=0.005)).medians["lost"] # doctest: +SKIP
     """
-    loop = loop or prediction.question.users
+    question = prediction.question
+    loop = loop or (question.users if question else None)
     if loop is None:
         raise ParameterError(
             "No users are given.",
             "What they get done follows from how many they are and what a transaction needs.",
             "Give a UserLoop, here or with the question (users=...).",
         )
-    seed = prediction.question.seed if seed is None else seed
+    seed = seed if seed is not None else question.seed if question else 1
     courses = [SpeedCourse.of(frame) for frame in prediction.guest_speeds]
     window = _window_s(courses, window_s, interval_s)
     grid = np.linspace(0.0, window, max(round(window / interval_s), 1) + 1)

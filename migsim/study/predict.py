@@ -32,8 +32,6 @@ class Prediction:
 
     Attributes
     ----------
-    question : Question
-        What was asked.
     result : MigrationResult
         The draw nearest the medians, with `intervals` filled in.
     completed_fraction : float
@@ -42,17 +40,19 @@ class Prediction:
         What is taken for granted or left out, a sentence each.
     draws : tuple of dict
         Figures of every draw that ended like `result` (see `migsim.study.draws.figures_of_draw`).
+    question : Question, optional
+        What was asked.
     fit : WorkloadFit, optional
         How the trace was read, when there was one.
     runs : tuple of MigrationResult
         The same draws. Their tables are computed on first access.
     """
 
-    question: Question
     result: MigrationResult
     completed_fraction: float
     assumptions: tuple[str, ...]
     draws: tuple[dict[str, float], ...]
+    question: Question | None = None
     fit: WorkloadFit | None = None
     runs: tuple[MigrationResult, ...] = field(default=(), repr=False, compare=False)
 

@@ -8,8 +8,9 @@ from migsim.errors import MigsimError, ProfileError
 from migsim.profiles import HostProfile, Term
 from migsim.profiles.terms import HOST_TERMS
 from migsim.qapi import validate_migration_info
+from migsim.results.figures import INTERVALS
 from migsim.scenario import MigrationSettings
-from migsim.study.predict import INTERVAL_FIELDS, predict
+from migsim.study.predict import predict
 from migsim.trace import Trace, TraceMeta, TraceWriter
 from migsim.workload import Workload, WorkloadClass
 
@@ -84,8 +85,8 @@ def test_the_answer_is_query_migrates_with_intervals():
     assert extra <= answer.keys()
     assert answer["outcome"] == "completed" and answer["completed-fraction"] == 1
     assert answer["assumptions"][0] == "One of the fit's."
-    assert answer["intervals"].keys() == set(INTERVAL_FIELDS)
-    assert answer["medians"].keys() == set(INTERVAL_FIELDS)
+    assert answer["intervals"].keys() == set(INTERVALS)
+    assert answer["medians"].keys() == set(INTERVALS)
     for name, (low, high) in answer["intervals"].items():
         assert 0 < low <= answer["medians"][name] <= high
     inside = {
@@ -102,7 +103,7 @@ def test_the_answer_is_query_migrates_with_intervals():
 def test_medians_and_intervals_are_those_of_the_draws():
     """Ends of an interval are draws, so a whole number of ms or bytes; the median lies between two of them."""
     made = predict(GUEST, host=HOST, settings=LIMITED, draws=12)
-    for name in INTERVAL_FIELDS:
+    for name in INTERVALS:
         drawn = sorted(d[name] for d in made.draws)
         assert made.result.intervals[name] == (drawn[1], drawn[10])  # floor and ceiling of a tenth of 11
         assert made.medians[name] == (drawn[5] + drawn[6]) / 2

@@ -186,10 +186,10 @@ def size(
             f"{name} is no number.", "A number is looked for.", f"Sweep it: --vary {name}=..."
         )
     tried = Tried(plan, axis, requirements, confidence, jobs, progress)
-    return _answer(tried, least=minimise is not None)
+    return _answer(tried, least=minimise is not None, assumptions=question.assumptions_of(plan.workload))
 
 
-def _answer(tried: Tried, *, least: bool) -> Sizing:
+def _answer(tried: Tried, *, least: bool, assumptions: tuple[str, ...] = ()) -> Sizing:
     axis = tried.axis
     tried.add(_grid(axis))
     for _ in range(0 if axis.listed else LOOKS):
@@ -221,7 +221,7 @@ def _answer(tried: Tried, *, least: bool) -> Sizing:
         tried.requirements,
         tried.confidence,
         tried.table(),
-        tried.plan.question.assumptions,
+        assumptions,
         tuple(_notes(tried, place, least)),
     )
 
