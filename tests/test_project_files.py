@@ -7,6 +7,7 @@ import hashlib
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -23,7 +24,7 @@ def text_of(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def yaml_of(name: str) -> dict[str, object]:
+def yaml_of(name: str) -> dict[str, Any]:
     made = yaml.safe_load(text_of(name))
     assert isinstance(made, dict)
     return made
