@@ -97,3 +97,9 @@ def test_the_licence_is_apache_2_0():
     assert hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest() == APACHE_2_0
     assert pyproject()["project"]["license"] == "Apache-2.0"
     assert pyproject()["project"]["license-files"] == ["LICENSE"]
+
+
+def test_paths_that_contributing_names_exist():
+    named = re.findall(r"`((?:migsim|tests|validation|docs)/[a-z0-9_./-]*)`", text_of("CONTRIBUTING.md"))
+    assert len(named) > 10
+    assert [path for path in named if not (ROOT / path).exists()] == []
