@@ -423,7 +423,12 @@ def test_a_socket_that_is_no_monitor(migsim: Run, inputs: Path, said: bytes) -> 
 def command(line: str, **options: Any) -> subprocess.Popen[str]:
     words = [sys.executable, "-m", "migsim", *shlex.split(line)]
     environment = os.environ | {"PYTHONPATH": str(Path(main.__file__).parents[2])}
-    given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    given: dict[str, Any] = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "env": environment,
+    }
     return subprocess.Popen(words, **(given | options))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cProfile
+import inspect
 import math
 import subprocess
 import sys
@@ -350,7 +351,7 @@ def test_an_engine_that_does_not_exist_is_refused():
 
 def test_a_law_that_changes_is_compiled_anew(monkeypatch):
     before = batch_compile.digest()
-    monkeypatch.setattr(batch_compile.inspect, "getsource", lambda module: f"# another {module.__name__}")
+    monkeypatch.setattr(inspect, "getsource", lambda module: f"# another {module.__name__}")
     assert batch_compile.digest() != before
 
 

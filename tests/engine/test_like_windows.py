@@ -1,6 +1,7 @@
 """Windows gone through together, beside the same ones one by one; how many events a large guest takes."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def some_migration(number):
     }
     what = migration(guest, deadline_s=200.0, **limits)
     capability = draw.choice(["", "", "auto-converge"])
-    return des.replace(
+    return replace(
         what, capabilities={capability: True} if capability else {}, fresh_pages=draw.choice([None, 9000])
     )
 

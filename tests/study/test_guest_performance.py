@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.patches import StepPatch
 
 from migsim.calibrate.users import fit_loop
 from migsim.engine.users import simulate_users
@@ -242,7 +243,9 @@ def test_what_tells_nothing_is_refused():
 def test_pictures_show_the_tables_they_are_given():
     made = guest_performance(prediction(*[PLAIN] * 3), INSIDE)
     ax = plot_transactions(made, [measured(SpeedCourse.of(PLAIN), INSIDE, seed=1)])
-    drawn = ax.patches[0].get_data().values
+    steps = ax.patches[0]
+    assert isinstance(steps, StepPatch)
+    drawn, _edges, _baseline = steps.get_data()
     whole = made.over_time[made.over_time["operation"] == "all"]
     np.testing.assert_allclose(drawn, whole["middle_per_s"])
     assert ax.get_legend_handles_labels()[1] == ["predicted, middle 80 %", "measured, 1 run"]

@@ -62,7 +62,7 @@ def test_what_is_drawn_is_what_the_deviates_say():
     drawn = draw_all(profile, 0.1, 300, seed=1)
     logs = np.log([d.terms["normal_page_s"] / TERMS["normal_page_s"] for d in drawn])
     made = [
-        draw_at(profile, *rng.standard_normal(1), {"normal_page_s": rng.standard_normal()}, 0.0)
+        draw_at(profile, rng.standard_normal(), {"normal_page_s": rng.standard_normal()}, 0.0)
         for _ in range(300)
     ]
     other = np.log([d.terms["normal_page_s"] / TERMS["normal_page_s"] for d in made])

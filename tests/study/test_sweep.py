@@ -310,8 +310,8 @@ def test_a_folder_keeps_what_is_finished(tmp_path, monkeypatch):
         return made(plan, columns)
 
     from migsim.study.sweep import jobs as sweep_run
+    from migsim.study.sweep.piece import make_piece as made
 
-    made = sweep_run.make_piece
     monkeypatch.setattr(sweep_run, "make_piece", stops)
     with pytest.raises(KeyboardInterrupt):
         sweep(GUEST, host=host(), vary=vary, folder=tmp_path)
