@@ -12,7 +12,6 @@ from migsim.plot.tornado import plot_tornado, save_tornado, tornado_numbers
 from migsim.study.sensitivity import sensitivity
 from migsim.study.size.search import size
 from migsim.study.sweep.run import sweep
-from migsim.units import format_value
 from tests.study.small_guest import GUEST, host
 
 
@@ -141,15 +140,3 @@ def test_a_sizing_shows_shares_figures_and_limits(tmp_path):
         assert any(list(line.get_xdata()) == [sizing.value * 8] * 2 for line in panel.lines)
     save_sizing(sizing, tmp_path / "s.png")
     assert (tmp_path / "s.png").stat().st_size > 5_000
-
-
-def test_values_are_written_with_their_units():
-    assert [
-        format_value(v, u) for v, u in ((5e8, "bytes/s"), (2**30, "bytes"), (1.5, "s"), (50, "percent"))
-    ] == [
-        "4 Gbps",
-        "1 GiB",
-        "1.5 s",
-        "50 %",
-    ]
-    assert format_value("zstd", "") == "zstd" and format_value(0.5, "1") == "0.5"
