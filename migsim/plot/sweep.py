@@ -26,7 +26,7 @@ __all__ = ["VERDICTS", "drawn_factor", "label_side", "map_numbers", "plot_map", 
 VERDICTS = {"completed": "#6baed6", "not-converged": "#d62728", "error": "0.8"}
 """Colours of outcomes."""
 _TICKS = {"x": 4, "y": 6}
-"""Most ticks on each side of a map."""
+"""Most ticks on each side, so that their labels do not overlap."""
 _WIDE = 5.0
 """Colours are logarithmic where the largest value is more than this many times the smallest."""
 
@@ -118,8 +118,8 @@ def plot_map(
         shown = np.ma.masked_invalid(np.where(outcome == "completed", values, np.nan))
         _add_colour_bar(ax, ax.pcolormesh(*edges, shown, norm=_norm(shown), cmap="viridis"), sweep, figure)
     for axis, side in ((by_name[x], ax.xaxis), (by_name[y], ax.yaxis)):
-        ticks = min(_TICKS[side.axis_name], axis.count)
-        places = np.unique(np.linspace(0, axis.count - 1, ticks).round().astype(int))
+        stride = max(-(-(axis.count - 1) // (_TICKS[side.axis_name] - 1)), 1)
+        places = range(0, axis.count, stride)
         side.set_ticks(places, [format_value(axis.values[place], axis.unit) for place in places])
     fixed = [
         f"{axis.name} = {format_value((at or {}).get(axis.name, axis.values[0]), axis.unit)}"
@@ -226,13 +226,15 @@ def drawn_factor(axis: Axis) -> float:
 
 def label_side(ax: Axes, which: Literal["x", "y"], axis: Axis) -> None:
     """Set the scale and the tick labels of one side of a plot, for a numeric axis of a sweep."""
-    from matplotlib.ticker import LogLocator, NullLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     side = ax.xaxis if which == "x" else ax.yaxis
     if axis.log:
         ax.set(**{f"{which}scale": "log"})
         side.set_major_locator(LogLocator(subs=(1.0, 3.0)))
         side.set_minor_locator(NullLocator())
+    else:
+        side.set_major_locator(MaxNLocator(_TICKS[which]))
     factor = drawn_factor(axis)
     side.set_major_formatter(lambda value, _: format_value(value / factor, axis.unit))
 
