@@ -30,11 +30,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--records", type=Path, default=HERE / "records")
     parser.add_argument("--traces", type=Path, default=HERE.parent / "traces")
     parser.add_argument("--hosts", type=Path, default=HERE / "hosts")
-    parser.add_argument("--replicates", type=int, default=60)
+    parser.add_argument("--draws", type=int, default=60)
     parser.add_argument("-o", "--output", type=Path, default=HERE / "README.md")
     options = parser.parse_args(arguments)
     scored = [
-        score(runs, options.traces, options.hosts, replicates=options.replicates)
+        score(runs, options.traces, options.hosts, draws=options.draws)
         for runs in load_records(options.records).values()
     ]
     notes = options.output.with_name("notes.md")

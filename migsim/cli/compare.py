@@ -34,7 +34,7 @@ def compare(
             "--format", metavar="table|csv", help="csv has a row per run and metric, in QAPI's units."
         ),
     ] = "table",
-    replicates: Annotated[int, typer.Option(min=1, help="Simulated migrations behind the intervals.")] = 40,
+    draws: Annotated[int, typer.Option(min=1, help="Simulated migrations behind the intervals.")] = 40,
 ) -> None:
     """Predict each record's migration from its guest's trace, and put it beside what was measured.
 
@@ -63,7 +63,7 @@ def compare(
                     record,
                     Trace.open(trace) if trace else matching_trace(record, traces),
                     HostProfile.load(host) if host else matching_profile(record, hosts),
-                    replicates=replicates,
+                    draws=draws,
                 ).result
     frame = put_beside(predicted.values(), measured)
     if output_format == "csv":

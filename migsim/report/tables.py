@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from migsim.results.figures import FIGURES, INTERVALS
 from migsim.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pandas as pd
     from rich.console import Console
 
@@ -33,19 +33,14 @@ def prediction_table(prediction: Prediction, console: Console) -> None:
     for heading in ("", "predicted", "80 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")
     medians = prediction.medians
-    for label, name, form in (
-        ("total-time", "total-time", _milliseconds),
-        ("downtime", "downtime", _milliseconds),
-        ("guest stands still", "blackout", _milliseconds),
-        ("guest loses in all", "guest-lost", _milliseconds),
-        ("ram.transferred", "transferred", _bytes),
-        ("ram.dirty-sync-count", "rounds", _count),
-    ):
+    for name in INTERVALS:
+        figure = FIGURES[name]
+        form = _FORMS[figure.unit]
         value = medians[name]
         if value != value:
             continue
         low, high = result.intervals.get(name, (value, value))
-        table.add_row(label, form(value), f"{form(low)} .. {form(high)}")
+        table.add_row(figure.label, form(value), f"{form(low)} .. {form(high)}")
     console.print(table)
     if result.downtime_parts_ms:
         parts = ", ".join(f"{name} {ms:.1f}" for name, ms in result.downtime_parts_ms.items())
@@ -95,6 +90,15 @@ def _count(value: float) -> str:
     return f"{value:.0f}"
 
 
+_FORMS: dict[str, Callable[[float], str]] = {
+    "ms": _milliseconds,
+    "bytes": _bytes,
+    "syncs": _count,
+    "percent": _count,
+}
+"""Function that writes a figure, by the unit of the figure."""
+
+
 def comparison_table(frame: pd.DataFrame, console: Console) -> None:
     """Print the table of `migsim.results.compare`: a row for each scenario and metric."""
     from rich.markup import escape
@@ -109,7 +113,7 @@ def comparison_table(frame: pd.DataFrame, console: Console) -> None:
     for row in summarise(frame).to_dict("records"):
         same = (frame["name"] == row["name"]) & (frame["metric"] == row["metric"])
         first = frame[same].to_dict("records")[0]  # the prediction is the same in all rows of a scenario
-        form = {"ms": _milliseconds, "bytes": _bytes}.get(str(row["unit"]), _count)
+        form = _FORMS[str(row["unit"])]
         verdict = first["predicted_verdict"]
         if not first["verdict_right"]:
             verdict += f", but {first['measured_verdict']}"

@@ -8,7 +8,6 @@ release and the accelerator.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +16,15 @@ from migsim.errors import ProfileError, TraceError
 from migsim.profiles import HostProfile
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult, transactions
-from migsim.scenario import LabScenario, MigrationSettings
+from migsim.scenario import LabScenario
 from migsim.study.predict import Prediction, predict
+from migsim.study.question import DRAWS, Question
 from migsim.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     from migsim.trace import Trace
 
-__all__ = ["matching_profile", "matching_trace", "predict_record"]
+__all__ = ["matching_profile", "matching_trace", "predict_record", "question_of_record"]
 
 SATURATED = 0.95
 """So busy is a guest that would do more if it could."""
@@ -86,13 +86,17 @@ def matching_profile(record: MigrationResult, folder: Path) -> HostProfile:
 
 
 def predict_record(
-    record: MigrationResult, trace: Trace, host: HostProfile, *, replicates: int = 40, seed: int = 1
+    record: MigrationResult, trace: Trace, host: HostProfile, *, draws: int = DRAWS, seed: int = 1
 ) -> Prediction:
-    """Predict a record's migration from what was known before it: trace, host, settings, deadline.
+    """Predict a record's migration from what was known before it; see `question_of_record`."""
+    return predict(question_of_record(record, trace, host).replace(draws=draws, seed=seed))
+
+
+def question_of_record(record: MigrationResult, trace: Trace, host: HostProfile) -> Question:
+    """Return the question that a record's migration answered: its scenario, asked of what was known before it.
 
     Nothing of the measured run is used but, of a Linux guest, how busy it said it was before QMP ``migrate``, and where
-    it had no processor to spare, its pace then beside that of the traced one. Returns the prediction under the
-    record's name.
+    it had no processor to spare, its pace then beside that of the traced one.
 
     Raises
     ------
@@ -101,22 +105,18 @@ def predict_record(
     """
     scenario = LabScenario.from_dict(record.scenario, where=f"The record of {record.name!r}")
     load = _load(record, scenario, host)
-    made = predict(
+    return Question(
         trace,
         host=host,
-        settings=MigrationSettings(
-            parameters=scenario.migration.parameters, capabilities=scenario.migration.capabilities
-        ),
+        settings=scenario.migration,
         qemu_version=scenario.qemu.version,
         deadline_s=scenario.deadline_s,
         fresh_pages=_fresh_pages(scenario),
         dirty_ring_size=scenario.qemu.dirty_ring_size,
         load=load,
         writes_scale=_writes_scale(record, trace, load),
-        replicates=replicates,
-        seed=seed,
+        name=record.name,
     )
-    return replace(made, result=made.result.replace(name=record.name))
 
 
 def _kind_of(guest: dict[str, Any] | None) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from migsim.calibrate.host.run import (
     measure_host,
     probes,
 )
-from migsim.engine.inputs import HOST_TERMS, RING_TERMS, XBZRLE_TERMS
 from migsim.errors import ProfileError
 from migsim.profiles import HostProfile
+from migsim.profiles.terms import HOST_TERMS, RING_TERMS, XBZRLE_TERMS
 from migsim.results import MigrationResult, Outcome
 from migsim.results.iterations import iterations_frame
 from migsim.scenario import QemuSpec
@@ -49,7 +49,7 @@ def profile():
 
 
 def test_every_term_of_the_model_is_fitted(profile):
-    every = HOST_TERMS.keys() | XBZRLE_TERMS.keys() | RING_TERMS.keys()
+    every = {*HOST_TERMS, *XBZRLE_TERMS, *RING_TERMS}
     assert profile.terms.keys() == every | {"guest_writes_per_s"} == TERMS.keys()
     assert (profile.qemu_version, profile.accel) == ("10.0", "kvm")
 
@@ -75,11 +75,7 @@ def test_the_profile_recorded_under_tcg_is_what_its_probes_say(version):
     runs = [MigrationResult.load(p) for p in sorted((folder / f"probes-tcg-{version}").glob("*.json"))]
     fitted = fit_profile(runs, QemuSpec(version=version, accel="tcg"))
     assert fitted.accel == kept.accel == "tcg"
-    assert (
-        fitted.terms.keys()
-        == kept.terms.keys()
-        == HOST_TERMS.keys() | XBZRLE_TERMS.keys() | {"guest_writes_per_s"}
-    )
+    assert fitted.terms.keys() == kept.terms.keys() == {*HOST_TERMS, *XBZRLE_TERMS, "guest_writes_per_s"}
     assert {n: t.median for n, t in fitted.terms.items()} == pytest.approx(
         {n: t.median for n, t in kept.terms.items()}, rel=1e-6
     )

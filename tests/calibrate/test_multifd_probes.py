@@ -7,10 +7,10 @@ import pytest
 
 from migsim.calibrate.host.multifd import fit_multifd, measure_multifd, multifd_probes, thread_work
 from migsim.cli import main
-from migsim.engine.inputs import MULTIFD_TERMS, MULTIFD_ZERO_TERMS
 from migsim.errors import ParameterError, ProfileError
 from migsim.models.multifd.threads import PageWork, multifd_page_s
 from migsim.profiles import HostProfile, Term
+from migsim.profiles.terms import MULTIFD_TERMS, MULTIFD_ZERO_TERMS
 from migsim.results import MigrationResult, Outcome
 from migsim.results.iterations import iterations_frame
 from migsim.scenario import QemuSpec
@@ -107,11 +107,8 @@ def test_waits_are_what_is_left_of_the_time():
 
 
 def test_every_term_is_measured_and_those_of_zero_pages_where_channels_find_them():
-    assert (
-        fit_multifd(host(), made()).terms.keys()
-        == {"connect_s"} | MULTIFD_TERMS.keys() | MULTIFD_ZERO_TERMS.keys()
-    )
-    assert fit_multifd(host("7.2"), made("7.2")).terms.keys() == {"connect_s"} | MULTIFD_TERMS.keys()
+    assert fit_multifd(host(), made()).terms.keys() == {"connect_s", *MULTIFD_TERMS, *MULTIFD_ZERO_TERMS}
+    assert fit_multifd(host("7.2"), made("7.2")).terms.keys() == {"connect_s", *MULTIFD_TERMS}
 
 
 def test_a_spinning_thread_waits_for_nothing():

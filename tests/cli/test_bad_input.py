@@ -24,10 +24,10 @@ from typing import Any
 import pytest
 
 from migsim.cli import main
-from migsim.engine.inputs import HOST_TERMS
 from migsim.lab import guest_log, machine
 from migsim.lab.qemu import QemuProcess
 from migsim.profiles import HostProfile, Term
+from migsim.profiles.terms import HOST_TERMS
 from migsim.results import MigrationResult, Outcome
 from migsim.scenario import LabScenario
 from migsim.trace import TraceMeta, TraceWriter
@@ -300,8 +300,8 @@ BAD_LINES = {
 BAD_USAGE = {
     "predict good.trace --host host.json --format nonsense": "table or json",
     "compare record.json --trace good.trace --host host.json --format nonsense": "table or csv",
-    "predict good.trace --host host.json --replicates 0": "--replicates",
-    "predict good.trace --host host.json --replicates many": "--replicates",
+    "predict good.trace --host host.json --draws 0": "--draws",
+    "predict good.trace --host host.json --draws many": "--draws",
     "predict good.trace --host host.json --seed -1": "--seed",
     "predict good.trace --host host.json --deadline 0": "--deadline is '0'",
     "predict good.trace --host host.json --link 0": "--link is '0'",
@@ -427,9 +427,9 @@ def command(line: str, **options: Any) -> subprocess.Popen[str]:
 @pytest.mark.parametrize(
     "line",
     [
-        "predict good.trace --host host.json --replicates 1",
-        "predict good.trace --host host.json --replicates 1 --format json",
-        "compare record.json --trace good.trace --host host.json --replicates 1 --format csv",
+        "predict good.trace --host host.json --draws 1",
+        "predict good.trace --host host.json --draws 1 --format json",
+        "compare record.json --trace good.trace --host host.json --draws 1 --format csv",
         "trace info good.trace",
         "--help",
     ],
@@ -455,7 +455,7 @@ def test_a_full_disk_under_the_output(inputs: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "predict good.trace --host host.json --replicates 1 --plot {}/p.png",
+        "predict good.trace --host host.json --draws 1 --plot {}/p.png",
         "calibrate trace good.trace --host host.json -o {}/w.json",
     ],
 )
@@ -510,7 +510,7 @@ def test_a_signal_leaves_nothing(inputs: Path, tmp_path: Path, line: str, sign: 
 def test_a_name_with_brackets_is_only_a_name(migsim: Run, inputs: Path) -> None:
     data = json.loads((inputs / "record.json").read_text())
     (inputs / "brackets.json").write_text(json.dumps(data | {"name": "a[/b]c"}))
-    code, out, _ = migsim("compare brackets.json --trace good.trace --host host.json --replicates 1")
+    code, out, _ = migsim("compare brackets.json --trace good.trace --host host.json --draws 1")
     assert code == 0 and "a[/b]c" in out
 
 

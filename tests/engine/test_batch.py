@@ -16,8 +16,9 @@ from migsim.engine.batch import compile as batch_compile
 from migsim.engine.batch.grid import simulate_grid, simulate_many
 from migsim.engine.batch.result import COLUMNS
 from migsim.engine.batch.sending import full_window
-from migsim.engine.inputs import HOST_TERMS, SimulationInput
+from migsim.engine.inputs import SimulationInput
 from migsim.errors import HostError, ParameterError
+from migsim.profiles.terms import HOST_TERMS
 from migsim.qapi import QemuVersion
 from migsim.workload import PageContent, Workload, WorkloadClass
 

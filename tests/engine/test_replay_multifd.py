@@ -3,10 +3,11 @@
 import pytest
 
 from migsim.engine.events.precopy import simulate
-from migsim.engine.inputs import MULTIFD_TERMS, MULTIFD_ZERO_TERMS, SimulationInput
+from migsim.engine.inputs import SimulationInput
 from migsim.engine.pages.replay import replay
 from migsim.errors import ParameterError, ProfileError
 from migsim.profiles import HostProfile, Term
+from migsim.profiles.terms import MULTIFD_TERMS, MULTIFD_ZERO_TERMS
 from migsim.qapi import QemuVersion
 from migsim.scenario import MigrationSettings
 from tests.engine.known_traces import stream_trace, workload

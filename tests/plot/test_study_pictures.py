@@ -27,7 +27,7 @@ def grid():
         "downtime-limit": [20, 60, 300],
         "cpu-throttle-initial": [20, 99],
     }
-    return sweep(GUEST, host=host(), vary=vary, set={"max-cpu-throttle": 50}, deadline_s=60.0)
+    return sweep(GUEST, host=host(), vary=vary, settings={"max-cpu-throttle": 50}, deadline_s=60.0)
 
 
 def test_a_map_has_a_row_for_each_value_of_y(grid):

@@ -30,7 +30,7 @@ def test_work_over_time_is_a_recorded_guests(name):
         matching_trace(run, ROOT / "traces"),
         matching_profile(run, ROOT / "validation" / "hosts"),
     )
-    made = predict_record(run, trace, host, replicates=1).result
+    made = predict_record(run, trace, host, draws=1).result
     pieces = [SpeedPiece(**row) for row in made.guest_speed.to_dict("records")]
     seen = guest_progress(run)
     seen = seen[seen["side"] == "source"]

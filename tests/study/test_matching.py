@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 
 from migsim.errors import TraceError
+from migsim.profiles import HostProfile
 from migsim.results import MigrationResult, Outcome
-from migsim.study import matching
-from migsim.study.matching import matching_trace
-from migsim.study.predict import Prediction
+from migsim.study.matching import matching_trace, question_of_record
+from migsim.study.question import Question
 from migsim.trace import TraceMeta, TraceWriter
 
 TOLD = {"ram-bytes": 1 << 30, "workload": {"seed": 1, "classes": [{"pages": 100}]}}
@@ -85,15 +85,7 @@ def test_of_several_the_one_of_qemus_release(tmp_path):
         ((0, 1_000_000, 1_990_000), 0.995, 1.4),
     ],
 )
-def test_a_linux_guests_load_is_how_busy_it_said_it_was_before(monkeypatch, busy_us, load, scale):
-    asked = {}
-
-    def predict(trace, **options):
-        asked.update(options)
-        made = record(LINUX)
-        return Prediction(made, 1.0, (), ({},))
-
-    monkeypatch.setattr(matching, "predict", predict)
+def test_a_linux_guests_load_is_how_busy_it_said_it_was_before(busy_us, load, scale):
     log = [
         {
             "side": "source",
@@ -110,9 +102,12 @@ def test_a_linux_guests_load_is_how_busy_it_said_it_was_before(monkeypatch, busy
         "migration": {},
     }
     run = record(LINUX).replace(scenario=scenario, guest_log=log)
-    traced = SimpleNamespace(meta=SimpleNamespace(self_check={"operations_per_s_traced": 50.0}))
-    matching.predict_record(run, traced, None)
-    assert asked["load"] == pytest.approx(load)
-    assert asked["writes_scale"] == pytest.approx(scale)
-    matching.predict_record(run, SimpleNamespace(meta=SimpleNamespace(self_check={})), None)
-    assert asked["writes_scale"] == 1.0
+    host = HostProfile(terms={}, qemu_version="10.0", accel="tcg")
+
+    def asked(check: dict[str, float]) -> Question:
+        meta = SimpleNamespace(self_check=check, qemu_version="10.0", vcpus=1)
+        return question_of_record(run, SimpleNamespace(meta=meta), host)
+
+    assert asked({"operations_per_s_traced": 50.0}).load == pytest.approx(load)
+    assert asked({"operations_per_s_traced": 50.0}).writes_scale == pytest.approx(scale)
+    assert asked({}).writes_scale == 1.0

@@ -46,7 +46,7 @@ def test_the_guest_matters_to_the_rounds_of_a_busy_guest():
         GUEST.replace(writes_spread=0.3),
         host=host(0.02),
         of="transferred",
-        set={"max-bandwidth": "60MB/s"},
+        settings={"max-bandwidth": "60MB/s"},
         samples=64,
     )
     assert made.table.iloc[0]["input"] == WRITES
@@ -72,7 +72,11 @@ def test_what_is_drawn_is_what_the_deviates_say():
 
 
 def test_outcome_can_be_asked_where_many_do_not_complete():
-    more = {"host": host(0.02), "set": {"max-bandwidth": "20MB/s", "downtime-limit": 20}, "deadline_s": 20.0}
+    more = {
+        "host": host(0.02),
+        "settings": {"max-bandwidth": "20MB/s", "downtime-limit": 20},
+        "deadline_s": 20.0,
+    }
     guest = GUEST.scaled(0.8).replace(writes_spread=0.5)
     with pytest.raises(ParameterError, match="have no downtime"):
         sensitivity(guest, samples=16, **more)

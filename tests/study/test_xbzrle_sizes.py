@@ -12,7 +12,7 @@ from migsim.study.xbzrle_sizes import measured_sizes, predicted_sizes
 ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
 SETTINGS = MigrationSettings(parameters={"max-bandwidth": 50_000_000, "downtime-limit": 300})
-HOW = {"qemu_version": "10.0", "deadline_s": 20.0, "replicates": 3, "seed": 5}
+HOW = {"qemu_version": "10.0", "deadline_s": 20.0, "draws": 3, "seed": 5}
 
 
 @pytest.fixture(scope="module")

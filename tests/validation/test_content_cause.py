@@ -7,9 +7,8 @@ import pytest
 
 from migsim.profiles import HostProfile
 from migsim.scenario import LabScenario
-from migsim.study.draws import workload_of
-from migsim.study.predict import predict_workload
-from migsim.trace import Trace
+from migsim.study.predict import predict
+from migsim.study.question import Question
 from validation.scores import load_records
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +20,7 @@ def test_with_the_guests_own_class_of_whole_pages_the_bytes_are_met(monkeypatch)
     scenario = LabScenario.load(ROOT / f"validation/scenarios/{NAME}.toml")
     told = scenario.guest.workload.classes
     host = HostProfile.load(ROOT / "validation/hosts/kvm-10.0.json")
-    fitted, _ = workload_of(Trace.open(ROOT / "traces/mixed-4g.trace"), host, contents=[True])
+    fitted = Question(ROOT / "traces/mixed-4g.trace", host=host).workload(contents=True)
     hot, whole, *others = fitted.classes
     base = 4096  # where the guest's own pages begin
     rate = hot.writes_per_page_per_s * (told[1].share / told[1].pages) / (told[0].share / told[0].pages)
@@ -35,11 +34,11 @@ def test_with_the_guests_own_class_of_whole_pages_the_bytes_are_met(monkeypatch)
     measured = np.median([run.info["xbzrle-cache"]["bytes"] for run in runs])
 
     def encoded(classes):
-        made = predict_workload(
+        made = predict(
             fitted.replace(classes=classes),
             host=host,
             settings=scenario.migration,
-            replicates=1,
+            draws=1,
             deadline_s=60,
         )
         return made.result.info["xbzrle-cache"]["bytes"]

@@ -16,7 +16,7 @@ def scored():
     runs = load_records(ROOT / "validation" / "records")
     hosts = ROOT / "validation" / "hosts"
     return [
-        score(repeats, ROOT / "traces", hosts, replicates=16)
+        score(repeats, ROOT / "traces", hosts, draws=16)
         for name, repeats in runs.items()
         if "-multifd-" in name
     ]

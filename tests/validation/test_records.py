@@ -21,8 +21,7 @@ RECORDS = load_records(ROOT / "validation" / "records")
 @pytest.fixture(scope="module")
 def every():
     return [
-        score(runs, ROOT / "traces", ROOT / "validation" / "hosts", replicates=40)
-        for runs in RECORDS.values()
+        score(runs, ROOT / "traces", ROOT / "validation" / "hosts", draws=40) for runs in RECORDS.values()
     ]
 
 

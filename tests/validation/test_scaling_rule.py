@@ -95,7 +95,7 @@ def test_the_live_migration_of_a_larger_guest(name, knows_zero, total, sent):
         settings=MigrationSettings(parameters=scenario.migration.parameters),
         qemu_version=scenario.qemu.version,
         deadline_s=scenario.deadline_s,
-        replicates=20,
+        draws=20,
     )
     measured_s = np.median([run.total_time_ms for run in runs]) / 1000
     measured_bytes = np.median([run.transferred_bytes for run in runs])
