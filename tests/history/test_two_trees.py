@@ -1,4 +1,4 @@
-"""The engine of the talk's two trees against closed forms."""
+"""The two source trees of 2012, simulated, against closed forms."""
 
 import math
 from dataclasses import replace
@@ -11,7 +11,7 @@ from migsim.errors import MigsimError
 from migsim.history.idle_guest import idle_data_pages, idle_workload
 from migsim.history.iothread import loop_rate
 from migsim.history.thread_branch import thread_cycle
-from migsim.history.two_trees import TREES, TalkInput, simulate_talk
+from migsim.history.two_trees import TREES, TreeInput, simulate_tree
 from migsim.models.dirty.sync import sync_parts
 from migsim.models.loop.rate_limit import ITERATE_MAX_S, WINDOW_S
 from migsim.profiles.published import cost_preset
@@ -23,7 +23,7 @@ designs = st.sampled_from(sorted(TREES))
 
 
 def full_of_data(gib, hot_pages=0, rate=0.0):
-    """A guest without a zero page; a hot set at its begin."""
+    """A guest without zero pages; its first `hot_pages` are written at `rate` a second each."""
     pages = gib << 18
     classes = [
         WorkloadClass(
@@ -42,23 +42,23 @@ def empty(gib):
     return Workload(ram_bytes=gib * GIB, ram_total_bytes=gib * GIB, zero_pages=gib << 18)
 
 
-def run(workload, design, **how):
-    return simulate_talk(TalkInput(workload, design, **({"costs": OLD} | how)))
+def run(workload, design, **settings):
+    return simulate_tree(TreeInput(workload, design, **({"costs": OLD} | settings)))
 
 
-def test_the_thread_sends_at_the_harmonic_rate_and_holds_the_lock_so_long():
+def test_the_thread_sends_at_the_harmonic_rate_with_the_duty_of_the_law():
     outcome = run(full_of_data(16), "thread")
-    what = TalkInput(full_of_data(1), "thread", OLD)
-    cycle = thread_cycle(what.ceiling.produce_bytes_per_s, what.ceiling.send_bytes_per_s)
+    migration = TreeInput(full_of_data(1), "thread", OLD)
+    cycle = thread_cycle(migration.ceiling.produce_bytes_per_s, migration.ceiling.send_bytes_per_s)
     assert outcome.peak_bytes_per_s == pytest.approx(cycle.bytes_per_s * 4104 / 4096, rel=0.06)
     assert outcome.lock.duty == pytest.approx(cycle.lock_duty, abs=0.02)
-    assert outcome.staged_bytes > 0.5e9  # the final stage stages everything
+    assert outcome.staged_bytes > 0.5e9  # the final stage stages all remaining pages
 
 
 def test_the_main_loop_works_one_step_a_tick_where_the_network_keeps_up():
     outcome = run(full_of_data(16), "iothread")
-    what = TalkInput(full_of_data(1), "iothread", OLD)
-    rate = loop_rate(what.ceiling.bytes_per_s, what.drain_bytes_per_s)
+    migration = TreeInput(full_of_data(1), "iothread", OLD)
+    rate = loop_rate(migration.ceiling.bytes_per_s, migration.drain_bytes_per_s)
     assert not rate.frozen
     assert outcome.peak_bytes_per_s == pytest.approx(rate.bytes_per_s, rel=0.06)
     assert outcome.lock.duty == pytest.approx(rate.lock_duty, abs=0.02)
@@ -67,34 +67,34 @@ def test_the_main_loop_works_one_step_a_tick_where_the_network_keeps_up():
 def test_a_slow_network_freezes_the_main_loop_which_then_serves_it_well():
     slow = {"drain_bytes_per_s": 117.7e6, "downtime_limit_ms": 30}
     outcome = run(full_of_data(4), "iothread", **slow)
-    rate = loop_rate(TalkInput(full_of_data(1), "iothread", OLD).ceiling.bytes_per_s, 117.7e6)
+    rate = loop_rate(TreeInput(full_of_data(1), "iothread", OLD).ceiling.bytes_per_s, 117.7e6)
     assert rate.frozen
     assert outcome.peak_bytes_per_s == pytest.approx(rate.bytes_per_s, rel=0.05)
     assert outcome.lock.duty == pytest.approx(rate.lock_duty, abs=0.05)
 
 
 def test_a_slow_network_idles_while_the_thread_produces_more_than_the_socket_holds():
-    what = TalkInput(full_of_data(4), "thread", OLD, drain_bytes_per_s=117.7e6, downtime_limit_ms=30)
+    migration = TreeInput(full_of_data(4), "thread", OLD, drain_bytes_per_s=117.7e6, downtime_limit_ms=30)
     cycle = thread_cycle(
-        what.ceiling.produce_bytes_per_s, what.ceiling.send_bytes_per_s, drain_bytes_per_s=117.7e6
+        migration.ceiling.produce_bytes_per_s, migration.ceiling.send_bytes_per_s, drain_bytes_per_s=117.7e6
     )
-    outcome = simulate_talk(what)
+    outcome = simulate_tree(migration)
     assert outcome.peak_bytes_per_s == pytest.approx(cycle.bytes_per_s, rel=0.06)
     assert outcome.lock.duty == pytest.approx(cycle.lock_duty, abs=0.02)
     assert cycle.bytes_per_s < 117.7e6
-    deep = replace(what, socket_buffer_bytes=16 << 20)
-    # a second ends with more or less in the buffer
-    assert simulate_talk(deep).peak_bytes_per_s == pytest.approx(117.7e6, rel=0.1)
+    deep = replace(migration, socket_buffer_bytes=16 << 20)
+    # the socket buffer is not equally full at the two ends of the peak second
+    assert simulate_tree(deep).peak_bytes_per_s == pytest.approx(117.7e6, rel=0.1)
 
 
 @pytest.mark.parametrize("gib", [1, 8, 64])
-def test_an_empty_guest_goes_at_scan_speed_by_closed_form(gib):
-    """The thread scans without a pause but for tiny flushes; the main loop one step a tick."""
+def test_an_empty_guest_takes_the_time_of_the_closed_form(gib):
+    """The thread scans without pauses except for tiny flushes; the main loop makes one step a tick."""
     page_s = OLD["uniform_page_s_per_page"]
     pages = gib << 18
-    setup = TalkInput(empty(gib), "thread", OLD).freeze().total_s
+    setup = TreeInput(empty(gib), "thread", OLD).freeze().total_s
     thread = run(empty(gib), "thread")
-    flushed = 9 / TalkInput(empty(gib), "thread", OLD).ceiling.send_bytes_per_s
+    flushed = 9 / TreeInput(empty(gib), "thread", OLD).ceiling.send_bytes_per_s
     stopped = thread.lock.total_s
     left = thread.result.downtime_parts_ms["stage"] / 1000 / page_s
     syncs = thread.result.iterations["sync_s"].iloc[1:-1].sum()
@@ -111,7 +111,7 @@ def test_an_empty_guest_goes_at_scan_speed_by_closed_form(gib):
 
 @given(st.integers(1, 64), designs, st.integers(100, 5000))
 @settings(max_examples=30, deadline=None)
-def test_an_idle_guests_outcome_is_of_a_piece(gib, design, limit):
+def test_the_figures_of_an_idle_guests_outcome_agree(gib, design, limit):
     outcome = run(idle_workload(gib * GIB), design, downtime_limit_ms=limit)
     result, parts = outcome.result, outcome.result.downtime_parts_ms
     assert result.verdict == "completed"
@@ -126,7 +126,7 @@ def test_an_idle_guests_outcome_is_of_a_piece(gib, design, limit):
         outcome.lock.total_s + sum(parts.values()) / 1000, abs=0.002
     )
     assert parts["sync"] / 1000 == pytest.approx(
-        sync_parts(TalkInput(idle_workload(GIB), design, OLD).layout, gib * GIB, 50, OLD).total_s,
+        sync_parts(TreeInput(idle_workload(GIB), design, OLD).layout, gib * GIB, 50, OLD).total_s,
         rel=0.01,
     )
 
@@ -153,7 +153,7 @@ def test_the_thread_is_faster_and_its_syncs_are_one_pass(gib):
 
 
 def test_the_talks_observations_of_a_512_gib_guest():
-    """Syncs of the order of the 2 s target; a freeze of a second or more; about 3 of the 10 Gbit/s."""
+    """Syncs of the order of the 2 s limit; a freeze of a second or more; about 3 of the 10 Gbit/s."""
     for design in TREES:
         outcome = run(idle_workload(512 * GIB), design)
         assert outcome.result.downtime_parts_ms["sync"] > 1000
@@ -165,15 +165,15 @@ def test_the_talks_observations_of_a_512_gib_guest():
 
 def test_a_limit_lets_the_thread_stage_the_guest():
     """32 MiB/s: each window stages some 40 MB and sends 3.4, and the rest is flushed with the guest stopped."""
-    what = TalkInput(full_of_data(1), "thread", OLD, max_bandwidth=32 << 20, downtime_limit_ms=300)
-    outcome = simulate_talk(what)
+    migration = TreeInput(full_of_data(1), "thread", OLD, max_bandwidth=32 << 20, downtime_limit_ms=300)
+    outcome = simulate_tree(migration)
     cycle = thread_cycle(
-        what.ceiling.produce_bytes_per_s, what.ceiling.send_bytes_per_s, max_bandwidth=32 << 20
+        migration.ceiling.produce_bytes_per_s, migration.ceiling.send_bytes_per_s, max_bandwidth=32 << 20
     )
     running = outcome.lock.total_s - outcome.freeze.total_s
     assert outcome.staged_bytes == pytest.approx(GIB - 32 * 2**20 * running, rel=0.05)
     assert running == pytest.approx(GIB / (cycle.staged_bytes / WINDOW_S), rel=0.1)
-    assert outcome.result.downtime_ms / 1000 > 0.8 * outcome.staged_bytes / what.ceiling.send_bytes_per_s
+    assert outcome.result.downtime_ms / 1000 > 0.8 * outcome.staged_bytes / migration.ceiling.send_bytes_per_s
 
 
 def test_a_limit_holds_the_main_loop_and_its_real_downtime_is_no_30_ms():
@@ -181,7 +181,7 @@ def test_a_limit_holds_the_main_loop_and_its_real_downtime_is_no_30_ms():
     outcome = run(
         full_of_data(1), "iothread", max_bandwidth=32 << 20, downtime_limit_ms=30, drain_bytes_per_s=117.7e6
     )
-    # a second may see eleven ticks
+    # a second may contain eleven ticks
     assert 0.98 < outcome.peak_bytes_per_s / (32 * 2**20) < 1.12
     assert 80 < outcome.result.downtime_ms < 600
 
@@ -214,12 +214,12 @@ def test_mapped_memory_makes_the_freeze_and_the_stop_longer():
 
 def test_an_unknown_design_is_refused():
     with pytest.raises(MigsimError, match="iothread and thread"):
-        TalkInput(empty(1), "postcopy", OLD)
+        TreeInput(empty(1), "postcopy", OLD)
 
 
 def test_twice_the_costs_take_twice_the_time():
-    """Halving the machine's speed halves everything that is not paced by a clock: an empty guest on the thread."""
+    """An empty guest on the thread waits for no clock: a machine of half the speed takes twice the time."""
     guest = empty(32)
     slow = OLD.replace(**{name: 2 * value for name, value in OLD.items()})
-    one, two = (simulate_talk(replace(TalkInput(guest, "thread", OLD), costs=c)) for c in (OLD, slow))
+    one, two = (simulate_tree(replace(TreeInput(guest, "thread", OLD), costs=c)) for c in (OLD, slow))
     assert two.lock.total_s == pytest.approx(2 * one.lock.total_s, rel=0.02)

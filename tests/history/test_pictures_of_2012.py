@@ -1,25 +1,22 @@
-"""The pictures of this part draw their numbers, and say that they are modelled."""
+"""Pictures of migrations of 2012 draw the numbers of their tables, and say that they are modelled."""
 
 import pytest
 from matplotlib.figure import Figure
 
-from migsim.calibrate.host.sync_cost import fit_sync_cost
 from migsim.history.big_lock import lock_use
-from migsim.history.chart import DOWNTIME_PARTS, idle_chart
+from migsim.history.idle_chart import DOWNTIME_PARTS, idle_chart
 from migsim.history.pictures import (
     CURVES,
     plot_ceiling,
     plot_downtime_by_size,
     plot_idle_chart,
-    plot_talk,
     plot_timer_delays,
 )
 from migsim.models.loop.copies import copy_path, one_thread_ceiling
-from migsim.plot.bitmap import plot_freeze, plot_sync_fit, plot_sync_share
+from migsim.plot.bitmap import plot_freeze, plot_sync_share
 from migsim.plot.style import PARTS, RELEASES
 from migsim.profiles.published import cost_preset
 from migsim.study.dirty_bitmap import freeze_table, sync_share_table
-from tests.calibrate.test_sync_cost import made
 
 
 @pytest.fixture
@@ -37,7 +34,7 @@ def labels(ax):
 
 
 @pytest.mark.parametrize("curve", CURVES)
-def test_every_curve_of_the_chart_is_called_modelled_and_is_the_charts_column(chart, ax, curve):
+def test_curves_are_labelled_modelled_and_draw_the_charts_columns(chart, ax, curve):
     plot_idle_chart(chart, curve, limit=2.0, ax=ax)
     assert labels(ax) == ["qemu.git 1.2.50 (modelled)", "Mig-thread 20121029 (modelled)"]
     for line, design in zip(ax.get_lines(), ("iothread", "thread"), strict=False):
@@ -47,14 +44,8 @@ def test_every_curve_of_the_chart_is_called_modelled_and_is_the_charts_column(ch
     assert ax.get_lines()[2].get_linestyle() == "--"
 
 
-def test_the_whole_chart_has_a_panel_a_curve(chart):
-    figure = plot_talk(chart)
-    assert [ax.get_title() for ax in figure.axes] == [title for title, _ in CURVES.values()]
-    assert "modelled" in figure.get_suptitle()
-
-
 @pytest.mark.parametrize("design", ["iothread", "thread"])
-def test_bars_of_the_downtime_are_its_parts_and_reach_the_whole(chart, ax, design):
+def test_bars_are_the_parts_of_the_downtime_and_sum_to_it(chart, ax, design):
     plot_downtime_by_size(chart, design, ax=ax)
     assert "modelled" in ax.get_title()
     rows = chart[(chart["design"] == design) & (chart["costs"] == "value")]
@@ -65,7 +56,7 @@ def test_bars_of_the_downtime_are_its_parts_and_reach_the_whole(chart, ax, desig
     assert labels(ax)[:6] == list(DOWNTIME_PARTS)
 
 
-def test_one_thing_has_one_colour(chart, ax):
+def test_a_layout_has_the_same_colour_in_every_picture(chart, ax):
     plot_idle_chart(chart, ax=ax)
     shares, freezes = Figure().subplots(1, 2)
     plot_sync_share(sync_share_table([1, 64]), ax=shares)
@@ -77,26 +68,6 @@ def test_one_thing_has_one_colour(chart, ax):
     assert colours["QEMU 5.1, all-set"] == colours["1 bit, manual protect (5.1)"]
     assert len(set(RELEASES.values())) == len(RELEASES)
     assert len(set(PARTS.values())) == len(PARTS)
-
-
-def test_shares_and_freezes(ax):
-    table = sync_share_table([1, 64, 16384])
-    plot_sync_share(table, ax=ax)
-    assert "modelled" in ax.get_title()
-    assert len(labels(ax)) == table["layout"].nunique()
-    assert ax.get_lines()[0].get_ydata().tolist() == table.loc[table["layout"] == "1.3", "share"].tolist()
-    assert [t.get_text() for t in ax.get_xticklabels()][-1] == "16 TiB"
-    plot_freeze(freeze_table([1, 64]), ax=(second := Figure().add_subplot()))
-    assert second.get_yscale() == "log"
-
-
-def test_fits_are_drawn_over_what_was_measured(ax):
-    fit = fit_sync_cost(made(), draws=0)
-    plot_sync_fit({"10.0": fit}, ax=ax)
-    measured, line = ax.get_lines()
-    assert measured.get_color() == "black"
-    assert len(measured.get_xdata()) == len(fit.residuals)
-    assert line.get_ydata()[0] == pytest.approx(fit.seconds(1 << 30) * 1e6)
 
 
 def test_delays_and_ceilings(ax):
