@@ -13,17 +13,16 @@ import argparse
 import json
 import statistics
 import time
-from pathlib import Path
 
 import numpy as np
 
+from benchmarks.guests import HOST
 from migsim.engine.batch import simulate_grid
 from migsim.engine.batch_result import BatchResult
 from migsim.engine.inputs import SimulationInput, needed_terms
 from migsim.qapi import QemuVersion
 from migsim.scenario import HostProfile, PageContent, Workload, WorkloadClass
 
-HOST = Path(__file__).parents[1] / "validation" / "hosts" / "kvm-10.0.json"
 DEADLINE_S = 600.0
 MODES: dict[str, tuple[str, dict[str, int]]] = {
     "precopy": ("", {}),

@@ -26,8 +26,9 @@ from typing import Any
 from migsim.engine.inputs import SimulationInput, needed_terms
 from migsim.qapi import QemuVersion
 from migsim.scenario import HostProfile, Workload, WorkloadClass
+from migsim.scenario.hosts import bundled_profiles
 
-HOST = Path(__file__).parents[1] / "validation" / "hosts" / "kvm-10.0.json"
+HOST = next(path for path in bundled_profiles() if path.stem == "kvm-10.0")
 GIB = 1 << 30
 SHARED = 0.40
 OTHER = 0.30

@@ -18,7 +18,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-HERE = Path(__file__).parent
+from validation.places import DATA, RECORDINGS, RECORDS, SCENARIOS, TRACES
+
 STEPS = ("hosts", "traces", "records")
 
 
@@ -47,32 +48,31 @@ def main(arguments: list[str] | None = None) -> int:
 
 def commands(repeats: int, steps: list[str]) -> Iterator[tuple[Path, list[str]]]:
     """What to record, in order: the file, and the migsim command that makes it."""
-    plan = tomllib.loads((HERE / "recordings.toml").read_text(encoding="utf-8"))
-    scenarios = HERE / "scenarios"
+    plan = tomllib.loads(RECORDINGS.read_text(encoding="utf-8"))
     if "hosts" in steps:
         for host in plan["host"]:
-            target = HERE / host["file"]
-            keep = ["--keep", str(_shown(HERE / host["keep"])), "-o", str(_shown(target))]
+            target = DATA / host["file"]
+            keep = ["--keep", str(_shown(DATA / host["keep"])), "-o", str(_shown(target))]
             accel = ["--accel", host["accel"]] if "accel" in host else []
             repeats_of = ["--repeats", str(host["repeats"])]
             yield target, ["calibrate", "host", "--qemu", host["command"], *accel, *repeats_of, *keep]
         for multifd in plan["multifd"]:
-            profile, folder = _shown(HERE / multifd["file"]), HERE / multifd["keep"]
+            profile, folder = _shown(DATA / multifd["file"]), DATA / multifd["keep"]
             options = ["--qemu", multifd["command"], "--repeats", str(multifd["repeats"])]
             # The profile is there before; the last of the probes says whether it was added to.
             last = folder / f"probe-multifd-empty-{multifd['repeats']}.json"
             yield last, ["calibrate", "multifd", str(profile), *options, "--keep", str(_shown(folder))]
     if "traces" in steps:
         for trace in plan["trace"]:
-            target = HERE.parent / "traces" / trace["file"]
-            scenario = scenarios / f"{trace['scenario']}.toml"
+            target = TRACES / trace["file"]
+            scenario = SCENARIOS / f"{trace['scenario']}.toml"
             ring = ["--dirty-ring-size", str(trace["dirty-ring-size"])] if "dirty-ring-size" in trace else []
             options = ["--method", trace["method"], "--duration", trace["duration"], *ring]
             yield target, ["lab", "trace", str(_shown(scenario)), "-o", str(_shown(target)), *options]
     if "records" in steps:
         for repeat in range(1, repeats + 1):
-            for scenario in sorted(scenarios.glob("*.toml")):
-                target = HERE / "records" / f"{scenario.stem}-{repeat}.json"
+            for scenario in sorted(SCENARIOS.glob("*.toml")):
+                target = RECORDS / f"{scenario.stem}-{repeat}.json"
                 linux = "linux" in tomllib.loads(scenario.read_text(encoding="utf-8"))["guest"]
                 seed = ["--users-seed", str(repeat)] if linux else []
                 yield target, ["lab", "migrate", str(_shown(scenario)), "-o", str(_shown(target)), *seed]

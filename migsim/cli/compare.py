@@ -27,7 +27,7 @@ def compare(
     ] = None,
     hosts: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where a profile for each record's QEMU is looked for.")
-    ] = Path("validation/hosts"),
+    ] = Path("validation/data/hosts"),
     output_format: Annotated[
         str,
         typer.Option(
@@ -41,7 +41,7 @@ def compare(
     Nothing of a record but its scenario goes into its prediction. Errors are predicted - measured, against the
     median of the repeats.
 
-    Example: migsim compare validation/records/kvm-4g-*.json --trace traces/kvm-4g.trace
+    Example: migsim compare validation/data/records/kvm-4g-*.json --trace traces/kvm-4g.trace
     """
     from migsim.cli.console import progress, stdout_console
     from migsim.cli.options import one_of

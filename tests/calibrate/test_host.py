@@ -1,7 +1,6 @@
 """A profile fitted to simulated probes is the host that they were simulated on."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +10,10 @@ from migsim.engine.inputs import HOST_TERMS, RING_TERMS, XBZRLE_TERMS
 from migsim.errors import ProfileError
 from migsim.results import MigrationResult, Outcome
 from migsim.results.iterations import iterations_frame
-from migsim.scenario import HostProfile, QemuSpec
+from migsim.scenario import QemuSpec
+from migsim.scenario.hosts import bundled_profile
 from tests.calibrate.simulated_probes import QEMU, TERMS, guest_log, known, names, probe_record
+from validation.places import HOSTS
 
 HOT = "probe-hot-1g"
 TOLERANCE = {  # QEMU's times are whole milliseconds; everything else is known to a few percent
@@ -60,9 +61,8 @@ def test_under_tcg_the_same_probes_run_but_the_rings(version):
 
 @pytest.mark.parametrize("version", ["7.2", "10.0"])
 def test_the_profile_recorded_under_tcg_is_what_its_probes_say(version):
-    folder = Path(__file__).parents[2] / "validation" / "hosts"
-    kept = HostProfile.load(folder / f"tcg-{version}.json")
-    runs = [MigrationResult.load(p) for p in sorted((folder / f"probes-tcg-{version}").glob("*.json"))]
+    kept = bundled_profile(version, "tcg")
+    runs = [MigrationResult.load(p) for p in sorted((HOSTS / f"probes-tcg-{version}").glob("*.json"))]
     fitted = fit_profile(runs, QemuSpec(version=version, accel="tcg"))
     assert fitted.accel == kept.accel == "tcg"
     assert (

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,8 +8,7 @@ from migsim.models.bitmap_sync import LAYOUTS, sync_parts
 from migsim.models.dirty_bitmap import GIB
 from migsim.results import MigrationResult, Outcome, iterations_frame
 from migsim.scenario.costs import cost_preset
-
-ROOT = Path(__file__).parents[2]
+from validation.places import HOSTS, RECORDS
 
 
 def made(base=40e-6, per_gib=15e-6, per_page=0.0, spread=0.1, seed=1, sizes=(1, 2, 4, 8, 64, 128)):
@@ -117,7 +114,7 @@ def test_which_sync_is_which():
 
 @pytest.fixture(scope="module")
 def recorded():
-    files = sorted([*ROOT.glob("validation/records/*.json"), *ROOT.glob("validation/hosts/probes-*/*.json")])
+    files = sorted([*RECORDS.glob("*.json"), *HOSTS.glob("probes-*/*.json")])
     return collect_syncs(r for r in map(MigrationResult.load, files) if r.accel == "kvm")
 
 

@@ -1,7 +1,5 @@
 """Multifd's packets against twins that queue page by page, and against live counters to the byte."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,11 +16,11 @@ from migsim.models.multifd import (
     zero_page_detection,
 )
 from migsim.results import MigrationResult
+from validation.places import HOSTS, RECORDS
 
-VALIDATION = Path(__file__).parents[2] / "validation"
 LIVE_10 = [
-    *sorted(VALIDATION.glob("hosts/probes-multifd-10.0/*.json")),
-    *sorted(VALIDATION.glob("records/kvm-multifd-*-q100-*.json")),
+    *sorted(HOSTS.glob("probes-multifd-10.0/*.json")),
+    *sorted(RECORDS.glob("kvm-multifd-*-q100-*.json")),
 ]
 
 
