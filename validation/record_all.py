@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from validation.places import DATA, RECORDINGS, RECORDS, SCENARIOS, TRACES
+from validation.places import RECORDINGS, RECORDS, ROOT, SCENARIOS, TRACES
 
 STEPS = ("hosts", "traces", "records")
 
@@ -51,13 +51,13 @@ def commands(repeats: int, steps: list[str]) -> Iterator[tuple[Path, list[str]]]
     plan = tomllib.loads(RECORDINGS.read_text(encoding="utf-8"))
     if "hosts" in steps:
         for host in plan["host"]:
-            target = DATA / host["file"]
-            keep = ["--keep", str(_shown(DATA / host["keep"])), "-o", str(_shown(target))]
+            target = ROOT / host["file"]
+            keep = ["--keep", str(_shown(ROOT / host["keep"])), "-o", str(_shown(target))]
             accel = ["--accel", host["accel"]] if "accel" in host else []
             repeats_of = ["--repeats", str(host["repeats"])]
             yield target, ["calibrate", "host", "--qemu", host["command"], *accel, *repeats_of, *keep]
         for multifd in plan["multifd"]:
-            profile, folder = _shown(DATA / multifd["file"]), DATA / multifd["keep"]
+            profile, folder = _shown(ROOT / multifd["file"]), ROOT / multifd["keep"]
             options = ["--qemu", multifd["command"], "--repeats", str(multifd["repeats"])]
             # The profile is there before; the last of the probes says whether it was added to.
             last = folder / f"probe-multifd-empty-{multifd['repeats']}.json"

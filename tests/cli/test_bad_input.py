@@ -258,7 +258,7 @@ BAD_LINES = {
     "compare host.json --trace good.trace --host host.json": "no migration record",
     "compare orphan-record.json --trace good.trace --host host.json": "record of 'small'.*name is missing",
     "compare record.json --traces nowhere --host host.json": "traces in nowhere is of the guest",
-    "compare record.json --trace good.trace --hosts nowhere": "No profile in nowhere",
+    "compare record.json --trace good.trace --hosts nowhere": "There is no folder nowhere",
     # profiles
     "predict good.trace --host missing.json": "No such file",
     "predict good.trace --host cut-host.json": "not whole JSON",
