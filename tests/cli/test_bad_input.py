@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 
+from migsim.calibrate.probe_runs import KeptProbes
 from migsim.cli import main
 from migsim.engine.inputs import HOST_TERMS
 from migsim.lab import guest_log, machine
@@ -108,7 +109,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     terms = {name: Term(median=1e-5, spread=0.1) for name in HOST_TERMS}
     HostProfile(terms=terms, qemu_version="10.0").save(folder / "host.json")
     write_record(folder / "record.json", LabScenario.from_toml(SCENARIO).as_dict())
-    for name in ("good.trace", "host.json", "record.json"):
+    KeptProbes(folder / "kept.zip").add("probe-cold-1", MigrationResult.load(folder / "record.json"))
+    for name in ("good.trace", "host.json", "record.json", "kept.zip"):
         damaged(folder, folder / name)
     for name in ("host.json", "record.json"):
         data = json.loads((folder / name).read_text())
@@ -268,6 +270,12 @@ BAD_LINES = {
     "predict good.trace --host record.json": "no migsim-host-profile",
     "predict good.trace --host folder-host.json": "Is a directory",
     "predict good.trace --host lacking-host.json": "no term 'zero_page_s'",
+    # records of probes
+    "calibrate host -o h.json --qemu-version 7.2 --keep host.json": "does not end in .zip",
+    "calibrate host -o h.json --qemu-version 7.2 --keep cut-kept.zip": "Cannot read the records in cut-kept.zip",
+    "calibrate host -o h.json --qemu-version 7.2 --keep host.json/k.zip": "Cannot make the folder host.json",
+    "calibrate host -o h.json --qemu-version 7.2 --keep /proc/k.zip": "Cannot write /proc/k.zip",
+    "calibrate multifd host.json --keep noise-kept.zip": "Cannot read the records in noise-kept.zip",
     # where to write
     "predict good.trace --host host.json --plot nowhere/p.png": "Cannot write nowhere/p.png",
     "calibrate trace good.trace --host host.json --plot nowhere/p.png": "Cannot write nowhere/p.png",
