@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from migsim.calibrate.multifd import fit_multifd, measure_multifd, multifd_probes, thread_work
+from migsim.calibrate.probe_runs import KeptProbes
 from migsim.cli import main
 from migsim.engine.inputs import MULTIFD_TERMS, MULTIFD_ZERO_TERMS
 from migsim.errors import ParameterError, ProfileError
@@ -141,8 +142,7 @@ def test_a_release_without_multifd_is_refused_before_anything_runs():
 @pytest.mark.parametrize("version", ["7.2", "10.0"])
 def test_the_recorded_probes_make_the_recorded_profile(version):
     kept = bundled_profile(version)
-    runs = [MigrationResult.load(p) for p in sorted((HOSTS / f"probes-multifd-{version}").glob("*.json"))]
-    again = fit_multifd(kept, runs)
+    again = fit_multifd(kept, KeptProbes(HOSTS / f"probes-multifd-{version}.zip"))
     for name in MULTIFD_TERMS:
         assert again.median(name) == pytest.approx(kept.median(name), rel=1e-9), name
     # A fault on the destination costs the same in any release.
