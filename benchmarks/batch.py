@@ -13,10 +13,10 @@ import argparse
 import json
 import statistics
 import time
-from pathlib import Path
 
 import numpy as np
 
+from benchmarks.guests import HOST
 from migsim.engine.batch.grid import simulate_grid
 from migsim.engine.batch.result import BatchResult
 from migsim.engine.inputs import SimulationInput, needed_terms
@@ -24,7 +24,6 @@ from migsim.profiles import HostProfile
 from migsim.qapi import QemuVersion
 from migsim.workload import PageContent, Workload, WorkloadClass
 
-HOST = Path(__file__).parents[1] / "validation" / "hosts" / "kvm-10.0.json"
 DEADLINE_S = 600.0
 MODES: dict[str, tuple[str, dict[str, int]]] = {
     "precopy": ("", {}),

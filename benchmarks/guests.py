@@ -27,10 +27,11 @@ from typing import Any
 
 from migsim.engine.inputs import SimulationInput, needed_terms
 from migsim.profiles import HostProfile
+from migsim.profiles.bundled import bundled_profiles
 from migsim.qapi import QemuVersion
 from migsim.workload import Workload, WorkloadClass
 
-HOST = Path(__file__).parents[1] / "validation" / "hosts" / "kvm-10.0.json"
+HOST = next(path for path in bundled_profiles() if path.stem == "kvm-10.0")
 GIB = 1 << 30
 SHARED = 0.40
 """Share of RAM that is shared memory."""

@@ -17,7 +17,8 @@ import threading
 import numpy as np
 import psutil
 
-from benchmarks.batch import DEADLINE_S, HOST, guest
+from benchmarks.batch import DEADLINE_S, guest
+from benchmarks.guests import HOST
 from benchmarks.timing import median, seconds_of
 from migsim.profiles import HostProfile
 from migsim.study.sweep.run import Sweep, sweep

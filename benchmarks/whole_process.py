@@ -14,10 +14,10 @@ import os
 import subprocess
 import sys
 
+from benchmarks.guests import HOST
 from benchmarks.timing import ROOT, median_s
 
 TRACE = ROOT / "traces" / "hot-4g.trace"
-HOST = ROOT / "validation" / "hosts" / "kvm-10.0.json"
 SETTINGS = ["--set", "max-bandwidth=2Gbps", "--set", "downtime-limit=300ms"]
 
 
