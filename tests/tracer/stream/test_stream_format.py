@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from migsim.errors import TraceError
 from migsim.tracer.stream.format import StreamParser
 from migsim.tracer.stream.rounds import RoundBook
-from tests.tracer.stream_bytes import BLOCKS, CONTINUE, EOS, FLUSH, PAGE, ZERO, section, stream_head, text
+from tests.tracer.stream.stream_bytes import BLOCKS, CONTINUE, EOS, FLUSH, PAGE, ZERO, section, stream_head, text
 
 
 class Listing:

@@ -16,7 +16,7 @@ from migsim.qapi import QemuVersion
 from migsim.qmp import QmpCommandError
 from migsim.trace import Trace, TraceMeta, TraceWriter
 from migsim.tracer.stream.collector import StreamCollector
-from tests.tracer.stream_bytes import section, stream_head
+from tests.tracer.stream.stream_bytes import section, stream_head
 
 BLOCKS = (("pc.ram", 50),)
 ROUND_S = 0.1
