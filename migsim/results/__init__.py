@@ -4,11 +4,11 @@ from migsim.results.collection import ResultCollection
 from migsim.results.compare import METRICS, compare, summarise
 from migsim.results.guest_speed import GUEST_SPEED_COLUMNS, guest_speed_frame
 from migsim.results.iterations import ITERATION_COLUMNS, iterations_frame
+from migsim.results.lazy import lazy_table
 from migsim.results.mechanisms import cache_hit_rate, throttle_steps
 from migsim.results.migration_result import MigrationResult, Outcome, Status
 from migsim.results.timeline import flatten_info, timeline_frame
 from migsim.results.transactions import lost_transactions, transactions
-from migsim.results.waiting import later
 
 __all__ = [
     "GUEST_SPEED_COLUMNS",
@@ -23,7 +23,7 @@ __all__ = [
     "flatten_info",
     "guest_speed_frame",
     "iterations_frame",
-    "later",
+    "lazy_table",
     "lost_transactions",
     "summarise",
     "throttle_steps",

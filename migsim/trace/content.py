@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
     from migsim.trace.reader import Trace
 
-__all__ = ["content_since"]
+__all__ = ["content_with_write_times"]
 
 
-def content_since(trace: Trace) -> pd.DataFrame:
+def content_with_write_times(trace: Trace) -> pd.DataFrame:
     """Content samples with the times in which each page may have been written to.
 
     `since_s` ends with the sync that found the page dirty: in it the page was written to at least once. It began when
@@ -24,7 +24,7 @@ def content_since(trace: Trace) -> pd.DataFrame:
 
     Examples
     --------
-    >>> content_since(Trace.open("db.trace"))["since_s"].median()             # doctest: +SKIP
+    >>> content_with_write_times(Trace.open("db.trace"))["since_s"].median()             # doctest: +SKIP
     """
     table, samples = trace.intervals, trace.content
     lengths = np.zeros(int(table["interval"].max()) + 1 if len(table) else 1)

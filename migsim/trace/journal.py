@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from migsim.errors import HostError, TraceError
 from migsim.files import write_text_atomically
-from migsim.trace.members import MEMBERS, parquet_writer, read_table
+from migsim.trace.members import MEMBERS, open_parquet_writer, read_member
 from migsim.trace.meta import TraceMeta
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Journal:
 
     def _put(self, temporary: Path, final: Path, member: str, rows: pa.Table) -> None:
         try:
-            with temporary.open("wb") as stream, parquet_writer(stream, member, rows.schema) as writer:
+            with temporary.open("wb") as stream, open_parquet_writer(stream, member, rows.schema) as writer:
                 writer.write_table(rows)
             temporary.replace(final)
         except OSError as error:
@@ -124,7 +124,7 @@ def _reads(path: Path, member: str, total_pages: int) -> bool:
     import pyarrow as pa
 
     try:
-        read_table(path, member, total_pages)
+        read_member(path, member, total_pages)
     except (OSError, ValueError, pa.ArrowException):
         return False
     return True

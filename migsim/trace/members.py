@@ -14,11 +14,11 @@ __all__ = [
     "MEMBERS",
     "column_array",
     "expand_runs",
+    "member_schema",
+    "member_table",
+    "open_parquet_writer",
     "page_runs",
-    "parquet_writer",
-    "read_table",
-    "schema",
-    "table",
+    "read_member",
 ]
 
 _COLUMNS: dict[str, dict[str, str]] = {
@@ -58,7 +58,7 @@ _LATER = {"content": ("between_s", "after_sync_s")}
 MEMBERS = tuple(_COLUMNS)
 
 
-def schema(member: str, total_pages: int) -> pa.Schema:
+def member_schema(member: str, total_pages: int) -> pa.Schema:
     """Arrow schema of a member; page numbers take 32 bits where `total_pages` lets them."""
     import pyarrow as pa
 
@@ -71,11 +71,11 @@ def schema(member: str, total_pages: int) -> pa.Schema:
     )
 
 
-def table(member: str, total_pages: int, columns: dict[str, Any]) -> pa.Table:
+def member_table(member: str, total_pages: int, columns: dict[str, Any]) -> pa.Table:
     """Columns (arrays or scalars repeated to the longest) as the member's table."""
     import pyarrow as pa
 
-    shape = schema(member, total_pages)
+    shape = member_schema(member, total_pages)
     length = max(np.size(value) for value in columns.values())
     arrays = []
     for name, kind in zip(shape.names, shape.types, strict=True):
@@ -86,7 +86,7 @@ def table(member: str, total_pages: int, columns: dict[str, Any]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=shape)
 
 
-def parquet_writer(target: str | IO[bytes], member: str, shape: pa.Schema) -> Any:
+def open_parquet_writer(target: str | IO[bytes], member: str, shape: pa.Schema) -> Any:
     """Open a Parquet writer as traces want it: zstd; DELTA_BINARY_PACKED integers; no dictionary.
 
     Page runs ascend within an interval, so deltas are small: this was the smallest encoding of those tried.
@@ -106,12 +106,12 @@ def parquet_writer(target: str | IO[bytes], member: str, shape: pa.Schema) -> An
     )
 
 
-def read_table(source: Any, member: str, total_pages: int) -> pa.Table:
+def read_member(source: Any, member: str, total_pages: int) -> pa.Table:
     """Read a member; raises what pyarrow raises, and ValueError where a column is missing."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    shape = schema(member, total_pages)
+    shape = member_schema(member, total_pages)
     with pq.ParquetFile(source, page_checksum_verification=True) as file:  # read_table loads far more
         found = file.read()
     for name in _LATER.get(member, ()):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from migsim.errors import TraceError
 from migsim.trace.curve import UniqueDirtyCurve, unique_dirty_curve
 from migsim.trace.journal import part_path, whole_commits
-from migsim.trace.members import MEMBERS, column_array, expand_runs, read_table, schema
+from migsim.trace.members import MEMBERS, column_array, expand_runs, member_schema, read_member
 from migsim.trace.meta import TraceMeta
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Trace:
     def content(self) -> pd.DataFrame:
         """One row a sampled re-sent page; ``xbzrle_bytes`` is -1 where the encoding overflows.
 
-        `between_s` and `after_sync_s` are NaN where the trace does not tell (see `content_since`).
+        `between_s` and `after_sync_s` are NaN where the trace does not tell (see `content_with_write_times`).
         """
         return self._frame("content")
 
@@ -169,18 +169,18 @@ class Trace:
         import pyarrow as pa
 
         total = self.meta.total_pages
-        empty = pa.Table.from_batches([], schema=schema(member, total))  # empty_table() loads pandas
+        empty = pa.Table.from_batches([], schema=member_schema(member, total))  # empty_table() loads pandas
         try:
             if self._pieces is not None:
                 return pa.concat_tables(
-                    [empty, *(read_table(p, member, total) for p in self._pieces[member])]
+                    [empty, *(read_member(p, member, total) for p in self._pieces[member])]
                 )
             with zipfile.ZipFile(self.path) as archive:
                 if f"{member}.parquet" not in archive.namelist():
                     return empty
                 # read() checks the member's CRC, which seeking inside it would not.
                 data = archive.read(f"{member}.parquet")
-            return read_table(pa.BufferReader(data), member, total)
+            return read_member(pa.BufferReader(data), member, total)
         except (OSError, EOFError, ValueError, RuntimeError, pa.ArrowException, zipfile.BadZipFile) as error:
             raise _unreadable(self.path, f"{member}.parquet is damaged ({error})") from error
 

@@ -16,7 +16,14 @@ import numpy.typing as npt
 from migsim.errors import HostError, MigsimError
 from migsim.files import atomic_path
 from migsim.trace.journal import Journal, whole_commits
-from migsim.trace.members import MEMBERS, page_runs, parquet_writer, read_table, schema, table
+from migsim.trace.members import (
+    MEMBERS,
+    member_schema,
+    member_table,
+    open_parquet_writer,
+    page_runs,
+    read_member,
+)
 from migsim.trace.meta import TraceMeta
 
 if TYPE_CHECKING:
@@ -131,7 +138,7 @@ class TraceWriter:
         """Add ``calc-dirty-rate`` answers: mappings with the columns of ``windows.parquet``."""
         rows = list(windows)
         if rows:
-            names = schema("windows", self.meta.total_pages).names
+            names = member_schema("windows", self.meta.total_pages).names
             columns = {name: [row[name] for row in rows] for name in names}
             self._journal.commit({"windows": self._table("windows", **columns)})
             self.windows += len(rows)
@@ -212,7 +219,7 @@ class TraceWriter:
             error.add_note(str(second))
 
     def _table(self, member: str, **columns: Any) -> Any:
-        return table(member, self.meta.total_pages, columns)
+        return member_table(member, self.meta.total_pages, columns)
 
 
 def _columns(**columns: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
@@ -257,11 +264,11 @@ def _join(stream: IO[bytes], member: str, pieces: list[Path], total_pages: int) 
     """Concatenate pieces into row groups of about a million rows, so that memory stays bounded."""
     import pyarrow as pa
 
-    writer = parquet_writer(_Counted(stream), member, schema(member, total_pages))  # type: ignore[arg-type]
+    writer = open_parquet_writer(_Counted(stream), member, member_schema(member, total_pages))  # type: ignore[arg-type]
     with writer:
         waiting: list[Any] = []
         for path in pieces:
-            waiting.append(read_table(path, member, total_pages))
+            waiting.append(read_member(path, member, total_pages))
             if sum(part.num_rows for part in waiting) >= _ROW_GROUP:
                 writer.write_table(pa.concat_tables(waiting))
                 waiting = []

@@ -9,8 +9,16 @@
 The trace's format is `migsim.trace`'s, fitting it `migsim.calibrate`'s.
 """
 
-from migsim.tracer.auto import METHODS, choose, collector
+from migsim.tracer.auto import METHODS, choose_collector, make_collector
 from migsim.tracer.base import Availability, Collector
 from migsim.tracer.record import Recording, record_trace
 
-__all__ = ["METHODS", "Availability", "Collector", "Recording", "choose", "collector", "record_trace"]
+__all__ = [
+    "METHODS",
+    "Availability",
+    "Collector",
+    "Recording",
+    "choose_collector",
+    "make_collector",
+    "record_trace",
+]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from migsim.qmp import QmpSession
     from migsim.tracer.base import Collector
 
-__all__ = ["METHODS", "choose", "collector"]
+__all__ = ["METHODS", "choose_collector", "make_collector"]
 
 # Best first: every write with its time; page numbers per round; totals only.
 _COLLECTORS = {
@@ -22,7 +22,7 @@ _COLLECTORS = {
 METHODS = ("auto", *_COLLECTORS)
 
 
-def collector(name: str) -> Collector:
+def make_collector(name: str) -> Collector:
     """Make a collector by name.
 
     Raises
@@ -32,7 +32,7 @@ def collector(name: str) -> Collector:
 
     Examples
     --------
-    >>> collector("dirty-rate").name
+    >>> make_collector("dirty-rate").name
     'dirty-rate'
     """
     if name not in _COLLECTORS:
@@ -44,7 +44,7 @@ def collector(name: str) -> Collector:
     return made
 
 
-def choose(session: QmpSession, method: str = "auto") -> tuple[Collector, str]:
+def choose_collector(session: QmpSession, method: str = "auto") -> tuple[Collector, str]:
     """Pick a collector that works for this guest, and say why it is this one.
 
     Raises
@@ -56,7 +56,7 @@ def choose(session: QmpSession, method: str = "auto") -> tuple[Collector, str]:
     """
     refused: list[str] = []
     for name in _COLLECTORS if method == "auto" else (method,):
-        candidate = collector(name)
+        candidate = make_collector(name)
         available = candidate.check(session)
         if available:
             others = f" (not {'; not '.join(refused)})" if refused else ""

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from migsim.qmp import QmpSession
     from migsim.trace import TraceWriter
 
-__all__ = ["Availability", "Collector", "Progress", "Stop", "never_stop", "silent"]
+__all__ = ["Availability", "Collector", "ProgressCallback", "StopCallback", "never_stop", "no_progress"]
 
-Progress = Callable[[float, str], None]
-Stop = Callable[[], bool]
+ProgressCallback = Callable[[float, str], None]
+StopCallback = Callable[[], bool]
 
 
-def silent(_done_s: float, _note: str = "") -> None:
+def no_progress(_done_s: float, _note: str = "") -> None:
     """Show no progress."""
 
 
@@ -63,8 +63,8 @@ class Collector(Protocol):
         writer: TraceWriter,
         *,
         duration_s: float,
-        progress: Progress,
-        stop: Stop,
+        progress: ProgressCallback,
+        stop: StopCallback,
     ) -> None:
         """Record for about `duration_s` seconds.
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from migsim.models.xbzrle.encoding import page_change
 from migsim.units import PAGE_BYTES
 
-__all__ = ["ContentSampler", "ContentStatistics", "Contents"]
+__all__ = ["ContentSampler", "ContentStatistics", "IndexablePages"]
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing: spreads neighbouring pages over all hash values
 _HIGH = np.uint64(32)
@@ -20,7 +20,7 @@ _COMPARED_TOGETHER = 32
 _COMPARISONS_A_TAKE = 256  # granted besides, so that small working sets stay sampled
 
 
-class Contents(Protocol):
+class IndexablePages(Protocol):
     """Pages that can be picked: an array of shape (n, 4096) will do."""
 
     def __getitem__(self, index: npt.NDArray[np.intp], /) -> npt.NDArray[np.uint8]:
@@ -59,9 +59,9 @@ class ContentSampler:
     Examples
     --------
     >>> sampler = ContentSampler(16)
-    >>> sampler.look(np.array([7]), np.zeros((1, 4096), np.uint8))
-    >>> sampler.look(np.array([7]), np.ones((1, 4096), np.uint8))
-    >>> sampler.take().changed_bytes
+    >>> sampler.add_pages(np.array([7]), np.zeros((1, 4096), np.uint8))
+    >>> sampler.add_pages(np.array([7]), np.ones((1, 4096), np.uint8))
+    >>> sampler.take_statistics().changed_bytes
     array([4096])
     """
 
@@ -81,13 +81,13 @@ class ContentSampler:
         self._before = np.zeros((_COMPARED_TOGETHER, PAGE_BYTES), np.uint8)
         self._after = np.zeros((_COMPARED_TOGETHER, PAGE_BYTES), np.uint8)
 
-    def look(self, pages: npt.NDArray[np.int64], contents: Contents, now_s: float = 0.0) -> None:
+    def add_pages(self, pages: npt.NDArray[np.int64], contents: IndexablePages, now_s: float = 0.0) -> None:
         """Take pages, each once, as they arrive at `now_s`; of `contents` only what is kept is read, and copied."""
         if self.capacity:
             with self._lock:
                 self._look(pages, contents, now_s)
 
-    def forget(self, pages: npt.NDArray[np.int64], now_s: float = 0.0) -> None:
+    def add_zero_pages(self, pages: npt.NDArray[np.int64], now_s: float = 0.0) -> None:
         """Note that `pages` came as zero pages: their kept contents are zero from now on."""
         with self._lock:
             if self._slot:
@@ -96,7 +96,7 @@ class ContentSampler:
                 self._store[slots] = 0
                 self._sent_s[slots] = now_s
 
-    def take(self) -> ContentStatistics:
+    def take_statistics(self) -> ContentStatistics:
         """Hand out what was found since the last call; another thread may be looking meanwhile."""
         with self._lock:
             self._compare_waiting()
@@ -110,7 +110,7 @@ class ContentSampler:
         fair = _hash(columns.page) < bar
         return ContentStatistics._make(column[fair] for column in columns)
 
-    def _look(self, pages: npt.NDArray[np.int64], contents: Contents, now_s: float) -> None:
+    def _look(self, pages: npt.NDArray[np.int64], contents: IndexablePages, now_s: float) -> None:
         self._budget += len(pages) / _PAGES_A_COMPARISON
         chosen = self._chosen(pages)
         if not len(chosen):

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from migsim.errors import QmpError, UsageError, near_misses
 from migsim.qapi import QemuVersion
-from migsim.tracer.base import Availability, Progress, Stop
-from migsim.tracer.preflight import ram_block_lines, refuse_while_busy
+from migsim.tracer.base import Availability, ProgressCallback, StopCallback
+from migsim.tracer.preflight import query_ram_blocks, refuse_while_busy
 
 if TYPE_CHECKING:
     from migsim.qmp import QmpSession
     from migsim.trace import TraceWriter
 
-__all__ = ["MILLISECONDS_SINCE", "MODES", "DirtyRateCollector", "ladder", "sample_pages_per_gib"]
+__all__ = ["MILLISECONDS_SINCE", "MODES", "DirtyRateCollector", "choose_sample_pages", "choose_windows_s"]
 
 MODES = ("dirty-bitmap", "dirty-ring", "page-sampling")
 MILLISECONDS_SINCE = QemuVersion.parse("8.2")
@@ -33,14 +33,14 @@ _SMALLEST_SAMPLED_BLOCK = 128 << 10  # QEMU skips smaller blocks
 _OVERDUE_S = 30.0
 
 
-def ladder(milliseconds: bool, duration_s: float) -> list[float]:
+def choose_windows_s(milliseconds: bool, duration_s: float) -> list[float]:
     """Choose the windows, in seconds, shortest first.
 
     Examples
     --------
-    >>> ladder(True, 30)
+    >>> choose_windows_s(True, 30)
     [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
-    >>> ladder(False, 30)
+    >>> choose_windows_s(False, 30)
     [1.0, 2.0, 3.0, 5.0]
     """
     steps = (
@@ -51,7 +51,7 @@ def ladder(milliseconds: bool, duration_s: float) -> list[float]:
     return kept or steps[:1]
 
 
-def sample_pages_per_gib(ram_bytes: int, window_s: float) -> int:
+def choose_sample_pages(ram_bytes: int, window_s: float) -> int:
     """Choose how many pages a GiB to sample, from 128 to 16384.
 
     Hashing must take a small part of the window only: pages are hashed one after the other, the first time more
@@ -59,7 +59,7 @@ def sample_pages_per_gib(ram_bytes: int, window_s: float) -> int:
 
     Examples
     --------
-    >>> sample_pages_per_gib(4 << 30, 0.4), sample_pages_per_gib(128 << 30, 0.4), sample_pages_per_gib(1 << 30, 5)
+    >>> choose_sample_pages(4 << 30, 0.4), choose_sample_pages(128 << 30, 0.4), choose_sample_pages(1 << 30, 5)
     (10000, 312, 16384)
     """
     wanted = int(_SAMPLES_PER_S * window_s * (1 << 30)) // max(ram_bytes, 1)
@@ -116,7 +116,13 @@ class DirtyRateCollector:
         return Availability(True, "calc-dirty-rate works with every guest")
 
     def record(
-        self, session: QmpSession, writer: TraceWriter, *, duration_s: float, progress: Progress, stop: Stop
+        self,
+        session: QmpSession,
+        writer: TraceWriter,
+        *,
+        duration_s: float,
+        progress: ProgressCallback,
+        stop: StopCallback,
     ) -> None:
         """Climb the ladder in every mode, again and again, until the time is up.
 
@@ -135,7 +141,7 @@ class DirtyRateCollector:
             )
         meter = _Meter(session, writer.meta.vcpus)
         modes = self._modes(session, writer.meta.accel)
-        windows = list(self._windows_s) or ladder(meter.milliseconds, duration_s)
+        windows = list(self._windows_s) or choose_windows_s(meter.milliseconds, duration_s)
         self._warm_up(meter, modes, windows[0], stop)
         began = time.monotonic()
         first_round = True
@@ -157,7 +163,7 @@ class DirtyRateCollector:
             if not modes or time.monotonic() - began + min(windows) > duration_s:
                 return
 
-    def _warm_up(self, meter: _Meter, modes: list[str], window_s: float, stop: Stop) -> None:
+    def _warm_up(self, meter: _Meter, modes: list[str], window_s: float, stop: StopCallback) -> None:
         """Measure once by the bitmap and forget it: the first protection of all memory takes long, and counts."""
         if (
             "dirty-bitmap" in modes
@@ -199,9 +205,11 @@ class _Meter:
         self._session = session
         self._with_mode = session.version >= _MODES_SINCE
         self._vcpus = vcpus
-        self._sizes = [line.used_bytes for line in ram_block_lines(session)]
+        self._sizes = [line.used_bytes for line in query_ram_blocks(session)]
 
-    def measure(self, mode: str, window_s: float, start_s: float, stop: Stop) -> dict[str, Any] | None:
+    def measure(
+        self, mode: str, window_s: float, start_s: float, stop: StopCallback
+    ) -> dict[str, Any] | None:
         """Measure once; None where QEMU refuses the mode or `stop` came first."""
         from migsim.qmp import QmpCommandError
 
@@ -212,7 +220,7 @@ class _Meter:
         if self._with_mode:
             arguments["mode"] = mode
         if mode == "page-sampling":
-            arguments["sample-pages"] = sample_pages_per_gib(sum(self._sizes), window_s)
+            arguments["sample-pages"] = choose_sample_pages(sum(self._sizes), window_s)
         try:
             self._session.execute("calc-dirty-rate", arguments)
         except QmpCommandError as error:
@@ -227,7 +235,7 @@ class _Meter:
         )
         return None if answer is None else self._row(mode, window_s, start_s, answer, samples)
 
-    def _answer(self, window_s: float, stop: Stop) -> dict[str, Any] | None:
+    def _answer(self, window_s: float, stop: StopCallback) -> dict[str, Any] | None:
         arguments = {"calc-time-unit": "millisecond"} if self.milliseconds else {}
         due = time.monotonic() + window_s
         while True:

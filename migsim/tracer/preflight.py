@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RamBlockLine",
+    "count_resident_pages",
     "describe_guest",
-    "hmp",
     "is_root",
-    "parse_ramblock",
-    "ram_block_lines",
+    "parse_info_ramblock",
+    "query_ram_blocks",
     "refuse_while_busy",
-    "resident_pages",
+    "run_hmp",
 ]
 
 _IDLE = frozenset({"none", "completed", "failed", "cancelled"})
@@ -45,17 +45,17 @@ class RamBlockLine(NamedTuple):
     host_address: int | None
 
 
-def hmp(session: QmpSession, line: str) -> str:
+def run_hmp(session: QmpSession, line: str) -> str:
     """Run a human monitor command and return its text."""
     return str(session.execute("human-monitor-command", {"command-line": line}))
 
 
-def parse_ramblock(text: str) -> list[RamBlockLine]:
+def parse_info_ramblock(text: str) -> list[RamBlockLine]:
     """Read ``info ramblock``, in its order, which is migration's: largest first.
 
     Examples
     --------
-    >>> parse_ramblock("   pc.ram    4 KiB  0x0 0x0000000020000000 0x0000000020000000")
+    >>> parse_info_ramblock("   pc.ram    4 KiB  0x0 0x0000000020000000 0x0000000020000000")
     [RamBlockLine(name='pc.ram', used_bytes=536870912, host_address=None)]
     """
     return [
@@ -66,7 +66,7 @@ def parse_ramblock(text: str) -> list[RamBlockLine]:
     ]
 
 
-def ram_block_lines(session: QmpSession) -> list[RamBlockLine]:
+def query_ram_blocks(session: QmpSession) -> list[RamBlockLine]:
     """Ask a guest for its RAM blocks.
 
     Raises
@@ -74,8 +74,8 @@ def ram_block_lines(session: QmpSession) -> list[RamBlockLine]:
     QmpError
         The answer lists none.
     """
-    text = hmp(session, "info ramblock")
-    lines = parse_ramblock(text)
+    text = run_hmp(session, "info ramblock")
+    lines = parse_info_ramblock(text)
     if not lines:
         raise QmpError(
             f"`info ramblock` says {text.strip()[:80]!r}.",
@@ -111,14 +111,14 @@ def refuse_while_busy(session: QmpSession) -> None:
 def describe_guest(session: QmpSession, collector: str, command: str = "") -> TraceMeta:
     """Fill in what a trace says about the guest.
 
-    Zero pages are estimated from QEMU's resident set where this user may read it; see `resident_pages`.
+    Zero pages are estimated from QEMU's resident set where this user may read it; see `count_resident_pages`.
     """
-    lines = ram_block_lines(session)
+    lines = query_ram_blocks(session)
     blocks = RamBlock.stack((line.name, line.used_bytes) for line in lines)
     memory = session.execute("query-memory-size-summary")
     kvm = session.execute("query-kvm")
     total = sum(block.pages for block in blocks)
-    resident = resident_pages(session.peer_pid, lines)
+    resident = count_resident_pages(session.peer_pid, lines)
     return TraceMeta(
         collector=collector,
         qemu_version=str(session.version),
@@ -134,7 +134,9 @@ def describe_guest(session: QmpSession, collector: str, command: str = "") -> Tr
     )
 
 
-def resident_pages(pid: int | None, lines: list[RamBlockLine], proc: Path = Path("/proc")) -> int | None:
+def count_resident_pages(
+    pid: int | None, lines: list[RamBlockLine], proc: Path = Path("/proc")
+) -> int | None:
     """Count the guest pages that QEMU's process has resident: no fewer than were ever written to.
 
     A page never touched, or only read, is not resident in private memory; a huge page counts whole; pages

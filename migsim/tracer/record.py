@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migsim.errors import MigsimError
-from migsim.tracer.auto import choose
-from migsim.tracer.base import Progress, Stop, never_stop, silent
+from migsim.tracer.auto import choose_collector
+from migsim.tracer.base import ProgressCallback, StopCallback, never_stop, no_progress
 from migsim.tracer.preflight import describe_guest, refuse_while_busy
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ class Recording:
     """What became of a recording: `path` exists unless nothing at all was recorded."""
 
     path: Path
-    why: str
+    collector_reason: str
     intervals: int
     windows: int
     complete: bool
 
     @property
-    def held(self) -> str:
+    def contents(self) -> str:
         """What the trace holds, in words."""
         parts = [f"{self.intervals} intervals"] * bool(self.intervals)
         parts += [f"{self.windows} dirty-rate windows"] * bool(self.windows)
@@ -45,9 +45,9 @@ def record_trace(
     duration_s: float = 30.0,
     command: str = "",
     guest: dict[str, Any] | None = None,
-    progress: Progress = silent,
-    stop: Stop = never_stop,
-    chosen: Progress = silent,
+    progress: ProgressCallback = no_progress,
+    stop: StopCallback = never_stop,
+    on_chosen: ProgressCallback = no_progress,
     self_check: Callable[[], dict[str, Any]] | None = None,
 ) -> Recording:
     """Trace a running guest into a file.
@@ -67,7 +67,7 @@ def record_trace(
         What the guest was told to do, where that is known; kept in the trace.
     progress, stop : callable
         See `Collector.record`.
-    chosen : callable
+    on_chosen : callable
         Called once with (0, why this collector) before it starts.
     self_check : callable, optional
         Asked at the end how the guest fared meanwhile; kept beside the collector's own check.
@@ -87,8 +87,8 @@ def record_trace(
 
     with QmpSession(qmp) as session:
         refuse_while_busy(session)
-        collector, why = choose(session, method)
-        chosen(0.0, why)
+        collector, why = choose_collector(session, method)
+        on_chosen(0.0, why)
         writer = TraceWriter(
             path, replace(describe_guest(session, collector.name, command), guest=guest or {})
         )

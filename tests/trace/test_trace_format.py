@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from migsim.errors import HostError, TraceError
 from migsim.trace import RamBlock, Trace, TraceMeta, TraceWriter
-from migsim.trace.content import content_since
+from migsim.trace.content import content_with_write_times
 from migsim.trace.members import expand_runs, page_runs
 from migsim.trace.render import summary
 
@@ -182,6 +182,6 @@ def test_contents_say_how_long_they_had_to_change(tmp_path):
         writer.add_content([3, 4], [8, 8], [1, 1], [11, 11], between_s=[0.9, 7.0], after_sync_s=[0.1, 0.25])
         writer.add_content([5], [8], [1], [11])
         writer.add_interval(1.0, 2.0, sent_pages=3, zero_pages=0, pages=[3, 4, 5])
-    seen = content_since(Trace.open(path))
+    seen = content_with_write_times(Trace.open(path))
     assert seen["since_s"].to_numpy() == pytest.approx([0.8, 1.0, 1.0])
     assert seen["after_s"].to_numpy() == pytest.approx([0.1, 0.25, 0.0])

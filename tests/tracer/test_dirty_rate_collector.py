@@ -5,8 +5,8 @@ from migsim.qapi import QemuVersion
 from migsim.qmp import QmpCommandError
 from migsim.trace import Trace, TraceMeta, TraceWriter
 from migsim.tracer import dirty_rate
-from migsim.tracer.base import never_stop, silent
-from migsim.tracer.dirty_rate import DirtyRateCollector, ladder, sample_pages_per_gib
+from migsim.tracer.base import never_stop, no_progress
+from migsim.tracer.dirty_rate import DirtyRateCollector, choose_sample_pages, choose_windows_s
 
 RAMBLOCK = (
     "              Block Name    PSize              Offset               Used              Total\n"
@@ -67,7 +67,7 @@ def record(path, guest, duration_s=30.0, modes=(), stop=never_stop, accel="kvm",
     meta = TraceMeta("dirty-rate", str(guest.version), 1 << 30, accel=accel)
     with TraceWriter(path, meta) as writer:
         collector = DirtyRateCollector(modes, **more)
-        collector.record(guest, writer, duration_s=duration_s, progress=silent, stop=stop)
+        collector.record(guest, writer, duration_s=duration_s, progress=no_progress, stop=stop)
     return Trace.open(path)
 
 
@@ -76,7 +76,7 @@ def test_every_window_in_every_mode_that_works(tmp_path):
     windows = record(tmp_path / "a.trace", guest).windows
     assert set(windows["mode"]) == {"dirty-bitmap", "page-sampling"}
     for _, group in windows.groupby("mode"):
-        assert sorted(set(group["window_s"])) == ladder(True, 30)
+        assert sorted(set(group["window_s"])) == choose_windows_s(True, 30)
         assert (group["window_s"].value_counts() > 1).any()
     assert windows["start_s"].is_monotonic_increasing
     assert (windows["start_s"] + windows["measured_s"]).max() < 32
@@ -216,7 +216,7 @@ def test_stop_ends_soon(tmp_path):
 @pytest.mark.parametrize("duration", [0.1, 1, 5, 60, 600])
 @pytest.mark.parametrize("milliseconds", [True, False])
 def test_the_ladder_is_what_qemu_takes(duration, milliseconds):
-    steps = ladder(milliseconds, duration)
+    steps = choose_windows_s(milliseconds, duration)
     assert steps == sorted(set(steps))
     assert min(steps) >= (0.05 if milliseconds else 1)
     assert max(steps) <= 60
@@ -225,4 +225,4 @@ def test_the_ladder_is_what_qemu_takes(duration, milliseconds):
 @pytest.mark.parametrize("ram", [1 << 20, 1 << 30, 1 << 37, 1 << 44])
 @pytest.mark.parametrize("window_s", [0.05, 60])
 def test_sample_pages_stay_within_qemus_limits(ram, window_s):
-    assert 128 <= sample_pages_per_gib(ram, window_s) <= 16384
+    assert 128 <= choose_sample_pages(ram, window_s) <= 16384

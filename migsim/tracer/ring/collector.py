@@ -20,16 +20,16 @@ import numpy as np
 
 from migsim.errors import QmpError
 from migsim.qapi import QemuVersion
-from migsim.tracer.base import Availability, Progress, Stop
-from migsim.tracer.preflight import hmp, is_root, refuse_while_busy
+from migsim.tracer.base import Availability, ProgressCallback, StopCallback
+from migsim.tracer.preflight import is_root, refuse_while_busy, run_hmp
 from migsim.tracer.ring.memory_slots import SlotMap, parse_mtree
-from migsim.tracer.ring.tracefs import EVENTS, Pushes, RingInstance, mounted_tracefs
+from migsim.tracer.ring.tracefs import EVENTS, RingEvents, TracingInstance, mounted_tracefs
 
 if TYPE_CHECKING:
     from migsim.qmp import QmpSession
     from migsim.trace import TraceWriter
 
-__all__ = ["DirtyRingCollector", "next_window_s", "ring_entries"]
+__all__ = ["DirtyRingCollector", "choose_next_window_s", "read_ring_entries"]
 
 _MILLISECONDS_SINCE = QemuVersion.parse("8.2")
 _SMALL_RING = 32768
@@ -40,7 +40,7 @@ _POLL_S = 0.04
 _OVERDUE_S = 30.0
 
 
-def ring_entries(pid: int | None, proc: Path = Path("/proc")) -> int | None:
+def read_ring_entries(pid: int | None, proc: Path = Path("/proc")) -> int | None:
     """Read the size of QEMU's dirty rings from its command line; 0 without ring, None where unknown."""
     try:
         words = (proc / str(pid) / "cmdline").read_bytes().decode(errors="replace")
@@ -60,14 +60,14 @@ def emulates_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
         return False
 
 
-def next_window_s(last_s: float, pushes: int, entries: int) -> float:
+def choose_next_window_s(last_s: float, pushes: int, entries: int) -> float:
     """Choose the next length so that a ring stays a third full at this rate of pushes.
 
     Examples
     --------
-    >>> next_window_s(0.05, 5000, 65536)
+    >>> choose_next_window_s(0.05, 5000, 65536)
     0.1
-    >>> next_window_s(0.4, 120_000, 65536)
+    >>> choose_next_window_s(0.4, 120_000, 65536)
     0.065
     """
     rate = max(pushes / last_s, 1.0)
@@ -92,7 +92,7 @@ class DirtyRingCollector:
             return Availability(False, "reading tracefs needs root")
         if not session.execute("query-kvm").get("enabled"):
             return Availability(False, "the guest does not run under KVM")
-        entries = ring_entries(session.peer_pid)
+        entries = read_ring_entries(session.peer_pid)
         if entries is None:
             return Availability(False, "QEMU's command line cannot be read, so its dirty ring is unknown")
         if not entries:
@@ -115,7 +115,13 @@ class DirtyRingCollector:
         return Availability(True, "KVM's dirty ring shows every logged page with its time")
 
     def record(
-        self, session: QmpSession, writer: TraceWriter, *, duration_s: float, progress: Progress, stop: Stop
+        self,
+        session: QmpSession,
+        writer: TraceWriter,
+        *,
+        duration_s: float,
+        progress: ProgressCallback,
+        stop: StopCallback,
     ) -> None:
         """Keep a dirty-ring measurement running and take down the events.
 
@@ -127,11 +133,11 @@ class DirtyRingCollector:
             A migration or a measurement is under way, or QEMU goes away.
         """
         refuse_while_busy(session)
-        entries = ring_entries(session.peer_pid) or 0
+        entries = read_ring_entries(session.peer_pid) or 0
         careful = emulates_instructions()
-        slots = SlotMap(parse_mtree(hmp(session, "info mtree -f")), writer.meta.ram_blocks)
+        slots = SlotMap(parse_mtree(run_hmp(session, "info mtree -f")), writer.meta.ram_blocks)
         window = _SHORTEST_S if careful else min(duration_s, _LONGEST_S)
-        with mounted_tracefs() as tracefs, RingInstance(tracefs, _threads(session)) as instance:
+        with mounted_tracefs() as tracefs, TracingInstance(tracefs, _threads(session)) as instance:
             began = time.monotonic()
             log = _EventLog(writer, slots, instance, int(began * 1e9))
             while time.monotonic() - began < duration_s and not stop():
@@ -143,7 +149,7 @@ class DirtyRingCollector:
                     lambda: progress(time.monotonic() - began, f"{log.events:,} events"),
                 )
                 if careful:
-                    window = next_window_s(window, taken, entries)
+                    window = choose_next_window_s(window, taken, entries)
                 left = duration_s - (time.monotonic() - began)
                 window = max(min(window, left), _SHORTEST_S)
         writer.update_meta(
@@ -155,7 +161,7 @@ class DirtyRingCollector:
         session: QmpSession,
         log: _EventLog,
         window_s: float,
-        stop: Stop,
+        stop: StopCallback,
         tick: Callable[[], None],
     ) -> int:
         """Run one measurement; return how many events it brought."""
@@ -193,14 +199,16 @@ class DirtyRingCollector:
 class _EventLog:
     """Cuts the stream of events into intervals that begin at a re-protection."""
 
-    def __init__(self, writer: TraceWriter, slots: SlotMap, instance: RingInstance, origin_ns: int) -> None:
+    def __init__(
+        self, writer: TraceWriter, slots: SlotMap, instance: TracingInstance, origin_ns: int
+    ) -> None:
         self.events = 0
         self._writer = writer
         self._slots = slots
         self._instance = instance
         self._origin_ns = origin_ns
         self._start_ns: int | None = None
-        self._waiting: list[Pushes] = []
+        self._waiting: list[RingEvents] = []
 
     def begin(self) -> None:
         """A measurement starts: logging begins, with every page protected."""
@@ -239,7 +247,7 @@ class _EventLog:
             for name in ("time_ns", "vcpu", "slot", "offset")
         )
         now = time_ns < end_ns
-        pages = self._slots.pages(slot[now], offset[now])
+        pages = self._slots.page_numbers(slot[now], offset[now])
         self._writer.add_events((time_ns[now] - self._origin_ns) // 1000, pages, vcpu[now])
         start = self._start_ns or 0
         self._writer.add_interval(
@@ -249,7 +257,7 @@ class _EventLog:
             lost_events=self._instance.lost(),
         )
         later = ~now
-        rest = Pushes(time_ns[later], vcpu[later], slot[later], offset[later], np.zeros(0, np.int64))
+        rest = RingEvents(time_ns[later], vcpu[later], slot[later], offset[later], np.zeros(0, np.int64))
         self._waiting = [rest]
         self._start_ns = end_ns
 

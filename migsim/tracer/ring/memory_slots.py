@@ -72,7 +72,9 @@ class SlotMap:
         self._low = sorted((p for p in known if p not in self._high), key=lambda p: -p.pages)
         self._taken: dict[int, KvmRange] = {}
 
-    def pages(self, slot: npt.NDArray[np.int64], offset: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def page_numbers(
+        self, slot: npt.NDArray[np.int64], offset: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
         """Return the global page number of each (slot, offset)."""
         pages = np.empty(slot.size, np.int64)
         for number in np.unique(slot):

@@ -22,7 +22,15 @@ import numpy.typing as npt
 
 from migsim.errors import HostError
 
-__all__ = ["EVENTS", "TRACEFS", "Pushes", "RingInstance", "decode_page", "event_layout", "mounted_tracefs"]
+__all__ = [
+    "EVENTS",
+    "TRACEFS",
+    "RingEvents",
+    "TracingInstance",
+    "decode_page",
+    "mounted_tracefs",
+    "parse_event_format",
+]
 
 TRACEFS = Path("/sys/kernel/tracing")
 EVENTS = ("kvm_dirty_ring_push", "kvm_dirty_ring_reset")
@@ -32,7 +40,7 @@ _COMMIT_MASK = (1 << 20) - 1
 _BUFFER_KIB = 128 << 10  # over all processors
 
 
-class Pushes(NamedTuple):
+class RingEvents(NamedTuple):
     """Dirty-ring pushes in time order, and the times of the resets, in ns of the monotonic clock."""
 
     time_ns: npt.NDArray[np.int64]
@@ -42,7 +50,7 @@ class Pushes(NamedTuple):
     resets_ns: npt.NDArray[np.int64]
 
 
-def event_layout(text: str) -> tuple[int, dict[str, tuple[int, int]]]:
+def parse_event_format(text: str) -> tuple[int, dict[str, tuple[int, int]]]:
     """Read an event's ``format`` file: its id and each field's (offset, size).
 
     Raises
@@ -160,7 +168,7 @@ def mounted_tracefs(path: Path = TRACEFS) -> Iterator[Path]:
         subprocess.run(["umount", str(path)], capture_output=True, check=False)
 
 
-class RingInstance:
+class TracingInstance:
     """A tracing instance that holds one QEMU's dirty-ring events; a context manager.
 
     Parameters
@@ -182,7 +190,7 @@ class RingInstance:
         self._pipes: list[int] = []
         self._overrun = 0
 
-    def __enter__(self) -> RingInstance:
+    def __enter__(self) -> TracingInstance:
         try:
             self._folder.mkdir()
             self._set_up()
@@ -212,7 +220,7 @@ class RingInstance:
         layouts = []
         for name in EVENTS:
             event = folder / "events" / "kvm" / name
-            layouts.append(event_layout((event / "format").read_text()))
+            layouts.append(parse_event_format((event / "format").read_text()))
             (event / "filter").write_text(mine)
         (self._push_id, fields), (self._reset_id, _) = layouts
         self._push = push_dtype(fields)
@@ -233,7 +241,7 @@ class RingInstance:
         with contextlib.suppress(OSError):
             self._folder.rmdir()
 
-    def read(self) -> Pushes:
+    def read(self) -> RingEvents:
         """Take all events out of the buffers."""
         records, times, resets = [np.zeros(0, self._push)], [np.zeros(0, np.int64)], []
         for pipe in self._pipes:
@@ -246,7 +254,7 @@ class RingInstance:
         order = np.argsort(time_ns, kind="stable")
         joined, time_ns = joined[order], time_ns[order]
         vcpu, slot, offset = (joined[name].astype(np.int64) for name in ("index", "slot", "offset"))
-        return Pushes(time_ns, vcpu, slot, offset, np.sort(np.array(resets, dtype=np.int64)))
+        return RingEvents(time_ns, vcpu, slot, offset, np.sort(np.array(resets, dtype=np.int64)))
 
     def lost(self) -> int:
         """Count the events lost since the last call, over all processors."""

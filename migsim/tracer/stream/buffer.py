@@ -97,7 +97,7 @@ class StreamBuffer:
         """A name."""
         return self.data[self.begin + at : self.begin + at + length].decode("ascii", "replace")
 
-    def lost(self, what: str, at: int | None = None) -> TraceError:
+    def make_error(self, what: str, at: int | None = None) -> TraceError:
         """Make the error for bytes that no plain precopy stream has at `at` of `data`, or at `begin`."""
         position = self._before + (self.begin if at is None else at)
         return TraceError(

@@ -15,13 +15,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from migsim.tracer.base import Availability, Progress, Stop
+from migsim.tracer.base import Availability, ProgressCallback, StopCallback
 from migsim.tracer.content import ContentSampler
 from migsim.tracer.dirty_rate import MILLISECONDS_SINCE, DirtyRateCollector
 from migsim.tracer.stream.pacing import HeldRounds, PacedRounds
 from migsim.tracer.stream.reader import StreamReader
 from migsim.tracer.stream.recording import StreamRecording
-from migsim.tracer.stream.rounds import RoundBook
+from migsim.tracer.stream.rounds import SectionLog
 from migsim.tracer.stream.source import StreamSource, listening_socket
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class StreamCollector:
         writer: TraceWriter,
         *,
         duration_s: float,
-        progress: Progress,
-        stop: Stop,
+        progress: ProgressCallback,
+        stop: StopCallback,
     ) -> None:
         """Record rounds for `duration_s` seconds after the first round, which sends all of RAM.
 
@@ -110,32 +110,32 @@ class StreamCollector:
         recording = StreamRecording(writer, duration_s, progress, stop)
         try:
             self._migration(session, recording)
-            while recording.goes_on():
+            while recording.should_migrate_again():
                 self._migration(session, recording)
         finally:
-            recording.describe()
+            recording.write_notes()
 
     def _migration(self, session: QmpSession, recording: StreamRecording) -> None:
         """Migrate until recording is over, or the source begins to switch over; undo all of it."""
         sampler = ContentSampler(self.sampled_pages) if self.sampled_pages else None
         with listening_socket() as (listener, path):
-            reader = StreamReader(listener, RoundBook(sampler), peer_pid=session.peer_pid)
+            reader = StreamReader(listener, SectionLog(sampler), peer_pid=session.peer_pid)
             pacing_type = HeldRounds if session.version >= StreamSource.holds_since else PacedRounds
-            pacing = pacing_type(self.max_bandwidth, self.windows_s, recording.over)
+            pacing = pacing_type(self.max_bandwidth, self.windows_s, recording.is_over)
             source = StreamSource(session, path, pacing.first_parameters())
             reader.start()
             try:
                 with source:
                     recording.begin(source, reader)
-                    for _ in pacing.run(source, reader.book):
-                        recording.look()
+                    for _ in pacing.run(source, reader.section_log):
+                        recording.write_finished_rounds()
                     recording.finish()
             finally:
                 reader.close()
                 recording.add_check(source.check)
 
     def _short_windows(
-        self, session: QmpSession, writer: TraceWriter, progress: Progress, stop: Stop
+        self, session: QmpSession, writer: TraceWriter, progress: ProgressCallback, stop: StopCallback
     ) -> None:
         """Ask QEMU itself for windows of 50 to 200 ms, where it answers in milliseconds.
 

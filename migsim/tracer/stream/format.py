@@ -14,7 +14,7 @@ from __future__ import annotations
 from migsim.errors import TraceError
 from migsim.tracer.stream.buffer import LONGEST_BODY, NeedMoreError, StreamBuffer
 from migsim.tracer.stream.ram import RamSection
-from migsim.tracer.stream.sink import RamBlock, StreamSink
+from migsim.tracer.stream.sink import StreamBlock, StreamSink
 
 __all__ = ["StreamParser"]
 
@@ -60,7 +60,7 @@ class StreamParser:
         self._section_type = 0
 
     @property
-    def blocks(self) -> tuple[RamBlock, ...]:
+    def blocks(self) -> tuple[StreamBlock, ...]:
         """The RAM block table, as far as it has arrived."""
         return tuple(self._ram.blocks)
 
@@ -114,9 +114,11 @@ class StreamParser:
         self._buffer.need(8)
         magic, version = self._buffer.u32(0), self._buffer.u32(4)
         if magic != _MAGIC:
-            raise self._buffer.lost(f"The stream begins with {magic:#010x}, not with QEMU's magic 'QEVM'")
+            raise self._buffer.make_error(
+                f"The stream begins with {magic:#010x}, not with QEMU's magic 'QEVM'"
+            )
         if version != _FILE_VERSION:
-            raise self._buffer.lost(f"The stream has file version {version}, known is {_FILE_VERSION}")
+            raise self._buffer.make_error(f"The stream has file version {version}, known is {_FILE_VERSION}")
         self._buffer.begin += 8
         self._state = self._section
 
@@ -143,7 +145,9 @@ class StreamParser:
         elif kind == _FOOTER:
             buffer.need(5)
             if buffer.u32(1) != self._section_id:
-                raise buffer.lost(f"Footer of section {buffer.u32(1)} inside section {self._section_id}")
+                raise buffer.make_error(
+                    f"Footer of section {buffer.u32(1)} inside section {self._section_id}"
+                )
             buffer.begin += 5
             self.finished = self._section_type == _END
         elif kind == _FULL:
@@ -152,7 +156,7 @@ class StreamParser:
             buffer.begin += 1
             self.finished = True
         else:
-            raise buffer.lost(f"Unknown section type {kind:#x}")
+            raise buffer.make_error(f"Unknown section type {kind:#x}")
 
     def _start_section(self) -> None:
         name, length = self._section_name()
@@ -170,7 +174,7 @@ class StreamParser:
 
     def _open_section(self, kind: int, section_id: int, length: int) -> None:
         if section_id not in self._sections:
-            raise self._buffer.lost(f"Section {section_id} goes on but never began")
+            raise self._buffer.make_error(f"Section {section_id} goes on but never began")
         self._section_id, self._section_type = section_id, kind
         self._buffer.begin += length
         self._ram.open(setup=kind == _START)
@@ -181,7 +185,7 @@ class StreamParser:
         buffer.need(5)
         length = buffer.u32(1)
         if length > LONGEST_BODY:
-            raise buffer.lost(f"Machine name of {length} bytes")
+            raise buffer.make_error(f"Machine name of {length} bytes")
         at = 5 + length
         buffer.need(at + 1)
         while buffer.u8(at) == _SUBSECTION:
@@ -206,7 +210,7 @@ class StreamParser:
             count = buffer.u32(body)
             body += 4
             if count > 255:
-                raise buffer.lost(f"Configuration with {count} capabilities")
+                raise buffer.make_error(f"Configuration with {count} capabilities")
             for _ in range(count):
                 buffer.need(body + 1)
                 body += 1 + buffer.u8(body)

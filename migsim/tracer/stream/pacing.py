@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from migsim.tracer.stream.rounds import RoundBook
+from migsim.tracer.stream.rounds import SectionLog
 from migsim.tracer.stream.source import StreamSource
 
 __all__ = ["HeldRounds", "PacedRounds"]
@@ -58,15 +58,15 @@ class HeldRounds:
             "avail_switchover_bandwidth": 1000,
         }
 
-    def run(self, source: StreamSource, book: RoundBook) -> Iterator[None]:
+    def run(self, source: StreamSource, section_log: SectionLog) -> Iterator[None]:
         """Steer; yields whenever the caller may look at what has arrived."""
-        yield from self._until(lambda: bool(book.quiet_s))
+        yield from self._until(lambda: bool(section_log.idle_since_s))
         for window_s in itertools.cycle(self.windows_s):
-            yield from self._round(source, book, window_s)
+            yield from self._round(source, section_log, window_s)
             if self.ended():
                 return
 
-    def _round(self, source: StreamSource, book: RoundBook, window_s: float) -> Iterator[None]:
+    def _round(self, source: StreamSource, section_log: SectionLog, window_s: float) -> Iterator[None]:
         """Wait out the window, have the source sync once, and wait until it has sent what it found."""
         source.set(max_bandwidth=_TRICKLE)
         yield
@@ -76,11 +76,11 @@ class HeldRounds:
         yield from self._until(lambda: time.time() >= go_s)
         # The quota is gone with the first page after the sync, so no second sync follows before theta is 0 again.
         source.set(downtime_limit=1)
-        yield from self._until(lambda: len(source.syncs()) > len(before) or not book.quiet_s)
+        yield from self._until(lambda: len(source.syncs()) > len(before) or not section_log.idle_since_s)
         if self.ended():
             return
         source.set(downtime_limit=0, max_bandwidth=self.max_bandwidth)
-        yield from self._until(lambda: book.quiet_s > source.syncs()[-1])
+        yield from self._until(lambda: section_log.idle_since_s > source.syncs()[-1])
 
     def _until(self, reached: Callable[[], bool]) -> Iterator[None]:
         while not reached() and not self.ended():
@@ -100,7 +100,7 @@ class PacedRounds:
         """Parameters for the first window: too slow to send a small guest before theta is known."""
         return {"max_bandwidth": 100_000, "downtime_limit": 1}
 
-    def run(self, source: StreamSource, book: RoundBook) -> Iterator[None]:
+    def run(self, source: StreamSource, section_log: SectionLog) -> Iterator[None]:
         """Steer; yields whenever the caller may look at what has arrived."""
         slow_until = time.time() + 3 * _WINDOW_S
         while time.time() < slow_until and not self.ended():

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from migsim.errors import TraceError
 from migsim.tracer.stream.buffer import LONGEST_BODY, StreamBuffer
-from migsim.tracer.stream.rows import NORMAL, NORMAL_RECORD, ZERO, ZERO_RECORD, Rows
-from migsim.tracer.stream.sink import PageContents, RamBlock, StreamSink
+from migsim.tracer.stream.record_runs import NORMAL, NORMAL_RECORD, ZERO, ZERO_RECORD, RecordRuns
+from migsim.tracer.stream.sink import PageContents, StreamBlock, StreamSink
 from migsim.units import PAGE_BYTES
 
 __all__ = ["RamSection"]
@@ -41,17 +41,17 @@ class RamSection:
 
     Attributes
     ----------
-    blocks : list of RamBlock
+    blocks : list of StreamBlock
         The block table, once it has arrived.
     """
 
     def __init__(self, buffer: StreamBuffer, sink: StreamSink) -> None:
-        self.blocks: list[RamBlock] = []
+        self.blocks: list[StreamBlock] = []
         self._buffer = buffer
         self._sink = sink
-        self._by_name: dict[str, RamBlock] = {}
-        self._block: RamBlock | None = None
-        self._rows = Rows()  # in the buffer, of the current block, not yet handed over
+        self._by_name: dict[str, StreamBlock] = {}
+        self._block: StreamBlock | None = None
+        self._rows = RecordRuns()  # in the buffer, of the current block, not yet handed over
         self._setup = False
         self._pages = 0
         self._table_left = 0
@@ -103,7 +103,7 @@ class RamSection:
 
     def _open_table(self, total: int) -> None:
         if self.blocks or not self._setup or not total:
-            raise self._buffer.lost("A second or empty RAM block table")
+            raise self._buffer.make_error("A second or empty RAM block table")
         self._table_left = total
         self._buffer.begin += 8
 
@@ -114,13 +114,13 @@ class RamSection:
         buffer.need(1 + length + 8)
         name, used = buffer.text(1, length), buffer.u64(1 + length)
         if used == 0 or used % PAGE_BYTES or used > self._table_left:
-            raise buffer.lost(
+            raise buffer.make_error(
                 f"RAM block '{name}' of {used} bytes, {self._table_left} bytes left in the table"
             )
         if name in self._by_name:
-            raise buffer.lost(f"RAM block '{name}' comes twice")
+            raise buffer.make_error(f"RAM block '{name}' comes twice")
         first = self.blocks[-1].first_page + self.blocks[-1].pages if self.blocks else 0
-        self._by_name[name] = RamBlock(name, used, first)
+        self._by_name[name] = StreamBlock(name, used, first)
         self.blocks.append(self._by_name[name])
         buffer.begin += 1 + length + 8
         self._table_left -= used
@@ -154,12 +154,12 @@ class RamSection:
         buffer = self._buffer
         end = self._rows.find(buffer.data, buffer.begin, buffer.end)
         if end == buffer.begin:
-            raise buffer.lost("A zero page whose fill byte is not zero")
+            raise buffer.make_error("A zero page whose fill byte is not zero")
         buffer.begin = end
         if not self._pages:
             self.hand_over()  # at once, as it tells the sink when the section's pages began to arrive
 
-    def _page_numbers(self, block: RamBlock, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def _page_numbers(self, block: StreamBlock, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Global page numbers of the records at `at`."""
         words = self._words[at].astype(np.uint64)
         words >>= _PAGE_BITS
@@ -176,7 +176,7 @@ class RamSection:
         self.hand_over()
         buffer, kind, at, block = self._buffer, flags & ~_CONTINUE, 8, self._block
         if kind not in (_ZERO, _PAGE, _XBZRLE, _COMPRESS):
-            raise buffer.lost(f"Page record with unknown flags {flags:#x}")
+            raise buffer.make_error(f"Page record with unknown flags {flags:#x}")
         if not flags & _CONTINUE:
             buffer.need(9)
             length = buffer.u8(8)
@@ -185,9 +185,9 @@ class RamSection:
             name = buffer.text(9, length)
             block = self._by_name.get(name)
             if block is None:
-                raise buffer.lost(f"Page of RAM block '{name}', which is not in the block table")
+                raise buffer.make_error(f"Page of RAM block '{name}', which is not in the block table")
         if block is None:
-            raise buffer.lost("Page record without a RAM block")
+            raise buffer.make_error("Page record without a RAM block")
         page = word // PAGE_BYTES
         if page >= block.pages:
             raise self._outside(block, page)
@@ -205,11 +205,13 @@ class RamSection:
         buffer.need(at + head)
         length = buffer.u16(at + 1) if kind == _XBZRLE else buffer.u32(at)
         if length > LONGEST_BODY:
-            raise buffer.lost(f"Encoded page of {length} bytes")
+            raise buffer.make_error(f"Encoded page of {length} bytes")
         buffer.need(at + head + length)
         buffer.begin += at + head + length
         self._pages += 1
         self._sink.encoded_page(page, length)
 
-    def _outside(self, block: RamBlock, page: int, at: int | None = None) -> TraceError:
-        return self._buffer.lost(f"Page {page} of RAM block '{block.name}', which has {block.pages}", at)
+    def _outside(self, block: StreamBlock, page: int, at: int | None = None) -> TraceError:
+        return self._buffer.make_error(
+            f"Page {page} of RAM block '{block.name}', which has {block.pages}", at
+        )

@@ -9,12 +9,12 @@ import time
 
 from migsim.errors import TraceError
 from migsim.tracer.stream.format import StreamParser
-from migsim.tracer.stream.rounds import RoundBook
+from migsim.tracer.stream.rounds import SectionLog
 
 __all__ = ["StreamReader", "receive"]
 
 
-def receive(connection: socket.socket, parser: StreamParser, book: RoundBook) -> int:
+def receive(connection: socket.socket, parser: StreamParser, section_log: SectionLog) -> int:
     """Receive what is there and parse it; wait only for the first byte.
 
     Returns
@@ -30,19 +30,19 @@ def receive(connection: socket.socket, parser: StreamParser, book: RoundBook) ->
         The bytes are not a plain precopy stream.
     """
     total = connection.recv_into(parser.free_space())
-    book.now_s = time.time()
+    section_log.now_s = time.time()
     parser.received(total)
     return total
 
 
 class StreamReader(threading.Thread):
-    """Accepts one connection and reads the stream from it into a `RoundBook` until it ends.
+    """Accepts one connection and reads the stream from it into a `SectionLog` until it ends.
 
     Parameters
     ----------
     listener : socket
         Listens on the path that QEMU was told to connect to.
-    book : RoundBook
+    section_log : SectionLog
         Gets what is found.
     peer_pid : int or None
         The only process whose connection is taken, where it is known.
@@ -53,10 +53,10 @@ class StreamReader(threading.Thread):
         The stream ended or could not be read; `error` then says why, None for a plain end.
     """
 
-    def __init__(self, listener: socket.socket, book: RoundBook, peer_pid: int | None = None) -> None:
+    def __init__(self, listener: socket.socket, section_log: SectionLog, peer_pid: int | None = None) -> None:
         super().__init__(name="migsim-stream", daemon=True)
-        self.book = book
-        self.parser = StreamParser(book)
+        self.section_log = section_log
+        self.parser = StreamParser(section_log)
         self.ended = threading.Event()
         self.error: TraceError | None = None
         self._peer_pid = peer_pid
@@ -67,7 +67,7 @@ class StreamReader(threading.Thread):
         """Read until the end."""
         try:
             with self._accept() as connection:
-                while receive(connection, self.parser, self.book):
+                while receive(connection, self.parser, self.section_log):
                     pass
         except TraceError as error:
             self.error = error

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from migsim.tracer.base import Progress, Stop
+from migsim.tracer.base import ProgressCallback, StopCallback
 from migsim.tracer.stream.reader import StreamReader
-from migsim.tracer.stream.rounds import Round, RoundBook
+from migsim.tracer.stream.rounds import Round, SectionLog
 from migsim.tracer.stream.source import SelfCheck, StreamSource
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ class StreamRecording:
         Migrations that were cancelled because the source began to switch over.
     """
 
-    def __init__(self, writer: TraceWriter, duration_s: float, progress: Progress, stop: Stop) -> None:
+    def __init__(
+        self, writer: TraceWriter, duration_s: float, progress: ProgressCallback, stop: StopCallback
+    ) -> None:
         self.writer = writer
         self.duration_s = duration_s
         self.progress = progress
@@ -59,7 +61,7 @@ class StreamRecording:
         self._source: StreamSource | None = None
         self._reader: StreamReader | None = None
         self._switching = False
-        self._cut = 1  # syncs up to which rounds have been taken out of the book
+        self._cut = 1  # syncs up to which rounds have been taken out of the section_log
         self._joined: list[Round] = []
         self._intervals_before = 0
 
@@ -72,7 +74,7 @@ class StreamRecording:
         self._switching, self._cut, self._joined = False, 1, []
         self._intervals_before = self.writer.intervals
 
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether the migration should end: stopped, time is up, the stream ended, or a switchover began."""
         if self._source is None or self._reader is None:
             return False
@@ -82,20 +84,20 @@ class StreamRecording:
             self._until_s = min(self._until_s, syncs[1] + self.duration_s)
         return self._switching or self._reader.ended.is_set() or self._no_more()
 
-    def look(self, *, ended: bool = False) -> None:
-        """Take finished rounds out of the book and write them; once the stream `ended`, all that synced."""
+    def write_finished_rounds(self, *, ended: bool = False) -> None:
+        """Take finished rounds out of the section_log and write them; once the stream `ended`, all that synced."""
         source, reader = self._source, self._reader
         if source is None or reader is None:
             return
-        book, syncs = reader.book, source.syncs()
-        while len(syncs) > self._cut and (ended or book.settled(syncs[self._cut])):
+        section_log, syncs = reader.section_log, source.syncs()
+        while len(syncs) > self._cut and (ended or section_log.is_complete_until(syncs[self._cut])):
             next_s = syncs[self._cut + 1] if len(syncs) > self._cut + 1 else math.inf
             begin_s, end_s = syncs[self._cut - 1 : self._cut + 1]
-            sent = book.cut(begin_s, end_s, first=self._cut == 1, next_s=next_s)
-            self._write(sent, syncs, book)
+            sent = section_log.cut_round(begin_s, end_s, first=self._cut == 1, next_s=next_s)
+            self._write(sent, syncs, section_log)
             self._cut += 1
         done_s = min(max(0.0, self.duration_s - (self._until_s - time.time())), self.duration_s)
-        first = f"first round: {book.pages_seen} pages"
+        first = f"first round: {section_log.pages_received} pages"
         self.progress(done_s, f"{self._rounds} rounds" if self._cut > 1 else first)
 
     def finish(self) -> None:
@@ -107,7 +109,7 @@ class StreamRecording:
             # All that the last round sent is on its way, and the guest stands still until this is done.
             source.cancel()
             reader.close()
-        self.look(ended=self._switching and reader.ended.is_set())
+        self.write_finished_rounds(ended=self._switching and reader.ended.is_set())
         if reader.error is not None:
             raise reader.error
         if reader.ended.is_set() and not self._switching:
@@ -124,7 +126,7 @@ class StreamRecording:
             restored=self.check.restored and check.restored,
         )
 
-    def goes_on(self) -> bool:
+    def should_migrate_again(self) -> bool:
         """Whether to migrate again: the guest was too idle to go on, and time is left.
 
         Each time costs the guest a short stop, so that a guest which stays idle is left alone for longer
@@ -139,7 +141,7 @@ class StreamRecording:
             time.sleep(_POLL_S)
         return not self._no_more()
 
-    def describe(self) -> None:
+    def write_notes(self) -> None:
         """Write the self-check, and what was odd, into the trace."""
         notes = [self.writer.meta.note] if self.writer.meta.note else []
         if self.switchovers:
@@ -155,13 +157,13 @@ class StreamRecording:
     def _no_more(self) -> bool:
         return time.time() >= self._until_s or self.stop()
 
-    def _write(self, sent: Round, syncs: list[float], book: RoundBook) -> None:
+    def _write(self, sent: Round, syncs: list[float], section_log: SectionLog) -> None:
         self._rounds += 1
         if self._cut == 1:
             if not self._ram_known:
                 self._ram_known = True
                 self.writer.update_meta(
-                    ram_blocks=_trace_blocks(book),
+                    ram_blocks=_trace_blocks(section_log),
                     zero_pages=sent.zero,
                     zero_pages_source="stream, first round",
                 )
@@ -171,8 +173,8 @@ class StreamRecording:
         start_s = syncs[self._cut - 1 - len(self._joined)]
         if sent.begin_s - start_s < _SHORTEST_S:
             return
-        if book.sampler is not None:
-            statistics = book.sampler.take()
+        if section_log.sampler is not None:
+            statistics = section_log.sampler.take_statistics()
             if len(statistics.page):
                 self.writer.add_content(
                     statistics.page,
@@ -193,7 +195,7 @@ class StreamRecording:
         self._joined = []
 
 
-def _trace_blocks(book: RoundBook) -> tuple[RamBlock, ...]:
+def _trace_blocks(section_log: SectionLog) -> tuple[RamBlock, ...]:
     from migsim.trace import RamBlock
 
-    return tuple(RamBlock(block.name, block.first_page, block.pages) for block in book.blocks)
+    return tuple(RamBlock(block.name, block.first_page, block.pages) for block in section_log.blocks)

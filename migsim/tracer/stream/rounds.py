@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from migsim.tracer.content import ContentSampler
-from migsim.tracer.stream.sink import PageContents, RamBlock
+from migsim.tracer.stream.sink import PageContents, StreamBlock
 
-__all__ = ["Round", "RoundBook", "Section"]
+__all__ = ["Round", "Section", "SectionLog"]
 
 _SPARSE = 64  # pages of span for one that was sent: from here on sorting costs less than marking
 
@@ -67,29 +67,29 @@ class Round:
     repeated: int = 0
 
 
-class RoundBook:
+class SectionLog:
     """A `StreamSink` that files sections; the reading thread writes, the controlling thread cuts.
 
     Attributes
     ----------
-    blocks : tuple of RamBlock
+    blocks : tuple of StreamBlock
         Empty until the block table has arrived.
     now_s : float
         Arrival time of the bytes being parsed; the reader sets it before each `received`.
-    quiet_s : float
+    idle_since_s : float
         When the last section, an empty one, began to arrive: the source had nothing left to send; 0 after a
         section with pages.
-    pages_seen : int
+    pages_received : int
         Page records so far.
     keep_pages : bool
         The first round is over, so page numbers are kept and contents sampled.
     """
 
     def __init__(self, sampler: ContentSampler | None = None) -> None:
-        self.blocks: tuple[RamBlock, ...] = ()
+        self.blocks: tuple[StreamBlock, ...] = ()
         self.now_s = 0.0
-        self.quiet_s = 0.0
-        self.pages_seen = 0
+        self.idle_since_s = 0.0
+        self.pages_received = 0
         self.keep_pages = False
         self.sampler = sampler
         self._open: Section | None = None
@@ -103,7 +103,7 @@ class RoundBook:
 
     # ---- StreamSink ----
 
-    def ram_blocks(self, blocks: Sequence[RamBlock]) -> None:
+    def ram_blocks(self, blocks: Sequence[StreamBlock]) -> None:
         """Take the block table."""
         self.blocks = tuple(blocks)
 
@@ -114,7 +114,7 @@ class RoundBook:
         if self.keep_pages:
             section.pages.append(pages)
             if self.sampler is not None:
-                self.sampler.look(pages, contents, self.now_s)
+                self.sampler.add_pages(pages, contents, self.now_s)
 
     def zero_pages(self, pages: npt.NDArray[np.int64]) -> None:
         """Take zero pages."""
@@ -123,7 +123,7 @@ class RoundBook:
         if self.keep_pages:
             section.pages.append(pages)
             if self.sampler is not None:
-                self.sampler.forget(pages, self.now_s)
+                self.sampler.add_zero_pages(pages, self.now_s)
 
     def encoded_page(self, page: int, encoded_bytes: int) -> None:
         """Take an encoded page, whose contents are not known."""
@@ -134,13 +134,13 @@ class RoundBook:
 
     def section_end(self, pages: int) -> None:
         """Close the open section."""
-        self.quiet_s = self.now_s if pages == 0 else 0.0
+        self.idle_since_s = self.now_s if pages == 0 else 0.0
         section, self._open = self._open, None
         if section is not None:
             section.end_s = self.now_s
-            self.pages_seen += section.sent
+            self.pages_received += section.sent
             # The first round is all of RAM: nobody needs its page numbers, and a big guest has many.
-            self.keep_pages = self.keep_pages or self.pages_seen >= self.total_pages
+            self.keep_pages = self.keep_pages or self.pages_received >= self.total_pages
             with self._lock:
                 self._closed.append(section)
 
@@ -151,10 +151,12 @@ class RoundBook:
 
     # ---- the controlling thread ----
 
-    def cut(self, begin_s: float, end_s: float, *, first: bool = False, next_s: float = math.inf) -> Round:
+    def cut_round(
+        self, begin_s: float, end_s: float, *, first: bool = False, next_s: float = math.inf
+    ) -> Round:
         """Take the round between the syncs at `begin_s` and `end_s` out of the book.
 
-        Call it once `settled(end_s)`; rounds must be cut in order. The `first` one ends with the last page of
+        Call it once `is_complete_until(end_s)`; rounds must be cut in order. The `first` one ends with the last page of
         RAM, whatever its arrival says. `next_s` is the sync after `end_s`, where it is known already.
         """
         with self._lock:
@@ -178,11 +180,11 @@ class RoundBook:
             repeated=_repeated(pages),
         )
 
-    def settled(self, end_s: float) -> bool:
+    def is_complete_until(self, end_s: float) -> bool:
         """Whether everything sent before `end_s` has certainly been filed."""
         with self._lock:
             filed = bool(self._closed) and self._closed[-1].begin_s > end_s
-        return filed or self.quiet_s > end_s
+        return filed or self.idle_since_s > end_s
 
     @staticmethod
     def _belongs_before(closed: list[Section], index: int, next_s: float) -> bool:

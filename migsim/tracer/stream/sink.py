@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from migsim.units import PAGE_BYTES
 
-__all__ = ["PageContents", "RamBlock", "StreamSink"]
+__all__ = ["PageContents", "StreamBlock", "StreamSink"]
 
 
 @dataclass(frozen=True)
-class RamBlock:
+class StreamBlock:
     """One RAM block of the stream's block table; `first_page` counts through all blocks in their order."""
 
     name: str
@@ -57,7 +57,7 @@ class PageContents:
 class StreamSink(Protocol):
     """What the parser calls; within a section, zero pages may come before normal ones that were sent first."""
 
-    def ram_blocks(self, blocks: Sequence[RamBlock]) -> None:
+    def ram_blocks(self, blocks: Sequence[StreamBlock]) -> None:
         """Take the block table; comes once, before any page."""
 
     def normal_pages(self, pages: npt.NDArray[np.int64], contents: PageContents) -> None:

@@ -9,8 +9,18 @@ from hypothesis import strategies as st
 
 from migsim.errors import TraceError
 from migsim.tracer.stream.format import StreamParser
-from migsim.tracer.stream.rounds import RoundBook
-from tests.tracer.stream.stream_bytes import BLOCKS, CONTINUE, EOS, FLUSH, PAGE, ZERO, section, stream_head, text
+from migsim.tracer.stream.rounds import SectionLog
+from tests.tracer.stream.stream_bytes import (
+    BLOCKS,
+    CONTINUE,
+    EOS,
+    FLUSH,
+    PAGE,
+    ZERO,
+    section,
+    stream_head,
+    text,
+)
 
 
 class Listing:
@@ -166,15 +176,15 @@ def test_a_page_outside_its_block_is_found_among_many_and_in_its_place():
 
 def test_a_section_begins_when_its_first_page_arrives_and_ends_with_its_footer():
     """Though its pages may be handed over later."""
-    book = RoundBook()
-    parser = StreamParser(book)
+    section_log = SectionLog()
+    parser = StreamParser(section_log)
     parser.feed(stream_head())
-    book.keep_pages = True
+    section_log.keep_pages = True
     stream = section([("normal", "pc.ram", page) for page in range(600)])
     for seconds, at in enumerate(range(0, len(stream), 60_000), 1):
-        book.now_s = float(seconds)
+        section_log.now_s = float(seconds)
         parser.feed(stream[at : at + 60_000])
-    found = book.cut(0.5, 1.5)
+    found = section_log.cut_round(0.5, 1.5)
     assert (found.sent_s, found.pages.tolist()) == (float(seconds), [*range(600)])
 
 

@@ -1,4 +1,4 @@
-"""Rows of records, found at once, against a walk record by record."""
+"""RecordRuns of records, found at once, against a walk record by record."""
 
 import struct
 
@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migsim.tracer.stream.rows import NORMAL, ZERO, Rows
+from migsim.tracer.stream.record_runs import NORMAL, ZERO, RecordRuns
 
 SIZES = {NORMAL: 4104, ZERO: 9}
 BEFORE = b"\xff" * 13
@@ -50,7 +50,7 @@ RUN = st.tuples(
 def test_the_same_as_a_walk(runs, tail, data):
     stream = bytearray(BEFORE + b"".join(records(*run) for run in runs) + tail)
     end = data.draw(st.one_of(st.just(len(stream)), st.integers(len(BEFORE), len(stream))))
-    rows = Rows()
+    rows = RecordRuns()
     last = rows.find(stream, len(BEFORE), end)
     assert (*found(rows), last) == walk(stream, len(BEFORE), end)
 
@@ -60,7 +60,7 @@ def test_the_same_as_a_walk(runs, tail, data):
 def test_pieces_that_arrive_one_after_the_other_add_up(runs, data):
     stream = bytearray(BEFORE + b"".join(records(*run) for run in runs))
     ends = sorted(data.draw(st.lists(st.integers(len(BEFORE), len(stream)), max_size=8)))
-    rows, at = Rows(), len(BEFORE)
+    rows, at = RecordRuns(), len(BEFORE)
     for end in [*ends, len(stream)]:
         at = rows.find(stream, at, end)
     assert (*found(rows), at) == walk(stream, len(BEFORE), len(stream))
@@ -73,7 +73,7 @@ def test_a_long_run_that_breaks_off():
     for broken in (24, 87, 88, 89, 343, 344, 345, 2000):
         stream = bytearray(records(ZERO, 3000, 0))
         stream[9 * broken + (7 if broken % 2 else 8)] ^= 1
-        rows = Rows()
+        rows = RecordRuns()
         end = rows.find(stream, 0, len(stream))
         assert end == 9 * broken
         assert np.array_equal(rows.positions()[1], np.arange(0, end, 9))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from migsim.units import PAGE_BYTES
 
-__all__ = ["NORMAL", "NORMAL_RECORD", "ZERO", "ZERO_RECORD", "Rows"]
+__all__ = ["NORMAL", "NORMAL_RECORD", "ZERO", "ZERO_RECORD", "RecordRuns"]
 
 NORMAL, ZERO = 0x28, 0x22
 """The flags of the word, below 4096: PAGE or ZERO, and CONTINUE."""
@@ -28,12 +28,12 @@ _RUNS = re.compile(
 )
 
 
-class Rows:
+class RecordRuns:
     """Records of normal and of zero pages that follow each other, found piece by piece as they arrive.
 
     Examples
     --------
-    >>> rows = Rows()
+    >>> rows = RecordRuns()
     >>> rows.find(bytearray.fromhex("0000000000005022 00 0000000000008022 00 00"), 0, 19)
     18
     >>> rows.positions()
