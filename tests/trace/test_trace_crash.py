@@ -1,4 +1,4 @@
-"""A trace survives whatever cuts its recording off, up to the last whole interval."""
+"""A trace whose recording was cut off keeps all intervals up to the last whole one."""
 
 import errno
 import os
