@@ -1,3 +1,5 @@
+"""Choosing a collector: the best one that works, and the reasons against the better ones."""
+
 import pytest
 
 from migsim.errors import HostError, UsageError
