@@ -1,4 +1,4 @@
-"""The binary trace buffer, taken apart; slots and windows of the dirty-ring collector."""
+"""Decoding the kernel's binary trace buffer; memory slots and measurement lengths of the dirty-ring collector."""
 
 import struct
 
@@ -71,7 +71,7 @@ def test_times_add_up_over_every_kind_of_record():
         reset(5),
         head(30, 7) + struct.pack("<I", 2),
         push(1, 6, 13),
-        push(1, 6, 99, event=31),  # somebody else's event of the same length
+        push(1, 6, 99, event=31),  # another event of the same length
         head(29, 4) + struct.pack("<I", 8) + bytes(4),
         head(0, 2) + struct.pack("<I", 8) + struct.pack("<HH", 40, 0),
         push(3, 6, 14),
@@ -106,7 +106,7 @@ def test_any_run_of_pushes(events):
 
 @settings(max_examples=200)
 @given(st.binary(max_size=300))
-def test_no_bytes_upset_it(raw):
+def test_any_bytes_are_decoded_without_an_error(raw):
     decode(raw)
 
 
@@ -167,7 +167,7 @@ def test_ring_size_from_the_command_line(tmp_path):
     assert read_ring_entries(8, tmp_path) is None
 
 
-def test_hardware_virtualisation_shows_in_the_flags(tmp_path):
+def test_hardware_virtualisation_is_read_from_the_cpu_flags(tmp_path):
     (tmp_path / "with").write_text("flags\t\t: fpu svm sse\n")
     (tmp_path / "without").write_text("flags\t\t: fpu svme sse\n")
     assert not emulates_instructions(tmp_path / "with")
@@ -175,7 +175,7 @@ def test_hardware_virtualisation_shows_in_the_flags(tmp_path):
 
 
 @given(st.floats(0.05, 5), st.integers(0, 10**7), st.sampled_from([32768, 65536]))
-def test_a_ring_never_fills_at_the_rate_seen(last, pushes, entries):
+def test_a_ring_never_fills_at_the_last_rate_of_pushes(last, pushes, entries):
     window = choose_next_window_s(last, pushes, entries)
     assert window <= max(2 * last, 0.05)
     assert window == 0.05 or pushes / last * window <= entries / 3
