@@ -11,7 +11,7 @@ CONTENTS = np.zeros((4096, 4096), np.uint8)
 
 
 def send(section_log, when_s, pages):
-    """One section arriving at `when_s`."""
+    """Let one section with `pages` arrive at `when_s`."""
     section_log.now_s = when_s
     if len(pages):
         section_log.normal_pages(np.array(pages, np.int64), CONTENTS[: len(pages)])
@@ -57,7 +57,7 @@ def test_a_late_section_that_repeats_in_the_next_one_belongs_to_the_round_before
     assert section_log.cut_round(3.0, 4.0).pages.tolist() == [3, 1]
 
 
-def test_empty_sections_tell_that_all_is_sent():
+def test_an_empty_section_shows_that_all_pages_are_sent():
     section_log = log_after_first_round()
     assert not section_log.idle_since_s
     send(section_log, 2.5, [])
