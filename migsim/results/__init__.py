@@ -5,11 +5,11 @@ from migsim.results.compare import compare, summarise
 from migsim.results.figures import COMPARED, FIGURES, INTERVALS
 from migsim.results.guest_speed import GUEST_SPEED_COLUMNS, guest_speed_frame
 from migsim.results.iterations import ITERATION_COLUMNS, iterations_frame
+from migsim.results.lazy import lazy_table
 from migsim.results.mechanisms import cache_hit_rate, throttle_steps
 from migsim.results.migration_result import MigrationResult, Outcome, Status
 from migsim.results.timeline import flatten_info, timeline_frame
 from migsim.results.transactions import lost_transactions, transactions
-from migsim.results.waiting import later
 
 __all__ = [
     "COMPARED",
@@ -26,7 +26,7 @@ __all__ = [
     "flatten_info",
     "guest_speed_frame",
     "iterations_frame",
-    "later",
+    "lazy_table",
     "lost_transactions",
     "summarise",
     "throttle_steps",

@@ -1,4 +1,4 @@
-"""The stream collector on real guests: what it sees is what was written, and the guest never notices."""
+"""The stream collector on real guests: it records the pages that were written, and leaves the guest unchanged."""
 
 import os
 import time
