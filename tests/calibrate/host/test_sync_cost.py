@@ -11,7 +11,7 @@ from migsim.models.dirty.sync import LAYOUTS, sync_parts
 from migsim.profiles.published import cost_preset
 from migsim.results import MigrationResult, Outcome, iterations_frame
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def made(base=40e-6, per_gib=15e-6, per_page=0.0, spread=0.1, seed=1, sizes=(1, 2, 4, 8, 64, 128)):

@@ -19,7 +19,7 @@ from migsim.models.multifd.packets import (
 )
 from migsim.results import MigrationResult
 
-VALIDATION = Path(__file__).parents[2] / "validation"
+VALIDATION = Path(__file__).parents[3] / "validation"
 LIVE_10 = [
     *sorted(VALIDATION.glob("hosts/probes-multifd-10.0/*.json")),
     *sorted(VALIDATION.glob("records/kvm-multifd-*-q100-*.json")),

@@ -22,7 +22,7 @@ from migsim.models.throttle.dirty_limit import (
     throttle_time_per_round_us,
 )
 
-PUBLISHED = Path(__file__).parents[2] / "validation" / "published" / "hyman-dirty-limit-2023.toml"
+PUBLISHED = Path(__file__).parents[3] / "validation" / "published" / "hyman-dirty-limit-2023.toml"
 ENTRIES = st.sampled_from([1024, 2048, 4096, 8192, 65536])
 
 

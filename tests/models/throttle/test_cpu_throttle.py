@@ -21,7 +21,7 @@ from migsim.models.throttle.cpu_throttle import (
 )
 from migsim.models.throttle.trigger import is_bad_period, throttle_rules
 
-PUBLISHED = Path(__file__).parents[2] / "validation" / "published"
+PUBLISHED = Path(__file__).parents[3] / "validation" / "published"
 
 
 @pytest.mark.parametrize(

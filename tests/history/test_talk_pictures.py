@@ -19,7 +19,7 @@ from migsim.plot.bitmap import plot_freeze, plot_sync_fit, plot_sync_share
 from migsim.plot.style import PARTS, RELEASES
 from migsim.profiles.published import cost_preset
 from migsim.study.dirty_bitmap import freeze_table, sync_share_table
-from tests.calibrate.test_sync_cost import made
+from tests.calibrate.host.test_sync_cost import made
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from migsim.results import MigrationResult, Outcome
 from migsim.results.iterations import iterations_frame
 from migsim.scenario import QemuSpec
 
-VALIDATION = Path(__file__).parents[2] / "validation"
+VALIDATION = Path(__file__).parents[3] / "validation"
 COSTS = {
     "queue": 1e-7,
     "send": {"zero": 2e-7, "fresh": 6e-7, "cold": 12e-7, "normal": 5e-7},

@@ -22,7 +22,7 @@ from migsim.profiles import HostProfile
 from migsim.results import MigrationResult, Outcome
 from migsim.results.iterations import iterations_frame
 from migsim.scenario import QemuSpec
-from tests.calibrate.simulated_probes import QEMU, TERMS, guest_log, known, names, probe_record
+from tests.calibrate.host.simulated_probes import QEMU, TERMS, guest_log, known, names, probe_record
 
 HOT = "probe-hot-1g"
 TOLERANCE = {  # QEMU's times are whole milliseconds; everything else is known to a few percent
@@ -70,7 +70,7 @@ def test_under_tcg_the_same_probes_run_but_the_rings(version):
 
 @pytest.mark.parametrize("version", ["7.2", "10.0"])
 def test_the_profile_recorded_under_tcg_is_what_its_probes_say(version):
-    folder = Path(__file__).parents[2] / "validation" / "hosts"
+    folder = Path(__file__).parents[3] / "validation" / "hosts"
     kept = HostProfile.load(folder / f"tcg-{version}.json")
     runs = [MigrationResult.load(p) for p in sorted((folder / f"probes-tcg-{version}").glob("*.json"))]
     fitted = fit_profile(runs, QemuSpec(version=version, accel="tcg"))

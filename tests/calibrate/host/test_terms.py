@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from migsim.calibrate.host import terms
 from migsim.calibrate.host.run import COLD, DATA, EMPTY, FAULTS, RESEND, RING, XBZRLE
-from tests.calibrate.simulated_probes import TERMS, WRITES_PER_S, guest_log, known
+from tests.calibrate.host.simulated_probes import TERMS, WRITES_PER_S, guest_log, known
 
 HOT = "probe-hot-1g"
 MS = 1e-3  # QEMU's own times are whole milliseconds
