@@ -11,6 +11,7 @@ from pydantic import Field
 from migsim.documents import Declared, RecordedModel
 from migsim.errors import MigsimError, ProfileError, near_misses
 from migsim.html import html_table
+from migsim.intervals import NORMAL_DEVIATE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +80,7 @@ class Term(Declared):
         >>> [round(end, 2) for end in Term(median=1.0, spread=0.1).interval()]
         [0.88, 1.14]
         """
-        factor = math.exp(1.2816 * self.spread)
+        factor = math.exp(NORMAL_DEVIATE * self.spread)
         return self.median / factor, self.median * factor
 
 
