@@ -15,7 +15,7 @@ from migsim.lab.guest.serial import SerialLog, parse_serial
 from migsim.lab.linux_log import LinuxLog, parse_linux
 from migsim.lab.qemu import QemuProcess
 
-__all__ = ["Hearing", "log_of", "wait_progress", "wait_ready"]
+__all__ = ["SerialWatch", "log_of", "wait_progress", "wait_ready"]
 
 _POLL_S = 0.05
 _CONSOLE_LINES = 100
@@ -23,7 +23,7 @@ _CONSOLE_LINES = 100
 GuestLog = SerialLog | LinuxLog
 
 
-class Hearing:
+class SerialWatch:
     """Notes when the lines on some guests' serial ports were first seen.
 
     Parameters
@@ -35,9 +35,9 @@ class Hearing:
     def __init__(self, *guests: QemuProcess) -> None:
         self._guests = guests
         self._seen: dict[str, list[float]] = {guest.role: [] for guest in guests}
-        self.listen(first=True)
+        self.stamp_new_lines(first=True)
 
-    def listen(self, *, first: bool = False) -> None:
+    def stamp_new_lines(self, *, first: bool = False) -> None:
         """Stamp the lines that have come since the last look; those of the first look have no time."""
         now = math.nan if first else time.time()
         for guest in self._guests:
@@ -97,17 +97,17 @@ def wait_ready(guest: QemuProcess, deadline_s: float) -> None:
 
 
 def wait_progress(
-    guest: QemuProcess, *, lines: int, passes: int, deadline_s: float, hearing: Hearing | None = None
+    guest: QemuProcess, *, lines: int, passes: int, deadline_s: float, serial_watch: SerialWatch | None = None
 ) -> bool:
     """Return whether the guest went on: `lines` progress lines, and `passes` comparisons of all its pages.
 
-    Found damage ends the wait at once. `hearing`, where given, stamps what comes.
+    Found damage ends the wait at once. `serial_watch`, where given, stamps what comes.
     """
     before = log_of(guest)
 
     def done(log: GuestLog) -> bool:
-        if hearing is not None:
-            hearing.listen()
+        if serial_watch is not None:
+            serial_watch.stamp_new_lines()
         compared = len(log.passes) - len(before.passes)
         return bool(log.failed) or (len(log.progress) - len(before.progress) >= lines and compared >= passes)
 

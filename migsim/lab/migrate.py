@@ -15,13 +15,13 @@ from migsim.lab import guest_log
 from migsim.lab.host_load import HostLoad
 from migsim.lab.machine import check_host
 from migsim.lab.qemu import QemuProcess
-from migsim.lab.sides import check_version, death_or, prepare, ready_within_s, settle, start_side
+from migsim.lab.sides import cause_of, check_version, ready_within_s, set_up_sides, settle, start_side
 
 if TYPE_CHECKING:
     from migsim.results import MigrationResult
     from migsim.scenario import GuestSpec, LabScenario
 
-__all__ = ["Observed", "run_migration"]
+__all__ = ["ObservedRun", "run_migration"]
 
 _SAMPLE_S = 0.1
 _ENDED = ("completed", "failed", "cancelled")
@@ -32,7 +32,7 @@ _LINUX_AFTER_S = 12.0
 
 
 @dataclass
-class Observed:
+class ObservedRun:
     """What one run showed, before it is put in order.
 
     Attributes
@@ -47,7 +47,7 @@ class Observed:
         Whether the deadline came first.
     progressed : bool or None
         Whether the guest went on at the destination; None where it did not get there.
-    hearing : Hearing or None
+    serial_watch : SerialWatch or None
         When the guest said what, once the migration has begun.
     """
 
@@ -59,7 +59,7 @@ class Observed:
     not_converged: bool = False
     progressed: bool | None = None
     host_load: dict[str, Any] = field(default_factory=dict)
-    hearing: guest_log.Hearing | None = None
+    serial_watch: guest_log.SerialWatch | None = None
 
 
 def run_migration(
@@ -107,35 +107,37 @@ def run_migration(
         check_version(scenario, source.qmp)
         guest_log.wait_ready(source, ready_within_s(scenario, ready_timeout_s))
         destination = start_side(stack, scenario, folder, "destination")
-        uri = prepare(scenario, source, destination, folder)
-        seen = Observed(source, destination)
+        uri = set_up_sides(scenario, source, destination, folder)
+        seen = ObservedRun(source, destination)
         if scenario.guest.linux is not None:  # how fast it was before is part of what it loses
-            seen.hearing = guest_log.Hearing(source, destination)
-        settle(scenario.settle_s, source, destination, hearing=seen.hearing)
+            seen.serial_watch = guest_log.SerialWatch(source, destination)
+        settle(scenario.settle_s, source, destination, serial_watch=seen.serial_watch)
         try:
             _migrate(scenario, seen, uri, progress)
             _look_afterwards(scenario, seen)
         except QmpError as error:
-            raise death_or(error, source, destination) from error
+            raise cause_of(error, source, destination) from error
         return make_result(scenario, seen, command=command)
 
 
 def _migrate(
-    scenario: LabScenario, seen: Observed, uri: str, progress: Callable[[dict[str, Any]], None] | None
+    scenario: LabScenario, seen: ObservedRun, uri: str, progress: Callable[[dict[str, Any]], None] | None
 ) -> None:
     """Migrate and sample until it is over, one way or the other."""
     qmp = seen.source.qmp
     load = HostLoad([("source", seen.source.pid), ("destination", seen.destination.pid)])
     load.start()
     seen.began = time.time()
-    seen.hearing = hearing = seen.hearing or guest_log.Hearing(seen.source, seen.destination)
+    seen.serial_watch = serial_watch = seen.serial_watch or guest_log.SerialWatch(
+        seen.source, seen.destination
+    )
     deadline = time.monotonic() + scenario.deadline_s
     qmp.execute("migrate", {"uri": uri})
     while True:
         info = _sample(seen)
         status = info.get("status")
         load.sample()
-        hearing.listen()
+        serial_watch.stamp_new_lines()
         if progress is not None:
             progress(info)
         if status in _ENDED:
@@ -168,13 +170,13 @@ def _raise_if_killed(side: QemuProcess) -> None:
         raise side.death()
 
 
-def _sample(seen: Observed) -> dict[str, Any]:
+def _sample(seen: ObservedRun) -> dict[str, Any]:
     info: dict[str, Any] = seen.source.qmp.execute("query-migrate", timeout_s=60.0)
     seen.samples.append({"seconds": time.time(), **info})
     return info
 
 
-def _final_answer(seen: Observed) -> None:
+def _final_answer(seen: ObservedRun) -> None:
     """Ask again until the totals are there: 7.2's first answer after completion can still say 0."""
     for _ in range(50):
         info = seen.samples[-1]
@@ -192,7 +194,7 @@ def _settled(samples: list[dict[str, Any]]) -> bool:
     return last == before
 
 
-def _cancel(seen: Observed) -> None:
+def _cancel(seen: ObservedRun) -> None:
     seen.source.qmp.execute("migrate_cancel")
     deadline = time.monotonic() + _CANCEL_S
     while time.monotonic() < deadline:
@@ -201,7 +203,7 @@ def _cancel(seen: Observed) -> None:
         time.sleep(_SAMPLE_S)
 
 
-def _look_afterwards(scenario: LabScenario, seen: Observed) -> None:
+def _look_afterwards(scenario: LabScenario, seen: ObservedRun) -> None:
     """Let the guest run on, at the destination where it got there, and see whether it does."""
     linux = scenario.guest.linux
     arrived = seen.samples[-1].get("status") == "completed" and not seen.not_converged
@@ -214,11 +216,11 @@ def _look_afterwards(scenario: LabScenario, seen: Observed) -> None:
             seen.destination,
             lines=2,
             passes=2 if workload.check else 0,
-            hearing=seen.hearing,
+            serial_watch=seen.serial_watch,
             deadline_s=_deadline_s(scenario.guest),
         )
     if linux is not None and seen.progressed is not False:  # how it recovers
-        settle(_LINUX_AFTER_S, seen.destination if arrived else seen.source, hearing=seen.hearing)
+        settle(_LINUX_AFTER_S, seen.destination if arrived else seen.source, serial_watch=seen.serial_watch)
 
 
 def _deadline_s(guest: GuestSpec) -> float:

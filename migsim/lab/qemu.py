@@ -23,7 +23,7 @@ from types import TracebackType
 from migsim.errors import QemuError, QmpError
 from migsim.qmp import QmpSession
 
-__all__ = ["QemuProcess", "shortened", "split_command"]
+__all__ = ["QemuProcess", "split_command", "without_folders"]
 
 _TERM_WAIT_S = 2.0
 _PR_SET_PDEATHSIG = 1
@@ -61,12 +61,12 @@ def split_command(command: str) -> list[str]:
     return [program, *words[1:]]
 
 
-def shortened(arguments: Sequence[str]) -> list[str]:
+def without_folders(arguments: Sequence[str]) -> list[str]:
     """Cut the folders out of a command line's paths, so that a record does not tell where it was made.
 
     Examples
     --------
-    >>> shortened(["/usr/bin/qemu", "-qmp", "unix:/tmp/x/qmp.sock,server=on", "-m", "1G"])
+    >>> without_folders(["/usr/bin/qemu", "-qmp", "unix:/tmp/x/qmp.sock,server=on", "-m", "1G"])
     ['qemu', '-qmp', 'unix:qmp.sock,server=on', '-m', '1G']
     """
     return [_short(word) for word in arguments]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from migsim.errors import GuestError
 from migsim.lab import guest_log
 from migsim.lab.linux_machine import image_facts
-from migsim.lab.qemu import QemuProcess, shortened
+from migsim.lab.qemu import QemuProcess, without_folders
 from migsim.lab.rounds import round_rows
 from migsim.lab.switchover import blackout_ms, downtime_parts_ms
 from migsim.lab.trace_events import TraceEvent, parse_trace_log
@@ -16,21 +16,21 @@ from migsim.provenance import Provenance
 from migsim.units import PAGE_BYTES
 
 if TYPE_CHECKING:
-    from migsim.lab.migrate import Observed
+    from migsim.lab.migrate import ObservedRun
     from migsim.results import MigrationResult, Outcome
     from migsim.scenario import LabScenario
 
 __all__ = ["make_result"]
 
 
-def make_result(scenario: LabScenario, seen: Observed, *, command: str = "") -> MigrationResult:
+def make_result(scenario: LabScenario, seen: ObservedRun, *, command: str = "") -> MigrationResult:
     """Put a run in order.
 
     Parameters
     ----------
     scenario : LabScenario
         What was asked for.
-    seen : Observed
+    seen : ObservedRun
         What was seen; both QEMU processes still run, or their logs are still there.
     command : str
         The command line that asked for it.
@@ -58,12 +58,12 @@ def make_result(scenario: LabScenario, seen: Observed, *, command: str = "") -> 
         else math.nan,
         scenario=scenario.as_dict(),
         provenance=_provenance(scenario, seen, command),
-        guest_log=(seen.hearing or guest_log.Hearing(seen.source, seen.destination)).lines(began),
+        guest_log=(seen.serial_watch or guest_log.SerialWatch(seen.source, seen.destination)).lines(began),
         host_load=seen.host_load,
     )
 
 
-def _bounds(trace: list[TraceEvent], seen: Observed) -> tuple[float, float]:
+def _bounds(trace: list[TraceEvent], seen: ObservedRun) -> tuple[float, float]:
     """Return when QEMU's own clock for `total-time` began and ended, host clock."""
     states = {e.text.removeprefix("new state "): e.seconds for e in trace if e.name == "migrate_set_state"}
     ended = next(
@@ -76,7 +76,7 @@ def _info(sample: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in sample.items() if name != "seconds"}
 
 
-def _events(seen: Observed) -> list[dict[str, Any]]:
+def _events(seen: ObservedRun) -> list[dict[str, Any]]:
     found = [
         {"name": event.name, "seconds": event.seconds, "data": event.data, "side": side.role}
         for side in (seen.source, seen.destination)
@@ -85,7 +85,7 @@ def _events(seen: Observed) -> list[dict[str, Any]]:
     return sorted(found, key=lambda event: event["seconds"])
 
 
-def _outcome(seen: Observed, info: dict[str, Any], rows: list[dict[str, Any]]) -> Outcome:
+def _outcome(seen: ObservedRun, info: dict[str, Any], rows: list[dict[str, Any]]) -> Outcome:
     from migsim.results import Outcome
 
     status = info.get("status")
@@ -99,7 +99,7 @@ def _outcome(seen: Observed, info: dict[str, Any], rows: list[dict[str, Any]]) -
     return Outcome("cancelled" if status == "cancelled" else "failed", reason)
 
 
-def _after_arrival(seen: Observed) -> Outcome:
+def _after_arrival(seen: ObservedRun) -> Outcome:
     """Judge a migration that QEMU calls completed by how the guest fared."""
     from migsim.results import Outcome
 
@@ -122,7 +122,7 @@ def _fault(side: QemuProcess) -> Outcome | None:
     return None
 
 
-def _why_not(seen: Observed, info: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+def _why_not(seen: ObservedRun, info: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """Say in one sentence why the deadline came first, from the last whole round."""
     ram = info.get("ram", {})
     begin = (
@@ -145,8 +145,8 @@ def _rate(size: float, seconds: float) -> str:
     return f"{size / 1e6 / seconds if seconds > 0 else 0.0:.1f} MB/s"
 
 
-def _provenance(scenario: LabScenario, seen: Observed, command: str) -> dict[str, Any]:
+def _provenance(scenario: LabScenario, seen: ObservedRun, command: str) -> dict[str, Any]:
     made = Provenance.now(command, qemu=f"{seen.source.qmp.version} {seen.source.qmp.package}".strip())
-    lines = {side.role: shortened(side.arguments) for side in (seen.source, seen.destination)}
+    lines = {side.role: without_folders(side.arguments) for side in (seen.source, seen.destination)}
     image = {"linux_image": image_facts()} if scenario.guest.linux is not None else {}
     return made.as_dict() | {"qemu_arguments": lines} | image

@@ -14,7 +14,7 @@ from migsim.lab import guest_log
 from migsim.lab.linux_machine import image_facts
 from migsim.lab.machine import check_host
 from migsim.lab.qemu import QemuProcess
-from migsim.lab.sides import check_version, death_or, ready_within_s, settle, start_side
+from migsim.lab.sides import cause_of, check_version, ready_within_s, settle, start_side
 from migsim.results.linux_lines import LinuxWork
 from migsim.scenario import LabScenario
 
@@ -28,7 +28,7 @@ class RunningGuest:
     socket: Path
     process: QemuProcess = field(repr=False)
     linux: bool = False
-    settled: int = 0
+    reports_before: int = 0
 
     def self_check(self) -> dict[str, Any]:
         """Return how a Linux guest worked before it was looked at, and since; nothing of our own guest.
@@ -43,7 +43,7 @@ class RunningGuest:
         log = guest_log.log_of(self.process)
         log.raise_for_fault()
         work = [line for line in log.progress if isinstance(line, LinuxWork)]
-        before, since = work[: self.settled], work[max(self.settled - 1, 0) :]
+        before, since = work[: self.reports_before], work[max(self.reports_before - 1, 0) :]
         rates = {
             f"operations_per_s_{name}": _per_s(of) for name, of in (("before", before), ("traced", since))
         }
@@ -82,9 +82,9 @@ def running_guest(scenario: LabScenario, *, ready_timeout_s: float | None = None
         guest_log.wait_ready(guest, ready_within_s(scenario, ready_timeout_s))
         settle(scenario.settle_s, guest)
         running = RunningGuest(free, guest, linux=scenario.guest.linux is not None)
-        running.settled = len(guest_log.log_of(guest).progress)
+        running.reports_before = len(guest_log.log_of(guest).progress)
         try:
             yield running
         except QmpError as error:
-            found = death_or(error, guest)
+            found = cause_of(error, guest)
             raise type(found)(found.what, found.rule, error.todo) from error  # which says what was kept

@@ -14,11 +14,11 @@ from migsim.lab.qemu import QemuProcess
 from migsim.lab.trace_events import enable_trace_events
 
 if TYPE_CHECKING:
-    from migsim.lab.guest_log import Hearing
+    from migsim.lab.guest_log import SerialWatch
     from migsim.qmp import QmpSession
     from migsim.scenario import GuestSpec, LabScenario
 
-__all__ = ["check_version", "death_or", "prepare", "ready_within_s", "settle", "start_side"]
+__all__ = ["cause_of", "check_version", "ready_within_s", "set_up_sides", "settle", "start_side"]
 
 _LOOK_S = 0.1
 _READY_S = {"own": 180.0, "linux": 900.0}
@@ -69,7 +69,7 @@ def check_version(scenario: LabScenario, qmp: QmpSession) -> None:
         )
 
 
-def prepare(scenario: LabScenario, source: QemuProcess, destination: QemuProcess, folder: Path) -> str:
+def set_up_sides(scenario: LabScenario, source: QemuProcess, destination: QemuProcess, folder: Path) -> str:
     """Set both sides up and return the address to migrate to."""
     settings = scenario.migration
     for side in (source, destination):
@@ -94,18 +94,18 @@ def prepare(scenario: LabScenario, source: QemuProcess, destination: QemuProcess
     )
 
 
-def settle(duration_s: float, *sides: QemuProcess, hearing: Hearing | None = None) -> None:
-    """Let the guests work for a while; `hearing`, where given, stamps what they say."""
+def settle(duration_s: float, *sides: QemuProcess, serial_watch: SerialWatch | None = None) -> None:
+    """Let the guests work for a while; `serial_watch`, where given, stamps what they say."""
     deadline = time.monotonic() + duration_s
     while time.monotonic() < deadline:
         time.sleep(min(_LOOK_S, max(deadline - time.monotonic(), 0.0)))
         for side in sides:
             side.check_alive()
-        if hearing is not None:
-            hearing.listen()
+        if serial_watch is not None:
+            serial_watch.stamp_new_lines()
 
 
-def death_or(error: QmpError, *sides: QemuProcess) -> MigsimError:
+def cause_of(error: QmpError, *sides: QemuProcess) -> MigsimError:
     """Return what really happened when a monitor stopped answering: usually its QEMU died a moment ago."""
     deadline = time.monotonic() + 1.0
     while time.monotonic() < deadline:

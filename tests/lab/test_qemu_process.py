@@ -13,7 +13,7 @@ from migsim.errors import HostError, QemuError
 from migsim.lab import machine
 from migsim.lab.host_load import HostLoad
 from migsim.lab.machine import alias_file, check_host, machine_arguments
-from migsim.lab.qemu import QemuProcess, shortened, split_command
+from migsim.lab.qemu import QemuProcess, split_command, without_folders
 from migsim.scenario import GuestSpec, QemuSpec
 
 MIB = 1 << 20
@@ -59,7 +59,7 @@ def test_command_lines_are_recorded_without_folders():
         "-object",
         "memory-backend-file,id=a,mem-path=/dev/shm/x",
     ]
-    assert shortened(given) == ["qemu", "-L", "share", "-object", "memory-backend-file,id=a,mem-path=x"]
+    assert without_folders(given) == ["qemu", "-L", "share", "-object", "memory-backend-file,id=a,mem-path=x"]
 
 
 def test_a_program_that_dies_at_once_is_quoted(script, tmp_path):

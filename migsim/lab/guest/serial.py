@@ -40,7 +40,7 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Progress:
+class ProgressLine:
     """Writes done and pages checked since ready; `t_us` is guest time in microseconds since ready."""
 
     t_us: int
@@ -75,7 +75,7 @@ class GuestFault:
     message: str
 
 
-Line = Ready | Progress | CheckPass | CheckFailed | GuestFault
+Line = Ready | ProgressLine | CheckPass | CheckFailed | GuestFault
 
 
 @dataclass
@@ -83,7 +83,7 @@ class SerialLog:
     """All that a guest has said so far."""
 
     ready: Ready | None = None
-    progress: list[Progress] = field(default_factory=list)
+    progress: list[ProgressLine] = field(default_factory=list)
     passes: list[CheckPass] = field(default_factory=list)
     failures: list[CheckFailed] = field(default_factory=list)
     fault: GuestFault | None = None
@@ -130,7 +130,7 @@ def parse_line(line: str) -> Line | None:
     Examples
     --------
     >>> parse_line("migsim-guest progress t_us=500 tsc=9 writes=64 checked=0")
-    Progress(t_us=500, tsc=9, writes=64, checked=0, failed=0)
+    ProgressLine(t_us=500, tsc=9, writes=64, checked=0, failed=0)
     """
     line = line.strip()
     if not line.startswith(_PREFIX):
@@ -155,7 +155,9 @@ def _build(kind: str, values: dict[str, str]) -> Line | None:
     if kind == "ready":
         return Ready(**whole("boot_us", "tsc", "tsc_khz", "ram_bytes", "touched", "workload_base"))
     if kind == "progress":
-        return Progress(**whole("t_us", "tsc", "writes", "checked"), failed=int(values.get("failed", "0")))
+        return ProgressLine(
+            **whole("t_us", "tsc", "writes", "checked"), failed=int(values.get("failed", "0"))
+        )
     if kind == "check ok":
         return CheckPass(kind=values["kind"], **whole("passes", "pages"))
     if kind == "check FAILED":
@@ -191,7 +193,7 @@ def _add(log: SerialLog, line: str) -> None:
     match parse_line(line):
         case Ready() as ready:
             log.ready = ready
-        case Progress() as progress:
+        case ProgressLine() as progress:
             log.progress.append(progress)
         case CheckPass() as done:
             log.passes.append(done)

@@ -57,7 +57,7 @@ __all__ = [
     "draw_rule",
     "median_rule",
     "page_kinds",
-    "place",
+    "scaled_extents",
     "scaled_pages",
     "scaled_writes_per_s",
 ]
@@ -207,7 +207,7 @@ def scaled_writes_per_s(
     return float(writes_per_s * transactions_ratio ** exponents[kind][2])
 
 
-def place(
+def scaled_extents(
     extents: Sequence[Sequence[tuple[int, int]]],
     pages: Sequence[int],
     total_pages: int,
@@ -231,7 +231,7 @@ def place(
 
     Examples
     --------
-    >>> place([[(0, 10), (50, 10)], [(20, 5)]], [40, 5], 200, 100)
+    >>> scaled_extents([[(0, 10), (50, 10)], [(20, 5)]], [40, 5], 200, 100)
     [((0, 20), (97, 20)), ((40, 5),)]
     """
     pieces = sorted((first, n, c) for c, places in enumerate(extents) for first, n in places)

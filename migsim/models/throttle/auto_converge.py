@@ -32,7 +32,7 @@ from migsim.models.throttle.trigger import (
     threshold_bytes,
 )
 
-__all__ = ["MAX_PERCENTAGE", "ThrottleState", "close_period", "next_percentage", "raised"]
+__all__ = ["MAX_PERCENTAGE", "ThrottleState", "close_period", "next_percentage", "raised_percentage"]
 
 MAX_PERCENTAGE = 99
 """QEMU throttles by 1 to 99 %, whatever is asked for."""
@@ -108,10 +108,10 @@ def next_percentage(
                 "QEMU throttles by whole percents from 1 to 99.",
                 f"Use {min(max(value, 1), MAX_PERCENTAGE)}.",
             )
-    return raised(percentage, dirty_bytes, threshold_bytes, initial, increment, maximum, tailslow)
+    return raised_percentage(percentage, dirty_bytes, threshold_bytes, initial, increment, maximum, tailslow)
 
 
-def raised(
+def raised_percentage(
     percentage: int,
     dirty_bytes: int,
     threshold_bytes: int,
@@ -124,7 +124,7 @@ def raised(
 
     Examples
     --------
-    >>> raised(80, 100, 85, 20, 10, 99, True)
+    >>> raised_percentage(80, 100, 85, 20, 10, 99, True)
     83
     """
     if not percentage:

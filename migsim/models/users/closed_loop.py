@@ -94,7 +94,7 @@ class UserLoop:
 
     Examples
     --------
-    >>> loop = UserLoop.of_one(75, think_s=1.0, demand_s=0.005)
+    >>> loop = UserLoop.of_one_class(75, think_s=1.0, demand_s=0.005)
     >>> round(loop.steady().throughput_per_s, 2), round(loop.steady().utilisation_fraction, 3)
     (74.41, 0.372)
     """
@@ -123,7 +123,7 @@ class UserLoop:
             )
 
     @classmethod
-    def of_one(
+    def of_one_class(
         cls, users: int, *, think_s: float, demand_s: float, vcpus: int = 1, inside: bool = False
     ) -> UserLoop:
         """Users whose transactions are all of one kind."""

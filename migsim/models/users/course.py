@@ -84,7 +84,7 @@ def expected_course(loop: UserLoop, speeds: ArrayLike, grid_s: ArrayLike) -> Exp
 
     Examples
     --------
-    >>> loop = UserLoop.of_one(10, think_s=1.0, demand_s=0.05)
+    >>> loop = UserLoop.of_one_class(10, think_s=1.0, demand_s=0.05)
     >>> made = expected_course(loop, np.ones(100), np.linspace(0, 1, 101))
     >>> bool(abs(made.completed[0, -1] - loop.steady().throughput_per_s) < 1e-9)
     True
@@ -116,8 +116,8 @@ def blackout_lost(loop: UserLoop, blackout_s: float) -> float:
 
     Examples
     --------
-    >>> outside = UserLoop.of_one(75, think_s=1.0, demand_s=0.005)
-    >>> inside = UserLoop.of_one(75, think_s=1.0, demand_s=0.005, inside=True)
+    >>> outside = UserLoop.of_one_class(75, think_s=1.0, demand_s=0.005)
+    >>> inside = UserLoop.of_one_class(75, think_s=1.0, demand_s=0.005, inside=True)
     >>> round(blackout_lost(outside, 0.5), 1), round(blackout_lost(inside, 0.5), 1)
     (10.9, 37.3)
     """

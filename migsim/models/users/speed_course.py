@@ -77,7 +77,7 @@ class SpeedCourse:
         return cls([0.0], [until_s], [speed_fraction])
 
     @classmethod
-    def of(cls, guest_speed: Any) -> SpeedCourse:
+    def from_guest_speed(cls, guest_speed: Any) -> SpeedCourse:
         """Read a result's `guest_speed` (see `migsim.results.guest_speed`): the clock stands still in the blackout."""
         return cls(
             guest_speed["t_s"],

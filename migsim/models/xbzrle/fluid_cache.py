@@ -45,7 +45,7 @@ from numpy.typing import NDArray
 
 from migsim.errors import ParameterError
 
-__all__ = ["AgedStep", "CacheLayout", "FluidXbzrleCache", "aged_step", "hazard_of", "looked_up"]
+__all__ = ["AgedStep", "CacheLayout", "FluidXbzrleCache", "aged_step", "hazard_of", "hits_without_insertion"]
 
 Floats = NDArray[np.float64]
 
@@ -226,7 +226,7 @@ class FluidXbzrleCache:
         hazard = self._old_hazard[b]
         old = self._old[at] * np.exp(self._old_mark[at] - hazard)
         middle = self._middle[at]
-        found = looked_up(q, middle, old)
+        found = hits_without_insertion(q, middle, old)
         # What is found becomes young at the hazard of now; what is young already keeps its worth.
         young = self._young_hazard[b]
         self._young[at] = self._young[at] * np.exp(self._young_mark[at] - young) + found
@@ -342,7 +342,7 @@ def aged_step(
     )
 
 
-def looked_up(q: float, middle: Floats, old: Floats) -> Floats:
+def hits_without_insertion(q: float, middle: Floats, old: Floats) -> Floats:
     """Hits of pages that take no slot."""
     return q * (middle + old)
 
