@@ -22,7 +22,7 @@ WORKLOAD = Workload(
         ({"zero_pages": 10**9}, r"zero.pages"),
         ({"ram_total_bytes": 4096}, r"ram.total.bytes"),
         ({"writes_spread": float("nan")}, r"writes.spread"),
-        ({"classes": (WorkloadClass(pages=10**9, writes_per_page_per_s=1),)}, "pages there are"),
+        ({"classes": (WorkloadClass(pages=10**9, writes_per_page_per_s=1),)}, "more than the"),
     ],
 )
 def test_a_workload_that_cannot_be_is_refused(change, says):
