@@ -1,4 +1,4 @@
-"""A guest of the lab that just runs, for something else to look at: a tracer, a person."""
+"""A guest of the lab that runs and is not migrated, for a tracer or a person to look at."""
 
 from __future__ import annotations
 
@@ -23,7 +23,18 @@ __all__ = ["RunningGuest", "running_guest"]
 
 @dataclass
 class RunningGuest:
-    """A guest that runs: its free monitor `socket`, and what it tells of itself."""
+    """A running guest.
+
+    Attributes
+    ----------
+    socket : Path
+        A second monitor socket, which migsim does not use itself.
+    process : QemuProcess
+    linux : bool
+        Whether it is a Linux guest.
+    reports_before : int
+        Number of progress reports before it was traced.
+    """
 
     socket: Path
     process: QemuProcess = field(repr=False)
@@ -31,12 +42,12 @@ class RunningGuest:
     reports_before: int = 0
 
     def self_check(self) -> dict[str, Any]:
-        """Return how a Linux guest worked before it was looked at, and since; nothing of our own guest.
+        """Return a Linux guest's rates of transactions before it was traced and since; {} for our own guest.
 
         Raises
         ------
         GuestError
-            When something in it has failed meanwhile.
+            Where its log reports a fault.
         """
         if not self.linux:
             return {}
@@ -44,10 +55,11 @@ class RunningGuest:
         log.raise_for_fault()
         work = [line for line in log.progress if isinstance(line, LinuxWork)]
         before, since = work[: self.reports_before], work[max(self.reports_before - 1, 0) :]
-        rates = {
-            f"operations_per_s_{name}": _per_s(of) for name, of in (("before", before), ("traced", since))
+        return {
+            "operations_per_s_before": _per_s(before),
+            "operations_per_s_traced": _per_s(since),
+            "linux_image": image_facts(),
         }
-        return rates | {"linux_image": image_facts()}
 
 
 def _per_s(work: list[LinuxWork]) -> float | None:
@@ -59,12 +71,12 @@ def _per_s(work: list[LinuxWork]) -> float | None:
 
 @contextlib.contextmanager
 def running_guest(scenario: LabScenario, *, ready_timeout_s: float | None = None) -> Iterator[RunningGuest]:
-    """Start the scenario's guest, let it settle, and end it when the block is left, whatever happened in it.
+    """Start the scenario's guest and let it work for `settle_s`; it is ended at the end of the block.
 
     Yields
     ------
     RunningGuest
-        With a monitor socket that is free for whoever looks at the guest.
+        With a monitor socket that a tracer can use.
 
     Raises
     ------
@@ -87,4 +99,6 @@ def running_guest(scenario: LabScenario, *, ready_timeout_s: float | None = None
             yield running
         except QmpError as error:
             found = cause_of(error, guest)
-            raise type(found)(found.what, found.rule, error.todo) from error  # which says what was kept
+            raise type(found)(
+                found.what, found.rule, error.todo
+            ) from error  # the tracer's advice says which data it kept

@@ -79,7 +79,7 @@ def test_the_guests_own_error_ends_the_wait():
 
 def test_a_guest_that_says_nothing_is_quoted():
     with pytest.raises(
-        GuestError, match=r"not ready after 0\.1 s; it said: .*Linux version 6.*--ready-timeout"
+        GuestError, match=r"not ready after 0\.1 s; its last lines: .*Linux version 6.*--ready-timeout"
     ):
         guest_log.wait_ready(Guest(console="Linux version 6\n"), 0.1)
 

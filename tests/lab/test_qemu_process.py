@@ -75,7 +75,7 @@ def test_a_program_that_kills_itself_is_named_by_its_signal(script, tmp_path):
 
 def test_a_program_without_a_monitor_is_given_up_and_ended(script, tmp_path):
     words = script(f"echo $$ > {tmp_path}/pid; trap '' TERM; exec sleep 60")
-    with pytest.raises(QemuError, match=r"offers no monitor after 0\.3 s"):
+    with pytest.raises(QemuError, match=r"has no monitor after 0\.3 s"):
         QemuProcess(words, tmp_path, "source", start_timeout_s=0.3).__enter__()
     assert gone(int((tmp_path / "pid").read_text()))
 
