@@ -229,6 +229,6 @@ def test_what_no_page_has():
     for wrong in [dict(bytes_a_write=0), dict(bytes_a_write=4097), dict(bytes_a_write=8, places=500)]:
         with pytest.raises(ParameterError):
             PageWrites(**wrong)
-    with pytest.raises(ParameterError, match="written to"):
+    with pytest.raises(ParameterError, match="pages that were written"):
         encoding_by_writes(PageWrites(8), [1.0, 0.0])
     assert expected_encoding(PageWrites(8), 0.0) == (0.0, 0.0, 1.0)
