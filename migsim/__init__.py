@@ -17,13 +17,14 @@ from migsim.version import __version__
 
 if TYPE_CHECKING:
     from migsim.calibrate.workload.fit import fit_workload
-    from migsim.engine.pages.replay import replay
     from migsim.errors import MigsimError
     from migsim.profiles import HostProfile
     from migsim.profiles.bundled import bundled_profile
     from migsim.results import MigrationResult, ResultCollection, compare
     from migsim.scenario import LabScenario, MigrationSettings
-    from migsim.study.predict import Prediction, predict, predict_workload
+    from migsim.study.predict import Prediction, predict
+    from migsim.study.question import Question
+    from migsim.study.replay import replay
     from migsim.study.sensitivity import Sensitivity, sensitivity
     from migsim.study.size.search import Sizing, size
     from migsim.study.sweep.run import Sweep, sweep
@@ -32,11 +33,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "predict": "migsim.study.predict",
-    "predict_workload": "migsim.study.predict",
     "sweep": "migsim.study.sweep.run",
     "size": "migsim.study.size.search",
     "sensitivity": "migsim.study.sensitivity",
-    "replay": "migsim.engine.pages.replay",
+    "replay": "migsim.study.replay",
     "Trace": "migsim.trace",
     "fit_workload": "migsim.calibrate.workload.fit",
     "HostProfile": "migsim.profiles",
@@ -45,6 +45,7 @@ _HOMES = {
     "MigrationResult": "migsim.results",
     "ResultCollection": "migsim.results",
     "compare": "migsim.results",
+    "Question": "migsim.study.question",
     "Prediction": "migsim.study.predict",
     "Sweep": "migsim.study.sweep.run",
     "Sizing": "migsim.study.size.search",
@@ -62,6 +63,7 @@ __all__ = [
     "MigrationSettings",
     "MigsimError",
     "Prediction",
+    "Question",
     "ResultCollection",
     "Sensitivity",
     "Sizing",
@@ -74,7 +76,6 @@ __all__ = [
     "compare",
     "fit_workload",
     "predict",
-    "predict_workload",
     "replay",
     "sensitivity",
     "show_versions",

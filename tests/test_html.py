@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 import pytest
 
 from migsim.calibrate.workload.fit import fit_workload
-from migsim.engine.inputs import HOST_TERMS
 from migsim.html import html_list, html_table
 from migsim.profiles import HostProfile, Term
+from migsim.profiles.terms import HOST_TERMS
 from migsim.results import MigrationResult, Outcome, ResultCollection
 from migsim.scenario import MigrationSettings
 from migsim.study.predict import predict
@@ -77,7 +77,7 @@ def test_a_fit_shows_residuals_and_assumptions(trace):
 def test_a_prediction_shows_intervals_and_assumptions(trace):
     host = HostProfile(terms=terms(), qemu_version="10.0")
     settings = MigrationSettings(capabilities={"postcopy-ram": True})
-    made = predict(trace, host=host, settings=settings, qemu_version="10.9", replicates=5)
+    made = predict(trace, host=host, settings=settings, qemu_version="10.9", draws=5)
     shown = text_of(made)
     assert "80 % interval" in shown and "of the draws complete" in shown
     assert made.assumptions and all(note in shown for note in made.assumptions)

@@ -99,13 +99,13 @@ def settings_of(scenario: LabScenario) -> tuple[int, float]:
 
 
 def score(
-    runs: list[MigrationResult], traces: Path, hosts: Path, *, replicates: int = 60, seed: int = 1
+    runs: list[MigrationResult], traces: Path, hosts: Path, *, draws: int = 60, seed: int = 1
 ) -> Scored:
     """Predict a scenario from its guest's trace, by us and by the rivals."""
     scenario = LabScenario.from_dict(runs[0].scenario)
     trace = matching_trace(runs[0], traces)
     host = matching_profile(runs[0], hosts)
-    prediction = predict_record(runs[0], trace, host, replicates=replicates, seed=seed)
+    prediction = predict_record(runs[0], trace, host, draws=draws, seed=seed)
     inputs = rival_inputs(scenario, trace, prediction, host)
     return Scored(
         name=runs[0].name,

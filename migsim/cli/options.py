@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from migsim.errors import UsageError, near_misses
-from migsim.units import parse_duration_s, parse_rate
+from migsim.units import parse_duration_s
 
-__all__ = ["one_of", "positive_duration_s", "positive_rate", "share"]
+__all__ = ["command_line", "named_values", "one_of", "positive_duration_s", "share"]
 
 
 def one_of(value: str, choices: Sequence[str], *, option: str) -> str:
@@ -53,29 +53,6 @@ def positive_duration_s(value: str, *, option: str) -> float:
     raise UsageError(f"{option} is {value!r}.", "Nothing happens in no time.", "Give more than 0 s.")
 
 
-def positive_rate(value: str, *, option: str) -> int:
-    """Read a rate above 0, in bytes a second.
-
-    Raises
-    ------
-    UnitError
-        When it has no single reading (``10G``).
-    UsageError
-        When it is 0.
-
-    Examples
-    --------
-    >>> positive_rate("10Gbps", option="--link")
-    1250000000
-    """
-    rate = parse_rate(value, field=option)
-    if rate > 0:
-        return rate
-    raise UsageError(
-        f"{option} is {value!r}.", "Nothing crosses a link of no bandwidth.", "Leave it out for no limit."
-    )
-
-
 def share(value: str, *, option: str) -> float:
     """Read a share above 0 and at most 1: ``30%`` or ``0.3``.
 
@@ -99,3 +76,34 @@ def share(value: str, *, option: str) -> float:
     raise UsageError(
         f"{option} is {value!r}.", "It is a share, above 0 % and at most 100 %.", "Write it as 30%."
     )
+
+
+def named_values(words: list[str], *, option: str, example: str) -> dict[str, str]:
+    """Read ``NAME=VALUES`` words, a name once.
+
+    Raises
+    ------
+    UsageError
+
+    Examples
+    --------
+    >>> named_values(["downtime-limit=50,300"], option="--vary", example="")
+    {'downtime-limit': '50,300'}
+    """
+    read: dict[str, str] = {}
+    for word in words:
+        name, equals, values = word.partition("=")
+        if not (equals and name and values):
+            raise UsageError(f"{option} is {word!r}.", "It is NAME=VALUES.", f"Write it like {example}.")
+        if name in read:
+            raise UsageError(f"{option} names {name} twice.", "Each thing varies once.", "Drop one.")
+        read[name] = values
+    return read
+
+
+def command_line() -> str:
+    """Return the command line of this process as a shell would take it, for a file's provenance."""
+    import shlex
+    import sys
+
+    return shlex.join(["migsim", *sys.argv[1:]])

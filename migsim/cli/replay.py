@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from migsim.cli.predict import NOT_CONVERGED
-from migsim.cli.study import (
-    Deadline,
-    Host,
-    Link,
-    Load,
-    QemuVersionOption,
-    RingSize,
-    Seed,
-    Settings,
-    TraceFile,
-    guest_and_host,
-)
+from migsim.cli.question import about_a_guest
+from migsim.study.question import Question
 
 if TYPE_CHECKING:
     from migsim.results import MigrationResult
@@ -27,15 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["replay"]
 
 
+@about_a_guest(draws=None)
 def replay(
-    trace: TraceFile,
-    host: Host = None,
-    qemu_version: QemuVersionOption = None,
-    settings: Settings = None,
-    link: Link = None,
-    load: Load = "100%",
-    dirty_ring_size: RingSize = 0,
-    deadline: Deadline = "30min",
+    question: Question,
     output_format: Annotated[
         str,
         typer.Option(
@@ -44,7 +28,6 @@ def replay(
             help="json is QMP's query-migrate object plus outcome and reason.",
         ),
     ] = "table",
-    seed: Seed = 1,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -66,44 +49,33 @@ def replay(
 
     from migsim.cli.console import progress
     from migsim.cli.options import one_of
-    from migsim.engine.pages.replay import replay as run
     from migsim.files import check_writable
-    from migsim.scenario import MigrationSettings
+    from migsim.study.replay import replay as run
 
     one_of(output_format, ("table", "json"), option="--format")
     if output:
         check_writable(output)
-    guest, shared = guest_and_host(
-        trace,
-        host,
-        qemu_version,
-        link=link,
-        load=load,
-        dirty_ring_size=dirty_ring_size,
-        deadline=deadline,
-    )
-    declared = MigrationSettings.parse(settings or [], shared["qemu_version"])
     with progress("replaying"):
-        made = run(guest, settings=declared, seed=seed, **shared)
+        result = run(question)
     if output:
-        made.save(output)
+        result.save(output)
     if output_format == "json":
-        print(json.dumps(_json_object(made), indent=2))
+        print(json.dumps(_json_object(result), indent=2))
     else:
         from migsim.cli.console import stdout_console
         from migsim.report.rounds import replay_table
 
-        replay_table(made, stdout_console())
-    if made.outcome.status != "completed":
+        replay_table(result, stdout_console())
+    if result.outcome.status != "completed":
         raise typer.Exit(NOT_CONVERGED)
 
 
-def _json_object(made: MigrationResult) -> dict[str, object]:
+def _json_object(result: MigrationResult) -> dict[str, object]:
     return {
-        **made.info,
-        "outcome": made.outcome.status,
-        "reason": made.outcome.reason,
-        "downtime-parts": dict(made.downtime_parts_ms),
-        "costs": dict(made.costs),
-        "assumptions": list(made.scenario["assumptions"]),
+        **result.info,
+        "outcome": result.outcome.status,
+        "reason": result.outcome.reason,
+        "downtime-parts": dict(result.downtime_parts_ms),
+        "costs": dict(result.costs),
+        "assumptions": list(result.scenario["assumptions"]),
     }

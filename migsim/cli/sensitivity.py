@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migsim.cli.study import (
-    Deadline,
-    Host,
-    Link,
-    Load,
-    QemuVersionOption,
-    RingSize,
-    Seed,
-    Settings,
-    TraceFile,
-)
+from migsim.cli.question import about_a_guest
+from migsim.study.question import Question
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,8 +21,9 @@ SEEN = 0.005
 """Total index below which a table leaves an input out."""
 
 
+@about_a_guest(draws=None)
 def sensitivity(
-    trace: TraceFile,
+    question: Question,
     of: Annotated[
         str,
         typer.Option(
@@ -39,17 +31,9 @@ def sensitivity(
             help="downtime, total-time, transferred, guest-lost, blackout, rounds, or outcome (whether it completes).",
         ),
     ] = "downtime",
-    host: Host = None,
-    qemu_version: QemuVersionOption = None,
-    settings: Settings = None,
     samples: Annotated[
         int, typer.Option(min=2, metavar="N", help="A power of two; N (inputs + 2) migrations are simulated.")
     ] = 128,
-    seed: Seed = 1,
-    link: Link = None,
-    load: Load = "100%",
-    dirty_ring_size: RingSize = 0,
-    deadline: Deadline = "30min",
     output_format: Annotated[
         str, typer.Option("--format", metavar="table|json|csv", help="csv has a row an input.")
     ] = "table",
@@ -68,67 +52,54 @@ def sensitivity(
 
     from migsim.cli.console import progress, stdout_console
     from migsim.cli.options import one_of
-    from migsim.cli.study import guest_and_host
     from migsim.plot.picture import check_picture
     from migsim.study.sensitivity import sensitivity as run
 
     one_of(output_format, ("table", "json", "csv"), option="--format")
     if picture:
         check_picture(picture)
-    guest, shared = guest_and_host(
-        trace,
-        host,
-        qemu_version,
-        link=link,
-        load=load,
-        dirty_ring_size=dirty_ring_size,
-        deadline=deadline,
-    )
     with progress("simulating") as update:
-        made = run(
-            guest,
+        answer = run(
+            question,
             of=of,
-            set=settings or [],
             samples=samples,
-            seed=seed,
             progress=lambda done, total: update(done, f"{done:,} of {total:,} migrations", total),
-            **shared,
         )
     if picture:
         from migsim.plot.tornado import save_tornado
 
-        save_tornado(made, picture)
+        save_tornado(answer, picture)
     if output_format == "json":
-        print(json.dumps(made.to_json_object(), indent=2))
+        print(json.dumps(answer.to_json_object(), indent=2))
     elif output_format == "csv":
-        print(made.table.to_csv(index=False), end="")
+        print(answer.table.to_csv(index=False), end="")
     else:
-        _print(made, stdout_console())
+        _print(answer, stdout_console())
 
 
-def _print(made: Sensitivity, console: Console) -> None:
+def _print(answer: Sensitivity, console: Console) -> None:
     """Print the inputs, the one that matters most first."""
     from rich.table import Table
 
     from migsim.units import format_value
 
-    low, high = (format_value(end, made.unit) for end in made.interval)
+    low, high = (format_value(end, answer.unit) for end in answer.interval)
     console.print(
-        f"{made.figure}: {format_value(made.median, made.unit)} at the medians, 80 % from {low} to {high}; "
-        f"chance in the dirty counts is {made.chance_fraction:.0%} of the variance; "
-        f"{made.completed_fraction:.0%} of the samples complete."
+        f"{answer.figure}: {format_value(answer.median, answer.unit)} at the medians, 80 % from {low} to {high}; "
+        f"chance in the dirty counts is {answer.chance_fraction:.0%} of the variance; "
+        f"{answer.completed_fraction:.0%} of the samples complete."
     )
     table = Table(box=None, pad_edge=False)
     for heading in ("input", "", "at its 10 %", "at its 90 %", "first order", "total", "80 % interval"):
         table.add_column(heading, justify="left" if heading in ("input", "") else "right")
-    rows = made.table.to_dict("records")
+    rows = answer.table.to_dict("records")
     shown = [row for row in rows if row["total-high"] >= SEEN]
     for row in shown:
         table.add_row(
             row["input"],
             row["meaning"],
-            format_value(row["low"], made.unit),
-            format_value(row["high"], made.unit),
+            format_value(row["low"], answer.unit),
+            format_value(row["high"], answer.unit),
             f"{row['first']:.2f}",
             f"{row['total']:.2f}",
             f"{row['total-low']:.2f} .. {row['total-high']:.2f}",
@@ -138,5 +109,7 @@ def _print(made: Sensitivity, console: Console) -> None:
         console.print(
             f"{len(rows) - len(shown)} other inputs matter less (--format csv has all).", style="dim"
         )
-    for note in made.notes:
+    for note in answer.notes:
         console.print(f"note: {note}", style="dim", markup=False)
+    for note in answer.assumptions:
+        console.print(f"assumed: {note}", style="dim", markup=False)

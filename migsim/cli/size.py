@@ -7,18 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migsim.cli.study import (
-    Deadline,
-    Host,
-    Jobs,
-    Link,
-    Load,
-    QemuVersionOption,
-    RingSize,
-    Seed,
-    Settings,
-    TraceFile,
-)
+from migsim.cli.question import about_a_guest
+from migsim.study.question import Question
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,8 +20,9 @@ __all__ = ["size"]
 IMPOSSIBLE = 4
 
 
+@about_a_guest()
 def size(
-    trace: TraceFile,
+    question: Question,
     require: Annotated[
         list[str] | None,
         typer.Option(
@@ -57,16 +48,7 @@ def size(
     confidence: Annotated[
         str, typer.Option(metavar="SHARE", help="Share of the draws in which all requirements have to hold.")
     ] = "80%",
-    host: Host = None,
-    qemu_version: QemuVersionOption = None,
-    settings: Settings = None,
-    draws: Annotated[int, typer.Option(min=1, metavar="N", help="Simulated migrations a value.")] = 40,
-    seed: Seed = 1,
-    jobs: Jobs = 1,
-    link: Link = None,
-    load: Load = "100%",
-    dirty_ring_size: RingSize = 0,
-    deadline: Deadline = "30min",
+    jobs: Annotated[int, typer.Option(min=-1, metavar="N", help="Processes; -1 is one a processor.")] = 1,
     output_format: Annotated[
         str,
         typer.Option(
@@ -87,7 +69,6 @@ def size(
 
     from migsim.cli.console import progress, stdout_console
     from migsim.cli.options import one_of, share
-    from migsim.cli.study import guest_and_host
     from migsim.errors import UsageError
     from migsim.plot.picture import check_picture
     from migsim.study.size.requirement import read_requirements
@@ -105,57 +86,46 @@ def size(
     read_requirements(require or [])
     if picture:
         check_picture(picture)
-    guest, shared = guest_and_host(
-        trace,
-        host,
-        qemu_version,
-        link=link,
-        load=load,
-        dirty_ring_size=dirty_ring_size,
-        deadline=deadline,
-    )
     with progress("simulating") as update:
-        made = run(
-            guest,
+        sizing = run(
+            question,
             require=require or [],
             minimise=minimise,
             maximise=maximise,
-            set=settings or [],
             confidence=share(confidence, option="--confidence"),
-            draws=draws,
-            seed=seed,
             jobs=jobs,
             progress=update,
-            **shared,
         )
     if picture:
         from migsim.plot.size import save_sizing
 
-        save_sizing(made, picture)
+        save_sizing(sizing, picture)
     if output_format == "json":
-        print(json.dumps(made.to_json_object(), indent=2))
+        print(json.dumps(sizing.to_json_object(), indent=2))
     else:
-        _print(made, stdout_console())
-    if made.value is None:
+        _print(sizing, stdout_console())
+    if sizing.value is None:
         raise typer.Exit(IMPOSSIBLE)
 
 
-def _print(made: Sizing, console: Console) -> None:
+def _print(sizing: Sizing, console: Console) -> None:
     """Print the answer, how far each requirement is met about it, and what is worth knowing."""
     from rich.table import Table
 
     from migsim.units import format_value
 
-    console.print(made.reason, markup=False)
+    console.print(sizing.reason, markup=False)
     table = Table(box=None, pad_edge=False)
-    table.add_column(made.axis.name, justify="right")
-    for requirement in made.requirements:
+    table.add_column(sizing.axis.name, justify="right")
+    for requirement in sizing.requirements:
         table.add_column(str(requirement), justify="right")
     table.add_column("all", justify="right")
-    for row in made.shown_rows():
-        shares = [f"{row[name]:.0%}" for name in (*map(str, made.requirements), "met")]
-        mark = "bold" if row["value"] == made.value else ""
-        table.add_row(format_value(row["value"], made.axis.unit), *shares, style=mark)
+    for row in sizing.shown_rows():
+        shares = [f"{row[name]:.0%}" for name in (*map(str, sizing.requirements), "met")]
+        mark = "bold" if row["value"] == sizing.value else ""
+        table.add_row(format_value(row["value"], sizing.axis.unit), *shares, style=mark)
     console.print(table)
-    for note in made.notes:
+    for note in sizing.notes:
         console.print(f"note: {note}", style="dim", markup=False)
+    for note in sizing.assumptions:
+        console.print(f"assumed: {note}", style="dim", markup=False)

@@ -9,31 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migsim.cli.study import (
-    Deadline,
-    Host,
-    Jobs,
-    Link,
-    Load,
-    QemuVersionOption,
-    RingSize,
-    Seed,
-    Settings,
-    TraceFile,
-)
+from migsim.cli.question import about_a_guest
+from migsim.study.question import Question
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from migsim.study.scaling import GuestSize
     from migsim.study.sweep.run import Sweep
-    from migsim.trace import Trace
 
 __all__ = ["sweep"]
 
 
+@about_a_guest(draws=1)
 def sweep(
-    trace: TraceFile,
+    question: Question,
     output: Annotated[
         Path,
         typer.Option("-o", "--output", metavar="FILE", help="Where the cells go: .parquet, .nc or .csv."),
@@ -47,20 +37,13 @@ def sweep(
             "times.",
         ),
     ] = None,
-    host: Host = None,
-    qemu_version: QemuVersionOption = None,
-    settings: Settings = None,
     samples: Annotated[
         int | None,
         typer.Option(
             min=1, metavar="N", help="So many points of a Sobol sequence over the ranges, instead of a grid."
         ),
     ] = None,
-    draws: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Draws a cell behind 80 % intervals; 0 takes the medians.")
-    ] = 0,
-    seed: Seed = 1,
-    jobs: Jobs = 1,
+    jobs: Annotated[int, typer.Option(min=-1, metavar="N", help="Processes; -1 is one a processor.")] = 1,
     cluster: Annotated[
         str | None,
         typer.Option(
@@ -80,10 +63,6 @@ def sweep(
             metavar="auto|events", help="events: simulate each draw as `migsim predict` does; slower."
         ),
     ] = "auto",
-    link: Link = None,
-    load: Load = "100%",
-    dirty_ring_size: RingSize = 0,
-    deadline: Deadline = "30min",
     users: Annotated[
         int | None,
         typer.Option(
@@ -111,8 +90,7 @@ def sweep(
     Example: migsim sweep db.trace --vary max-bandwidth=1Gbps:25Gbps:20 --vary downtime-limit=50,300 -o sweep.parquet
     """
     from migsim.cli.console import progress, stderr_console, stdout_console
-    from migsim.cli.options import one_of
-    from migsim.cli.study import command_line, guest_and_host, named_values
+    from migsim.cli.options import command_line, named_values, one_of
     from migsim.errors import UsageError
     from migsim.plot.picture import check_picture
     from migsim.study.sweep.data import check_sweep_file
@@ -126,24 +104,12 @@ def sweep(
     check_sweep_file(output)
     if picture:
         check_picture(picture)
-    guest, shared = guest_and_host(
-        trace,
-        host,
-        qemu_version,
-        link=link,
-        load=load,
-        dirty_ring_size=dirty_ring_size,
-        deadline=deadline,
-    )
-    traced = _traced(guest, users, transactions, buffers)
+    traced = _traced(question, users, transactions, buffers)
     with _cells_folder(output, folder) as kept, progress("simulating") as update:
-        made = run(
-            guest,
+        swept = run(
+            question,
             vary=varied,
-            set=settings or [],
             samples=samples,
-            draws=draws,
-            seed=seed,
             jobs=jobs,
             cluster=cluster,
             folder=kept,
@@ -151,19 +117,20 @@ def sweep(
             engine="events" if one_of(engine, ("auto", "events"), option="--engine") == "events" else "auto",
             command=command_line(),
             progress=lambda done, of: update(done, f"{done:,} of {of:,} cells", of),
-            **shared,
         )
-        made.save(output)
+        swept.save(output)
     if picture:
         from migsim.plot.sweep import save_sweep
 
-        save_sweep(made, picture)
-    for note in made.notes:
+        save_sweep(swept, picture)
+    for note in swept.notes:
         stderr_console().print(f"migsim: {note}", style="dim", markup=False)
-    _print(made, output, stdout_console())
+    _print(swept, output, stdout_console())
 
 
-def _traced(trace: Trace, users: int | None, transactions: float | None, buffers: str) -> GuestSize | None:
+def _traced(
+    question: Question, users: int | None, transactions: float | None, buffers: str
+) -> GuestSize | None:
     """What the traced guest was, where its users and transactions are given."""
     from migsim.cli.options import share
     from migsim.errors import UsageError
@@ -178,8 +145,8 @@ def _traced(trace: Trace, users: int | None, transactions: float | None, buffers
             "Give both, or neither.",
         )
     return GuestSize(
-        trace.meta.ram_bytes,
-        vcpus=trace.meta.vcpus or 1,
+        question.workload().ram_bytes,
+        vcpus=question.vcpus,
         users=users,
         transactions_per_s=transactions,
         buffers_fraction=share(buffers, option="--buffers"),
@@ -197,20 +164,20 @@ def _cells_folder(output: Path, folder: Path | None) -> Iterator[Path]:
         remove_pieces(own)
 
 
-def _print(made: Sweep, output: Path, console: Console) -> None:
+def _print(swept: Sweep, output: Path, console: Console) -> None:
     """Print what came out: verdicts, the range of each figure, the reasons of errors, what was assumed."""
     from rich.table import Table
 
-    console.print(f"{made!r}"[1:-1].removeprefix("Sweep "), markup=False)
+    console.print(f"{swept!r}"[1:-1].removeprefix("Sweep "), markup=False)
     table = Table(box=None, pad_edge=False)
     for heading in ("", "unit", "least", "median", "most"):
         table.add_column(heading, justify="left" if heading in ("", "unit") else "right")
-    for row in made.ranges():
+    for row in swept.ranges():
         if row[2] != "-":
             table.add_row(*row)
     console.print(table)
-    for reason, count in made.error_reasons().items():
+    for reason, count in swept.error_reasons().items():
         console.print(f"error, {count:,} cells: {reason}", markup=False)
-    for note in made.assumptions:
+    for note in swept.assumptions:
         console.print(f"assumed: {note}", style="dim", markup=False)
     console.print(f"written: {output}", markup=False)

@@ -10,76 +10,11 @@ from migsim.errors import ParameterError
 from migsim.models.dirty.log import protect_window
 from migsim.models.dirty.ring import ring_fill_pages
 from migsim.models.loop.behaviour import Behaviour, behaviour_of
+from migsim.profiles.terms import HOST_TERMS, MULTIFD_TERMS, MULTIFD_ZERO_TERMS, RING_TERMS, XBZRLE_TERMS
 from migsim.qapi import QemuVersion, defaults
 from migsim.workload import Workload
 
-__all__ = [
-    "HOST_TERMS",
-    "MULTIFD_TERMS",
-    "MULTIFD_ZERO_TERMS",
-    "RING_TERMS",
-    "XBZRLE_TERMS",
-    "SimulationInput",
-    "check_ring",
-    "needed_terms",
-]
-
-HOST_TERMS: dict[str, str] = {
-    "connect_s": "QMP command to the start of setup",
-    "setup_base_s": "setup: fixed part",
-    "setup_s_per_gib": "setup: a GiB of RAM (bitmaps, log start, first sync)",
-    "sync_base_s": "bitmap sync: fixed part",
-    "sync_s_per_gib": "bitmap sync: a GiB of RAM",
-    "zero_page_s": "finding and recording a zero page",
-    "normal_page_s": "sending a page again, limiter off, guest running",
-    "cold_page_s": "the same for a page sent for the first time: in no cache, its memory there on the destination",
-    "fresh_page_s": "the same for a page whose memory the destination has yet to find",
-    "burst_page_s": "sending a page again in the blackout",
-    "burst_cold_page_s": "the same for a page sent for the first time, its memory there on the destination",
-    "burst_fresh_page_s": "the same for a page that the destination has yet to find memory for",
-    "window_overhead_s": "waking up late after a window's sleep",
-    "window_overhead_s_per_gib_per_s": "the same, for each GiB/s of max-bandwidth",
-    "switch_gap_s": "from the exact sync to the downtime clock's start",
-    "stop_s": "from the downtime clock's start to the vCPUs standing still",
-    "device_state_s": "device state, description and the end of the stream",
-    "load_s": "from the source's end to the guest running on the destination",
-    "dirty_fault_s": "guest time lost at the first write to a protected page",
-    "device_state_bytes": "device state and description in the stream",
-    "guest_speed": "speed of the guest relative to that of another run",
-}
-"""The host's terms of the model, by name: what a `HostProfile` has to hold."""
-
-XBZRLE_TERMS: dict[str, str] = {
-    "xbzrle_hit_s": "finding a page in XBZRLE's cache and encoding it",
-    "xbzrle_miss_s": "putting a page into XBZRLE's cache",
-}
-"""Terms that are needed besides where XBZRLE is on."""
-
-RING_TERMS: dict[str, str] = {
-    "ring_entries_per_write": "entries of the dirty ring for each write; 1 and less where only first writes fill it",
-}
-"""Terms that are needed besides where dirty-limit is on."""
-
-
-MULTIFD_TERMS: dict[str, str] = {
-    "multifd_cpus": "processors that the guest and multifd's threads share",
-    "multifd_queue_page_s": "processor time of a page in the migration thread, with multifd",
-    "multifd_queue_wait_s": "a packet's wait until the migration thread is woken by a free channel",
-    "multifd_channel_wait_s": "a packet's wait until a channel's two ends have woken each other",
-    "multifd_send_normal_page_s": "processor time of a page in a channel that sends a page again",
-    "multifd_send_cold_page_s": "the same for a page sent for the first time, its memory there on the destination",
-    "multifd_send_fresh_page_s": "the same for a page that the destination has yet to find memory for",
-    "multifd_receive_normal_page_s": "the same on the destination, for a page sent again",
-    "multifd_receive_cold_page_s": "the same for a page sent for the first time, its memory there",
-    "multifd_receive_fresh_page_s": "the same for a page whose memory has yet to be found",
-}
-"""Terms that are needed besides where multifd is on; `migsim calibrate multifd` measures them."""
-
-MULTIFD_ZERO_TERMS: dict[str, str] = {
-    "multifd_send_zero_page_s": "processor time of a channel that finds a page zero",
-    "multifd_receive_zero_page_s": "the same on the destination",
-}
-"""Terms that are needed besides where multifd's channels look for zero pages."""
+__all__ = ["SimulationInput", "check_ring", "needed_terms"]
 
 
 def needed_terms(capabilities: Mapping[str, bool], *, zero_pages: str = "legacy") -> tuple[str, ...]:
@@ -91,10 +26,10 @@ def needed_terms(capabilities: Mapping[str, bool], *, zero_pages: str = "legacy"
     zero_pages : str
         Who looks for zero pages with multifd (see `migsim.models.multifd.packets.zero_page_detection`).
     """
-    xbzrle = XBZRLE_TERMS if capabilities.get("xbzrle") else {}
-    ring = RING_TERMS if capabilities.get("dirty-limit") else {}
-    multifd = MULTIFD_TERMS if capabilities.get("multifd") else {}
-    zero = MULTIFD_ZERO_TERMS if multifd and zero_pages == "multifd" else {}
+    xbzrle = XBZRLE_TERMS if capabilities.get("xbzrle") else ()
+    ring = RING_TERMS if capabilities.get("dirty-limit") else ()
+    multifd = MULTIFD_TERMS if capabilities.get("multifd") else ()
+    zero = MULTIFD_ZERO_TERMS if multifd and zero_pages == "multifd" else ()
     return (*HOST_TERMS, *xbzrle, *ring, *multifd, *zero)
 
 
@@ -124,7 +59,7 @@ class SimulationInput:
     workload : Workload
         The guest's writing.
     terms : mapping of str to float
-        Host terms, see `HOST_TERMS`.
+        Host terms, see `migsim.profiles.terms`.
     version : QemuVersion
     parameters, capabilities : mapping
         Migration settings in QAPI's names and units; what is absent has the version's default.

@@ -1,7 +1,8 @@
 """What a migration yields, simulated or measured; record files; comparison."""
 
 from migsim.results.collection import ResultCollection
-from migsim.results.compare import METRICS, compare, summarise
+from migsim.results.compare import compare, summarise
+from migsim.results.figures import COMPARED, FIGURES, INTERVALS
 from migsim.results.guest_speed import GUEST_SPEED_COLUMNS, guest_speed_frame
 from migsim.results.iterations import ITERATION_COLUMNS, iterations_frame
 from migsim.results.mechanisms import cache_hit_rate, throttle_steps
@@ -11,9 +12,11 @@ from migsim.results.transactions import lost_transactions, transactions
 from migsim.results.waiting import later
 
 __all__ = [
+    "COMPARED",
+    "FIGURES",
     "GUEST_SPEED_COLUMNS",
+    "INTERVALS",
     "ITERATION_COLUMNS",
-    "METRICS",
     "MigrationResult",
     "Outcome",
     "ResultCollection",

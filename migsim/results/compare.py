@@ -28,15 +28,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from migsim.errors import RecordError, near_misses
+from migsim.results.figures import COMPARED, FIGURES
 from migsim.results.migration_result import MigrationResult
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["METRICS", "compare", "summarise"]
-
-METRICS = {"total-time": "ms", "downtime": "ms", "transferred": "bytes", "rounds": ""}
-"""What results are compared by, with units."""
+__all__ = ["compare", "summarise"]
 
 
 def compare(
@@ -77,7 +75,7 @@ def compare(
                 near_misses(run.name, by_name) or "Predict it too, or leave the record out.",
             )
         runs[run.name] += 1
-        rows += [_row(metric, guess, run, runs[run.name]) for metric in METRICS]
+        rows += [_row(metric, guess, run, runs[run.name]) for metric in COMPARED]
     columns = list(rows[0]) if rows else None
     return pd.DataFrame(rows, columns=columns)
 
@@ -136,7 +134,7 @@ def _row(metric: str, guess: MigrationResult, run: MigrationResult, number: int)
         "name": run.name,
         "run": number,
         "metric": metric,
-        "unit": METRICS[metric],
+        "unit": FIGURES[metric].unit,
         "predicted": predicted,
         "measured": measured,
         "error": predicted - measured,

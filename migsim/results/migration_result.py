@@ -153,7 +153,7 @@ class MigrationResult:
         return self.outcome.status
 
     def metrics(self) -> dict[str, float]:
-        """Return the numbers that results are compared by: see `migsim.results.compare.METRICS`."""
+        """Return the numbers that results are compared by: see `migsim.results.figures.COMPARED`."""
         return {
             "total-time": self.total_time_ms,
             "downtime": self.downtime_ms,

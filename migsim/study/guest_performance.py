@@ -120,42 +120,51 @@ class GuestPerformance:
 
 
 def guest_performance(
-    made: Prediction,
-    loop: UserLoop,
+    prediction: Prediction,
+    loop: UserLoop | None = None,
     *,
     window_s: float | None = None,
     interval_s: float = 1.0,
-    seed: int = 1,
+    seed: int | None = None,
 ) -> GuestPerformance:
     """Predict what a guest's users get done while it is migrated.
 
     Parameters
     ----------
-    made : Prediction
-    loop : UserLoop
-        As `migsim.calibrate.users.fit_loop` finds it, or declared.
+    prediction : Prediction
+    loop : UserLoop, optional
+        As `migsim.calibrate.users.fit_loop` finds it, or declared; by default the question's users.
     window_s : float, optional
         What to look at, from QMP ``migrate`` on. Default: until the last draw's guest runs on at the destination and
         10 s more; 300 s where that is longer.
     interval_s : float
         Over which transactions are counted.
-    seed : int
-        Of the users.
+    seed : int, optional
+        Of the users; by default the question's.
 
     Raises
     ------
     ParameterError
-        When the prediction tells no speeds, or for a window or interval of nothing.
+        When no users are given, when the prediction tells no speeds, or for a window or interval of nothing.
 
     Examples
     --------
     >>> loop = UserLoop.of_one_class(75, think_s=1.0, demand_s=0.005)
-    >>> guest_performance(made, loop).medians["lost"]                  # doctest: +SKIP
+    >>> guest_performance(prediction, loop).medians["lost"]            # doctest: +SKIP
     """
-    courses = [SpeedCourse.from_guest_speed(frame) for frame in made.guest_speeds]
+    question = prediction.question
+    loop = loop or (question.users if question else None)
+    if loop is None:
+        raise ParameterError(
+            "No users are given.",
+            "What they get done follows from how many they are and what a transaction needs.",
+            "Give a UserLoop, here or with the question (users=...).",
+        )
+    seed = seed if seed is not None else question.seed if question else 1
+    courses = [SpeedCourse.from_guest_speed(frame) for frame in prediction.guest_speeds]
     window = _window_s(courses, window_s, interval_s)
     grid = np.linspace(0.0, window, max(round(window / interval_s), 1) + 1)
-    expected = _completed(loop, [SpeedCourse.from_guest_speed(made.result.guest_speed), *courses], grid)
+    expected = _completed(loop, [SpeedCourse.from_guest_speed(prediction.result.guest_speed), *courses], grid)
     most = max(4, int(TRANSACTIONS / (loop.steady().throughput_per_s * window)))
     runs = [simulate_users(loop, course, window, seed=seed + k) for k, course in enumerate(courses[:most])]
     draws = tuple(
@@ -169,14 +178,14 @@ def guest_performance(
         loop=loop,
         window_s=window,
         over_time=over_time,
-        middle=made.result.guest_speed,
+        middle=prediction.result.guest_speed,
         draws=draws,
         intervals={name: _middle_80(values) for name, values in _by_name(draws).items()},
-        assumptions=(*made.assumptions, *_notes(loop, made, window)),
+        assumptions=(*prediction.assumptions, *_notes(loop, prediction, window)),
     )
 
 
-def lost_by_draw(made: Prediction, loop: UserLoop, *, window_s: float) -> Floats:
+def lost_by_draw(prediction: Prediction, loop: UserLoop, *, window_s: float) -> Floats:
     """Transactions that each draw of a prediction is expected to lose in the first `window_s` from QMP ``migrate`` on.
 
     What `guest_performance` says of ``lost``, without users that are simulated one by one.
@@ -186,7 +195,7 @@ def lost_by_draw(made: Prediction, loop: UserLoop, *, window_s: float) -> Floats
     ParameterError
         As `guest_performance`.
     """
-    courses = [SpeedCourse.from_guest_speed(frame) for frame in made.guest_speeds]
+    courses = [SpeedCourse.from_guest_speed(frame) for frame in prediction.guest_speeds]
     grid = np.array([0.0, _window_s(courses, window_s, window_s)])
     return loop.steady().throughput_per_s * window_s - _completed(loop, courses, grid)[:, -1]
 

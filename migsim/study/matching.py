@@ -3,28 +3,29 @@
 A trace of a lab guest says in its `meta.guest` what the guest was told to do; a record's scenario says the same. The
 trace matches when both are equal: same RAM, same workload (of a Linux guest: users, think time, buffers; the seed of
 its users' chance may differ), and the same accelerator, which sets the guest's speed. A profile matches by QEMU's
-release and the accelerator.
+release and the accelerator; the bundled ones are always among those that are looked at.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migsim.errors import ProfileError, TraceError
 from migsim.profiles import HostProfile
+from migsim.profiles.bundled import bundled_profiles
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult, transactions
-from migsim.scenario import LabScenario, MigrationSettings
+from migsim.scenario import LabScenario
 from migsim.study.predict import Prediction, predict
+from migsim.study.question import DRAWS, Question
 from migsim.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     from migsim.trace import Trace
 
-__all__ = ["matching_profile", "matching_trace", "predict_record"]
+__all__ = ["matching_profile", "matching_trace", "predict_record", "question_of_record"]
 
 SATURATED = 0.95
 """So busy is a guest that would do more if it could."""
@@ -62,37 +63,60 @@ def matching_trace(record: MigrationResult, folder: Path, collector: str = "stre
     return next((t for t in same if t.meta.collector == collector), same[0])
 
 
-def matching_profile(record: MigrationResult, folder: Path) -> HostProfile:
-    """Find the host profile for a record's QEMU release and accelerator in a folder; of several the nearest in time.
+def matching_profile(record: MigrationResult, folder: Path | None = None) -> HostProfile:
+    """Find the host profile for a record's QEMU release and accelerator.
+
+    Of several, those of the record's machine come before others, and then the nearest in time.
+
+    Parameters
+    ----------
+    record : MigrationResult
+    folder : Path, optional
+        Whose profiles (``*.json``) are looked at beside the bundled ones.
 
     Raises
     ------
     ProfileError
-        When there is none.
+        When the folder is not there, a profile in it cannot be read, or none is of that kind.
     """
-    profiles = [HostProfile.load(path) for path in sorted(folder.glob("*.json"))]
+    if folder is not None and not folder.is_dir():
+        raise ProfileError(
+            f"There is no folder {folder}.",
+            "Its profiles are looked at beside the bundled ones.",
+            "Check the path, or give a profile with --host.",
+        )
+    paths = [*(sorted(folder.glob("*.json")) if folder else ()), *bundled_profiles()]
+    profiles = [HostProfile.load(path) for path in paths]
     of_kind = [
         profile
         for profile in profiles
         if profile.accel == record.accel and _same_release(profile.qemu_version, record)
     ]
     if of_kind:
-        return min(of_kind, key=lambda profile: _apart_s(_measured(profile), record))
+        return min(
+            of_kind,
+            key=lambda profile: (_other_machine(profile, record), _apart_s(_measured(profile), record)),
+        )
     raise ProfileError(
-        f"No profile in {folder} is of QEMU {record.qemu_version} with {record.accel}.",
+        f"No bundled profile{f', and none in {folder},' if folder else ''} is of QEMU {record.qemu_version} "
+        f"with {record.accel}.",
         "Costs differ between releases and accelerators.",
         "Measure it with `migsim calibrate host`, or give a profile with --host.",
     )
 
 
 def predict_record(
-    record: MigrationResult, trace: Trace, host: HostProfile, *, replicates: int = 40, seed: int = 1
+    record: MigrationResult, trace: Trace, host: HostProfile, *, draws: int = DRAWS, seed: int = 1
 ) -> Prediction:
-    """Predict a record's migration from what was known before it: trace, host, settings, deadline.
+    """Predict a record's migration from what was known before it; see `question_of_record`."""
+    return predict(question_of_record(record, trace, host).replace(draws=draws, seed=seed))
+
+
+def question_of_record(record: MigrationResult, trace: Trace, host: HostProfile) -> Question:
+    """Return the question that a record's migration answered: its scenario, asked of what was known before it.
 
     Nothing of the measured run is used but, of a Linux guest, how busy it said it was before QMP ``migrate``, and where
-    it had no processor to spare, its pace then beside that of the traced one. Returns the prediction under the
-    record's name.
+    it had no processor to spare, its pace then beside that of the traced one.
 
     Raises
     ------
@@ -101,22 +125,18 @@ def predict_record(
     """
     scenario = LabScenario.from_dict(record.scenario, where=f"The record of {record.name!r}")
     load = _load(record, scenario, host)
-    made = predict(
+    return Question(
         trace,
         host=host,
-        settings=MigrationSettings(
-            parameters=scenario.migration.parameters, capabilities=scenario.migration.capabilities
-        ),
+        settings=scenario.migration,
         qemu_version=scenario.qemu.version,
         deadline_s=scenario.deadline_s,
         fresh_pages=_fresh_pages(scenario),
         dirty_ring_size=scenario.qemu.dirty_ring_size,
         load=load,
         writes_scale=_writes_scale(record, trace, load),
-        replicates=replicates,
-        seed=seed,
+        name=record.name,
     )
-    return replace(made, result=made.result.replace(name=record.name))
 
 
 def _kind_of(guest: dict[str, Any] | None) -> dict[str, Any]:
@@ -134,6 +154,12 @@ def _same_release(version: str, record: MigrationResult) -> bool:
 def _measured(profile: HostProfile) -> str:
     """When a profile's probes ran."""
     return str(profile.provenance.get("measured") or profile.provenance.get("made", ""))
+
+
+def _other_machine(profile: HostProfile, record: MigrationResult) -> bool:
+    """Whether a profile was measured on other processors than the record."""
+    measured, ran = (made.provenance.get("machine") or {} for made in (profile, record))
+    return any(measured.get(name) != ran.get(name) for name in ("cpu_model", "cpus", "architecture"))
 
 
 def _apart_s(started: str, record: MigrationResult) -> float:

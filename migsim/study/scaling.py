@@ -8,7 +8,7 @@ was scaled.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
@@ -26,8 +26,8 @@ from migsim.models.guest.scaling import (
     scaled_pages,
     scaled_writes_per_s,
 )
-from migsim.profiles import HostProfile
-from migsim.study.predict import Prediction, predict_workload
+from migsim.study.predict import Prediction, predict
+from migsim.study.question import Asked
 from migsim.units import PAGE_BYTES, format_bytes
 from migsim.workload import Workload
 
@@ -196,9 +196,8 @@ def predict_scaled(
     traced: GuestSize,
     larger: GuestSize,
     *,
-    host: HostProfile,
     every: float = EVERY_TRANSACTION,
-    **options: Any,
+    **asked: Unpack[Asked],
 ) -> Prediction:
     """Predict the migration of a guest larger than the traced one.
 
@@ -207,10 +206,9 @@ def predict_scaled(
     workload : Workload
         Of the traced guest.
     traced, larger : GuestSize
-    host : HostProfile
     every : float
-    **options
-        As `migsim.study.predict.predict_workload` takes them.
+    **asked
+        The keywords of `migsim.Question`: host, settings, qemu_version, load, draws, seed, ...
 
     Returns
     -------
@@ -223,12 +221,11 @@ def predict_scaled(
     >>> predict_scaled(fit.workload, traced, oltp, host=host).assumptions[0]               # doctest: +SKIP
     'Scaled, never measured: ...'
     """
-    return predict_workload(
+    asked.setdefault("vcpus", larger.vcpus)
+    return predict(
         scale_workload(workload, traced, larger, every=every),
-        host=host,
         family=scaled_family(workload, traced, larger, every=every),
-        vcpus=larger.vcpus,
-        **options,
+        **asked,
     )
 
 

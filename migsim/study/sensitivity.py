@@ -13,21 +13,23 @@ Source: A. Saltelli et al., Computer Physics Communications 181 (2010) 259-270; 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from migsim.engine.batch.grid import simulate_many
-from migsim.engine.inputs import HOST_TERMS, RING_TERMS, XBZRLE_TERMS, SimulationInput
+from migsim.engine.inputs import SimulationInput
 from migsim.errors import ParameterError, near_misses
 from migsim.html import html_list, html_table
-from migsim.profiles import HostProfile
+from migsim.profiles.terms import TERMS
+from migsim.results.figures import FIGURES
 from migsim.study.draws import Draw, draw_all, draw_at
-from migsim.study.sweep.cells import FIGURES, Drawn, Plan
-from migsim.study.sweep.plan import Settings, make_plan
+from migsim.study.question import Asked, Question, takes_question
+from migsim.study.sweep.cells import Drawn
 from migsim.workload import Workload
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ __all__ = ["COMMON", "WRITES", "Sensitivity", "sensitivity"]
 Floats = NDArray[np.float64]
 
 COMMON = "host"
-"""What the host's times have in common: a machine slow at one thing is slow at most."""
+"""Common factor of all host times: a slow machine tends to be slow at everything."""
 WRITES = "writes"
 """The guest's activity: how much the trace says that it differs from time to time."""
 TENTH = 1.2815515655446004
@@ -50,7 +52,6 @@ FEW = 0.05
 CHANCE = 64
 """Draws of the dirty counts alone."""
 RESAMPLES = 199
-_MEANING = HOST_TERMS | XBZRLE_TERMS | RING_TERMS
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,7 +74,10 @@ class Sensitivity:
         Variance by chance in the dirty counts, over that and V together.
     completed_fraction : float
         Share of the samples that completed.
+    assumptions : tuple of str
+        What is taken for granted or left out, a sentence each.
     notes : tuple of str
+        What is worth knowing about the samples.
     """
 
     figure: str
@@ -83,6 +87,7 @@ class Sensitivity:
     interval: tuple[float, float]
     chance_fraction: float
     completed_fraction: float
+    assumptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def to_json_object(self) -> dict[str, Any]:
@@ -95,6 +100,7 @@ class Sensitivity:
             "chance-fraction": self.chance_fraction,
             "completed-fraction": self.completed_fraction,
             "inputs": self.table.to_dict("records"),
+            "assumptions": list(self.assumptions),
             "notes": list(self.notes),
         }
 
@@ -111,39 +117,35 @@ class Sensitivity:
         ]
         head = ("input", "", "at its 10 %", "at its 90 %", "first order", "total")
         caption = f"{self.figure} [{self.unit}], {self.median:,.4g} at the medians"
-        return f"<div>{html_table(caption, head, rows)}{html_list('Notes', self.notes)}</div>"
+        notes = html_list("Notes", self.notes) + html_list("Assumed", self.assumptions)
+        return f"<div>{html_table(caption, head, rows)}{notes}</div>"
 
 
+@takes_question()
 def sensitivity(
-    what: Trace | Workload,
+    guest: Question | Trace | Workload | str | os.PathLike[str],
     *,
     of: str = "downtime",
-    set: Settings = (),
-    host: HostProfile | None = None,
-    qemu_version: str | None = None,
     samples: int = 128,
-    seed: int = 1,
-    load: float = 1.0,
-    deadline_s: float = 1800.0,
-    link_bytes_per_s: float | None = None,
-    fresh_pages: int | None = None,
-    dirty_ring_size: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    **asked: Unpack[Asked],
 ) -> Sensitivity:
     """Say which uncertain input a figure of a guest's migration hangs on.
 
     Parameters
     ----------
-    what : Trace or Workload
+    guest : Question, Trace, Workload or path
+        The guest, or a question about it.
     of : str
         ``downtime``, ``total-time``, ``transferred``, ``guest-lost``, ``blackout``, ``rounds``, or ``outcome`` (1
         where it completes).
     samples : int
-        N, a power of two: N (inputs + 2) migrations are simulated, at expected dirty counts.
-    set, host, qemu_version, seed, load, deadline_s, link_bytes_per_s, fresh_pages, dirty_ring_size
-        As in `migsim.sweep`.
+        N, a power of two: N (inputs + 2) migrations are simulated, at expected dirty counts. They take the place of the
+        question's draws.
     progress : callable, optional
         Called with (done, of) migrations.
+    **asked
+        The keywords of `migsim.Question`: host, settings, qemu_version, load, seed, ...
 
     Raises
     ------
@@ -153,7 +155,7 @@ def sensitivity(
 
     Examples
     --------
-    >>> sensitivity(trace, of="downtime").table.head()      # doctest: +SKIP
+    >>> sensitivity("db.trace", of="downtime").table.head()      # doctest: +SKIP
     """
     if of not in (*FIGURES, "outcome"):
         raise ParameterError(
@@ -165,30 +167,19 @@ def sensitivity(
         raise ParameterError(
             f"samples is {samples}.", "A Sobol sequence is balanced at powers of two.", "Give 128 or 256."
         )
-    plan, _ = make_plan(
-        what,
-        vary={},
-        host=host,
-        qemu_version=qemu_version,
-        settings=set,
-        load=load,
-        seed=seed,
-        deadline_s=deadline_s,
-        link_bytes_per_s=link_bytes_per_s,
-        fresh_pages=fresh_pages,
-        dirty_ring_size=dirty_ring_size,
-    )
-    inputs = _inputs(plan, plan.base({}))
-    return _Study(plan, of, inputs, samples, progress).answer()
+    question = Question.of(guest, **asked)
+    question = question.about(question.workload())
+    return _Study(question, of, samples, progress).answer()
 
 
-def _inputs(plan: Plan, base: SimulationInput) -> tuple[str, ...]:
+def _inputs(question: Question, base: SimulationInput) -> tuple[str, ...]:
     """Names of what is uncertain."""
-    spread = {
-        name for name, term in plan.host.terms.items() if name in base.terms and term.spread and term.median
-    } - {"dirty_fault_s"}
-    shared = any(plan.host.terms[name].unit.startswith("s") for name in spread)
-    inputs = [COMMON] * shared + sorted(spread) + [WRITES] * (plan.workload.writes_spread > 0)
+    terms = question.host.terms
+    spread = {name for name, term in terms.items() if name in base.terms and term.spread and term.median} - {
+        "dirty_fault_s"
+    }
+    shared = any(terms[name].unit.startswith("s") for name in spread)
+    inputs = [COMMON] * shared + sorted(spread) + [WRITES] * (base.workload.writes_spread > 0)
     if not inputs:
         raise ParameterError(
             "Neither the host profile nor the workload has a spread.",
@@ -203,16 +194,15 @@ class _Study:
 
     def __init__(
         self,
-        plan: Plan,
+        question: Question,
         figure: str,
-        inputs: tuple[str, ...],
         samples: int,
         progress: Callable[[int, int], None] | None,
     ) -> None:
-        self.plan = plan
-        self.base = plan.base({})
+        self.question = question
+        self.base = question.migration()
         self.figure = figure
-        self.inputs = inputs
+        self.inputs = _inputs(question, self.base)
         self.samples = samples
         self.progress = progress
         self.notes: list[str] = []
@@ -238,7 +228,7 @@ class _Study:
             func=figures,
             n=self.samples,
             dists=[normal] * width,
-            rng=np.random.default_rng(self.plan.seed),
+            rng=np.random.default_rng(self.question.seed),
         )
         over_all = np.concatenate(seen[:2])
         variance = float(np.var(over_all))
@@ -262,18 +252,19 @@ class _Study:
             self.notes.append(f"{self.figure} is the same whatever the inputs.")
         return Sensitivity(
             figure=self.figure,
-            unit="1" if self.figure == "outcome" else FIGURES[self.figure][2],
+            unit="1" if self.figure == "outcome" else FIGURES[self.figure].unit,
             median=float(alone[0]),
             table=table,
             interval=(float(np.percentile(over_all, 10)), float(np.percentile(over_all, 90))),
             chance_fraction=chance / (chance + variance) if chance + variance else 0.0,
             completed_fraction=completed,
+            assumptions=self.question.assumptions,
             notes=tuple(dict.fromkeys(self.notes)),
         )
 
     def _ends(self, a: Floats, b: Floats, ab: Floats) -> tuple[Floats, Floats]:
         """80 % bootstrap interval of each total index; scipy's own cannot be seeded."""
-        rng = np.random.default_rng(self.plan.seed)
+        rng = np.random.default_rng(self.question.seed)
         chosen = rng.integers(0, self.samples, (RESAMPLES, self.samples))
         variance = np.var(np.concatenate([a[chosen], b[chosen]], axis=1), axis=1)
         left = 0.5 * np.mean(((a - ab) ** 2)[:, chosen], axis=2)
@@ -288,8 +279,8 @@ class _Study:
 
     def _chance(self) -> Floats:
         """The figure at the medians under chance alone."""
-        median = Draw(self.plan.host.medians())
-        seeds = [draw.seed for draw in draw_all(self.plan.host, 0.0, CHANCE, self.plan.seed)]
+        median = Draw(self.question.host.medians())
+        seeds = [draw.seed for draw in draw_all(self.question.host, 0.0, CHANCE, self.question.seed)]
         return self._read([median] * CHANCE, seeds)
 
     def _figures(self, deviates: Floats) -> Floats:
@@ -298,8 +289,8 @@ class _Study:
         return self._read(draws, None)
 
     def _draw(self, deviates: dict[str, float]) -> Draw:
-        writes = deviates.pop(WRITES, 0.0) * self.plan.workload.writes_spread
-        return draw_at(self.plan.host, deviates.pop(COMMON, 0.0), deviates, writes)
+        writes = deviates.pop(WRITES, 0.0) * self.base.workload.writes_spread
+        return draw_at(self.question.host, deviates.pop(COMMON, 0.0), deviates, writes)
 
     def _read(self, draws: list[Draw], seeds: list[int | None] | None) -> Floats:
         result = simulate_many([draw.of(self.base) for draw in draws], seeds=seeds)
@@ -331,5 +322,5 @@ class _Study:
         return np.where(lacking, np.max(values[~lacking]), values)
 
     def _meaning(self, name: str) -> str:
-        own = {COMMON: "what the host's times have in common", WRITES: "the guest's activity"}
-        return own.get(name) or _MEANING.get(name, "")
+        beside = {COMMON: "what the host's times have in common", WRITES: "the guest's activity"}
+        return beside.get(name) or TERMS[name].meaning

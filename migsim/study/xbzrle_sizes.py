@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from migsim.profiles import HostProfile
 from migsim.results import MigrationResult, cache_hit_rate
-from migsim.scenario import MigrationSettings
 from migsim.study.predict import Prediction, predict
+from migsim.study.question import Asked, Question, takes_question
+from migsim.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,28 +24,22 @@ SIZES_BYTES = tuple(1 << k for k in range(22, 29))
 """4 to 256 MiB."""
 
 
+@takes_question(draws=10)
 def predicted_sizes(
-    trace: Trace,
+    guest: Question | Trace | Workload | str | os.PathLike[str],
     *,
-    host: HostProfile,
-    settings: MigrationSettings,
     sizes_bytes: Iterable[int] = SIZES_BYTES,
-    qemu_version: str | None = None,
-    deadline_s: float = 1800.0,
-    replicates: int = 10,
-    seed: int = 1,
+    **asked: Unpack[Asked],
 ) -> pd.DataFrame:
     """Predict a migration for each cache size.
 
     Parameters
     ----------
-    trace : Trace
-    host : HostProfile
-    settings : MigrationSettings
-        `xbzrle` and `xbzrle-cache-size` are set in them.
+    guest : Question, Trace, Workload or path
+        The guest, or a question about it; XBZRLE is switched on.
     sizes_bytes : iterable of int
-    qemu_version, deadline_s, replicates, seed
-        As for `migsim.predict`.
+    **asked
+        The keywords of `migsim.Question`: host, settings, qemu_version, draws (10 by default), seed, ...
 
     Returns
     -------
@@ -54,35 +49,27 @@ def predicted_sizes(
     """
     import pandas as pd
 
+    if not isinstance(guest, Question):
+        asked.setdefault("draws", 10)
+    question = Question.of(guest, **asked)
+    settings = {**question.settings.parameters, **question.settings.capabilities, "xbzrle": True}
     rows = []
     for size in sizes_bytes:
-        asked = MigrationSettings(
-            parameters={**settings.parameters, "xbzrle-cache-size": size},
-            capabilities={**settings.capabilities, "xbzrle": True},
-        )
-        made = predict(
-            trace,
-            host=host,
-            settings=asked,
-            qemu_version=qemu_version,
-            deadline_s=deadline_s,
-            replicates=replicates,
-            seed=seed,
-        )
+        prediction = predict(question.replace(settings={**settings, "xbzrle-cache-size": size}))
         row: dict[str, float | str] = {
             "cache_size_bytes": size,
-            "status": made.result.outcome.status,
-            "completed_fraction": made.completed_fraction,
+            "status": prediction.result.outcome.status,
+            "completed_fraction": prediction.completed_fraction,
         }
-        row |= _middle(made, "cache-hit-rate", "hit_rate")
-        row |= _middle(made, "transferred", "transferred_bytes")
-        row |= _middle(made, "total-time", "total_s", 1e-3)
+        row |= _middle(prediction, "cache-hit-rate", "hit_rate")
+        row |= _middle(prediction, "transferred", "transferred_bytes")
+        row |= _middle(prediction, "total-time", "total_s", 1e-3)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _middle(made: Prediction, name: str, column: str, unit: float = 1.0) -> dict[str, float]:
-    seen = [draw[name] * unit for draw in made.draws if name in draw]
+def _middle(prediction: Prediction, name: str, column: str, unit: float = 1.0) -> dict[str, float]:
+    seen = [draw[name] * unit for draw in prediction.draws if name in draw]
     low, middle, high = np.percentile(seen, [10, 50, 90]) if seen else [float("nan")] * 3
     return {column: float(middle), f"{column}_low": float(low), f"{column}_high": float(high)}
 

@@ -23,11 +23,12 @@ from typing import Any
 
 import pytest
 
+from migsim.calibrate.host.probe_runs import KeptProbes
 from migsim.cli import main
-from migsim.engine.inputs import HOST_TERMS
 from migsim.lab import guest_log, machine
 from migsim.lab.qemu import QemuProcess
 from migsim.profiles import HostProfile, Term
+from migsim.profiles.terms import HOST_TERMS
 from migsim.results import MigrationResult, Outcome
 from migsim.scenario import LabScenario
 from migsim.trace import TraceMeta, TraceWriter
@@ -109,7 +110,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     terms = {name: Term(median=1e-5, spread=0.1) for name in HOST_TERMS}
     HostProfile(terms=terms, qemu_version="10.0").save(folder / "host.json")
     write_record(folder / "record.json", LabScenario.from_toml(SCENARIO).as_dict())
-    for name in ("good.trace", "host.json", "record.json"):
+    KeptProbes(folder / "kept.zip").add("probe-cold-1", MigrationResult.load(folder / "record.json"))
+    for name in ("good.trace", "host.json", "record.json", "kept.zip"):
         damaged(folder, folder / name)
     for name in ("host.json", "record.json"):
         data = json.loads((folder / name).read_text())
@@ -216,9 +218,9 @@ BAD_LINES = {
     "predict good.trace --host host.json --set max-bandwidth=10G": "10GiB/s .*10GB/s .*10Gbps",
     "predict good.trace --host host.json --set max-bandwidth=10Gb": "ends in /s or ps",
     "predict good.trace --host host.json --set downtime-limit=5m": "minutes or milliseconds",
-    "predict good.trace --host host.json --link 10G": "--link is '10G'.*three readings",
-    "predict good.trace --host host.json --link fast": "--link is 'fast'",
-    "predict good.trace --host host.json --deadline 5m": "--deadline is '5m'",
+    "predict good.trace --host host.json --link 10G": "link is '10G'.*three readings",
+    "predict good.trace --host host.json --link fast": "link is 'fast'",
+    "predict good.trace --host host.json --deadline 5m": "deadline is '5m'",
     "trace record --qmp no.sock -o t.trace --duration 5m": "--duration is '5m'",
     "lab trace good.toml -o t.trace --duration 5m": "--duration is '5m'",
     "lab migrate good.toml -o r.json --ready-timeout 3m": "--ready-timeout is '3m'",
@@ -259,7 +261,7 @@ BAD_LINES = {
     "compare host.json --trace good.trace --host host.json": "no migration record",
     "compare orphan-record.json --trace good.trace --host host.json": "record of 'small'.*name is missing",
     "compare record.json --traces nowhere --host host.json": "traces in nowhere is of the guest",
-    "compare record.json --trace good.trace --hosts nowhere": "No profile in nowhere",
+    "compare record.json --trace good.trace --hosts nowhere": "There is no folder nowhere",
     # profiles
     "predict good.trace --host missing.json": "No such file",
     "predict good.trace --host cut-host.json": "not whole JSON",
@@ -269,6 +271,23 @@ BAD_LINES = {
     "predict good.trace --host record.json": "no migsim-host-profile",
     "predict good.trace --host folder-host.json": "Is a directory",
     "predict good.trace --host lacking-host.json": "no term 'zero_page_s'",
+    "predict good.trace --host host.json --draws 0": "draws is 0",
+    "predict good.trace --host host.json --seed -1": "seed is -1",
+    "predict good.trace --host host.json --deadline 0": "deadline is '0'",
+    "predict good.trace --host host.json --link 0": "link is '0'",
+    "predict good.trace --host host.json --load 0": "load is '0'",
+    "predict good.trace --host host.json --load 200%": "load is '200%'",
+    "predict good.trace --host host.json --load much": "load is 'much'",
+    "predict good.trace --host host.json --writes-scale -1": "writes-scale is '-1'",
+    "predict good.trace --host host.json --fresh-pages some": "fresh-pages is 'some'",
+    "predict good.trace --host host.json --dirty-ring-size -1": "dirty-ring-size",
+    "predict good.trace --host host.json --dirty-ring-size 1000": "power of two",
+    # records of probes
+    "calibrate host -o h.json --qemu-version 7.2 --keep host.json": "does not end in .zip",
+    "calibrate host -o h.json --qemu-version 7.2 --keep cut-kept.zip": "Cannot read the records in cut-kept.zip",
+    "calibrate host -o h.json --qemu-version 7.2 --keep host.json/k.zip": "Cannot make the folder host.json",
+    "calibrate host -o h.json --qemu-version 7.2 --keep /proc/k.zip": "Cannot write /proc/k.zip",
+    "calibrate multifd host.json --keep noise-kept.zip": "Cannot read the records in noise-kept.zip",
     # where to write
     "predict good.trace --host host.json --plot nowhere/p.png": "Cannot write nowhere/p.png",
     "calibrate trace good.trace --host host.json --plot nowhere/p.png": "Cannot write nowhere/p.png",
@@ -300,15 +319,7 @@ BAD_LINES = {
 BAD_USAGE = {
     "predict good.trace --host host.json --format nonsense": "table or json",
     "compare record.json --trace good.trace --host host.json --format nonsense": "table or csv",
-    "predict good.trace --host host.json --replicates 0": "--replicates",
-    "predict good.trace --host host.json --replicates many": "--replicates",
-    "predict good.trace --host host.json --seed -1": "--seed",
-    "predict good.trace --host host.json --deadline 0": "--deadline is '0'",
-    "predict good.trace --host host.json --link 0": "--link is '0'",
-    "predict good.trace --host host.json --load 0": "--load is '0'",
-    "predict good.trace --host host.json --load 200%": "--load is '200%'",
-    "predict good.trace --host host.json --load much": "--load is 'much'",
-    "predict good.trace --host host.json --dirty-ring-size -1": "--dirty-ring-size",
+    "predict good.trace --host host.json --draws many": "--draws",
     "predict good.trace --host host.json --plot p.gif": "png, svg, pdf",
     "predict good.trace --hots host.json": "--host",
     "predict": "TRACE",
@@ -420,16 +431,21 @@ def test_a_socket_that_is_no_monitor(migsim: Run, inputs: Path, said: bytes) -> 
 def command(line: str, **options: Any) -> subprocess.Popen[str]:
     words = [sys.executable, "-m", "migsim", *shlex.split(line)]
     environment = os.environ | {"PYTHONPATH": str(Path(main.__file__).parents[2])}
-    given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    given: dict[str, Any] = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "env": environment,
+    }
     return subprocess.Popen(words, **(given | options))
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "predict good.trace --host host.json --replicates 1",
-        "predict good.trace --host host.json --replicates 1 --format json",
-        "compare record.json --trace good.trace --host host.json --replicates 1 --format csv",
+        "predict good.trace --host host.json --draws 1",
+        "predict good.trace --host host.json --draws 1 --format json",
+        "compare record.json --trace good.trace --host host.json --draws 1 --format csv",
         "trace info good.trace",
         "--help",
     ],
@@ -455,7 +471,7 @@ def test_a_full_disk_under_the_output(inputs: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "predict good.trace --host host.json --replicates 1 --plot {}/p.png",
+        "predict good.trace --host host.json --draws 1 --plot {}/p.png",
         "calibrate trace good.trace --host host.json -o {}/w.json",
     ],
 )
@@ -510,7 +526,7 @@ def test_a_signal_leaves_nothing(inputs: Path, tmp_path: Path, line: str, sign: 
 def test_a_name_with_brackets_is_only_a_name(migsim: Run, inputs: Path) -> None:
     data = json.loads((inputs / "record.json").read_text())
     (inputs / "brackets.json").write_text(json.dumps(data | {"name": "a[/b]c"}))
-    code, out, _ = migsim("compare brackets.json --trace good.trace --host host.json --replicates 1")
+    code, out, _ = migsim("compare brackets.json --trace good.trace --host host.json --draws 1")
     assert code == 0 and "a[/b]c" in out
 
 

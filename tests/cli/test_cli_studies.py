@@ -12,6 +12,7 @@ import pytest
 from migsim.cli import main
 from migsim.profiles import HostProfile
 from migsim.study.sweep import jobs as sweep_run
+from migsim.study.sweep import piece as sweep_piece
 from migsim.trace import TraceMeta, TraceWriter
 from tests.study.small_guest import host
 
@@ -92,19 +93,19 @@ def test_a_sweep_that_ends_early_goes_on_from_the_folder_beside_its_file(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("--vary", "downtime-limit=20:119:40", "-o", "s.csv")
-    make, done = sweep_run.make_piece, []
+    done: list[object] = []
 
     def stops(plan: object, columns: object) -> object:
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(columns)
-        return make(plan, columns)  # type: ignore[arg-type]  # passed on as it came
+        return sweep_piece.make_piece(plan, columns)
 
     monkeypatch.setattr(sweep_run, "make_piece", stops)
     code, out, _ = run("sweep", *words)
     assert code == 130 and out == "" and not Path("s.csv").exists()
     assert len(list(Path("s.csv.cells").glob("*.parquet"))) == 2
-    monkeypatch.setattr(sweep_run, "make_piece", make)
+    monkeypatch.setattr(sweep_run, "make_piece", sweep_piece.make_piece)
     code, _, err = run("sweep", *words)
     assert code == 0 and "of 40 cells were in s.csv.cells already" in err
     assert [path.name for path in tmp_path.iterdir()] == ["s.csv"]

@@ -10,7 +10,7 @@ import pytest
 from migsim.cli import main
 
 TRACE = str(Path(__file__).parents[2] / "traces" / "hot-4g.trace")
-GIVEN = ("--qemu-version", "10.0", "--set", "max-bandwidth=3Gbps", "--replicates", "4")
+GIVEN = ("--qemu-version", "10.0", "--set", "max-bandwidth=3Gbps", "--draws", "4")
 
 
 def invoke(*arguments: str) -> int:

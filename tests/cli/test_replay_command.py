@@ -76,6 +76,6 @@ def test_a_trace_without_page_numbers_is_refused(files: Path, capsys: pytest.Cap
 
 def test_usage(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(files, "--format", "yaml") == 2
-    assert invoke(files, "--load", "0") == 2
+    assert invoke(files, "--load", "0") == 3
     assert invoke(files, "--set", "max-bandwith=1Gbps") == 3
     assert "max-bandwidth" in capsys.readouterr().err

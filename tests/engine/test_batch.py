@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cProfile
+import inspect
 import math
 import subprocess
 import sys
@@ -16,8 +17,9 @@ from migsim.engine.batch import compile as batch_compile
 from migsim.engine.batch.grid import simulate_grid, simulate_many
 from migsim.engine.batch.result import COLUMNS
 from migsim.engine.batch.sending import full_window
-from migsim.engine.inputs import HOST_TERMS, SimulationInput
+from migsim.engine.inputs import SimulationInput
 from migsim.errors import HostError, ParameterError
+from migsim.profiles.terms import HOST_TERMS
 from migsim.qapi import QemuVersion
 from migsim.workload import PageContent, Workload, WorkloadClass
 
@@ -349,7 +351,7 @@ def test_an_engine_that_does_not_exist_is_refused():
 
 def test_a_law_that_changes_is_compiled_anew(monkeypatch):
     before = batch_compile.digest()
-    monkeypatch.setattr(batch_compile.inspect, "getsource", lambda module: f"# another {module.__name__}")
+    monkeypatch.setattr(inspect, "getsource", lambda module: f"# another {module.__name__}")
     assert batch_compile.digest() != before
 
 

@@ -62,7 +62,7 @@ def laid_out(workload, apart):
     """What the compiled loop makes of it, by the same functions run as Python."""
     extents = extents_of(workload)
     room = memory_of(extents, len(workload.classes))
-    room = room._make(map(by_records, room))
+    room = type(room)(*map(by_records, room))
     return lay_out(room, by_records(extent_records(extents)), apart)
 
 
@@ -140,9 +140,9 @@ def test_runs_and_blocks_go_over_every_segment_once(workload, apart):
 def test_an_extent_is_cut_into_pieces_and_at_chunks(first, pages, pieces, together):
     whole = engine_segments.Extent(first, pages, 1.0, 0.0, pages, pieces, together, False, 0)
     room = most_segments(whole)
-    begins, sizes = [0.0] * room, [0.0] * room
-    count = cut_extent(first, pages, pieces, together, begins, sizes, 0)
-    begins, ends = np.array(begins[:count]), np.array(begins[:count]) + sizes[:count]
+    starts, sizes = [0.0] * room, [0.0] * room
+    count = cut_extent(first, pages, pieces, together, starts, sizes, 0)
+    begins, ends = np.array(starts[:count]), np.array(starts[:count]) + sizes[:count]
     assert (begins[0], ends[-1]) == (first, pytest.approx(first + pages))
     np.testing.assert_allclose(begins[1:], ends[:-1])
     inside = np.arange(first // CHUNK_PAGES + 1, np.ceil((first + pages) / CHUNK_PAGES)) * CHUNK_PAGES

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.engine.events.precopy import simulate
-from migsim.engine.inputs import HOST_TERMS, SimulationInput
+from migsim.engine.inputs import SimulationInput
 from migsim.models.loop.rate_limit import window_bytes
+from migsim.profiles.terms import HOST_TERMS
 from migsim.qapi import QemuVersion, validate_migration_info
 from migsim.workload import Workload, WorkloadClass
 

@@ -10,13 +10,14 @@ import pytest
 
 from migsim.engine.events.guest_clock import GuestClock
 from migsim.engine.events.precopy import simulate
-from migsim.engine.inputs import HOST_TERMS, RING_TERMS, XBZRLE_TERMS, SimulationInput
+from migsim.engine.inputs import SimulationInput
 from migsim.models.dirty.ring import ring_fill_pages
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES
 from migsim.models.loop.rate_limit import window_bytes
 from migsim.models.throttle.cpu_throttle import run_fraction
 from migsim.models.xbzrle.content import PageWrites, expected_encoding
 from migsim.models.xbzrle.encoding import RECORD_BYTES
+from migsim.profiles.terms import HOST_TERMS, RING_TERMS, XBZRLE_TERMS
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult, cache_hit_rate, throttle_steps
 from migsim.workload import PageContent, Workload, WorkloadClass

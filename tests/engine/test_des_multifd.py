@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from migsim.engine.events.precopy import simulate
-from migsim.engine.inputs import HOST_TERMS, MULTIFD_TERMS, MULTIFD_ZERO_TERMS, SimulationInput
+from migsim.engine.inputs import SimulationInput
 from migsim.errors import ParameterError, ProfileError
 from migsim.profiles import HostProfile, Term
+from migsim.profiles.terms import HOST_TERMS, MULTIFD_TERMS, MULTIFD_ZERO_TERMS
 from migsim.qapi import QemuVersion
 from migsim.scenario import MigrationSettings
-from migsim.study.predict import predict_workload
+from migsim.study.predict import predict
 from migsim.workload import Workload, WorkloadClass
 
 GIB = 1 << 30
@@ -188,31 +189,27 @@ def settings(**parameters: Any) -> MigrationSettings:
 
 
 def test_predict_models_multifd_and_says_nothing_is_left_out():
-    made = predict_workload(guest(20_000), host=profile(), settings=settings(), replicates=1)
+    made = predict(guest(20_000), host=profile(), settings=settings(), draws=1)
     assert made.result.info["ram"]["multifd-bytes"] > 20_000 * PAGE
     assert not [note for note in made.assumptions if "multifd" in note]
 
 
 def test_a_profile_without_its_terms_names_the_command_that_adds_them():
     with pytest.raises(ProfileError, match=r"multifd_queue_page_s.*migsim calibrate multifd PROFILE"):
-        predict_workload(
-            guest(20_000), host=profile("multifd_queue_page_s"), settings=settings(), replicates=1
-        )
+        predict(guest(20_000), host=profile("multifd_queue_page_s"), settings=settings(), draws=1)
 
 
 def test_terms_of_zero_pages_are_asked_for_only_where_channels_find_them():
     bare = profile(*MULTIFD_ZERO_TERMS)
     legacy = settings(**{"zero-page-detection": "legacy"})
-    assert predict_workload(guest(20_000), host=bare, settings=legacy, replicates=1).completed_fraction == 1
+    assert predict(guest(20_000), host=bare, settings=legacy, draws=1).completed_fraction == 1
     with pytest.raises(ProfileError, match="multifd_send_zero_page_s"):
-        predict_workload(guest(20_000), host=bare, settings=settings(), replicates=1)
+        predict(guest(20_000), host=bare, settings=settings(), draws=1)
 
 
 def test_what_has_no_law_is_refused_before_anything_is_simulated():
     with pytest.raises(ParameterError, match="multifd-compression"):
-        predict_workload(
-            guest(20_000), host=profile(), settings=settings(**{"multifd-compression": "zstd"}), replicates=1
-        )
+        predict(guest(20_000), host=profile(), settings=settings(**{"multifd-compression": "zstd"}), draws=1)
     with pytest.raises(ParameterError, match="xbzrle are both on"):
         run(
             guest(20_000),

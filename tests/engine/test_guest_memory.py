@@ -5,8 +5,9 @@ import pytest
 
 from migsim.engine.events.memory import GuestMemory, SendCosts
 from migsim.engine.events.precopy import simulate
-from migsim.engine.inputs import HOST_TERMS, SimulationInput
+from migsim.engine.inputs import SimulationInput
 from migsim.models.loop.switchover import PagesLeft
+from migsim.profiles.terms import HOST_TERMS
 from migsim.qapi import QemuVersion
 from migsim.workload import Workload, WorkloadClass
 

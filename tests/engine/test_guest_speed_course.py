@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.engine.events.precopy import simulate
-from migsim.engine.inputs import HOST_TERMS, RING_TERMS, SimulationInput
+from migsim.engine.inputs import SimulationInput
 from migsim.errors import ParameterError
 from migsim.models.guest.speed import WHY, GuestMark, SpeedPiece, speed_pieces, work_s
 from migsim.models.throttle.cpu_throttle import run_fraction
 from migsim.models.users.speed_course import SpeedCourse
+from migsim.profiles.terms import HOST_TERMS, RING_TERMS
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
 from migsim.workload import Workload, WorkloadClass

@@ -1,17 +1,19 @@
 """Windows gone through together, beside the same ones one by one; how many events a large guest takes."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import simpy
 
-from benchmarks.guests import GIB, migration, oltp
+from benchmarks.guests import GIB, oltp, precopy
 from migsim.engine.events import precopy as des
 from migsim.engine.events.precopy import simulate
-from migsim.engine.inputs import HOST_TERMS, SimulationInput
+from migsim.engine.inputs import SimulationInput
 from migsim.engine.like_windows import Mark, Window
 from migsim.engine.segments import cut
+from migsim.profiles.terms import HOST_TERMS
 from migsim.qapi import QemuVersion
 from migsim.workload import Workload, WorkloadClass
 
@@ -60,9 +62,9 @@ def some_migration(number):
         "max-bandwidth": draw.choice([0, 30_000_000, 300_000_000]),
         "downtime-limit": draw.choice([30, 900]),
     }
-    what = migration(guest, deadline_s=200.0, **limits)
+    what = precopy(guest, deadline_s=200.0, **limits)
     capability = draw.choice(["", "", "auto-converge"])
-    return des.replace(
+    return replace(
         what, capabilities={capability: True} if capability else {}, fresh_pages=draw.choice([None, 9000])
     )
 
@@ -137,13 +139,13 @@ def test_data_that_fill_whole_windows_are_not_sent_again_for_the_zero_pages_afte
 
 @pytest.mark.parametrize("gib", [128, 16 * 1024])
 def test_events_do_not_grow_with_ram(gib, events):
-    made = simulate(migration(oltp(gib * GIB)))
+    made = simulate(precopy(oltp(gib * GIB)))
     assert made.outcome.status == "completed"
     assert events[0] < 500
 
 
 def test_a_huge_guest_is_cut_less_and_migrates_alike(monkeypatch):
-    what = migration(oltp(1536 * GIB, all_written=True))
+    what = precopy(oltp(1536 * GIB, all_written=True))
     few = simulate(what)
     assert len(cut(what.workload)) < 1000
     monkeypatch.setattr("migsim.engine.segments.HUGE_PAGES", 1 << 40)

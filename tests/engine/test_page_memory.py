@@ -68,7 +68,7 @@ def test_a_recorded_precopy_replayed_at_its_own_syncs_sends_its_own_pages(path):
     assert (first.zero, first.zero + first.normal) == (trace.meta.zero_pages, trace.meta.total_pages)
     now = 0.0
     for row in trace.intervals.itertuples():
-        now += row.end_s - row.start_s
+        now += float(row.end_s - row.start_s)
         assert memory.sync(now) == row.sent_pages
         assert np.array_equal(np.flatnonzero(memory.dirty), trace.pages(row.interval))
         sent = send_all(memory, now)

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 from migsim.engine.events.precopy import simulate
-from migsim.engine.inputs import HOST_TERMS, RING_TERMS, XBZRLE_TERMS, SimulationInput
-from migsim.engine.pages.replay import replay
+from migsim.engine.inputs import SimulationInput
 from migsim.errors import ParameterError, TraceError
 from migsim.models.loop.rate_limit import window_bytes
 from migsim.profiles import HostProfile, Term
+from migsim.profiles.terms import HOST_TERMS, RING_TERMS, XBZRLE_TERMS
 from migsim.qapi import QemuVersion, validate_migration_info
 from migsim.results import cache_hit_rate, throttle_steps
 from migsim.scenario import MigrationSettings
+from migsim.study.replay import replay
 from migsim.trace import RamBlock, Trace, TraceMeta, TraceWriter
 from tests.engine.known_traces import stream_trace, workload
 

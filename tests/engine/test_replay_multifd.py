@@ -3,12 +3,13 @@
 import pytest
 
 from migsim.engine.events.precopy import simulate
-from migsim.engine.inputs import MULTIFD_TERMS, MULTIFD_ZERO_TERMS, SimulationInput
-from migsim.engine.pages.replay import replay
+from migsim.engine.inputs import SimulationInput
 from migsim.errors import ParameterError, ProfileError
 from migsim.profiles import HostProfile, Term
+from migsim.profiles.terms import MULTIFD_TERMS, MULTIFD_ZERO_TERMS
 from migsim.qapi import QemuVersion
 from migsim.scenario import MigrationSettings
+from migsim.study.replay import replay
 from tests.engine.known_traces import stream_trace, workload
 from tests.engine.test_replay import GIB_PAGES
 from tests.engine.test_replay import TERMS as PLAIN

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migsim.engine.batch.grid import simulate_grid
-from migsim.engine.inputs import HOST_TERMS, SimulationInput
+from migsim.engine.inputs import SimulationInput
 from migsim.engine.standstill import deviations, far_above, is_flat, many_rounds, steady_rounds, trend
+from migsim.profiles.terms import HOST_TERMS
 from migsim.qapi import QemuVersion
 from migsim.workload import Workload, WorkloadClass
 

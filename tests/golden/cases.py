@@ -6,23 +6,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TRACES = "traces"
-RECORDS = "validation/records"
+RECORDS = "validation/data/records"
 CALIBRATED = {
-    "kvm-10.0-a": "validation/hosts/kvm-10.0-a.json",
-    "kvm-7.2-a": "validation/hosts/kvm-7.2-a.json",
+    "kvm-10.0-a": "validation/data/hosts/kvm-10.0-a.json",
+    "kvm-7.2-a": "validation/data/hosts/kvm-7.2-a.json",
 }
 """Profiles that are not bundled, by name; ``host:NAME`` in a command line stands for one."""
 
 PREDICT = (
     # every traced guest, as its own release migrates it by default
-    *(f"{name} --replicates 10" for name in sorted(path.stem for path in (ROOT / TRACES).glob("*.trace"))),
+    *(f"{name} --draws 10" for name in sorted(path.stem for path in (ROOT / TRACES).glob("*.trace"))),
     # bandwidth and limit, near the edge and away from it
     "hot-4g --host host:kvm-10.0-a --set max-bandwidth=2Gbps --set downtime-limit=300ms",
     "hot-4g --host host:kvm-7.2-a --qemu-version 7.2 --set max-bandwidth=2500Mbps --set downtime-limit=300ms",
     "hot-4g --set max-bandwidth=500Mbps --deadline 2min",
     "hot-4g --set max-bandwidth=3Gbps --seed 7",
     "hot-4g --link 1Gbps --seed 2",
-    "hot-4g --replicates 1",
+    "hot-4g --draws 1",
     "hot-4g-dirty-ring --set max-bandwidth=2Gbps",
     "sweep-2g --set max-bandwidth=1Gbps --seed 3",
     "zipf-8g --set max-bandwidth=2Gbps --set downtime-limit=100ms",
@@ -102,7 +102,7 @@ SENSITIVITY = (
 )
 
 COMPARE = tuple(
-    f"{name} --replicates 10"
+    f"{name} --draws 10"
     for name in sorted({path.stem.rpartition("-")[0] for path in (ROOT / RECORDS).glob("*.json")})
 )
 """The recorded runs: all repeats of a scenario."""

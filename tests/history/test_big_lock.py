@@ -1,3 +1,5 @@
+"""Holds of the big lock by release, and the delays that they cause."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -33,7 +35,7 @@ holds_ = st.lists(st.floats(1e-4, 1.0), min_size=1, max_size=20)
 
 @given(holds_, st.floats(0, 10), st.integers(0, 2**32 - 1))
 def test_delays_against_timers_thrown_at_random(holds, idle, seed):
-    """A slow twin: timers due at random instants of a timeline with the holds laid out one after the other."""
+    """Draw random due times on a timeline with the holds one after the other, and measure their delays."""
     total = sum(holds) + idle
     use = lock_use(holds, total)
     ends = np.cumsum(holds)

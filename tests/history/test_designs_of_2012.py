@@ -1,4 +1,4 @@
-"""The two designs' laws: main loop and thread branch; and the idle guest."""
+"""Laws of the two designs of 2012, main loop and thread branch, and of the idle guest."""
 
 import pytest
 from hypothesis import given
@@ -91,10 +91,10 @@ def test_the_bandwidth_of_one_call_explains_the_half_second_of_2012():
     """32 MiB/s: 3.36 MB in 2 to 4 ms, 25 to 50 MB in 30 ms of it, 0.2 to 0.45 s at 1 GbE."""
     pages = 3.36e6 / 4096
     for call_s, threshold in ((4e-3, 25e6), (2e-3, 50e6)):
-        seen = call_bandwidth(pages, 0, call_s)
-        assert seen * 0.030 == pytest.approx(threshold, rel=0.02)
-        assert may_finish(threshold * 0.9, seen, 30)
-        assert not may_finish(threshold * 1.1, seen, 30)
+        bandwidth = call_bandwidth(pages, 0, call_s)
+        assert bandwidth * 0.030 == pytest.approx(threshold, rel=0.02)
+        assert may_finish(threshold * 0.9, bandwidth, 30)
+        assert not may_finish(threshold * 1.1, bandwidth, 30)
         assert 0.2 < threshold / 117.7e6 < 0.45
 
 
@@ -118,7 +118,7 @@ def test_idle_guests_that_were_published(gib, normal):
 
 
 @given(st.integers(1, 1024), st.sampled_from(["top", "spread"]))
-def test_an_idle_guests_pages_all_have_their_place(gib, place):
+def test_the_extents_of_an_idle_guest_hold_all_its_data(gib, place):
     guest = idle_workload(gib * GIB, place=place)
     assert guest.zero_pages + sum(c.pages for c in guest.classes) == gib << 18
     ends = [(first, first + count) for c in guest.classes for first, count in c.extents]

@@ -1,4 +1,5 @@
 import copy
+from typing import Any
 
 import jsonschema
 import pytest
@@ -18,7 +19,7 @@ def example(version):
         for n, f in INFO_FIELDS.items()
         if n.startswith("ram.") and release in f.available
     }
-    info = {}
+    info: dict[str, Any] = {}
     for name, field in INFO_FIELDS.items():
         if release not in field.available:
             continue

@@ -61,7 +61,7 @@ class Monitor:
         return True
 
 
-@pytest.fixture(scope="module", params=COMMANDS.values(), ids=COMMANDS.keys())
+@pytest.fixture(scope="module", params=list(COMMANDS.values()), ids=list(COMMANDS))
 def monitor(request):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "qmp")

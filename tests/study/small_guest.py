@@ -1,7 +1,7 @@
 """A small guest and its host, whose migrations take a few milliseconds to simulate."""
 
-from migsim.engine.inputs import HOST_TERMS
 from migsim.profiles import HostProfile, Term
+from migsim.profiles.terms import HOST_TERMS
 from migsim.workload import Workload, WorkloadClass
 
 TERMS = dict.fromkeys(HOST_TERMS, 0.0) | {

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.patches import StepPatch
 
 from migsim.calibrate.users import fit_loop
-from migsim.engine.inputs import HOST_TERMS
 from migsim.engine.users import simulate_users
 from migsim.errors import ParameterError, RecordError
 from migsim.models.users.closed_loop import TransactionClass, UserLoop
@@ -22,11 +22,12 @@ from migsim.plot.guest_performance import (
     plot_transactions,
 )
 from migsim.profiles import HostProfile, Term
+from migsim.profiles.terms import HOST_TERMS
 from migsim.results import MigrationResult, Outcome, guest_speed_frame
 from migsim.results.transactions import transactions
 from migsim.scenario import MigrationSettings
 from migsim.study.guest_performance import guest_performance, guest_speed
-from migsim.study.predict import Prediction, predict_workload
+from migsim.study.predict import Prediction, predict
 from migsim.study.users_compared import compare_guest_performance
 from migsim.workload import Workload, WorkloadClass
 
@@ -177,7 +178,7 @@ def test_a_simulated_migration_goes_all_the_way():
         ),
     )
     settings = MigrationSettings.parse(["max-bandwidth=1Gbps"], "10.0")
-    made = predict_workload(workload, host=host, settings=settings, replicates=8)
+    made = predict(workload, host=host, settings=settings, draws=8)
     assert len(made.guest_speeds) == 8
     assert guest_speed(made).equals(made.result.guest_speed)
     assert guest_speed(made.result).equals(made.result.guest_speed)
@@ -244,7 +245,9 @@ def test_what_tells_nothing_is_refused():
 def test_pictures_show_the_tables_they_are_given():
     made = guest_performance(prediction(*[PLAIN] * 3), INSIDE)
     ax = plot_transactions(made, [measured(SpeedCourse.from_guest_speed(PLAIN), INSIDE, seed=1)])
-    drawn = ax.patches[0].get_data().values
+    steps = ax.patches[0]
+    assert isinstance(steps, StepPatch)
+    drawn, _edges, _baseline = steps.get_data()
     whole = made.over_time[made.over_time["operation"] == "all"]
     np.testing.assert_allclose(drawn, whole["middle_per_s"])
     assert ax.get_legend_handles_labels()[1] == ["predicted, middle 80 %", "measured, 1 run"]

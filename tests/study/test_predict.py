@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from migsim.engine.events.precopy import simulate
-from migsim.engine.inputs import HOST_TERMS
 from migsim.errors import MigsimError, ProfileError
 from migsim.profiles import HostProfile, Term
+from migsim.profiles.terms import HOST_TERMS
 from migsim.qapi import validate_migration_info
+from migsim.results.figures import INTERVALS
 from migsim.scenario import MigrationSettings
-from migsim.study.predict import INTERVAL_FIELDS, predict, predict_workload
+from migsim.study.predict import predict
 from migsim.trace import Trace, TraceMeta, TraceWriter
 from migsim.workload import Workload, WorkloadClass
 
@@ -55,7 +56,7 @@ LIMITED = MigrationSettings(parameters={"max-bandwidth": 134217728, "downtime-li
 
 
 def test_the_profile_of_these_tests_has_every_term():
-    assert TERMS.keys() == HOST_TERMS.keys()
+    assert TERMS.keys() == set(HOST_TERMS)
 
 
 @pytest.mark.parametrize(
@@ -63,12 +64,12 @@ def test_the_profile_of_these_tests_has_every_term():
 )
 def test_a_release_that_misses_writes_under_tcg_is_named(version, accel, warned):
     host = HOST.replace(accel=accel, qemu_version=version)
-    made = predict_workload(GUEST, host=host, settings=LIMITED, replicates=1)
+    made = predict(GUEST, host=host, settings=LIMITED, draws=1)
     assert any("under TCG does not see writes" in note for note in made.assumptions) == warned
 
 
 def test_the_answer_is_query_migrates_with_intervals():
-    made = predict_workload(GUEST, host=HOST, settings=LIMITED, replicates=12)
+    made = predict(GUEST, host=HOST, settings=LIMITED, draws=12)
     answer = json.loads(json.dumps(made.to_json_object(), allow_nan=False))
     extra = {
         "outcome",
@@ -84,8 +85,8 @@ def test_the_answer_is_query_migrates_with_intervals():
     assert extra <= answer.keys()
     assert answer["outcome"] == "completed" and answer["completed-fraction"] == 1
     assert answer["assumptions"][0] == "One of the fit's."
-    assert answer["intervals"].keys() == set(INTERVAL_FIELDS)
-    assert answer["medians"].keys() == set(INTERVAL_FIELDS)
+    assert answer["intervals"].keys() == set(INTERVALS)
+    assert answer["medians"].keys() == set(INTERVALS)
     for name, (low, high) in answer["intervals"].items():
         assert 0 < low <= answer["medians"][name] <= high
     inside = {
@@ -101,8 +102,8 @@ def test_the_answer_is_query_migrates_with_intervals():
 
 def test_medians_and_intervals_are_those_of_the_draws():
     """Ends of an interval are draws, so a whole number of ms or bytes; the median lies between two of them."""
-    made = predict_workload(GUEST, host=HOST, settings=LIMITED, replicates=12)
-    for name in INTERVAL_FIELDS:
+    made = predict(GUEST, host=HOST, settings=LIMITED, draws=12)
+    for name in INTERVALS:
         drawn = sorted(d[name] for d in made.draws)
         assert made.result.intervals[name] == (drawn[1], drawn[10])  # floor and ceiling of a tenth of 11
         assert made.medians[name] == (drawn[5] + drawn[6]) / 2
@@ -112,16 +113,15 @@ def test_medians_and_intervals_are_those_of_the_draws():
 
 def test_the_same_seed_gives_the_same_numbers():
     a, b, c = (
-        predict_workload(GUEST, host=HOST, settings=LIMITED, replicates=6, seed=s).to_json_object()
-        for s in (4, 4, 5)
+        predict(GUEST, host=HOST, settings=LIMITED, draws=6, seed=s).to_json_object() for s in (4, 4, 5)
     )
     assert a == b
     assert a["intervals"] != c["intervals"]
 
 
 def test_intervals_hold_about_80_percent_of_other_draws():
-    made = predict_workload(GUEST, host=HOST, settings=LIMITED, replicates=30, seed=1)
-    other = predict_workload(GUEST, host=HOST, settings=LIMITED, replicates=30, seed=2)
+    made = predict(GUEST, host=HOST, settings=LIMITED, draws=30, seed=1)
+    other = predict(GUEST, host=HOST, settings=LIMITED, draws=30, seed=2)
     low, high = made.result.intervals["total-time"]
     times = np.array([d["total-time"] for d in other.draws])
     assert 0.55 <= np.mean((times >= low) & (times <= high)) <= 0.97
@@ -134,7 +134,7 @@ def test_more_uncertainty_widens_the_intervals():
     widths = [
         {name: high - low for name, (low, high) in made.result.intervals.items()}
         for made in (
-            predict_workload(guest, host=host, settings=LIMITED, replicates=15)
+            predict(guest, host=host, settings=LIMITED, draws=15)
             for host, guest in zip((sure, HOST), guests, strict=True)
         )
     ]
@@ -151,7 +151,7 @@ def test_every_term_is_drawn_but_the_cost_of_a_fault(monkeypatch):
         return simulate(what, seed=seed)
 
     monkeypatch.setattr("migsim.study.predict.simulate", watched)
-    predict_workload(GUEST, host=HOST, settings=LIMITED, replicates=4)
+    predict(GUEST, host=HOST, settings=LIMITED, draws=4)
     for name, median in TERMS.items():
         values = {terms[name] for terms in drawn}
         fixed = name == "dirty_fault_s" or median == 0
@@ -159,7 +159,7 @@ def test_every_term_is_drawn_but_the_cost_of_a_fault(monkeypatch):
 
 
 def test_a_guest_that_is_too_busy_does_not_converge_and_says_why():
-    made = predict_workload(BUSY, host=HOST, settings=LIMITED, replicates=6, deadline_s=30)
+    made = predict(BUSY, host=HOST, settings=LIMITED, draws=6, deadline_s=30)
     answer = made.to_json_object()
     assert answer["outcome"] == "not-converged"
     assert answer["completed-fraction"] < 0.5
@@ -171,19 +171,19 @@ def test_a_guest_that_is_too_busy_does_not_converge_and_says_why():
 
 
 def test_one_replicate_is_the_expected_run():
-    a, b = (predict_workload(GUEST, host=HOST, settings=LIMITED, replicates=1, seed=s) for s in (1, 2))
+    a, b = (predict(GUEST, host=HOST, settings=LIMITED, draws=1, seed=s) for s in (1, 2))
     assert a.result.info == b.result.info
     assert len(a.draws) == 1
 
 
 def test_progress_counts_up():
     seen = []
-    predict_workload(GUEST, host=HOST, replicates=3, progress=lambda done, of: seen.append((done, of)))
+    predict(GUEST, host=HOST, draws=3, progress=lambda done, of: seen.append((done, of)))
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_a_foreign_release_is_an_assumption():
-    made = predict_workload(GUEST, host=HOST, qemu_version="7.2", replicates=2)
+    made = predict(GUEST, host=HOST, qemu_version="7.2", draws=2)
     assert any("7.2" in note for note in made.assumptions)
     assert made.result.qemu_version.startswith("7.2")
 
@@ -191,13 +191,13 @@ def test_a_foreign_release_is_an_assumption():
 def test_a_profile_that_lacks_a_term_names_it():
     lame = HOST.replace(terms={n: t for n, t in HOST.terms.items() if n != "load_s"})
     with pytest.raises(ProfileError, match="load_s"):
-        predict_workload(GUEST, host=lame, replicates=1)
+        predict(GUEST, host=lame, draws=1)
 
 
 def test_a_setting_that_the_release_lacks_is_refused():
     wrong = MigrationSettings(parameters={"max-bandwith": 1})
     with pytest.raises(MigsimError, match="max-bandwith"):
-        predict_workload(GUEST, host=HOST, settings=wrong, replicates=1)
+        predict(GUEST, host=HOST, settings=wrong, draws=1)
 
 
 def test_from_a_trace_to_a_prediction(tmp_path):
@@ -211,7 +211,7 @@ def test_from_a_trace_to_a_prediction(tmp_path):
             writer.add_interval(
                 0.25 * k, 0.25 * (k + 1), pages=np.unique(rng.integers(3000, 6000, rng.poisson(500)))
             )
-    made = predict(Trace.open(path), host=HOST, settings=LIMITED, replicates=5)
+    made = predict(Trace.open(path), host=HOST, settings=LIMITED, draws=5)
     assert made.result.outcome.status == "completed"
     assert made.fit is not None and made.fit.mode == "stream"
     assert made.result.info["ram"]["duplicate"] == pytest.approx(30_000, rel=0.02)
@@ -231,9 +231,7 @@ def test_a_mechanism_answers_with_its_own_fields(on, fields):
     settings = MigrationSettings(
         parameters={"max-bandwidth": 20_000_000, "downtime-limit": 20}, capabilities={on: True}
     )
-    made = predict_workload(
-        BUSY, host=host, settings=settings, replicates=4, deadline_s=90.0, dirty_ring_size=1024
-    )
+    made = predict(BUSY, host=host, settings=settings, draws=4, deadline_s=90.0, dirty_ring_size=1024)
     answer = json.loads(json.dumps(made.to_json_object(), allow_nan=False))
     validate_migration_info(
         {k: v for k, v in answer.items() if k in {"status", "ram", "total-time"} | fields}

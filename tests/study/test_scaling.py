@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migsim.engine.inputs import HOST_TERMS
 from migsim.errors import ParameterError
 from migsim.models.guest.scaling import RULE, draw_rule, median_rule, page_kinds, scaled_extents, scaled_pages
 from migsim.profiles import HostProfile, Term
+from migsim.profiles.terms import HOST_TERMS
 from migsim.scenario import MigrationSettings
 from migsim.study.scaling import MORE_VCPUS, GuestSize, predict_scaled, scale_workload, scaled_family
 from migsim.workload import Workload, WorkloadClass
@@ -216,14 +216,14 @@ HOST = HostProfile(
 def test_a_prediction_says_first_that_it_is_scaled_and_its_interval_holds_the_exponents():
     settings_ = MigrationSettings.parse(["max-bandwidth=10Gbps", "downtime-limit=4s"], "10.0")
     guest = oltp(writes_spread=0.0)
-    options = {"host": HOST, "settings": settings_, "replicates": 12, "deadline_s": 400.0}
+    options = {"host": HOST, "settings": settings_, "draws": 12, "deadline_s": 400.0}
     made = predict_scaled(guest, TRACED, GuestSize(16 * GIB, 16, 75), **options)
     assert made.assumptions[0].startswith("Scaled, never measured: a traced guest (1 GiB, 1 vCPU")
     assert "As fitted." in made.assumptions
     assert "Scaled, never measured" in str(made.to_json_object()["assumptions"])
     assert "Scaled, never measured" in made._repr_html_()
     low, high = made.result.intervals["transferred"]
-    one = predict_scaled(guest, TRACED, GuestSize(16 * GIB, 16, 75), **(options | {"replicates": 1}))
+    one = predict_scaled(guest, TRACED, GuestSize(16 * GIB, 16, 75), **(options | {"draws": 1}))
     assert high - low > 0.02 * one.medians["transferred"]
     assert low < one.medians["transferred"] < high
 

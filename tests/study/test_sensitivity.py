@@ -46,7 +46,7 @@ def test_the_guest_matters_to_the_rounds_of_a_busy_guest():
         GUEST.replace(writes_spread=0.3),
         host=host(0.02),
         of="transferred",
-        set={"max-bandwidth": "60MB/s"},
+        settings={"max-bandwidth": "60MB/s"},
         samples=64,
     )
     assert made.table.iloc[0]["input"] == WRITES
@@ -62,7 +62,7 @@ def test_what_is_drawn_is_what_the_deviates_say():
     drawn = draw_all(profile, 0.1, 300, seed=1)
     logs = np.log([d.terms["normal_page_s"] / TERMS["normal_page_s"] for d in drawn])
     made = [
-        draw_at(profile, *rng.standard_normal(1), {"normal_page_s": rng.standard_normal()}, 0.0)
+        draw_at(profile, rng.standard_normal(), {"normal_page_s": rng.standard_normal()}, 0.0)
         for _ in range(300)
     ]
     other = np.log([d.terms["normal_page_s"] / TERMS["normal_page_s"] for d in made])
@@ -72,7 +72,11 @@ def test_what_is_drawn_is_what_the_deviates_say():
 
 
 def test_outcome_can_be_asked_where_many_do_not_complete():
-    more = {"host": host(0.02), "set": {"max-bandwidth": "20MB/s", "downtime-limit": 20}, "deadline_s": 20.0}
+    more = {
+        "host": host(0.02),
+        "settings": {"max-bandwidth": "20MB/s", "downtime-limit": 20},
+        "deadline_s": 20.0,
+    }
     guest = GUEST.scaled(0.8).replace(writes_spread=0.5)
     with pytest.raises(ParameterError, match="have no downtime"):
         sensitivity(guest, samples=16, **more)

@@ -37,7 +37,7 @@ def test_the_greatest_load_is_the_other_end_of_it():
         host=HOST,
         require=["total-time<4s", "outcome=completed"],
         maximise="writes-scale=0.1:50:log",
-        set={"max-bandwidth": "100MB/s", "downtime-limit": 20},
+        settings={"max-bandwidth": "100MB/s", "downtime-limit": 20},
         draws=9,
         deadline_s=60.0,
     )
@@ -53,7 +53,7 @@ def test_a_whole_number_is_found_exactly():
         host=HOST,
         require="total-time<10s",
         minimise="downtime-limit=1ms:2s:log",
-        set={"max-bandwidth": "20MB/s"},
+        settings={"max-bandwidth": "20MB/s"},
         draws=1,
         deadline_s=60.0,
     )
@@ -63,7 +63,7 @@ def test_a_whole_number_is_found_exactly():
             GUEST,
             host=HOST,
             vary={"downtime-limit": [limit]},
-            set={"max-bandwidth": "20MB/s"},
+            settings={"max-bandwidth": "20MB/s"},
             deadline_s=60.0,
         )["total-time"].item()
         for limit in (made.value - max(1, round(made.value * 0.002)), made.value)
@@ -76,7 +76,7 @@ def test_a_larger_confidence_asks_for_more():
     guest = GUEST.replace(writes_spread=0.4)
     more = {"require": "outcome=completed", "minimise": "max-bandwidth=10MB/s:400MB/s:log", "draws": 20}
     values = [
-        size(guest, host=HOST, confidence=c, set={"downtime-limit": 20}, deadline_s=60.0, **more).value
+        size(guest, host=HOST, confidence=c, settings={"downtime-limit": 20}, deadline_s=60.0, **more).value
         for c in (0.5, 0.8, 1.0)
     ]
     assert values[0] < values[1] < values[2]
@@ -124,7 +124,7 @@ def test_impossible_says_when_nothing_completes():
         minimise="downtime-limit=1ms:20ms",
         draws=3,
         deadline_s=10.0,
-        set={"max-bandwidth": "20MB/s"},
+        settings={"max-bandwidth": "20MB/s"},
     )
     assert made.value is None
     assert "at best 0% of them complete before the deadline" in made.reason
@@ -137,7 +137,7 @@ def test_requirements_at_odds_are_told_apart_from_one_that_binds():
         host=HOST,
         require=["total-time<2.7s", "downtime<10ms"],
         minimise="downtime-limit=1ms:1s:log",
-        set={"max-bandwidth": "25MB/s"},
+        settings={"max-bandwidth": "25MB/s"},
         draws=1,
     )
     assert made.value is None
@@ -234,8 +234,8 @@ def test_what_cannot_be_required_is_refused(words, said):
         ({"minimise": "max-bandwith"}, "max-bandwidth"),
         ({"minimise": "xbzrle=on|off"}, "no number"),
         ({"confidence": 0.0}, "share of the draws"),
-        ({"draws": 0}, "counted from 1"),
-        ({"set": {"max-bandwidth": 1}}, "set and varied"),
+        ({"draws": 0}, "whole number from 1 on"),
+        ({"settings": {"max-bandwidth": 1}}, "set and varied"),
     ],
 )
 def test_bad_questions_are_refused(more, said):
@@ -262,7 +262,7 @@ def test_what_changes_nothing_is_said():
 def test_refused_values_are_said():
     made = size(
         GUEST, host=HOST, require="downtime<1s", minimise="max-cpu-throttle", draws=1,
-        set={"auto-converge": True, "cpu-throttle-initial": 50},
+        settings={"auto-converge": True, "cpu-throttle-initial": 50},
     )  # fmt: skip
     assert made.value == 50
     assert any("below cpu-throttle-initial" in note for note in made.notes)

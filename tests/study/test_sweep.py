@@ -19,7 +19,8 @@ from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import SimulationInput
 from migsim.errors import HostError, MigsimError, ParameterError
 from migsim.qapi import QemuVersion
-from migsim.study.predict import predict_workload
+from migsim.study.predict import predict
+from migsim.study.question import Question
 from migsim.study.sweep import cells as sweep_cells
 from migsim.study.sweep import layout as sweep_layout
 from migsim.study.sweep.run import sweep
@@ -89,7 +90,7 @@ def test_write_rates_vary_from_nothing_up_in_few_batches(monkeypatch):
         assert row["transferred"] == pytest.approx(alone.info["ram"]["transferred"], rel=1e-3)
         assert row["rounds"] == alone.rounds
     calls.clear()
-    sampled = sweep(GUEST, host=host(), vary={"writes-scale": "0.5:2"}, set=parameters, samples=64)
+    sampled = sweep(GUEST, host=host(), vary={"writes-scale": "0.5:2"}, settings=parameters, samples=64)
     assert len(np.unique(sampled["writes-scale"])) == 64 and len(calls) <= 32
 
 
@@ -103,7 +104,7 @@ def test_what_is_varied_reaches_the_guest_and_the_host():
             "link": ["1Gbps", "20Gbps"],
             "load": [0.5, 1],
         },
-        set={"max-bandwidth": "100MB/s"},
+        settings={"max-bandwidth": "100MB/s"},
     )
     frame = made.to_frame()
     for row in frame.iloc[[0, 5, 10, 15]].to_dict("records"):
@@ -128,7 +129,7 @@ def test_draws_are_those_of_predict():
     )
     for bandwidth in (30_000_000, 200_000_000):
         settings = migsim.MigrationSettings(parameters={"max-bandwidth": bandwidth})
-        alone = predict_workload(GUEST, host=host(), settings=settings, replicates=9, seed=4)
+        alone = predict(GUEST, host=host(), settings=settings, draws=9, seed=4)
         cell = made.dataset.sel({"max-bandwidth": bandwidth})
         assert str(cell["outcome"].values) == alone.result.outcome.status
         assert float(cell["completed-fraction"]) == alone.completed_fraction
@@ -143,12 +144,7 @@ def test_common_random_numbers_make_a_difference_clearer():
 
     def totals(seed, bandwidth):
         plan = sweep_cells.Plan(
-            GUEST,
-            host(),
-            QemuVersion.parse("10.0"),
-            kinds={"max-bandwidth": "parameter"},
-            draws=40,
-            seed=seed,
+            Question(GUEST, host=host(), draws=40, seed=seed), kinds={"max-bandwidth": "parameter"}
         )
         made = sweep_cells.simulate_cells(plan, {"max-bandwidth": np.array([bandwidth])})
         return made.figures["total-time"][:, 0]
@@ -223,13 +219,15 @@ def test_where_everything_is_refused_it_is_refused_before_the_work():
 
 
 def test_rules_between_settings_are_held_to_with_what_is_varied():
-    made = sweep(GUEST, host=host(), vary={"return-path": "off|on"}, set=["switchover-ack=on"])
+    made = sweep(GUEST, host=host(), vary={"return-path": "off|on"}, settings=["switchover-ack=on"])
     assert made["outcome"].values.tolist() == ["error", "completed"]
     with pytest.raises(ParameterError, match="requires both"):
-        sweep(GUEST, host=host(), vary={"downtime-limit": [20, 300]}, set=["switchover-ack=on"])
-    off = sweep(GUEST, host=host(), vary={"downtime-limit": [300]}, set=["postcopy-ram=off", "xbzrle=off"])
+        sweep(GUEST, host=host(), vary={"downtime-limit": [20, 300]}, settings=["switchover-ack=on"])
+    off = sweep(
+        GUEST, host=host(), vary={"downtime-limit": [300]}, settings=["postcopy-ram=off", "xbzrle=off"]
+    )
     assert not any("not modelled" in note for note in off.assumptions)
-    on = sweep(GUEST, host=host(), vary={"downtime-limit": [300]}, set={"release-ram": True})
+    on = sweep(GUEST, host=host(), vary={"downtime-limit": [300]}, settings={"release-ram": True})
     assert any("release-ram is on and not modelled" in note for note in on.assumptions)
 
 
@@ -241,9 +239,9 @@ def test_rules_between_settings_are_held_to_with_what_is_varied():
         ({"jobs": 0}, "jobs is 0"),
         ({"draws": -1}, "draws is -1"),
         ({"engine": "fast"}, "engine is 'fast'"),
-        ({"set": {"downtime-limit": 3}}, "set and varied"),
-        ({"set": {"max-bandwith": 3}}, "max-bandwidth"),
-        ({"set": ["max-bandwidth"]}, "NAME=VALUE"),
+        ({"settings": {"downtime-limit": 3}}, "set and varied"),
+        ({"settings": {"max-bandwith": 3}}, "max-bandwidth"),
+        ({"settings": ["max-bandwidth"]}, "NAME=VALUE"),
         ({"vary": {"downtime-limit": "50:300"}}, "LOW:HIGH:COUNT"),
         ({"qemu_version": "0.9"}, "cannot be predicted"),
     ],
@@ -312,8 +310,8 @@ def test_a_folder_keeps_what_is_finished(tmp_path, monkeypatch):
         return made(plan, columns)
 
     from migsim.study.sweep import jobs as sweep_run
+    from migsim.study.sweep.piece import make_piece as made
 
-    made = sweep_run.make_piece
     monkeypatch.setattr(sweep_run, "make_piece", stops)
     with pytest.raises(KeyboardInterrupt):
         sweep(GUEST, host=host(), vary=vary, folder=tmp_path)
@@ -353,7 +351,7 @@ def test_a_damaged_piece_is_named_and_made_again(tmp_path, change):
     "other",
     [
         {"host": host(0.2)},
-        {"set": {"max-bandwidth": 10**8}},
+        {"settings": {"max-bandwidth": 10**8}},
         {"deadline_s": 9.0},
         {"seed": 2},
         {"qemu_version": "7.2"},
@@ -456,7 +454,7 @@ def test_a_cell_is_no_python_object():
 
     cells = 200_000
     kinds = {"downtime-limit": "parameter", "dirty-limit": "choice"}
-    plan = sweep_cells.Plan(GUEST, host(), QemuVersion.parse("10.0"), kinds=kinds)
+    plan = sweep_cells.Plan(Question(GUEST, host=host(), draws=1), kinds=kinds)
     columns = {"downtime-limit": np.arange(cells), "dirty-limit": np.ones(cells, bool)}
     tracemalloc.start()
     drawn = sweep_cells.simulate_cells(plan, columns)
@@ -467,8 +465,8 @@ def test_a_cell_is_no_python_object():
 
 
 def test_the_plan_can_be_replaced():
-    plan = sweep_cells.Plan(GUEST, host(), QemuVersion.parse("10.0"))
-    assert replace(plan, draws=3).drawn()[0].seed is not None
+    plan = sweep_cells.Plan(Question(GUEST, host=host(), draws=1))
+    assert replace(plan, question=plan.question.replace(draws=3)).drawn()[0].seed is not None
 
 
 def test_a_process_keeps_the_memory_that_a_piece_gave_back():
@@ -476,9 +474,9 @@ def test_a_process_keeps_the_memory_that_a_piece_gave_back():
     program = """
 import resource, sys
 import numpy as np
-from migsim.study import sweep_run
+from migsim.study.sweep import jobs
 if sys.argv[1] == "kept":
-    sweep_run._keep_memory()
+    jobs._keep_memory()
 for _ in range(3):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     columns = [np.ones(8000) for _ in range(100)]

@@ -12,7 +12,7 @@ import pytest
 from migsim.errors import ParameterError, UnitError
 from migsim.models.guest.scaling import RULE
 from migsim.scenario import MigrationSettings
-from migsim.study.predict import predict_workload
+from migsim.study.predict import predict
 from migsim.study.scaling import GuestSize, predict_scaled, scale_workload
 from migsim.study.sweep.run import sweep
 from tests.study.small_guest import GUEST as SMALL
@@ -32,18 +32,18 @@ def larger(ram_bytes: int) -> GuestSize:
 
 
 def run(ram: Any, traced: GuestSize | None = TRACED, **more: Any):
-    return sweep(GUEST, host=host(), vary={"guest-ram": ram}, set=SETTINGS, traced=traced, **more)
+    return sweep(GUEST, host=host(), vary={"guest-ram": ram}, settings=SETTINGS, traced=traced, **more)
 
 
 def test_each_size_is_the_scaled_guest():
     made = run(SIZES)
     assert made["guest-ram"].attrs["units"] == "bytes"
     for size in SIZES:
-        alone = predict_workload(
+        alone = predict(
             scale_workload(GUEST, TRACED, larger(size)),
             host=host(),
             settings=MigrationSettings(parameters=SETTINGS),
-            replicates=1,
+            draws=1,
         )
         at = made.dataset.sel({"guest-ram": size})
         assert float(at["total-time"]) == pytest.approx(alone.medians["total-time"], rel=1e-3)
@@ -69,7 +69,7 @@ def test_every_draw_has_its_own_exponents():
         larger(size),
         host=host(),
         settings=MigrationSettings(parameters=SETTINGS),
-        replicates=12,
+        draws=12,
     )
     at = made.dataset.sel({"guest-ram": size})
     low, high = alone.result.intervals["transferred"]
@@ -79,7 +79,7 @@ def test_every_draw_has_its_own_exponents():
         scale_workload(GUEST, TRACED, larger(size)),
         host=host(),
         vary={"deadline": [1800]},
-        set=SETTINGS,
+        settings=SETTINGS,
         draws=12,
     )
     width = float(at["transferred-high"] - at["transferred-low"])
@@ -91,13 +91,11 @@ def test_more_memory_and_more_writes_go_together():
         GUEST,
         host=host(),
         vary={"guest-ram": [SIZES[1]], "writes-scale": [1, 3]},
-        set=SETTINGS,
+        settings=SETTINGS,
         traced=TRACED,
     )
     workload = scale_workload(GUEST, TRACED, larger(SIZES[1])).scaled(3)
-    alone = predict_workload(
-        workload, host=host(), settings=MigrationSettings(parameters=SETTINGS), replicates=1
-    )
+    alone = predict(workload, host=host(), settings=MigrationSettings(parameters=SETTINGS), draws=1)
     tripled = made["transferred"].sel({"writes-scale": 3}).item()
     assert tripled == pytest.approx(alone.medians["transferred"], rel=1e-3)
     assert tripled > made["transferred"].sel({"writes-scale": 1}).item()
@@ -107,9 +105,9 @@ def test_it_says_that_it_is_scaled_and_by_which_rule():
     made = run("128MiB:1GiB:3:log")
     assert made["guest-ram"].values.tolist()[-1] == 1024 * MIB
     first, second = made.assumptions[:2]
-    assert "never measured" in first and "workload_scaling" in first and "10 users" in first
+    assert "never measured" in first and "models.guest.scaling" in first and "10 users" in first
     assert f"exponent {RULE['pool'].pages.median:g} ± " in second and "zero pages keep their shares" in second
-    without = sweep(GUEST, host=host(), vary={"load": [1]}, set=SETTINGS, traced=TRACED)
+    without = sweep(GUEST, host=host(), vary={"load": [1]}, settings=SETTINGS, traced=TRACED)
     assert not any("measured" in note for note in without.assumptions)
 
 

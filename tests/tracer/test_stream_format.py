@@ -42,8 +42,8 @@ class Listing:
 def expected(records):
     first = {}
     start = 0
-    for name, pages in BLOCKS:
-        first[name], start = start, start + pages
+    for name, count in BLOCKS:
+        first[name], start = start, start + count
     pages = []
     for what, block, page in records:
         number = first[block] + page

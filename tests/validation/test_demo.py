@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from migsim.results import MigrationResult, Outcome
 from migsim.scenario import GuestSpec, GuestWorkload, LabScenario, MigrationSettings, PageClass, QemuSpec
@@ -28,7 +29,7 @@ def result(total: float, **other: object) -> MigrationResult:
         "info": info,
         "scenario": SCENARIO.as_dict(),
     }
-    return MigrationResult(**(fields | other))  # type: ignore[arg-type]
+    return MigrationResult(**(fields | other))
 
 
 SCENARIO = LabScenario(
@@ -69,6 +70,7 @@ def test_a_panel_shows_measurements_prediction_and_interval_in_its_unit() -> Non
     assert list(points.get_ydata()) == pytest.approx([9.456, 9.590])
     assert next(iter(line.get_ydata())) == pytest.approx(9.0)
     (band,) = axes.patches
+    assert isinstance(band, Rectangle)
     assert band.get_y() == pytest.approx(8) and band.get_height() == pytest.approx(2)
 
 

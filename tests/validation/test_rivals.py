@@ -51,7 +51,7 @@ DIRTY = [
 ]
 DIRTY += [2675, 2958]
 LIMITS_MS = [125, 250, 500, 1000, 5000, math.inf]
-PUBLISHED_S = {  # his Gbps are 2**30 bits
+PUBLISHED_S: dict[float, list[int | None]] = {  # his Gbps are 2**30 bits
     100 / 1024: [None, None, None, None, None, 1019],
     1: [None, None, None, None, None, 100],
     2: [None, None, None, None, 101, 50],
@@ -109,7 +109,7 @@ def test_gudkov_curve_never_passes_the_pages_that_hold_data() -> None:
 
 def test_geometric_series_closed_form_is_the_sum_of_its_rounds() -> None:
     answer = geometric_series.predict(guest())
-    volume, total, rounds = 200_000 * PAGE, 0.0, 0
+    volume, total, rounds = 200_000.0 * PAGE, 0.0, 0
     while True:
         total += volume
         rounds += 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from migsim.engine.inputs import HOST_TERMS, SimulationInput
+from migsim.engine.inputs import SimulationInput
+from migsim.profiles.terms import HOST_TERMS
 from migsim.qapi import QemuVersion
 from migsim.workload import Workload, WorkloadClass
 from tests.witness.precopy_pages import NORMAL_RECORD, Guest, Host, Rules

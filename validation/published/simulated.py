@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from migsim.engine.events.precopy import simulate
-from migsim.engine.inputs import HOST_TERMS, MULTIFD_TERMS, MULTIFD_ZERO_TERMS, RING_TERMS, SimulationInput
+from migsim.engine.inputs import SimulationInput
+from migsim.profiles.terms import HOST_TERMS, MULTIFD_TERMS, MULTIFD_ZERO_TERMS, RING_TERMS
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
 from migsim.units import PAGE_BYTES

@@ -30,6 +30,7 @@ Source: the mechanics reference, sections 2.4, 2.6, 3.6 and 4.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,108 +38,62 @@ from numpy.typing import NDArray
 
 from migsim.engine.events.guest_clock import GuestClock
 from migsim.engine.events.precopy import simulate
-from migsim.engine.inputs import SimulationInput, check_ring, needed_terms
+from migsim.engine.inputs import SimulationInput
 from migsim.engine.pages.contents import SampledLengths
 from migsim.engine.pages.memory import PageMemory
 from migsim.engine.pages.writes import TraceWrites
 from migsim.engine.pages.xbzrle import PageXbzrle
-from migsim.models.multifd.packets import check_multifd, zero_page_detection
-from migsim.profiles import HostProfile
-from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
-from migsim.scenario import MigrationSettings
 from migsim.workload import Workload, WorkloadClass
 
 if TYPE_CHECKING:
     from migsim.trace import Trace
 
-__all__ = ["page_memory", "replay", "zero_map"]
+__all__ = ["page_memory", "replay_pages", "zero_map"]
 
 _BLOCK = 1 << 20
 
 
-def replay(
+def replay_pages(
     trace: Trace,
+    migration_of: Callable[[Workload], SimulationInput],
     *,
-    host: HostProfile,
-    settings: MigrationSettings | None = None,
-    qemu_version: str | None = None,
-    seed: int = 1,
-    deadline_s: float = 1800.0,
-    link_bytes_per_s: float | None = None,
-    fresh_pages: int | None = None,
-    dirty_ring_size: int = 0,
+    dirty_fault_s: float,
     load: float = 1.0,
-    name: str = "",
-) -> MigrationResult:
+    seed: int = 1,
+) -> tuple[MigrationResult, list[str]]:
     """Simulate the migration of a traced guest by the trace's own pages.
 
     Parameters
     ----------
     trace : Trace
         With page numbers (stream or dirty-ring); its first interval is what the guest does first.
-    host : HostProfile
-        Its medians are taken.
-    settings : MigrationSettings, optional
-        Parameters and capabilities; what is absent has the release's default.
-    qemu_version : str, optional
-        Default: the profile's.
-    seed : int
-        Of the draws: instants of writes inside an interval, lengths of encodings.
-    deadline_s : float
-        When the migration is given up.
-    link_bytes_per_s : float, optional
-        What the network carries, when that is less than the CPUs do.
-    fresh_pages : int, optional
-        Data pages that the destination has yet to touch; by default all.
-    dirty_ring_size : int
-        Entries of KVM's dirty ring a vCPU, where the guest runs with one.
+    migration_of : callable
+        Returns the migration of a workload: here of the trace's pages, by how often they are written.
+    dirty_fault_s : float
+        Guest time lost at a first write to a protected page.
     load : float
         Share of its full speed that the guest needs for its work.
-    name : str
+    seed : int
+        Of the draws: instants of writes inside an interval, lengths of encodings.
 
     Returns
     -------
     MigrationResult
-        Kind "simulated"; its scenario lists the `assumptions`.
+        Kind "simulated".
+    list of str
+        What the replay took for granted, a sentence each.
 
     Raises
     ------
     TraceError
         The trace names no pages, or is damaged.
-    ProfileError, ParameterError
-
-    Examples
-    --------
-    >>> replay(Trace.open("db.trace"), host=profile).outcome.status                    # doctest: +SKIP
-    'completed'
     """
-    version = QemuVersion.parse(qemu_version or host.qemu_version)
-    checked = (settings or MigrationSettings()).for_version(version)
-    check_ring(checked.capabilities, dirty_ring_size)
-    check_multifd(checked.capabilities, checked.parameters, version)
-    zero_pages = zero_page_detection(checked.parameters, version)
-    terms = {t: host.median(t) for t in needed_terms(checked.capabilities, zero_pages=zero_pages)}
-    writes = TraceWrites(trace, np.random.default_rng(seed), dirty_fault_s=terms["dirty_fault_s"])
+    writes = TraceWrites(trace, np.random.default_rng(seed), dirty_fault_s=dirty_fault_s)
     zero = zero_map(trace, writes)
-    what = SimulationInput(
-        workload=_workload(trace, writes, int(np.count_nonzero(zero)), load),
-        terms=terms,
-        version=version,
-        parameters=checked.parameters,
-        capabilities=checked.capabilities,
-        accel=host.accel,
-        dirty_ring_size=dirty_ring_size,
-        vcpus=trace.meta.vcpus or 1,
-        link_bytes_per_s=link_bytes_per_s,
-        deadline_s=deadline_s,
-        fresh_pages=fresh_pages,
-        name=name,
-    )
-    memory = page_memory(what, writes, zero)
-    made = simulate(what, seed=seed, memory=memory)
-    notes = _assumptions(trace, writes, memory)
-    return made.replace(scenario={**made.scenario, "trace": trace.path.name, "assumptions": notes})
+    migration = migration_of(_workload(trace, writes, int(np.count_nonzero(zero)), load))
+    memory = page_memory(migration, writes, zero)
+    return simulate(migration, seed=seed, memory=memory), _assumptions(trace, writes, memory)
 
 
 def page_memory(what: SimulationInput, writes: TraceWrites, zero: NDArray[np.bool_]) -> PageMemory:

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.errors import ParameterError
+from migsim.results.figures import FIGURES
 from migsim.study.size.requirement import COMPLETES, Requirement
 from migsim.study.sweep.axis import Axis
-from migsim.study.sweep.cells import COMPLETED, FIGURES, Drawn, Plan
+from migsim.study.sweep.cells import COMPLETED, Drawn, Plan
 from migsim.study.sweep.jobs import run_drawn
 from migsim.study.sweep.piece import summarise
 

@@ -10,21 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.errors import ParameterError, near_misses
+from migsim.results.figures import BOUNDED, FIGURES
 from migsim.study.sweep.cells import COMPLETED, Drawn
 from migsim.units import format_bytes, format_duration_s, parse_quantity
 
 __all__ = ["COMPLETES", "Requirement", "read_requirements"]
 
 _FORM = re.compile(r"\s*([a-z-]+)\s*(<=|>=|==|<|>|=)\s*(.+?)\s*")
-_UNITS = {
-    "downtime": "ms",
-    "total-time": "ms",
-    "blackout": "ms",
-    "guest-lost": "ms",
-    "transferred": "bytes",
-    "rounds": "",
-}
-"""What can be bounded, and its unit."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,7 @@ class Requirement:
 
     def write(self, value: float) -> str:
         """Write a value of the figure with its unit."""
-        unit = _UNITS.get(self.figure)
+        unit = FIGURES[self.figure].unit if self.figure in FIGURES else ""
         if unit == "ms":
             return format_duration_s(value / 1000)
         return format_bytes(value) if unit == "bytes" else f"{value:g}"
@@ -114,14 +106,16 @@ def _read(word: str) -> Requirement:
             "A migration is required to complete.",
             "Write outcome=completed.",
         )
-    if figure not in _UNITS:
+    if figure not in BOUNDED:
         raise ParameterError(
             f"{figure!r} cannot be required.",
-            f"Figures are {', '.join(_UNITS)}, and outcome.",
-            near_misses(figure, _UNITS) or "Choose one of them.",
+            f"Figures are {', '.join(BOUNDED)}, and outcome.",
+            near_misses(figure, BOUNDED) or "Choose one of them.",
         )
     if sign not in ("<", "<="):
         raise ParameterError(
             f"The requirement is {word!r}.", "Figures are bounded from above.", f"Write {figure}<{text}."
         )
-    return Requirement(figure, float(parse_quantity(text, _UNITS[figure], field=figure)), sign == "<=")
+    unit = FIGURES[figure].unit
+    limit = parse_quantity(text, "" if unit == "syncs" else unit, field=figure)
+    return Requirement(figure, float(limit), sign == "<=")

@@ -8,20 +8,21 @@ again.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from migsim.errors import ParameterError
 from migsim.html import html_list, html_table
-from migsim.profiles import HostProfile
+from migsim.study.question import Asked, Question, takes_question
 from migsim.study.size.range import Tried, default_range
 from migsim.study.size.requirement import COMPLETES, Requirement, read_requirements
 from migsim.study.sweep.axis import Axis
-from migsim.study.sweep.plan import Settings, make_plan
+from migsim.study.sweep.plan import make_plan
 from migsim.units import format_value
 from migsim.workload import Workload
 
@@ -64,7 +65,10 @@ class Sizing:
     table : pandas.DataFrame
         Every value that was tried, ascending: ``value``, ``met`` (the share of the draws that meets everything), a
         share for each requirement by its text, ``completed`` (most draws do), and the median figures.
+    assumptions : tuple of str
+        What is taken for granted or left out, a sentence each.
     notes : tuple of str
+        What is worth knowing about the search.
     """
 
     axis: Axis
@@ -74,6 +78,7 @@ class Sizing:
     requirements: tuple[Requirement, ...]
     confidence: float
     table: pd.DataFrame
+    assumptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -101,6 +106,7 @@ class Sizing:
             "require": [str(r) for r in self.requirements],
             "confidence": self.confidence,
             "at-value": {k: v for k, v in self.at_value.items() if v == v},
+            "assumptions": list(self.assumptions),
             "notes": list(self.notes),
         }
 
@@ -113,35 +119,28 @@ class Sizing:
             (format_value(row["value"], self.axis.unit), *(f"{row[name]:.0%}" for name in shares))
             for row in self.shown_rows()
         ]
-        notes = html_list("Notes", self.notes)
+        notes = html_list("Notes", self.notes) + html_list("Assumed", self.assumptions)
         return f"<div>{html_table(self.reason, (self.axis.name, *shares), rows)}{notes}</div>"
 
 
+@takes_question()
 def size(
-    what: Trace | Workload,
+    guest: Question | Trace | Workload | str | os.PathLike[str],
     *,
     require: Iterable[str] | str,
     minimise: str | None = None,
     maximise: str | None = None,
-    set: Settings = (),
-    host: HostProfile | None = None,
-    qemu_version: str | None = None,
     confidence: float = 0.8,
-    draws: int = 40,
-    seed: int = 1,
     jobs: int = 1,
-    load: float = 1.0,
-    deadline_s: float = 1800.0,
-    link_bytes_per_s: float | None = None,
-    fresh_pages: int | None = None,
-    dirty_ring_size: int = 0,
     progress: Callable[[int, str], None] | None = None,
+    **asked: Unpack[Asked],
 ) -> Sizing:
     """Find the least or greatest value of one setting that meets requirements.
 
     Parameters
     ----------
-    what : Trace or Workload
+    guest : Question, Trace, Workload or path
+        The guest, or a question about it.
     require : sequence of str
         ``"downtime<500ms"``, ``"total-time<10min"``, ``"transferred<20GiB"``, ``"guest-lost<2s"``,
         ``"outcome=completed"`` (which every other one implies).
@@ -150,13 +149,12 @@ def size(
         ``"max-bandwidth=1Gbps:25Gbps"``. Any number that `migsim.sweep` varies.
     confidence : float
         Share of the draws that has to meet them all.
-    draws : int
     jobs : int
         Processes of this machine; -1 is one a processor.
-    set, host, qemu_version, seed, load, deadline_s, link_bytes_per_s, fresh_pages, dirty_ring_size
-        As in `migsim.sweep`.
     progress : callable, optional
         Called with the number of values tried and a few words.
+    **asked
+        The keywords of `migsim.Question`: host, settings, qemu_version, load, draws, seed, ...
 
     Returns
     -------
@@ -168,7 +166,7 @@ def size(
 
     Examples
     --------
-    >>> size(trace, require=["downtime<500ms"], minimise="max-bandwidth").value      # doctest: +SKIP
+    >>> size("db.trace", require=["downtime<500ms"], minimise="max-bandwidth").value      # doctest: +SKIP
     """
     requirements = read_requirements([require] if isinstance(require, str) else require)
     if (minimise is None) == (maximise is None):
@@ -179,32 +177,19 @@ def size(
         raise ParameterError(
             f"The confidence is {confidence:g}.", "It is a share of the draws.", "Give 0.8 or so."
         )
-    if draws < 1:
-        raise ParameterError(f"draws is {draws}.", "Draws are counted from 1.", "Give 40 or so.")
+    question = Question.of(guest, **asked)
     name, equals, text = (minimise or maximise or "").partition("=")
-    plan, (axis,) = make_plan(
-        what,
-        vary={name: text if equals else default_range(name, link_bytes_per_s)},
-        host=host,
-        qemu_version=qemu_version,
-        settings=set,
-        load=load,
-        draws=draws,
-        seed=seed,
-        deadline_s=deadline_s,
-        link_bytes_per_s=link_bytes_per_s,
-        fresh_pages=fresh_pages,
-        dirty_ring_size=dirty_ring_size,
-    )
+    vary = {name: text if equals else default_range(name, question.link_bytes_per_s)}
+    plan, (axis,) = make_plan(question, vary=vary)
     if axis.kind == "choice":
         raise ParameterError(
             f"{name} is no number.", "A number is looked for.", f"Sweep it: --vary {name}=..."
         )
     tried = Tried(plan, axis, requirements, confidence, jobs, progress)
-    return _answer(tried, least=minimise is not None)
+    return _answer(tried, least=minimise is not None, assumptions=question.assumptions_of(plan.workload))
 
 
-def _answer(tried: Tried, *, least: bool) -> Sizing:
+def _answer(tried: Tried, *, least: bool, assumptions: tuple[str, ...] = ()) -> Sizing:
     axis = tried.axis
     tried.add(_grid(axis))
     for _ in range(0 if axis.listed else LOOKS):
@@ -236,6 +221,7 @@ def _answer(tried: Tried, *, least: bool) -> Sizing:
         tried.requirements,
         tried.confidence,
         tried.table(),
+        assumptions,
         tuple(_notes(tried, place, least)),
     )
 

@@ -14,13 +14,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from migsim.engine.inputs import HOST_TERMS, RING_TERMS, XBZRLE_TERMS
 from migsim.errors import ParameterError, near_misses
+from migsim.profiles.terms import TERMS
 from migsim.qapi import CAPABILITIES, PARAMETERS, QemuVersion
 from migsim.qapi.settings import parse_setting
-from migsim.units import parse_bytes, parse_duration_s, parse_quantity, parse_rate
+from migsim.study.quantities import MOST, QUANTITIES, read_number
+from migsim.units import parse_bytes, parse_duration_s, parse_quantity
 
-__all__ = ["OWN", "RAM", "SCALE", "Axis", "Kind", "read_axes", "read_value"]
+__all__ = ["RAM", "SCALE", "VARIED", "Axis", "Kind", "read_axes", "read_value"]
 
 Kind = Literal["parameter", "choice", "input", "term", "scale", "guest"]
 
@@ -30,20 +31,12 @@ SCALE = "scale."
 RAM = "guest-ram"
 """The guest's memory: scaled by a stated rule (`migsim.study.sweep.guest_ram`)."""
 
-OWN: dict[str, tuple[str, str]] = {
-    "writes-scale": ("1", "The guest's write rates, over the traced ones"),
-    "load": ("1", "Share of its full speed that the guest needs"),
-    "link": ("bytes/s", "What the network carries"),
-    "deadline": ("s", "When the migration is given up"),
-    "fresh-pages": ("pages", "Data pages that the destination has yet to touch"),
-    "dirty-ring-size": ("entries", "KVM's dirty ring of a vCPU; 0 is the bitmap"),
-    RAM: ("bytes", "The guest's memory, its writing scaled to it by a stated rule"),
+VARIED = {name: (quantity.unit, quantity.meaning) for name, quantity in QUANTITIES.items()} | {
+    RAM: ("bytes", "The guest's memory, its writing scaled to it by a stated rule")
 }
 """What can be varied beside QEMU's settings and the host's terms: unit and meaning."""
 
-_TERMS = HOST_TERMS | XBZRLE_TERMS | RING_TERMS
 _GUEST = ("load", "dirty-ring-size", RAM)
-_MOST = 2**62
 
 
 @dataclass(frozen=True)
@@ -173,19 +166,23 @@ def read_value(name: str, value: Any, version: QemuVersion) -> tuple[Any, str, K
                 f"{name} is a list.", "Numbers and choices can be varied.", "Set it instead."
             )
         return read, "", "choice"
-    if name in OWN:
-        return _own(name, value), OWN[name][0], "guest" if name in _GUEST else "input"
+    if name in VARIED:
+        return _quantity(name, value), VARIED[name][0], "guest" if name in _GUEST else "input"
     term = name.removeprefix(SCALE)
-    if term in _TERMS:
+    if term in TERMS:
         if name != term:
-            return _number(name, value), "1", "scale"
+            return read_number(name, value), "1", "scale"
         in_s = term.endswith("_s") and isinstance(value, str)
-        return (parse_duration_s(value, field=name) if in_s else _number(name, value)), _unit_of(term), "term"
+        return (
+            (parse_duration_s(value, field=name) if in_s else read_number(name, value)),
+            TERMS[term].unit,
+            "term",
+        )
     known = [n for table in (PARAMETERS, CAPABILITIES) for n, e in table.items() if version in e.available]
-    hint = near_misses(name, [*known, *OWN, *_TERMS, *(SCALE + t for t in _TERMS)])
+    hint = near_misses(name, [*known, *VARIED, *TERMS, *(SCALE + t for t in TERMS)])
     raise ParameterError(
         f"{name!r} is nothing that can be set or varied.",
-        f"That is a migration parameter or capability of QEMU {version}, {', '.join(OWN)}, a host term such as "
+        f"That is a migration parameter or capability of QEMU {version}, {', '.join(VARIED)}, a host term such as "
         f"normal_page_s, or a factor on one, as {SCALE}normal_page_s.",
         hint or "Correct the name.",
     )
@@ -242,53 +239,20 @@ def _range(name: str, text: str, parts: list[str], version: QemuVersion) -> Axis
     return Axis(name, unit, kind, (), low, high, count, log or name == "xbzrle-cache-size", whole)
 
 
-def _own(name: str, value: Any) -> int | float:
-    if name == "link":
-        read: int | float = parse_rate(value, field=name)
-    elif name == RAM:
+def _quantity(name: str, value: Any) -> int | float:
+    if name == RAM:
         read = _bounded(name, parse_bytes(value, field=name))
-    elif name == "deadline":
-        read = parse_duration_s(value, field=name)
-    elif name == "load":
-        read = _number(name, value)
-    elif name == "writes-scale":
-        return _number(name, value)
-    else:
-        return _bounded(name, parse_quantity(value, "", field=name))
-    if not read > 0 or (name == "load" and read > 1):
-        raise ParameterError(
-            f"{name} is {value!r}.",
-            "It is a share, above 0 % and at most 100 %." if name == "load" else "It is above 0.",
-            "Correct it.",
-        )
-    return read
-
-
-def _number(name: str, value: Any) -> float:
-    """Read a plain number, not negative; a percentage is a hundredth."""
-    text = value.strip() if isinstance(value, str) else value
-    percent = isinstance(text, str) and text.endswith("%")
-    try:
-        number = float(text.removesuffix("%")) / 100 if percent else float(text)
-    except (TypeError, ValueError):
-        number = float("nan")
-    if not 0 <= number < float("inf"):
-        raise ParameterError(
-            f"{name} is {value!r}.", "It is a number, finite and not negative.", "Write it like 1.5 or 150%."
-        )
-    return number
+        if read > 0:
+            return read
+        raise ParameterError(f"{name} is {value!r}.", "It is above 0.", "Correct it.")
+    number: int | float = QUANTITIES[name].read(value)
+    return _bounded(name, number) if isinstance(number, int) else number
 
 
 def _bounded(name: str, value: int) -> int:
-    if value > _MOST:
-        raise ParameterError(f"{name} is {value}.", f"A sweep goes up to {_MOST}.", "Lower it.")
+    if value > MOST:
+        raise ParameterError(f"{name} is {value}.", f"A sweep goes up to {MOST}.", "Lower it.")
     return value
-
-
-def _unit_of(term: str) -> str:
-    if "_s_per_gib" in term:
-        return "s/GiB"
-    return "s" if term.endswith("_s") else "bytes" if term.endswith("_bytes") else "1"
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -18,10 +19,11 @@ from migsim.engine.batch.grid import simulate_grid
 from migsim.engine.batch.result import BatchResult
 from migsim.engine.inputs import SimulationInput
 from migsim.errors import MigsimError
-from migsim.profiles import HostProfile
-from migsim.qapi import CAPABILITIES, QemuVersion, check_parameters
-from migsim.scenario import MigrationSettings
-from migsim.study.draws import Draw, base_input, draw_all
+from migsim.qapi import check_parameters
+from migsim.results.figures import FIGURES
+from migsim.study.draws import Draw, draw_all
+from migsim.study.quantities import QUANTITIES
+from migsim.study.question import Question
 from migsim.study.scaling import GuestSize
 from migsim.study.sweep.axis import RAM, SCALE, Kind
 from migsim.study.sweep.guest_ram import with_ram
@@ -30,41 +32,22 @@ from migsim.workload import Workload
 __all__ = [
     "COMPLETED",
     "ERROR",
-    "FIGURES",
     "NOT_CONVERGED",
     "OUTCOMES",
-    "Columns",
+    "CellColumns",
     "Drawn",
     "Plan",
     "simulate_cells",
 ]
 
-Columns = dict[str, NDArray[Any]]
+CellColumns = dict[str, NDArray[Any]]
 """By name, a value of each cell."""
 
 OUTCOMES = ("completed", "not-converged", "error")
 """What the codes of outcomes stand for."""
 COMPLETED, NOT_CONVERGED, ERROR = range(3)
 
-FIGURES: dict[str, tuple[str, float, str]] = {
-    "total-time": ("total_time_ms", 1.0, "ms"),
-    "downtime": ("downtime_ms", 1.0, "ms"),
-    "transferred": ("transferred_bytes", 1.0, "bytes"),
-    "rounds": ("dirty_sync_count", 1.0, "syncs"),
-    "blackout": ("blackout_ms", 1.0, "ms"),
-    "guest-lost": ("guest_lost_s", 1000.0, "ms"),
-    "remaining": ("remaining_bytes", 1.0, "bytes"),
-    "cpu-throttle-percentage": ("cpu_throttle_percentage", 1.0, "percent"),
-}
-"""What is kept of each cell: the batch's column, the factor on it, the unit."""
-
-_COMPLETED_ONLY = ("downtime", "blackout")
-_INPUTS = {
-    "link": "link_bytes_per_s",
-    "deadline": "deadline_s",
-    "fresh-pages": "fresh_pages",
-    "writes-scale": WRITES,
-}
+_INPUTS = {name: quantity.field for name, quantity in QUANTITIES.items()} | {"writes-scale": WRITES}
 STILL = "writes nothing"
 """Beside what a group shares: whether its guest is at a standstill, which is another guest to the engines."""
 _THROTTLES = ("cpu-throttle-initial", "max-cpu-throttle")
@@ -76,44 +59,37 @@ class Plan:
 
     Attributes
     ----------
-    workload : Workload
-    host : HostProfile
-    version : QemuVersion
-    settings : MigrationSettings
-        What is set and not varied.
+    question : Question
+        About the guest's workload, with what is set and not varied.
     kinds : dict of str to str
         The kind of each axis, by name (see `migsim.study.sweep.axis`).
-    draws : int
-        How many a cell; 0: the medians, without intervals.
-    seed : int
     engine : {"auto", "events"}
         The fastest that models a cell, or the event engine for all.
-    deadline_s, link_bytes_per_s, fresh_pages, dirty_ring_size, vcpus
-        As in `migsim.predict`.
     traced : GuestSize, optional
         What the traced guest was, where its memory is varied.
     """
 
-    workload: Workload
-    host: HostProfile
-    version: QemuVersion
-    settings: MigrationSettings = field(default_factory=MigrationSettings)
+    question: Question
     kinds: Mapping[str, Kind] = field(default_factory=dict)
-    draws: int = 0
-    seed: int = 1
     engine: Literal["auto", "events"] = "auto"
-    deadline_s: float = 1800.0
-    link_bytes_per_s: float | None = None
-    fresh_pages: int | None = None
-    dirty_ring_size: int = 0
-    vcpus: int = 1
     traced: GuestSize | None = None
+
+    @property
+    def draws(self) -> int:
+        """How many a cell; 1: the medians, without intervals."""
+        return self.question.draws
+
+    @cached_property
+    def workload(self) -> Workload:
+        """The guest's writing."""
+        return self.question.workload()
 
     def drawn(self) -> tuple[Draw, ...]:
         """The draws: the same for every cell."""
-        return draw_all(self.host, self.workload.writes_spread, max(self.draws, 1), self.seed)
+        question = self.question
+        return draw_all(question.host, self.workload.writes_spread, question.draws, question.seed)
 
-    def guest(self, own: Mapping[str, Any], draw: int | None = None) -> Workload:
+    def guest(self, group: Mapping[str, Any], draw: int | None = None) -> Workload:
         """Return a group's guest; in a draw, where its memory is varied, by that draw's exponents of the rule.
 
         Raises
@@ -121,37 +97,28 @@ class Plan:
         ParameterError
         """
         workload = self.workload
-        if RAM in own and self.traced is not None:
-            rng = None if draw is None or self.draws < 2 else np.random.default_rng((self.seed, draw))
-            workload = with_ram(workload, self.traced, int(own[RAM]), rng)
-        if "load" in own:
-            workload = workload.replace(load_fraction=float(own["load"]))
-        return workload.scaled(0.0) if own.get(STILL) else workload
+        if RAM in group and self.traced is not None:
+            medians = draw is None or self.draws < 2
+            rng = None if medians else np.random.default_rng((self.question.seed, draw or 0))
+            workload = with_ram(workload, self.traced, int(group[RAM]), rng)
+        if "load" in group:
+            workload = workload.replace(load_fraction=float(group["load"]))
+        return workload.scaled(0.0) if group.get(STILL) else workload
 
-    def base(self, own: Mapping[str, Any]) -> SimulationInput:
+    def base(self, group: Mapping[str, Any]) -> SimulationInput:
         """Return the migration with a group's switches, choices and guest.
 
         Raises
         ------
         ParameterError, ProfileError
         """
-        chosen = {name: value for name, value in own.items() if self.kinds.get(name) == "choice"}
-        capabilities = {name: value for name, value in chosen.items() if name in CAPABILITIES}
-        parameters = {name: value for name, value in chosen.items() if name not in CAPABILITIES}
-        return base_input(
-            self.guest(own),
-            host=self.host,
-            settings=MigrationSettings(
-                parameters=self.settings.parameters | parameters,
-                capabilities=self.settings.capabilities | capabilities,
-            ),
-            qemu_version=str(self.version),
-            deadline_s=self.deadline_s,
-            link_bytes_per_s=self.link_bytes_per_s,
-            fresh_pages=self.fresh_pages,
-            dirty_ring_size=int(own.get("dirty-ring-size", self.dirty_ring_size)),
-            vcpus=self.vcpus,
+        settings = self.question.settings
+        chosen = {name: value for name, value in group.items() if self.kinds.get(name) == "choice"}
+        question = self.question.replace(
+            settings={**settings.parameters, **settings.capabilities, **chosen},
+            dirty_ring_size=int(group.get("dirty-ring-size", self.question.dirty_ring_size)),
         )
+        return question.migration(self.guest(group))
 
 
 @dataclass
@@ -214,14 +181,14 @@ class Drawn:
         """Keep what the batch engine found."""
         self.outcome[draw, cells] = result.outcome
         unfinished = ~result.completed
-        for name, (column, factor, _) in FIGURES.items():
-            values = result[column] * factor
-            if name in _COMPLETED_ONLY:
+        for name, figure in FIGURES.items():
+            values = result[figure.column] * figure.per_column
+            if figure.only_completed:
                 values = np.where(unfinished, np.nan, values)
             self.figures[name][draw, cells] = values
 
 
-def simulate_cells(plan: Plan, columns: Columns) -> Drawn:
+def simulate_cells(plan: Plan, columns: CellColumns) -> Drawn:
     """Simulate cells, every draw of each.
 
     Parameters
@@ -246,7 +213,7 @@ def simulate_cells(plan: Plan, columns: Columns) -> Drawn:
     return out
 
 
-def _groups(plan: Plan, columns: Columns) -> Iterator[tuple[dict[str, Any], NDArray[np.intp]]]:
+def _groups(plan: Plan, columns: CellColumns) -> Iterator[tuple[dict[str, Any], NDArray[np.intp]]]:
     """Cells that share switches, choices and the guest: those values, and the cells' indices."""
     split = {name: values for name, values in columns.items() if plan.kinds[name] in ("choice", "guest")}
     if "writes-scale" in columns:
@@ -263,7 +230,7 @@ def _groups(plan: Plan, columns: Columns) -> Iterator[tuple[dict[str, Any], NDAr
 
 
 def _without_contradictions(
-    base: SimulationInput, columns: Columns, index: NDArray[np.intp], out: Drawn
+    base: SimulationInput, columns: CellColumns, index: NDArray[np.intp], out: Drawn
 ) -> NDArray[np.intp]:
     """Fail the cells whose numbers QEMU would not take together; return the others."""
     varied = [name for name in _THROTTLES if name in columns]
@@ -288,7 +255,7 @@ def _run(
     plan: Plan,
     draw: Draw,
     base: SimulationInput,
-    columns: Columns,
+    columns: CellColumns,
     index: NDArray[np.intp],
     k: int,
     out: Drawn,
@@ -311,9 +278,9 @@ def _run(
     return index
 
 
-def _numbers(plan: Plan, columns: Columns, index: NDArray[np.intp], what: SimulationInput) -> Columns:
+def _numbers(plan: Plan, columns: CellColumns, index: NDArray[np.intp], what: SimulationInput) -> CellColumns:
     """What the batch engine varies: by its names, in this draw's terms."""
-    vary: Columns = {}
+    vary: CellColumns = {}
     for name, values in columns.items():
         kind = plan.kinds[name]
         term = name.removeprefix(SCALE)

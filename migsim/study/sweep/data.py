@@ -12,9 +12,11 @@ import numpy as np
 from migsim.errors import UsageError, near_misses
 from migsim.files import atomic_path, check_writable
 from migsim.html import html_list, html_table
+from migsim.profiles.terms import TERMS
 from migsim.qapi import CAPABILITIES, PARAMETERS
-from migsim.study.sweep.axis import OWN, SCALE, Axis
-from migsim.study.sweep.cells import FIGURES, OUTCOMES, Columns
+from migsim.results.figures import FIGURES
+from migsim.study.sweep.axis import SCALE, VARIED, Axis
+from migsim.study.sweep.cells import OUTCOMES, CellColumns
 from migsim.study.sweep.layout import Layout
 
 if TYPE_CHECKING:
@@ -155,7 +157,7 @@ class Sweep:
     def ranges(self) -> list[tuple[str, str, str, str, str]]:
         """Name, unit, least, median and most of each figure over the cells, as text; "-" where no cell has it."""
         rows = []
-        for name, (_, _, unit) in FIGURES.items():
+        for name, figure in FIGURES.items():
             values = self.dataset[name].values
             values = values[np.isfinite(values)]
             ends = (
@@ -163,11 +165,13 @@ class Sweep:
                 if values.size
                 else ["-"] * 3
             )
-            rows.append((name, unit, ends[0], ends[1], ends[2]))
+            rows.append((name, figure.unit, ends[0], ends[1], ends[2]))
         return rows
 
 
-def assemble(layout: Layout, columns: Columns, reasons: list[str], attributes: dict[str, str]) -> xr.Dataset:
+def assemble(
+    layout: Layout, columns: CellColumns, reasons: list[str], attributes: dict[str, str]
+) -> xr.Dataset:
     """Make a dataset of all cells' columns; ``outcome`` and ``reason`` come as codes."""
     import xarray as xr
 
@@ -180,7 +184,7 @@ def assemble(layout: Layout, columns: Columns, reasons: list[str], attributes: d
     }
     # Objects keep long reasons short, and xarray looks at each of them: not where all are empty.
     words = np.array([*reasons, ""], dtype=object if reasons else str)
-    made: Columns = columns | {
+    made: CellColumns = columns | {
         "outcome": np.array(OUTCOMES)[columns["outcome"]],
         "reason": words[columns["reason"]],
     }
@@ -214,17 +218,18 @@ def _about(axis: Axis) -> dict[str, str]:
     entry = PARAMETERS.get(axis.name) or CAPABILITIES.get(axis.name)
     if entry is not None:
         text = entry.description
-    elif axis.name in OWN:
-        text = OWN[axis.name][1]
+    elif axis.name in VARIED:
+        text = VARIED[axis.name][1]
     else:
-        factor = axis.name.startswith(SCALE)
-        text = f"{'Factor on the' if factor else 'The'} host's {axis.name.removeprefix(SCALE)}"
+        term = axis.name.removeprefix(SCALE)
+        factor = "Factor on " if axis.name.startswith(SCALE) else ""
+        text = f"{factor}{term}: {TERMS[term].meaning}"
     return {"long_name": text} | ({"units": axis.unit} if axis.unit else {})
 
 
 def _unit(name: str) -> dict[str, str]:
     figure = name.removesuffix("-low").removesuffix("-high")
-    return {"units": FIGURES[figure][2]} if figure in FIGURES else {}
+    return {"units": FIGURES[figure].unit} if figure in FIGURES else {}
 
 
 def _ends(values: Any) -> tuple[str, str, str]:

@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from migsim.errors import HostError
-from migsim.study.sweep.cells import Columns, Drawn, Plan, simulate_cells
+from migsim.study.sweep.cells import CellColumns, Drawn, Plan, simulate_cells
 from migsim.study.sweep.piece import Piece, laws_hash, make_piece
 
 __all__ = ["Job", "run_drawn", "run_jobs"]
 
-Job = tuple[int, Plan, Columns]
+Job = tuple[int, Plan, CellColumns]
 """A piece to make: which one, what its cells share, their values."""
 
 T = TypeVar("T")
@@ -81,7 +81,7 @@ def _make(job: Job) -> tuple[int, Piece]:
     return number, make_piece(plan, columns)
 
 
-def run_drawn(plan: Plan, columns: Columns, *, processes: int = 1) -> Drawn:
+def run_drawn(plan: Plan, columns: CellColumns, *, processes: int = 1) -> Drawn:
     """Simulate a few cells, every draw kept, in processes of this machine.
 
     Raises

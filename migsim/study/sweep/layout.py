@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.errors import ParameterError
+from migsim.results.figures import FIGURES
 from migsim.study.sweep.axis import Axis
-from migsim.study.sweep.cells import FIGURES, Columns
+from migsim.study.sweep.cells import CellColumns
 from migsim.units import format_bytes
 
 __all__ = ["Layout", "available_bytes", "check_room"]
@@ -69,7 +70,7 @@ class Layout:
         for begin in range(0, self.cells, step):
             yield begin, min(begin + step, self.cells)
 
-    def columns(self, begin: int, end: int) -> Columns:
+    def columns(self, begin: int, end: int) -> CellColumns:
         """Return the axes' values in some cells, in C order."""
         if self.samples is not None:
             return {

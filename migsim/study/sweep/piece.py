@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.study.draws import INTERVAL_FIELDS
+from migsim.results.figures import FIGURES, INTERVALS
 from migsim.study.sweep.cells import (
     COMPLETED,
     ERROR,
-    FIGURES,
     NOT_CONVERGED,
-    Columns,
+    CellColumns,
     Drawn,
     Plan,
     simulate_cells,
@@ -31,7 +30,7 @@ from migsim.version import __version__
 __all__ = ["Piece", "laws_hash", "make_piece", "piece_name", "plan_hash", "summarise"]
 
 _LAWS = (
-    *("models", "engine", "qapi", "study/draws.py", "study/scaling.py"),
+    *("models", "engine", "qapi", "study/draws.py", "study/question.py", "study/scaling.py"),
     *("study/sweep/cells.py", "study/sweep/piece.py", "study/sweep/guest_ram.py"),
 )
 """Parts of the package that figures follow from."""
@@ -51,19 +50,19 @@ class Piece:
         `laws_hash` of the process that made it.
     """
 
-    columns: Columns
+    columns: CellColumns
     reasons: tuple[str, ...] = ()
     laws: str = ""
 
 
-def make_piece(plan: Plan, columns: Columns) -> Piece:
+def make_piece(plan: Plan, columns: CellColumns) -> Piece:
     """Simulate a piece's cells."""
     drawn = simulate_cells(plan, columns)
     made = summarise(drawn, intervals=plan.draws > 1)
     return Piece(made | {"reason": drawn.reason}, tuple(drawn.reasons), laws_hash())
 
 
-def summarise(drawn: Drawn, *, intervals: bool) -> Columns:
+def summarise(drawn: Drawn, *, intervals: bool) -> CellColumns:
     """Return each cell's verdict by the majority of its draws, and the medians of the draws that ended so.
 
     Parameters
@@ -76,14 +75,14 @@ def summarise(drawn: Drawn, *, intervals: bool) -> Columns:
     fraction = np.mean(outcome == COMPLETED, axis=0)
     verdict = np.where(fraction >= 0.5, COMPLETED, NOT_CONVERGED).astype(np.int8)
     verdict[outcome[0] == ERROR] = ERROR
-    columns: Columns = {"outcome": verdict}
+    columns: CellColumns = {"outcome": verdict}
     if intervals:
         columns["completed-fraction"] = np.where(verdict == ERROR, np.nan, fraction)
     kept = outcome == verdict
     for name in FIGURES:
         low, median, high = _middle(np.where(kept, drawn.figures[name], np.nan))
         columns[name] = median
-        if intervals and name in INTERVAL_FIELDS:
+        if intervals and name in INTERVALS:
             columns |= {f"{name}-low": low, f"{name}-high": high}
     return columns
 
@@ -118,29 +117,16 @@ def laws_hash() -> str:
 def plan_hash(plan: Plan) -> str:
     """Return a hash of what all cells share, and of the laws."""
     shared = {
-        "workload": plan.workload.as_dict(),
-        "terms": plan.host.as_dict()["terms"],
-        "accel": plan.host.accel,
-        "version": str(plan.version),
-        "settings": plan.settings.as_dict(),
+        "question": plan.question.as_dict(),
         "kinds": dict(plan.kinds),
-        "own": [
-            plan.draws,
-            plan.seed,
-            plan.engine,
-            plan.deadline_s,
-            plan.link_bytes_per_s,
-            plan.fresh_pages,
-            plan.dirty_ring_size,
-            plan.vcpus,
-            repr(plan.traced),
-        ],
+        "engine": plan.engine,
+        "traced": repr(plan.traced),
     }
     text = json.dumps(shared, sort_keys=True)
     return hashlib.sha256((laws_hash() + text).encode()).hexdigest()
 
 
-def piece_name(shared: str, columns: Columns) -> str:
+def piece_name(shared: str, columns: CellColumns) -> str:
     """Return the name of a piece: `plan_hash` and its cells' values, hashed."""
     digest = hashlib.sha256(shared.encode())
     for name, values in columns.items():

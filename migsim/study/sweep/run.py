@@ -6,22 +6,21 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 
 from migsim.errors import ParameterError
-from migsim.profiles import HostProfile
 from migsim.provenance import Provenance
-from migsim.study.predict import left_out, pace_note
+from migsim.study.question import Asked, Question, takes_question
 from migsim.study.sweep.axis import RAM, Axis
-from migsim.study.sweep.cells import ERROR, Columns, Plan
+from migsim.study.sweep.cells import ERROR, CellColumns, Plan
 from migsim.study.sweep.data import Sweep, assemble
 from migsim.study.sweep.guest_ram import ram_notes
 from migsim.study.sweep.jobs import run_jobs
 from migsim.study.sweep.layout import Layout, check_room
 from migsim.study.sweep.piece import Piece, piece_name, plan_hash
-from migsim.study.sweep.plan import Settings, make_plan
+from migsim.study.sweep.plan import make_plan
 from migsim.study.sweep.store import Store
 from migsim.workload import Workload
 
@@ -32,53 +31,35 @@ if TYPE_CHECKING:
 __all__ = ["Sweep", "sweep"]
 
 
+@takes_question(draws=1)
 def sweep(
-    what: Trace | Workload,
+    guest: Question | Trace | Workload | str | os.PathLike[str],
     *,
     vary: Mapping[str, Any],
-    set: Settings = (),
-    host: HostProfile | None = None,
-    qemu_version: str | None = None,
     samples: int | None = None,
-    draws: int = 0,
-    seed: int = 1,
     jobs: int = 1,
     cluster: str | None = None,
     folder: str | os.PathLike[str] | None = None,
     engine: Literal["auto", "events"] = "auto",
-    load: float = 1.0,
-    deadline_s: float = 1800.0,
-    link_bytes_per_s: float | None = None,
-    fresh_pages: int | None = None,
-    dirty_ring_size: int = 0,
     traced: GuestSize | None = None,
     command: str = "",
     progress: Callable[[int, int], None] | None = None,
+    **asked: Unpack[Asked],
 ) -> Sweep:
     """Predict the migration of a guest for every combination of some values, or for samples of them.
 
     Parameters
     ----------
-    what : Trace or Workload
-        The guest.
+    guest : Question, Trace, Workload or path
+        The guest, or a question about it.
     vary : mapping of str to str or sequence
         By name: ``"1Gbps:25Gbps:20"`` (both ends included), ``"16MiB:1GiB:7:log"``, ``"on|off"``, or the values.
         The name is a migration parameter or capability; ``writes-scale`` (a factor on the guest's write rates),
         ``load``, ``link``, ``deadline``, ``fresh-pages`` or ``dirty-ring-size``; ``guest-ram``, to which the guest's
         writing is scaled by a stated rule (it needs `traced`); a host term (``normal_page_s``), or a factor on one
         (``scale.normal_page_s``).
-    set : mapping, sequence of ``NAME=VALUE`` or MigrationSettings
-        Settings that all cells share; what is absent has the release's default.
-    host : HostProfile, optional
-        Default: the bundled profile that is nearest to the QEMU version.
-    qemu_version : str, optional
-        Default: the profile's, or the traced one.
     samples : int, optional
-        So many points of a Sobol sequence over the ranges, rather than a grid.
-    draws : int
-        Draws a cell, the same for all cells (common random numbers), for medians and 80 % intervals; 0: the medians of
-        guest and host.
-    seed : int
+        Number of points of a Sobol sequence over the ranges, in place of a grid.
     jobs : int
         Processes of this machine; -1 is one a processor.
     cluster : str, optional
@@ -87,14 +68,16 @@ def sweep(
         Where finished cells are kept: the same sweep, started again, goes on there.
     engine : {"auto", "events"}
         The fastest engine that models a cell, or the event engine for all; they agree within 0.1 %.
-    load, deadline_s, link_bytes_per_s, fresh_pages, dirty_ring_size
-        As in `migsim.predict`.
     traced : GuestSize, optional
         What the traced guest was, its users and its transactions a second (see `migsim.study.scaling`).
     command : str
         The command line, for the provenance.
     progress : callable, optional
         Called with (done, of) cells.
+    **asked
+        The keywords of `migsim.Question`: host, settings, qemu_version, load, seed, ... `draws` is 1 by default, the
+        medians of guest and host; more of them, the same for all cells (common random numbers), give medians and 80 %
+        intervals.
 
     Returns
     -------
@@ -111,44 +94,27 @@ def sweep(
 
     Examples
     --------
-    >>> from migsim.profiles.bundled import bundled_profile
     >>> guest = Workload(ram_bytes=2**30, ram_total_bytes=2**30, zero_pages=2**18)
-    >>> sweep(guest, host=bundled_profile("10.0"), vary={"max-bandwidth": "1Gbps:2Gbps:2"})
+    >>> sweep(guest, qemu_version="10.0", vary={"max-bandwidth": "1Gbps:2Gbps:2"})
     <Sweep max-bandwidth (2): 2 completed>
     """
-    plan, axes = make_plan(
-        what,
-        vary=vary,
-        host=host,
-        qemu_version=qemu_version,
-        settings=set,
-        load=load,
-        draws=draws,
-        seed=seed,
-        engine=engine,
-        deadline_s=deadline_s,
-        link_bytes_per_s=link_bytes_per_s,
-        fresh_pages=fresh_pages,
-        dirty_ring_size=dirty_ring_size,
-        traced=traced,
-    )
-    layout = _layout(axes, samples, seed)
-    check_room(layout, draws)
-    _check_counts(jobs, draws)
+    if not isinstance(guest, Question):
+        asked.setdefault("draws", 1)
+    question = Question.of(guest, **asked)
+    plan, axes = make_plan(question, vary=vary, engine=engine, traced=traced)
+    layout = _layout(axes, samples, question.seed)
+    check_room(layout, question.draws)
+    _check_jobs(jobs)
     store = Store(Path(folder)) if folder is not None else None
     work = _Work(plan, layout, store, progress)
     work.run(processes=jobs, cluster=cluster)
     notes = [*work.notes(), *_without_effect(layout, work.columns)]
     attributes = _attributes(plan, samples, command)
+    scaled = ram_notes(traced) if traced and RAM in plan.kinds else ()
     return Sweep(
         assemble(layout, work.columns, work.reasons, attributes),
         axes,
-        assumptions=(
-            *(ram_notes(traced) if traced and RAM in plan.kinds else ()),
-            *plan.workload.assumptions,
-            pace_note(load),
-            *left_out(plan.version, _capabilities(plan, axes), plan.host.accel),
-        ),
+        assumptions=(*scaled, *question.assumptions_of(plan.workload, _capabilities(plan, axes))),
         notes=tuple(notes),
     )
 
@@ -163,7 +129,7 @@ class _Work:
         self.layout = layout
         self.store = store
         self.progress = progress
-        self.columns: Columns = {}
+        self.columns: CellColumns = {}
         self.reasons: list[str] = []
         self._index: dict[str, int] = {}
         self._shared = plan_hash(plan)
@@ -235,21 +201,19 @@ def _layout(axes: tuple[Axis, ...], samples: int | None, seed: int) -> Layout:
     return Layout(axes, samples, seed)
 
 
-def _check_counts(jobs: int, draws: int) -> None:
+def _check_jobs(jobs: int) -> None:
     if jobs < 1 and jobs != -1:
         raise ParameterError(
             f"jobs is {jobs}.", "It counts processes; -1 is one a processor.", "Give 1 or more, or -1."
         )
-    if draws < 0:
-        raise ParameterError(f"draws is {draws}.", "It is a count; 0 takes the medians.", "Give 0 or more.")
 
 
 def _capabilities(plan: Plan, axes: tuple[Axis, ...]) -> dict[str, bool]:
     varied = {axis.name: True for axis in axes if axis.kind == "choice" and True in axis.listed}
-    return {**plan.settings.capabilities, **varied}
+    return {**plan.question.settings.capabilities, **varied}
 
 
-def _without_effect(layout: Layout, columns: Columns) -> Iterator[str]:
+def _without_effect(layout: Layout, columns: CellColumns) -> Iterator[str]:
     """Name what was varied and changes no figure of any cell."""
     if layout.samples is not None or not np.any(columns["outcome"] != ERROR):
         return
@@ -269,15 +233,15 @@ def _constant(values: Any, place: int) -> bool:
 
 
 def _attributes(plan: Plan, samples: int | None, command: str) -> dict[str, str]:
-    made = Provenance.now(command, seed=plan.seed, qemu=str(plan.version))
+    made = Provenance.now(command, seed=plan.question.seed, qemu=str(plan.question.qemu_version))
     return {
         "title": "migsim sweep",
-        "qemu-version": str(plan.version),
-        "accel": plan.host.accel,
+        "qemu-version": str(plan.question.qemu_version),
+        "accel": plan.question.host.accel,
         "engine": plan.engine,
         "draws": str(plan.draws),
         "sampling": "grid" if samples is None else "sobol",
-        "settings": json.dumps(plan.settings.as_dict(), sort_keys=True),
+        "settings": json.dumps(plan.question.settings.as_dict(), sort_keys=True),
         "workload": plan.workload.source,
         "laws": plan_hash(plan),
         "provenance": json.dumps(made.as_dict(), sort_keys=True),

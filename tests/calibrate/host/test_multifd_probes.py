@@ -1,21 +1,22 @@
 """Terms of multifd's threads: what made-up records were made of is found again, and live probes say alike things."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from migsim.calibrate.host.multifd import fit_multifd, measure_multifd, multifd_probes, thread_work
+from migsim.calibrate.host.probe_runs import KeptProbes
 from migsim.cli import main
-from migsim.engine.inputs import MULTIFD_TERMS, MULTIFD_ZERO_TERMS
 from migsim.errors import ParameterError, ProfileError
 from migsim.models.multifd.threads import PageWork, multifd_page_s
 from migsim.profiles import HostProfile, Term
+from migsim.profiles.bundled import bundled_profile
+from migsim.profiles.terms import MULTIFD_TERMS, MULTIFD_ZERO_TERMS
 from migsim.results import MigrationResult, Outcome
 from migsim.results.iterations import iterations_frame
 from migsim.scenario import QemuSpec
+from validation.places import HOSTS
 
-VALIDATION = Path(__file__).parents[3] / "validation"
 COSTS = {
     "queue": 1e-7,
     "send": {"zero": 2e-7, "fresh": 6e-7, "cold": 12e-7, "normal": 5e-7},
@@ -107,11 +108,8 @@ def test_waits_are_what_is_left_of_the_time():
 
 
 def test_every_term_is_measured_and_those_of_zero_pages_where_channels_find_them():
-    assert (
-        fit_multifd(host(), made()).terms.keys()
-        == {"connect_s"} | MULTIFD_TERMS.keys() | MULTIFD_ZERO_TERMS.keys()
-    )
-    assert fit_multifd(host("7.2"), made("7.2")).terms.keys() == {"connect_s"} | MULTIFD_TERMS.keys()
+    assert fit_multifd(host(), made()).terms.keys() == {"connect_s", *MULTIFD_TERMS, *MULTIFD_ZERO_TERMS}
+    assert fit_multifd(host("7.2"), made("7.2")).terms.keys() == {"connect_s", *MULTIFD_TERMS}
 
 
 def test_a_spinning_thread_waits_for_nothing():
@@ -141,12 +139,8 @@ def test_a_release_without_multifd_is_refused_before_anything_runs():
 
 @pytest.mark.parametrize("version", ["7.2", "10.0"])
 def test_the_recorded_probes_make_the_recorded_profile(version):
-    kept = HostProfile.load(VALIDATION / "hosts" / f"kvm-{version}.json")
-    runs = [
-        MigrationResult.load(p)
-        for p in sorted((VALIDATION / "hosts" / f"probes-multifd-{version}").glob("*.json"))
-    ]
-    again = fit_multifd(kept, runs)
+    kept = bundled_profile(version)
+    again = fit_multifd(kept, KeptProbes(HOSTS / f"probes-multifd-{version}.zip"))
     for name in MULTIFD_TERMS:
         assert again.median(name) == pytest.approx(kept.median(name), rel=1e-9), name
     # A fault on the destination costs the same in any release.

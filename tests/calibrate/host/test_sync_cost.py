@@ -1,17 +1,15 @@
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
+from migsim.calibrate.host.probe_runs import KeptProbes
 from migsim.calibrate.host.sync_cost import collect_syncs, dirty_slopes, fit_sync_cost
 from migsim.errors import MigsimError
 from migsim.models.dirty.bitmap import GIB
 from migsim.models.dirty.sync import LAYOUTS, sync_parts
 from migsim.profiles.published import cost_preset
 from migsim.results import MigrationResult, Outcome, iterations_frame
-
-ROOT = Path(__file__).parents[3]
+from validation.places import HOSTS, RECORDS
 
 
 def made(base=40e-6, per_gib=15e-6, per_page=0.0, spread=0.1, seed=1, sizes=(1, 2, 4, 8, 64, 128)):
@@ -117,8 +115,10 @@ def test_which_sync_is_which():
 
 @pytest.fixture(scope="module")
 def recorded():
-    files = sorted([*ROOT.glob("validation/records/*.json"), *ROOT.glob("validation/hosts/probes-*/*.json")])
-    return collect_syncs(r for r in map(MigrationResult.load, files) if r.accel == "kvm")
+    probes = [run for path in sorted(HOSTS.glob("probes-*.zip")) for run in KeptProbes(path)]
+    every = [*map(MigrationResult.load, sorted(RECORDS.glob("*.json"))), *probes]
+    once = {(r.name, r.provenance["made"]): r for r in every}  # some probes are behind two profiles
+    return collect_syncs(r for r in once.values() if r.accel == "kvm")
 
 
 @pytest.mark.parametrize("release", ["7.2", "10.0"])

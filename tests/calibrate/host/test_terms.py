@@ -55,7 +55,9 @@ def test_entries_of_a_ring_are_counted_by_its_peak_rate():
 
 
 def test_what_xbzrle_costs_is_found_again():
-    found, missed = terms.xbzrle_pages_s(known(XBZRLE))
+    pages_s = terms.xbzrle_pages_s(known(XBZRLE))
+    assert pages_s is not None
+    found, missed = pages_s
     assert found == pytest.approx(TERMS["xbzrle_hit_s"], rel=0.04)
     assert missed - TERMS["normal_page_s"] == pytest.approx(TERMS["xbzrle_miss_s"], rel=0.1)
 

@@ -119,8 +119,14 @@ def saturating(seed: int, far_off: float = 0.1) -> tuple[Law, np.ndarray, np.nda
 
 
 def by_scipy(law: Law, start: np.ndarray, low: np.ndarray, high: np.ndarray, scale: float) -> np.ndarray:
+    def residuals(x: np.ndarray) -> np.ndarray:
+        return law(x)[0]
+
+    def slopes(x: np.ndarray) -> np.ndarray:
+        return law(x)[1]
+
     return least_squares(
-        lambda x: law(x)[0], start, jac=lambda x: law(x)[1], bounds=(low, high), loss="cauchy", f_scale=scale,
+        residuals, start, jac=slopes, bounds=(low, high), loss="cauchy", f_scale=scale,
         xtol=1e-14, ftol=1e-14, gtol=1e-14, max_nfev=2000,
     ).x  # fmt: skip
 

@@ -75,7 +75,8 @@ def test_likelihood_is_the_binomial_where_rounds_are_alike():
 
     lengths = np.full(6, 0.7)
     hits = np.array([1, 2, 2, 5, 6])
-    one = Spectrum(*(np.array([v]) for v in (5.0, 1.3, False)), *(np.ones(1),) * 4)
+    columns = [np.array([v]) for v in (5.0, 1.3, False)] + [np.ones(1)] * 4
+    one = Spectrum(*columns)
     best = max(
         binom.logpmf(hits, 6, -np.expm1(-1.3 * s * 0.7)).sum() for s in np.exp(np.linspace(-0.3, 0.3, 25))
     )

@@ -127,7 +127,7 @@ def test_a_trace_that_saw_nothing_is_refused(tmp_path):
 # How steady the guest is
 
 
-def history_of(speeds, *, pages=20_000, rate=1.0, length_s=0.2, noise=0.0):
+def history_of(speeds, *, pages=20_000, rate=1.0, length_s=0.2, noise=0.0) -> tuple[RoundHistory, Spectrum]:
     """Rounds of one Poisson class; the guest runs at `speeds[k]` of its usual speed in round k."""
     rng = np.random.default_rng(11)
     lengths = np.full(len(speeds), length_s)

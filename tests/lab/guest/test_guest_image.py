@@ -64,10 +64,10 @@ def zipf_library(tmp_path_factory):
 def test_integer_zipf_follows_the_law(zipf_library, pages, milli):
     starts, lengths = (ctypes.c_uint64 * BUCKETS)(), (ctypes.c_uint64 * BUCKETS)()
     zipf_library.buckets(ctypes.c_uint64(pages), ctypes.c_int64(milli), starts, lengths)
-    got, lengths = np.array(starts, float), np.array(lengths, float)
+    got, sizes = np.array(starts, float), np.array(lengths, float)
     assert got[0] == 0
-    assert (got[:-1] + lengths[:-1] == got[1:]).all()
-    assert got[-1] + lengths[-1] == pages * 4096
+    assert (got[:-1] + sizes[:-1] == got[1:]).all()
+    assert got[-1] + sizes[-1] == pages * 4096
     expected = bucket_edges(pages, milli / 1000)[:-1] * 4096
     np.testing.assert_allclose(got, expected, rtol=3e-5, atol=1.5)
 

@@ -1,5 +1,6 @@
 """The builder says what is missing before it works, and leaves nothing that a later run takes for good."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +13,13 @@ import pytest
 from migsim.errors import HostError
 from migsim.lab.linux_guest import LinuxImage, build, build_image
 from migsim.lab.linux_guest.image import FILES, MANIFEST
-from migsim.lab.linux_guest.packages import debian_addresses, run
+from migsim.lab.linux_guest.packages import Fetched, debian_addresses, run
 from migsim.lab.linux_guest.tree import _OWN, _USERS
 
 
 def everything_here(monkeypatch):
-    monkeypatch.setattr(build.shutil, "which", lambda tool, path=None: f"/usr/bin/{tool}")
-    monkeypatch.setattr(build.shutil, "disk_usage", lambda _: Usage(10**12))
+    monkeypatch.setattr(shutil, "which", lambda tool, path=None: f"/usr/bin/{tool}")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12))
 
 
 class Usage:
@@ -39,7 +40,7 @@ def test_missing_tools_are_all_named_with_their_packages(tmp_path, monkeypatch):
 
 def test_a_full_disk_is_told_before_anything_is_fetched(tmp_path, monkeypatch):
     everything_here(monkeypatch)
-    monkeypatch.setattr(build.shutil, "disk_usage", lambda _: Usage(300_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(300_000_000))
     monkeypatch.setattr(build, "fetch", lambda _: pytest.fail("fetched"))
     with pytest.raises(HostError, match=r"has 0\.3 GB free.*needs 1\.6 GB"):
         build_image(tmp_path / "not" / "there" / "image")
@@ -97,7 +98,7 @@ def steps_of_stone(monkeypatch):
         (folder / "boot/vmlinuz-6.1.0-stone").write_text("kernel")
         return folder
 
-    fetched = build.fetch.__globals__["Fetched"](Path("k"), (), (), {"busybox-static": "1"})
+    fetched = Fetched(Path("k"), (), (), {"busybox-static": "1"})
     monkeypatch.setattr(build, "fetch", lambda _: fetched)
     monkeypatch.setattr(build, "unpack", unpack)
     monkeypatch.setattr(build, "lay_out_root", lambda _fetched, work: work)

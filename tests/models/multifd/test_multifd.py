@@ -1,12 +1,11 @@
 """Multifd's packets against twins that queue page by page, and against live counters to the byte."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from migsim.calibrate.host.probe_runs import KeptProbes
 from migsim.errors import ParameterError
 from migsim.models.multifd.packets import (
     channel_bytes,
@@ -18,11 +17,11 @@ from migsim.models.multifd.packets import (
     zero_page_detection,
 )
 from migsim.results import MigrationResult
+from validation.places import HOSTS, RECORDS
 
-VALIDATION = Path(__file__).parents[3] / "validation"
 LIVE_10 = [
-    *sorted(VALIDATION.glob("hosts/probes-multifd-10.0/*.json")),
-    *sorted(VALIDATION.glob("records/kvm-multifd-*-q100-*.json")),
+    *KeptProbes(HOSTS / "probes-multifd-10.0.zip"),
+    *(MigrationResult.load(path) for path in sorted(RECORDS.glob("kvm-multifd-*-q100-*.json"))),
 ]
 
 
@@ -131,9 +130,8 @@ def test_there_are_live_records_to_hold_the_law_to():
     assert len(LIVE_10) >= 15
 
 
-@pytest.mark.parametrize("path", LIVE_10, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_live_bytes_are_whole_packets_and_their_pages(path):
-    run = MigrationResult.load(path)
+@pytest.mark.parametrize("run", LIVE_10, ids=lambda run: run.name)
+def test_live_bytes_are_whole_packets_and_their_pages(run):
     if run.outcome.status != "completed":
         return  # a channel was stopped in the middle of a packet
     ram, channels = run.info["ram"], run.scenario["migration"]["parameters"]["multifd-channels"]

@@ -1,7 +1,6 @@
 """Throttled vCPUs: published sleeps, simulated timers, and what 2013's form leaves."""
 
 import tomllib
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,8 +19,7 @@ from migsim.models.throttle.cpu_throttle import (
     tick_s,
 )
 from migsim.models.throttle.trigger import is_bad_period, throttle_rules
-
-PUBLISHED = Path(__file__).parents[3] / "validation" / "published"
+from validation.places import PUBLISHED
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """The controller of dirty-limit: an integer twin, where it settles, and what is published of it."""
 
 import tomllib
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -21,8 +20,9 @@ from migsim.models.throttle.dirty_limit import (
     step,
     throttle_time_per_round_us,
 )
+from validation.places import PUBLISHED
 
-PUBLISHED = Path(__file__).parents[3] / "validation" / "published" / "hyman-dirty-limit-2023.toml"
+HYMAN = PUBLISHED / "hyman-dirty-limit-2023.toml"
 ENTRIES = st.sampled_from([1024, 2048, 4096, 8192, 65536])
 
 
@@ -168,7 +168,7 @@ def test_published_periods_fit_a_ring_that_fills_in_100_to_300_ms():
     Ring and rate are not published. The order follows for any ring that fills in more than 100 and at most 300 ms
     (65,536 entries: 853 to 2560 MiB/s a vCPU): it is never full in 100 ms, whatever the sleep.
     """
-    rows = tomllib.loads(PUBLISHED.read_text(encoding="utf-8"))["tables"]["period"]["rows"]
+    rows = tomllib.loads(HYMAN.read_text(encoding="utf-8"))["tables"]["period"]["rows"]
     converges = {row["period-ms"]: "total-s" in row for row in rows.values()}
     for fill in (0.11, 0.2, 0.3):
         sleeps = {period: ring_interval(fill, 0.02, period / 1000).fulls > 0 for period in converges}
@@ -180,7 +180,7 @@ def test_published_scores_of_vcpus_that_do_not_write():
 
     The same run takes auto-converge's 1 - p in the mean: 0.58 and 0.77.
     """
-    rows = tomllib.loads(PUBLISHED.read_text(encoding="utf-8"))["tables"]["unixbench"]["rows"]
+    rows = tomllib.loads(HYMAN.read_text(encoding="utf-8"))["tables"]["unixbench"]["rows"]
     assert vcpu_speed(0.1, 4, writers=0) == 1.0
     for name in ("dhry2", "v1-dhry2"):
         row = rows[name]

@@ -1,0 +1,147 @@
+"""The numbers of a question beside QEMU's settings and the host's terms: name, unit, meaning, and how each is read.
+
+One table for Python, the command line and what a sweep varies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from migsim.errors import ParameterError
+from migsim.models.dirty.ring import ring_fill_pages
+from migsim.units import parse_duration_s, parse_quantity, parse_rate
+
+__all__ = ["MOST", "QUANTITIES", "Quantity", "read_count", "read_number"]
+
+MOST = 2**62
+"""The largest whole number that a sweep's columns hold."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number of a question.
+
+    Attributes
+    ----------
+    unit : str
+        Of the number; a bare number is in it.
+    meaning : str
+        In a few words.
+    field : str
+        Of `migsim.Question`.
+    read : callable
+        Reads text or a number; raises ParameterError or UnitError.
+    """
+
+    unit: str
+    meaning: str
+    field: str
+    read: Callable[[Any], Any]
+
+
+def read_number(name: str, value: Any) -> float:
+    """Read a plain number, not negative; a percentage is a hundredth.
+
+    Raises
+    ------
+    ParameterError
+
+    Examples
+    --------
+    >>> read_number("writes-scale", "150%")
+    1.5
+    """
+    text = value.strip() if isinstance(value, str) else value
+    percent = isinstance(text, str) and text.endswith("%")
+    try:
+        number = float(text.removesuffix("%")) / 100 if percent else float(text)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not 0 <= number < math.inf:
+        raise ParameterError(
+            f"{name} is {value!r}.", "It is a number, finite and not negative.", "Write it like 1.5 or 150%."
+        )
+    return number
+
+
+def read_count(name: str, value: Any, *, least: int = 0, most: int = MOST) -> int:
+    """Read a whole number from `least` on.
+
+    Raises
+    ------
+    ParameterError, UnitError
+
+    Examples
+    --------
+    >>> read_count("draws", "40", least=1)
+    40
+    """
+    whole = value if isinstance(value, int | np.integer) and not isinstance(value, bool) else None
+    number = int(whole) if whole is not None else parse_quantity(value, "", field=name)
+    if least <= number <= most:
+        return number
+    raise ParameterError(
+        f"{name} is {number}.",
+        f"It is a whole number from {least} on." if number < least else f"It goes up to {most}.",
+        f"Give {least} or more." if number < least else "Lower it.",
+    )
+
+
+def _share(value: Any) -> float:
+    number = read_number("load", value)
+    if 0 < number <= 1:
+        return number
+    raise ParameterError(
+        f"load is {value!r}.", "It is a share, above 0 % and at most 100 %.", "Write it as 30% or 0.3."
+    )
+
+
+def _rate(value: Any) -> float:
+    read: float = value if isinstance(value, float) else parse_rate(value, field="link")
+    if 0 < read < math.inf:
+        return read
+    raise ParameterError(
+        f"link is {value!r}.", "Nothing crosses a link of no bandwidth.", "Leave it out for no limit."
+    )
+
+
+def _deadline(value: Any) -> float:
+    seconds = parse_duration_s(value, field="deadline")
+    if 0 < seconds < math.inf:
+        return seconds
+    raise ParameterError(f"deadline is {value!r}.", "It is above 0.", "Write it like 90s or 30min.")
+
+
+def _ring(value: Any) -> int:
+    entries = read_count("dirty-ring-size", value)
+    if entries:
+        ring_fill_pages(entries)  # says what KVM would refuse
+    return entries
+
+
+QUANTITIES: dict[str, Quantity] = {
+    "writes-scale": Quantity(
+        "1",
+        "The guest's write rates, over the traced ones",
+        "writes_scale",
+        lambda value: read_number("writes-scale", value),
+    ),
+    "load": Quantity("1", "Share of its full speed that the guest needs", "load", _share),
+    "link": Quantity("bytes/s", "What the network carries", "link_bytes_per_s", _rate),
+    "deadline": Quantity("s", "When the migration is given up", "deadline_s", _deadline),
+    "fresh-pages": Quantity(
+        "pages",
+        "Data pages that the destination has yet to touch",
+        "fresh_pages",
+        lambda value: read_count("fresh-pages", value),
+    ),
+    "dirty-ring-size": Quantity(
+        "entries", "KVM's dirty ring of a vCPU; 0 is the bitmap", "dirty_ring_size", _ring
+    ),
+}
+"""By name, as the command line and sweeps write it."""

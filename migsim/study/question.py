@@ -1,0 +1,454 @@
+"""The question that every study answers: one guest's migration, on one host, under some settings."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
+
+from migsim.engine.inputs import SimulationInput, check_ring, needed_terms
+from migsim.errors import ParameterError
+from migsim.models.dirty.tcg_log import tcg_notes
+from migsim.models.multifd.packets import check_multifd, zero_page_detection
+from migsim.profiles import HostProfile
+from migsim.qapi import CAPABILITIES, NEWEST, OLDEST, QemuVersion
+from migsim.qapi.settings import parse_setting
+from migsim.scenario import MigrationSettings
+from migsim.study.quantities import QUANTITIES, read_count
+from migsim.workload import Workload
+
+if TYPE_CHECKING:
+    from migsim.calibrate.workload.fit import WorkloadFit
+    from migsim.models.users.closed_loop import UserLoop
+    from migsim.trace import Trace
+
+__all__ = ["DRAWS", "MODELLED", "Asked", "Guest", "Question", "Settings", "left_out", "takes_question"]
+
+Guest = "Trace | Workload | str | os.PathLike[str]"
+"""A traced guest, a workload, or the path of either."""
+Settings = Mapping[str, Any] | Iterable[str] | MigrationSettings
+"""Migration settings: by name, as ``NAME=VALUE`` words, or read already."""
+
+DRAWS = 40
+"""Simulated migrations behind the intervals of one prediction."""
+MODELLED = frozenset({"events", "return-path", "xbzrle", "auto-converge", "dirty-limit", "multifd"})
+"""Capabilities that the engines model, or that change nothing in a prediction."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Asked(TypedDict, total=False):
+    """The keywords of `Question`, as every study takes them."""
+
+    host: HostProfile | str | os.PathLike[str] | None
+    settings: Settings | None
+    qemu_version: QemuVersion | str | None
+    load: float | str | None
+    writes_scale: float | str
+    link_bytes_per_s: float | str | None
+    deadline_s: float | str
+    fresh_pages: int | str | None
+    dirty_ring_size: int | str
+    vcpus: int | None
+    users: UserLoop | None
+    draws: int
+    seed: int
+    name: str
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class Question:
+    """One guest's migration on one host under some settings.
+
+    What is given is read and checked here, for Python and the command line alike: text with units is read, a path opens
+    itself, what is left out gets its default.
+
+    Parameters
+    ----------
+    guest : Trace, Workload or path
+        What `migsim trace record` wrote, or a workload (a ``.json`` file).
+    host : HostProfile or path, optional
+        What `migsim calibrate host` measured; by default the bundled profile nearest to the QEMU version.
+    settings : mapping, sequence of ``NAME=VALUE`` or MigrationSettings, optional
+        Migration parameters and capabilities; what is absent has the release's default. Each is checked by itself;
+        rules between them are checked by `migration`.
+    qemu_version : str, optional
+        The QEMU that migrates, as "7.2" or "10.0"; by default the traced one, then the profile's.
+    load : float, optional
+        Share of its full speed that the guest needs for its work, above 0. 1: it works as fast as it can, and catches
+        nothing up. By default the workload's own; 1 for a trace.
+    writes_scale : float
+        Factor on the guest's write rates.
+    link_bytes_per_s : float, optional
+        What the network carries, where that is less than the CPUs do.
+    deadline_s : float
+        When the migration would be given up.
+    fresh_pages : int, optional
+        Data pages whose memory the destination has yet to find; by default all. 0 where it is preallocated.
+    dirty_ring_size : int
+        Entries of KVM's dirty ring of a vCPU; 0: the dirty bitmap. dirty-limit needs a ring.
+    vcpus : int, optional
+        By default the trace's; 1 for a workload.
+    users : UserLoop, optional
+        Users who think, ask and wait, for `migsim.study.guest_performance`.
+    draws : int
+        Simulated migrations; 1 takes the medians and expected dirty counts.
+    seed : int
+        The same seed, the same answer.
+    name : str
+        Of the scenario, in results.
+
+    Raises
+    ------
+    ParameterError, UnitError
+        For a value that makes no migration.
+    TraceError, ProfileError
+        For a file that cannot be read.
+
+    Examples
+    --------
+    >>> idle = Workload(ram_bytes=2**30, ram_total_bytes=2**30, zero_pages=2**18)
+    >>> question = Question(idle, qemu_version="10.0", settings=["max-bandwidth=1Gbps"], load="50%")
+    >>> question.load, question.settings.parameters
+    (0.5, {'max-bandwidth': 125000000})
+    >>> question.assumptions
+    ('The guest needs 50% of its full speed: it is slowed only below that, and catches up.',)
+    """
+
+    guest: Trace | Workload
+    host: HostProfile
+    settings: MigrationSettings
+    qemu_version: QemuVersion
+    load: float | None
+    writes_scale: float
+    link_bytes_per_s: float | None
+    deadline_s: float
+    fresh_pages: int | None
+    dirty_ring_size: int
+    vcpus: int
+    users: UserLoop | None
+    draws: int
+    seed: int
+    name: str
+
+    def __init__(
+        self,
+        guest: Trace | Workload | str | os.PathLike[str],
+        *,
+        host: HostProfile | str | os.PathLike[str] | None = None,
+        settings: Settings | None = None,
+        qemu_version: QemuVersion | str | None = None,
+        load: float | str | None = None,
+        writes_scale: float | str = 1.0,
+        link_bytes_per_s: float | str | None = None,
+        deadline_s: float | str = 1800.0,
+        fresh_pages: int | str | None = None,
+        dirty_ring_size: int | str = 0,
+        vcpus: int | None = None,
+        users: UserLoop | None = None,
+        draws: int = DRAWS,
+        seed: int = 1,
+        name: str = "",
+    ) -> None:
+        opened = _open_guest(guest)
+        traced = None if isinstance(opened, Workload) else opened
+        given = HostProfile.load(Path(host)) if isinstance(host, str | os.PathLike) else host
+        version = _version(qemu_version, traced, given)
+        values = {
+            "guest": opened,
+            "host": given or _bundled(version, traced),
+            "settings": _read_settings(settings, version),
+            "qemu_version": version,
+            "load": _read("load", load),
+            "writes_scale": _read("writes-scale", writes_scale),
+            "link_bytes_per_s": _read("link", link_bytes_per_s),
+            "deadline_s": _read("deadline", deadline_s),
+            "fresh_pages": _read("fresh-pages", fresh_pages),
+            "dirty_ring_size": _read("dirty-ring-size", dirty_ring_size),
+            "vcpus": read_count("vcpus", vcpus or (traced.meta.vcpus if traced else 0) or 1, least=1),
+            "users": users,
+            "draws": read_count("draws", draws, least=1),
+            "seed": read_count("seed", seed, least=0),
+            "name": name,
+        }
+        for field, value in values.items():
+            object.__setattr__(self, field, value)
+
+    @classmethod
+    def of(
+        cls, guest: Question | Trace | Workload | str | os.PathLike[str], **asked: Unpack[Asked]
+    ) -> Question:
+        """Return the question about a guest; a question stays itself, with what is given besides changed."""
+        return guest.replace(**asked) if isinstance(guest, Question) else cls(guest, **asked)
+
+    def replace(self, **asked: Unpack[Asked]) -> Self:
+        """Return the question with some fields changed."""
+        return self._changed(**asked)
+
+    def about(self, workload: Workload) -> Self:
+        """Return the same question about a workload, such as the fitted one, as it stands."""
+        return self._changed(guest=workload, load=None, writes_scale=1.0)
+
+    def _changed(self, **changes: Any) -> Self:
+        values = {field.name: getattr(self, field.name) for field in fields(self)} | changes
+        changed = type(self)(values.pop("guest"), **values)
+        if changed.guest is self.guest and changed.host is self.host and "_fit" in self.__dict__:
+            changed.__dict__["_fit"] = self.__dict__["_fit"]
+        return changed
+
+    @property
+    def trace(self) -> Trace | None:
+        """The guest's trace, where there is one."""
+        return None if isinstance(self.guest, Workload) else self.guest
+
+    @property
+    def fit(self) -> WorkloadFit | None:
+        """The trace's fit; None for a workload.
+
+        Raises
+        ------
+        TraceError, ProfileError
+        """
+        return None if isinstance(self.guest, Workload) else self._fit_of(self.guest)
+
+    def _fit_of(self, trace: Trace) -> WorkloadFit:
+        if "_fit" not in self.__dict__:
+            from migsim.calibrate.workload.fit import fit_workload
+
+            self.__dict__["_fit"] = fit_workload(trace, dirty_fault_s=self.host.median("dirty_fault_s"))
+        fit: WorkloadFit = self.__dict__["_fit"]
+        return fit
+
+    def workload(self, *, contents: bool | None = None) -> Workload:
+        """Return the guest's writing.
+
+        Parameters
+        ----------
+        contents : bool, optional
+            Whether to fit what writes do to the pages' contents too; by default where XBZRLE is on.
+
+        Raises
+        ------
+        TraceError, ProfileError
+        """
+        guest = self.guest
+        if isinstance(guest, Workload):
+            workload = guest
+        else:
+            fit = self._fit_of(guest)
+            workload = fit.workload
+            if self.has_capability("xbzrle") if contents is None else contents:
+                from migsim.calibrate.content import with_content
+
+                workload = with_content(fit, guest)
+        if self.load is not None and self.load != workload.load_fraction:
+            workload = workload.replace(load_fraction=self.load)
+        return workload if self.writes_scale == 1 else workload.scaled(self.writes_scale)
+
+    def has_capability(self, name: str) -> bool:
+        """Whether a migration capability is switched on."""
+        return bool(self.settings.capabilities.get(name, False))
+
+    def check(self) -> MigrationSettings:
+        """Return the settings, with the rules between them and the dirty ring checked.
+
+        Raises
+        ------
+        ParameterError, UnitError
+            For what QEMU would refuse.
+        """
+        checked = self.settings.for_version(self.qemu_version)
+        check_ring(checked.capabilities, self.dirty_ring_size)
+        check_multifd(checked.capabilities, checked.parameters, self.qemu_version)
+        return checked
+
+    def migration(self, workload: Workload | None = None) -> SimulationInput:
+        """Return the migration at the host's medians, with the rules between settings checked.
+
+        Parameters
+        ----------
+        workload : Workload, optional
+            In place of the guest's own.
+
+        Raises
+        ------
+        ParameterError, ProfileError, UnitError
+        """
+        checked = self.check()
+        version = self.qemu_version
+        zero_pages = zero_page_detection(checked.parameters, version)
+        needed = needed_terms(checked.capabilities, zero_pages=zero_pages)
+        return SimulationInput(
+            workload=self.workload() if workload is None else workload,
+            terms={name: self.host.median(name) for name in needed},
+            version=version,
+            parameters=checked.parameters,
+            capabilities=checked.capabilities,
+            accel=self.host.accel,
+            dirty_ring_size=self.dirty_ring_size,
+            vcpus=self.vcpus,
+            link_bytes_per_s=self.link_bytes_per_s,
+            deadline_s=self.deadline_s,
+            fresh_pages=self.fresh_pages,
+            name=self.name,
+        )
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What an answer takes for granted, and what it leaves out, a sentence each."""
+        return self.assumptions_of(self.workload())
+
+    def assumptions_of(
+        self, workload: Workload, capabilities: Mapping[str, bool] | None = None
+    ) -> tuple[str, ...]:
+        """Return `assumptions` of another workload, or with other capabilities switched on."""
+        return (*workload.assumptions, *self.notes(workload.load_fraction, capabilities))
+
+    def notes(self, load: float, capabilities: Mapping[str, bool] | None = None) -> tuple[str, ...]:
+        """Return the assumptions that no trace makes; `load` is the share of its speed that the guest needs."""
+        switched = self.settings.capabilities if capabilities is None else capabilities
+        return (
+            *_profile_notes(self.host, self.qemu_version),
+            pace_note(load),
+            *left_out(self.qemu_version, switched, self.host.accel),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what an answer follows from as plain data: the workload and the host's terms, not their files."""
+        plain = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in ("guest", "host", "settings", "qemu_version", "users")
+        }
+        return plain | {
+            "workload": self.workload().as_dict(),
+            "terms": self.host.as_dict()["terms"],
+            "accel": self.host.accel,
+            "qemu_version": str(self.qemu_version),
+            "settings": self.settings.as_dict(),
+            "users": repr(self.users),
+        }
+
+    def __repr__(self) -> str:
+        guest = (
+            self.guest.source or "a workload" if isinstance(self.guest, Workload) else self.guest.path.name
+        )
+        named = {**self.settings.parameters, **self.settings.capabilities}
+        said = ", ".join(f"{name}={value}" for name, value in named.items())
+        return f"<Question {guest} under QEMU {self.qemu_version} ({self.host.accel}){': ' + said if said else ''}>"
+
+
+def pace_note(load: float) -> str:
+    """How the guest's work is taken to go on, a sentence."""
+    if load == 1:
+        return "The guest works in a closed loop: time lost to the migration is not caught up."
+    return f"The guest needs {load:.0%} of its full speed: it is slowed only below that, and catches up."
+
+
+def left_out(version: QemuVersion, capabilities: Mapping[str, bool], accel: str) -> list[str]:
+    """What was asked for and is not in the model, a sentence each."""
+    notes = [
+        f"{name} is on and not modelled: what it changes is left out."
+        for name, on in capabilities.items()
+        if on and name not in MODELLED
+    ]
+    if version.release > NEWEST:
+        notes.append(f"QEMU {version} is taken to behave like {NEWEST}, the newest release that is known.")
+    notes += tcg_notes(version, accel)
+    return notes
+
+
+def takes_question(*, draws: int = DRAWS) -> Callable[[Function], Function]:
+    """Show the keywords of `Question` in the signature of a study that takes them as ``**asked``.
+
+    Parameters
+    ----------
+    draws : int
+        The study's default.
+    """
+
+    def shown(function: Function) -> Function:
+        signature = inspect.signature(function)
+        kept = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        shared = [
+            p.replace(default=draws) if p.name == "draws" else p
+            for p in inspect.signature(Question).parameters.values()
+            if p.kind is inspect.Parameter.KEYWORD_ONLY
+        ]
+        vars(function)["__signature__"] = signature.replace(parameters=[*kept, *shared])
+        return function
+
+    return shown
+
+
+def _open_guest(guest: Trace | Workload | str | os.PathLike[str]) -> Trace | Workload:
+    if not isinstance(guest, str | os.PathLike):
+        return guest
+    path = Path(guest)
+    if path.suffix == ".json":
+        return Workload.load(path)
+    from migsim.trace import Trace
+
+    return Trace.open(path)
+
+
+def _version(given: QemuVersion | str | None, trace: Trace | None, host: HostProfile | None) -> QemuVersion:
+    found = given or (trace.meta.qemu_version if trace else None) or (host.qemu_version if host else None)
+    if not found:
+        raise ParameterError(
+            "Neither a QEMU version nor a host profile is given.",
+            "A workload does not say which QEMU migrates it.",
+            "Give qemu_version or host.",
+        )
+    wanted = QemuVersion.parse(found)
+    if wanted < OLDEST:
+        raise ParameterError(
+            f"QEMU {wanted} cannot be predicted.",
+            f"What a release does is known for {OLDEST} and later.",
+            "Choose a version that migrates, as 7.2 or 10.0.",
+        )
+    return wanted
+
+
+def _bundled(version: QemuVersion, trace: Trace | None) -> HostProfile:
+    from migsim.profiles.bundled import bundled_profile
+
+    return bundled_profile(version, (trace.meta.accel if trace else None) or "kvm")
+
+
+def _read(name: str, value: Any) -> Any:
+    return None if value is None else QUANTITIES[name].read(value)
+
+
+def _read_settings(given: Settings | None, version: QemuVersion) -> MigrationSettings:
+    """Read each setting by itself: rules between them are looked at with what is varied."""
+    if given is None:
+        named: Mapping[str, Any] = {}
+    elif isinstance(given, MigrationSettings):
+        named = {**given.parameters, **given.capabilities}
+    elif isinstance(given, Mapping):
+        named = given
+    else:
+        named = dict(_split(word) for word in ([given] if isinstance(given, str) else given))
+    read = {name: parse_setting(name, value, version) for name, value in named.items()}
+    return MigrationSettings(
+        parameters={name: value for name, value in read.items() if name not in CAPABILITIES},
+        capabilities={name: value for name, value in read.items() if name in CAPABILITIES},
+    )
+
+
+def _split(word: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if equals:
+        return name, value
+    raise ParameterError(
+        f"The setting is {word!r}.", "A setting is NAME=VALUE.", "Write it like max-bandwidth=1Gbps."
+    )
+
+
+def _profile_notes(host: HostProfile, version: QemuVersion) -> Iterable[str]:
+    if not host.qemu_version.startswith(f"{version.major}.{version.minor}"):
+        yield f"The host profile was measured with QEMU {host.qemu_version}, not {version}."
