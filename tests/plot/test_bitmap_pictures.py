@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from migsim.calibrate.host.sync_cost import fit_sync_cost
 from migsim.plot.bitmap import plot_freeze, plot_sync_fit, plot_sync_share
 from migsim.study.dirty_bitmap import freeze_table, sync_share_table
-from tests.calibrate.test_sync_cost import made
+from tests.calibrate.host.test_sync_cost import made
 
 
 @pytest.fixture

@@ -306,7 +306,7 @@ def _by_size(runs: list[MigrationResult]) -> dict[str, Term]:
     ]
     made: dict[str, Term] = {}
     for name, seconds in (("setup", setup), ("sync", sync)):
-        base, slope, _ = terms.linear(gib, seconds)
+        base, slope, _ = terms.fit_line(gib, seconds)
         off = np.log(np.array(seconds) / np.maximum(base + slope * np.array(gib), 1e-9))
         spread = _spread(off, 2)
         made[f"{name}_base_s"] = Term(median=base, spread=spread, n=len(runs), unit="s")
@@ -322,7 +322,7 @@ def _windows(runs: list[MigrationResult]) -> dict[str, Term]:
         if (w := terms.window_overhead_s(r)) is not None
     ]
     term_of("window_overhead_s", [w for _, w in seen], "s")
-    base, slope, _ = terms.linear([x for x, _ in seen], [max(w, 1e-5) for _, w in seen])
+    base, slope, _ = terms.fit_line([x for x, _ in seen], [max(w, 1e-5) for _, w in seen])
     off = np.log([max(w, 1e-5) / max(base + slope * x, 1e-5) for x, w in seen])
     spread = _spread(off, 2)
     unit = "s/(GiB/s)"

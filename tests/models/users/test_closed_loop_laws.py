@@ -47,7 +47,9 @@ def generator(loop: UserLoop, speed: float) -> np.ndarray:
 
 
 loops = st.builds(
-    lambda users, think, demand, vcpus: UserLoop.of_one(users, think_s=think, demand_s=demand, vcpus=vcpus),
+    lambda users, think, demand, vcpus: UserLoop.of_one_class(
+        users, think_s=think, demand_s=demand, vcpus=vcpus
+    ),
     st.integers(1, 40),
     st.floats(0.05, 5.0),
     st.floats(0.001, 0.5),
@@ -141,7 +143,7 @@ def test_expectation_is_the_matrix_exponentials(loop, pieces):
 
 def test_steps_of_half_the_length_come_four_times_as_near():
     """Second order: pieces that the grid does not cut are integrated with an error of the step's square."""
-    loop = UserLoop.of_one(30, think_s=1.0, demand_s=0.02)
+    loop = UserLoop.of_one_class(30, think_s=1.0, demand_s=0.02)
     course = SpeedCourse([0.0, 1.0, 1.5], [1.0, 1.5, 4.0], [1.0, 0.2, 1.0])
     chances = np.append(loop.steady().chances, 0.0)
     for speed, length in ((1.0, 1.0), (0.2, 0.5), (1.0, 2.5)):
@@ -158,7 +160,7 @@ def test_steps_of_half_the_length_come_four_times_as_near():
 
 
 def test_courses_side_by_side_do_not_touch():
-    loop = UserLoop.of_one(12, think_s=0.5, demand_s=0.03, vcpus=2)
+    loop = UserLoop.of_one_class(12, think_s=0.5, demand_s=0.03, vcpus=2)
     grid = np.linspace(0, 2, 101)
     slow, fast = np.full(100, 0.3), np.ones(100)
     both = expected_course(loop, np.array([slow, fast]), grid)
@@ -207,15 +209,15 @@ def fluid_lost(loop: UserLoop, blackout_s: float) -> float:
     ],
 )
 def test_a_blackouts_loss_is_the_fluid_queues(users, think_s, demand_s, vcpus, blackout_s):
-    loop = UserLoop.of_one(users, think_s=think_s, demand_s=demand_s, vcpus=vcpus)
+    loop = UserLoop.of_one_class(users, think_s=think_s, demand_s=demand_s, vcpus=vcpus)
     assert blackout_lost(loop, blackout_s) == pytest.approx(fluid_lost(loop, blackout_s), rel=0.02)
 
 
 def test_a_full_server_loses_all_of_a_blackout_an_open_loop_nothing():
-    full = UserLoop.of_one(200, think_s=1.0, demand_s=0.01)
+    full = UserLoop.of_one_class(200, think_s=1.0, demand_s=0.01)
     assert blackout_lost(full, 2.0) == pytest.approx(200.0)
     losses = [
-        blackout_lost(UserLoop.of_one(round(40 * think_s), think_s=think_s, demand_s=0.01), 0.5)
+        blackout_lost(UserLoop.of_one_class(round(40 * think_s), think_s=think_s, demand_s=0.01), 0.5)
         for think_s in (0.5, 5.0, 50.0, 500.0)
     ]
     assert losses[0] < 20.0
@@ -224,13 +226,13 @@ def test_a_full_server_loses_all_of_a_blackout_an_open_loop_nothing():
 
 
 def test_inside_users_lose_the_blackout_whole():
-    loop = UserLoop.of_one(40, think_s=1.0, demand_s=0.01, inside=True)
+    loop = UserLoop.of_one_class(40, think_s=1.0, demand_s=0.01, inside=True)
     assert blackout_lost(loop, 0.5) == pytest.approx(20.0 / 1.01, rel=1e-9)
 
 
 def test_the_chain_loses_about_what_the_fluid_does():
     """The chain's queue at rest is longer than the fluid's; the loss of a blackout hardly differs."""
-    loop = UserLoop.of_one(75, think_s=1.0, demand_s=0.005)
+    loop = UserLoop.of_one_class(75, think_s=1.0, demand_s=0.005)
     grid = np.linspace(0, 8, 801)
     speed = np.where((grid[:-1] > 0.995) & (grid[:-1] < 1.495), 0.0, 1.0)
     lost = loop.steady().throughput_per_s * 8 - expected_course(loop, speed, grid).completed[0, -1]
@@ -239,7 +241,7 @@ def test_the_chain_loses_about_what_the_fluid_does():
 
 def test_speeds_that_do_not_fit_the_grid_are_refused():
     with pytest.raises(ParameterError, match="3 speeds"):
-        expected_course(UserLoop.of_one(2, think_s=1.0, demand_s=0.1), np.ones(3), np.linspace(0, 1, 3))
+        expected_course(UserLoop.of_one_class(2, think_s=1.0, demand_s=0.1), np.ones(3), np.linspace(0, 1, 3))
 
 
 # the course of speed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from migsim.lab.guest_log import Hearing
+from migsim.lab.guest_log import SerialWatch
 
 
 @dataclass
@@ -23,13 +23,13 @@ class Guest:
 
 def test_lines_are_stamped_when_they_are_first_seen_whole():
     source, destination = Guest("source", "boot\nready\n"), Guest("destination")
-    heard = Hearing(source, destination)
+    heard = SerialWatch(source, destination)
     began = time.time()
     source.said += "progress 1\nprog"
-    heard.listen()
+    heard.stamp_new_lines()
     source.said += "ress 2\n"
     destination.said = "progress 3\n"
-    heard.listen()
+    heard.stamp_new_lines()
     destination.said += "progress 4\n"  # nobody looked since
     rows = heard.lines(began)
     assert [(row["side"], row["line"]) for row in rows] == [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from migsim.calibrate.host import terms
 from migsim.calibrate.host.run import COLD, DATA, EMPTY, FAULTS, RESEND, RING, XBZRLE
-from tests.calibrate.simulated_probes import TERMS, WRITES_PER_S, guest_log, known
+from tests.calibrate.host.simulated_probes import TERMS, WRITES_PER_S, guest_log, known
 
 HOT = "probe-hot-1g"
 MS = 1e-3  # QEMU's own times are whole milliseconds
@@ -144,19 +144,19 @@ positive = st.floats(1e-6, 10)
 def test_a_line_is_found_exactly(base, slope, x):
     x = np.sort(x)
     y = base + slope * x
-    found_base, found_slope, spread = terms.linear(x, y)
+    found_base, found_slope, spread = terms.fit_line(x, y)
     assert found_base + found_slope * x == pytest.approx(y, rel=1e-6)
     assert spread < 1e-6
 
 
 def test_neither_part_of_a_line_is_negative():
-    assert terms.linear([1, 2, 3], [3, 2, 1])[1] == 0
-    base, slope, spread = terms.linear([1, 2, 3], [0.1, 2.0, 4.2])
+    assert terms.fit_line([1, 2, 3], [3, 2, 1])[1] == 0
+    base, slope, spread = terms.fit_line([1, 2, 3], [0.1, 2.0, 4.2])
     assert base == 0 and slope > 0
     assert spread > 0
 
 
 def test_errors_of_a_small_and_of_a_large_guest_count_alike():
     exact = np.array([1.01, 1.01, 1.64, 1.64])
-    base, slope, _ = terms.linear([1, 1, 64, 64], exact * [1.1, 0.9, 1.1, 0.9])
+    base, slope, _ = terms.fit_line([1, 1, 64, 64], exact * [1.1, 0.9, 1.1, 0.9])
     assert base + slope * np.array([1, 64]) == pytest.approx([1.0, 1.62], rel=0.02)

@@ -23,7 +23,7 @@ from migsim.profiles.terms import HOST_TERMS, RING_TERMS, XBZRLE_TERMS
 from migsim.results import Outcome
 from migsim.results.iterations import iterations_frame
 from migsim.scenario import QemuSpec
-from tests.calibrate.simulated_probes import QEMU, TERMS, guest_log, known, names, probe_record
+from tests.calibrate.host.simulated_probes import QEMU, TERMS, guest_log, known, names, probe_record
 from validation.places import HOSTS
 
 HOT = "probe-hot-1g"

@@ -8,7 +8,7 @@ from migsim.calibrate.host.probe_runs import KeptProbes, run_probes
 from migsim.calibrate.host.run import probes
 from migsim.errors import HostError, MigsimError, RecordError
 from migsim.results.record_file import record_text
-from tests.calibrate.simulated_probes import QEMU, known, names
+from tests.calibrate.host.simulated_probes import QEMU, known, names
 from validation.places import HOSTS
 
 SOME = ("probe-data-1g", "probe-cold", "probe-hot-1g")

@@ -9,7 +9,7 @@ from migsim.lab.guest.serial import (
     CheckFailed,
     CheckPass,
     GuestFault,
-    Progress,
+    ProgressLine,
     Ready,
     parse_line,
     parse_serial,
@@ -29,7 +29,7 @@ def test_whole_log():
     log = parse_serial(LOG)
     assert log.booted
     assert log.ready == Ready(281843, 40, 2596134, 268435456, 9, 16777216)
-    assert log.progress == [Progress(500095, 42, 65728, 0), Progress(1500095, 43, 165728, 12)]
+    assert log.progress == [ProgressLine(500095, 42, 65728, 0), ProgressLine(1500095, 43, 165728, 12)]
     assert log.passes == [CheckPass("stamps", 1, 9)]
     assert log.failures == [CheckFailed(7, 0xA1, 0)]
     assert log.failed == 1
