@@ -1,4 +1,14 @@
-"""What a migration yields, simulated or measured; record files; comparison."""
+"""What a migration yields, simulated or measured, in one type.
+
+- `migration_result`: `MigrationResult`; `collection`: many of them
+- `figures`: the table of figures: name, unit, meaning, QEMU's field
+- `iterations`, `timeline`, `guest_speed`: its tables; `lazy`: tables that are computed on first access
+- `mechanisms`, `transactions`, `linux_lines`: what it says of XBZRLE, throttling, and a Linux guest's users
+- `compare`: predicted beside measured
+- `record_file`, `render`: as JSON on disk, as HTML in notebooks
+
+Simulating one is `migsim.engine`'s, measuring one `migsim.lab`'s.
+"""
 
 from migsim.results.collection import ResultCollection
 from migsim.results.compare import compare, summarise
