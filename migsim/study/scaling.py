@@ -18,7 +18,7 @@ from migsim.models.guest.scaling import (
     RULE,
     Exponent,
     Exponents,
-    Kind,
+    PageKind,
     draw_rule,
     median_rule,
     page_kinds,
@@ -109,7 +109,7 @@ def scale_workload(
     larger: GuestSize,
     *,
     every: float = EVERY_TRANSACTION,
-    exponents: Mapping[Kind, Exponents] | None = None,
+    exponents: Mapping[PageKind, Exponents] | None = None,
     vcpu_exponent: float = MORE_VCPUS.median,
 ) -> Workload:
     """Scale a traced guest's writing to a larger guest.
@@ -252,7 +252,7 @@ def _transactions_ratio(pace: float, traced: GuestSize, larger: GuestSize, vcpu_
     return float((larger.vcpus / traced.vcpus) ** vcpu_exponent)
 
 
-def _notes(traced: GuestSize, larger: GuestSize, kinds: list[Kind | None], ratio: float) -> list[str]:
+def _notes(traced: GuestSize, larger: GuestSize, kinds: list[PageKind | None], ratio: float) -> list[str]:
     """What scaling takes for granted, a sentence each; the first says that it was done."""
     pool, stays = RULE["pool"].pages, RULE["transaction"].pages
     buffers, users = larger.buffers_bytes / traced.buffers_bytes, larger.users / traced.users
