@@ -33,7 +33,7 @@ from migsim.results import MigrationResult
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TERMS", "SyncFit", "collect_syncs", "dirty_slopes", "fit_sync_cost"]
+__all__ = ["SYNC_TERMS", "SyncFit", "collect_syncs", "dirty_slopes", "fit_sync_cost"]
 
 Floats = NDArray[np.float64]
 Kind = Literal["first", "running", "final"]
