@@ -13,8 +13,8 @@ export MIGSIM_QEMU_10 ?= $(shell cat build/qemu-10/command 2>/dev/null)
 
 # what the demo shows: any trace, profile and records of that guest's real migrations
 DEMO_TRACE ?= traces/hot-4g.trace
-DEMO_HOST ?= validation/hosts/kvm-10.0-a.json
-DEMO_RECORDS ?= $(wildcard validation/records/kvm-hot-4g-2gbps-300ms-q100-*.json)
+DEMO_HOST ?= validation/data/hosts/kvm-10.0-a.json
+DEMO_RECORDS ?= $(wildcard validation/data/records/kvm-hot-4g-2gbps-300ms-q100-*.json)
 
 .PHONY: demo test check golden lint notebooks live test-slow bench format qemu linux-guest clean
 .DELETE_ON_ERROR:

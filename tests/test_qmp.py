@@ -1,4 +1,4 @@
-"""QmpSession against servers that behave, misbehave, and vanish."""
+"""QmpSession against servers that answer rightly, answer wrongly, and close the connection."""
 
 import asyncio
 import json
@@ -69,7 +69,7 @@ def send(writer, message):
 
 
 async def requests(reader):
-    """QMP frames nothing: a client may send objects without line ends."""
+    """Yield requests; QMP has no framing, so a client may send objects without line ends."""
     text = ""
     while piece := await reader.read(65536):
         text += piece.decode()
@@ -87,7 +87,7 @@ def event(name, seconds=100, microseconds=250_000, **data):
 
 
 async def monitor(reader, writer, answers=None):
-    """A small honest monitor; `answers` maps a command to a message, or to None to hang up."""
+    """Serve one client correctly; `answers` maps a command to a message, or to None to close the connection."""
     send(writer, GREETING)
     async for request in requests(reader):
         command = request.get("execute")
@@ -96,7 +96,7 @@ async def monitor(reader, writer, answers=None):
             return
         if callable(answer):
             answer = answer(writer)
-        if answer != "silence":
+        if answer != "no answer":
             send(writer, {**answer, "id": request["id"]} if "id" in request else answer)
 
 
@@ -164,7 +164,7 @@ def test_event_before_the_wait_is_found_and_a_later_one_is_waited_for(path):
 
 
 @pytest.mark.parametrize("stamp", [None, {}, {"seconds": -1, "microseconds": -1}, {"seconds": "x"}])
-def test_an_event_without_a_sound_stamp_counts_as_now(stamp):
+def test_an_event_with_an_invalid_time_stamp_gets_the_current_time(stamp):
     assert abs(QmpEvent.from_message({"event": "X", "timestamp": stamp}).seconds - time.time()) < 5
 
 
@@ -247,12 +247,12 @@ def test_closing_right_after_the_handshake(path):
 
 
 @pytest.mark.parametrize(
-    "noise", [b"not json\n", b"{}}\n", b"\x00\n", b"7\n", b'{"error": {"class": "G", "desc": "d"}}\n']
+    "invalid", [b"not json\n", b"{}}\n", b"\x00\n", b"7\n", b'{"error": {"class": "G", "desc": "d"}}\n']
 )
-def test_noise_instead_of_an_answer(path, noise):
+def test_invalid_bytes_instead_of_an_answer(path, invalid):
     def answer(writer):
-        writer.write(noise)
-        return "silence"
+        writer.write(invalid)
+        return "no answer"
 
     with (
         serving(path, with_answers({"query-migrate": answer})),
@@ -295,7 +295,7 @@ def test_no_thread_or_socket_is_left(path):
     assert threading.active_count() == before
 
 
-def test_what_nobody_awaited_is_not_printed(path, caplog):
+def test_exceptions_that_nobody_awaits_are_not_printed(path, caplog):
     with serving(path, with_answers({})), QmpSession(path) as qmp:
         qmp._loop.call_exception_handler({"message": "Future exception was never retrieved"})
     assert "never retrieved" not in caplog.text

@@ -103,7 +103,7 @@ def simulate_users(
 
     Examples
     --------
-    >>> loop = UserLoop.of_one(5, think_s=0.5, demand_s=0.01)
+    >>> loop = UserLoop.of_one_class(5, think_s=0.5, demand_s=0.01)
     >>> made = simulate_users(loop, SpeedCourse.constant(1.0, 20.0), 20.0, seed=1)
     >>> 170 < len(made.done_s) < 230
     True

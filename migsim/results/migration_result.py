@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 from migsim.errors import RecordError
 from migsim.results.guest_speed import guest_speed_frame
 from migsim.results.iterations import iterations_frame
+from migsim.results.lazy import LazyTable
 from migsim.results.render import result_html
 from migsim.results.timeline import timeline_frame
-from migsim.results.waiting import Later
 from migsim.units import format_bytes, format_duration_s
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class MigrationResult:
             raise RecordError(
                 f"The kind is {self.kind!r}.", "A result is measured or simulated.", "Correct it."
             )
-        waiting = {name: value for name, value in self.__dict__.items() if isinstance(value, Later)}
+        waiting = {name: value for name, value in self.__dict__.items() if isinstance(value, LazyTable)}
         for name in waiting:
             del self.__dict__[name]
         self.__dict__["_waiting"] = waiting

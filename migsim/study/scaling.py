@@ -22,7 +22,7 @@ from migsim.models.guest.scaling import (
     draw_rule,
     median_rule,
     page_kinds,
-    place,
+    scaled_extents,
     scaled_pages,
     scaled_writes_per_s,
 )
@@ -158,7 +158,7 @@ def scale_workload(
         workload.zero_pages,
         larger.zero_fraction,
     )
-    places = place(
+    places = scaled_extents(
         [c.extents for c in workload.classes], pages, total, workload.ram_total_bytes // PAGE_BYTES
     )
     classes = []

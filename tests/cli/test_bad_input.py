@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 
+from migsim.calibrate.host.probe_runs import KeptProbes
 from migsim.cli import main
 from migsim.lab import guest_log, machine
 from migsim.lab.qemu import QemuProcess
@@ -109,7 +110,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     terms = {name: Term(median=1e-5, spread=0.1) for name in HOST_TERMS}
     HostProfile(terms=terms, qemu_version="10.0").save(folder / "host.json")
     write_record(folder / "record.json", LabScenario.from_toml(SCENARIO).as_dict())
-    for name in ("good.trace", "host.json", "record.json"):
+    KeptProbes(folder / "kept.zip").add("probe-cold-1", MigrationResult.load(folder / "record.json"))
+    for name in ("good.trace", "host.json", "record.json", "kept.zip"):
         damaged(folder, folder / name)
     for name in ("host.json", "record.json"):
         data = json.loads((folder / name).read_text())
@@ -259,7 +261,7 @@ BAD_LINES = {
     "compare host.json --trace good.trace --host host.json": "no migration record",
     "compare orphan-record.json --trace good.trace --host host.json": "record of 'small'.*name is missing",
     "compare record.json --traces nowhere --host host.json": "traces in nowhere is of the guest",
-    "compare record.json --trace good.trace --hosts nowhere": "No profile in nowhere",
+    "compare record.json --trace good.trace --hosts nowhere": "There is no folder nowhere",
     # profiles
     "predict good.trace --host missing.json": "No such file",
     "predict good.trace --host cut-host.json": "not whole JSON",
@@ -280,6 +282,12 @@ BAD_LINES = {
     "predict good.trace --host host.json --fresh-pages some": "fresh-pages is 'some'",
     "predict good.trace --host host.json --dirty-ring-size -1": "dirty-ring-size",
     "predict good.trace --host host.json --dirty-ring-size 1000": "power of two",
+    # records of probes
+    "calibrate host -o h.json --qemu-version 7.2 --keep host.json": "does not end in .zip",
+    "calibrate host -o h.json --qemu-version 7.2 --keep cut-kept.zip": "Cannot read the records in cut-kept.zip",
+    "calibrate host -o h.json --qemu-version 7.2 --keep host.json/k.zip": "Cannot make the folder host.json",
+    "calibrate host -o h.json --qemu-version 7.2 --keep /proc/k.zip": "Cannot write /proc/k.zip",
+    "calibrate multifd host.json --keep noise-kept.zip": "Cannot read the records in noise-kept.zip",
     # where to write
     "predict good.trace --host host.json --plot nowhere/p.png": "Cannot write nowhere/p.png",
     "calibrate trace good.trace --host host.json --plot nowhere/p.png": "Cannot write nowhere/p.png",

@@ -1,4 +1,4 @@
-"""Both QMP-only collectors on real guests of our own image; the guest must run on as it was."""
+"""The dirty-rate and dirty-ring collectors on real guests of our own image; the guest must run on unchanged."""
 
 import os
 import signal

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.errors import ProfileError
+from migsim.intervals import HIGH_PERCENT, LOW_PERCENT
 from migsim.models.dirty.bitmap import GIB
 from migsim.profiles import Term
 from migsim.qapi import QemuVersion
@@ -102,8 +103,8 @@ class SyncFit:
                 "measured_us": groups["sync_s"].median() * 1e6,
                 "fitted_us": groups["fitted_s"].median() * 1e6,
                 "residual": groups["off"].median(),
-                "low": groups["off"].quantile(0.1),
-                "high": groups["off"].quantile(0.9),
+                "low": groups["off"].quantile(LOW_PERCENT / 100),
+                "high": groups["off"].quantile(HIGH_PERCENT / 100),
             }
         )
 

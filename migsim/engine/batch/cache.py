@@ -17,7 +17,7 @@ from migsim.engine.events.xbzrle import side_by_side
 from migsim.engine.segments import Segments
 from migsim.models.dirty.page_writes import random_fraction, sweep_fraction
 from migsim.models.xbzrle.content import encoding_table, false_dirty_pages, false_dirty_share
-from migsim.models.xbzrle.fluid_cache import FluidXbzrleCache, aged_step, hazard_of, looked_up
+from migsim.models.xbzrle.fluid_cache import FluidXbzrleCache, aged_step, hazard_of, hits_without_insertion
 from migsim.models.xbzrle.page_contents import PageWrites
 from migsim.workload import Workload
 
@@ -153,7 +153,7 @@ def look_up(cache: Cache, place: Any, pages: float, of: float) -> float:
         old = track.old
         if old > 0 and not track.alone:
             old *= exp(track.mark - cache.bins[track.bin].hazard)
-        hits += looked_up(q, track.middle, old) * track.width
+        hits += hits_without_insertion(q, track.middle, old) * track.width
     return min(hits, pages)
 
 

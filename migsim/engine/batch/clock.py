@@ -13,7 +13,7 @@ from migsim.engine.batch.memory import run_s
 from migsim.engine.batch.records import Floats
 from migsim.engine.events.throttle import SETTLED_S
 from migsim.models.guest.work import backlog_after
-from migsim.models.throttle.auto_converge import raised
+from migsim.models.throttle.auto_converge import raised_percentage
 from migsim.models.throttle.trigger import (
     background_sync_due,
     count_period,
@@ -53,7 +53,9 @@ def throttle(s: Any, c: Any, kind: Any, run_fractions: Floats) -> None:
     elif acts:
         allowed = threshold_bytes(sent, c.threshold_percent)
         tailslow = c.tailslow > 0
-        s.percentage = raised(s.percentage, new, allowed, c.initial, c.increment, c.maximum, tailslow)
+        s.percentage = raised_percentage(
+            s.percentage, new, allowed, c.initial, c.increment, c.maximum, tailslow
+        )
     speed = c.fixed_speed if s.fixed_sleeps else run_fractions[s.percentage]
     s.allowed = speed
     change_speed(s, c)

@@ -46,7 +46,7 @@ from migsim.models.xbzrle import fluid_cache as xbzrle_fluid
 __all__ = ["compiled_run", "digest"]
 
 LAWS: tuple[Callable[..., Any], ...] = (
-    auto_converge.raised,
+    auto_converge.raised_percentage,
     dirty_log.reported_pages,
     guest_work.backlog_after,
     guest_work.worked_s,
@@ -91,7 +91,7 @@ LAWS: tuple[Callable[..., Any], ...] = (
     xbzrle_content.overflow_of_changed,
     xbzrle_fluid.aged_step,
     xbzrle_fluid.hazard_of,
-    xbzrle_fluid.looked_up,
+    xbzrle_fluid.hits_without_insertion,
 )
 """What the loop takes from elsewhere."""
 

@@ -13,7 +13,7 @@ from migsim.models.guest.speed import GuestMark, SpeedPiece, Why, speed_pieces
 from migsim.models.loop.behaviour import Behaviour
 from migsim.models.loop.query_migrate import Counters, migration_info
 from migsim.models.loop.switchover import Blackout
-from migsim.results import MigrationResult, Outcome, later
+from migsim.results import MigrationResult, Outcome, lazy_table
 from migsim.units import PAGE_BYTES
 
 __all__ = ["Recorder", "completed_reason", "standing_reason"]
@@ -161,11 +161,11 @@ class Recorder:
             accel=what.accel,
             outcome=Outcome("completed" if completed else "not-converged", self.reason),
             info=info,
-            iterations=later(self._iterations),
-            timeline=later(self._timeline),
+            iterations=lazy_table(self._iterations),
+            timeline=lazy_table(self._timeline),
             downtime_parts_ms=self.parts.parts_ms() if self.parts else {},
             costs={"guest-lost-s": self.guest_lost_s},
-            guest_speed=later(partial(self._guest_speed, what, clock)),
+            guest_speed=lazy_table(partial(self._guest_speed, what, clock)),
             blackout_ms=self.parts.blackout_s * 1000 if self.parts else float("nan"),
             scenario={
                 "parameters": dict(what.parameters),

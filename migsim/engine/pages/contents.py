@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.trace.content import content_since
+from migsim.trace.content import content_with_write_times
 
 if TYPE_CHECKING:
     from migsim.engine.pages.writes import TraceWrites
@@ -47,7 +47,7 @@ class SampledLengths:
     """
 
     def __init__(self, writes: TraceWrites) -> None:
-        samples = content_since(writes.trace)
+        samples = content_with_write_times(writes.trace)
         changed = samples[samples["changed_bytes"] > 0].sort_values("page", kind="stable")
         self._pages = changed["page"].to_numpy(np.int64)
         self._lengths = changed["xbzrle_bytes"].to_numpy(np.int64)

@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 DEFAULT_THRESHOLD_PERCENT = 50
-"""`throttle-trigger-threshold`, and what was built in before 5.0."""
+"""Default of `throttle-trigger-threshold`, and the built-in value before 5.0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class ThrottleRules:
     form : {"none", "fixed", "percentage"}
         No auto-converge (up to 1.5), fixed sleeps (1.6 to 2.4), a percentage that rises (2.5 on).
     acts_on : int
-        Which bad period acts.
+        Number of the bad period that acts.
     needs_previous_rate : bool
         Whether a period counts only when the one before had a dirty rate (up to 2.9).
     threshold_parameter, maximum_parameter, tailslow_parameter : bool
@@ -74,9 +74,9 @@ class ThrottleRules:
     skips_block_bulk : bool
         Whether nothing is decided during the bulk phase of old block migration (2.11 to 9.0).
     rearms_timer : bool
-        Whether setting a percentage starts the timer anew, which gives the guest time (2.5 to 5.2).
+        Whether setting a percentage restarts the timer, which lets the guest run longer (2.5 to 5.2).
     stacks_sleeps : bool
-        Whether a tick that comes during a sleep adds another (2.5 to 2.9); later it is skipped.
+        Whether a tick during a sleep adds another sleep (2.5 to 2.9); later releases skip it.
     interruptible_sleep : bool
         Whether stopping the guest ends a sleep (4.2 on).
     background_sync_s : float or None
@@ -135,7 +135,7 @@ def throttle_rules(version: QemuVersion | str) -> ThrottleRules:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """What the trigger remembers between two periods.
+    """State of the trigger between two periods.
 
     Attributes
     ----------
@@ -155,7 +155,7 @@ class Trigger:
 def is_bad_period(
     dirty_bytes: int, transferred_bytes: int, threshold_percent: int = DEFAULT_THRESHOLD_PERCENT
 ) -> bool:
-    """Whether a period dirtied more than the threshold's share of what it sent.
+    """Whether a period's dirty bytes exceed the threshold's share of its sent bytes.
 
     Examples
     --------
@@ -166,7 +166,7 @@ def is_bad_period(
 
 
 def threshold_bytes(transferred_bytes: int, threshold_percent: int) -> int:
-    """Bytes that a period may dirty and not be bad.
+    """Return the most dirty bytes of a period that is not bad.
 
     Examples
     --------
@@ -185,13 +185,14 @@ def close_trigger(
     threshold_percent: int = DEFAULT_THRESHOLD_PERCENT,
     in_block_bulk: bool = False,
 ) -> Trigger:
-    """Close a period.
+    """Return the trigger's state at the end of a period.
 
     Parameters
     ----------
     trigger : Trigger
     dirty_bytes, transferred_bytes : int
-        Of the period; the second as `ram.transferred` counts it (`behaviour.Behaviour.transferred_counts`).
+        Bytes dirtied and sent in the period; the second as `ram.transferred` counts it
+        (`transferred_counts` of `migsim.models.loop.behaviour.Behaviour`).
     rules : ThrottleRules
     threshold_percent : int
         `throttle-trigger-threshold`.
@@ -231,7 +232,7 @@ def close_trigger(
 
 
 def count_period(bad_periods: int, bad: bool, acts_on: int) -> tuple[int, bool]:
-    """Count a closed period: the bad ones since the last action, and whether this one acts.
+    """Return the bad periods since the last action, a closed period included, and whether that period acts.
 
     Examples
     --------
@@ -252,7 +253,7 @@ def background_sync_due(sync_count: int, sync_count_at_last_tick: int) -> bool:
     sync_count : int
         `dirty-sync-count` now; 1 during the bulk round.
     sync_count_at_last_tick : int
-        As the last tick left it, its own sync included; 0 before the first tick.
+        `dirty-sync-count` after the last tick, whose own sync counts; 0 before the first tick.
 
     Examples
     --------
