@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-import migsim
-
 # The same examples in each run; no bound on time, which a busy machine would break. `make fuzz` draws new ones.
 settings.register_profile(
     "repeatable",
@@ -40,6 +38,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Load all of migsim before the first example: Hypothesis tries the constants of modules that are loaded."""
     if any(item.get_closest_marker("hypothesis") for item in session.items):
+        import migsim
+
         for module in pkgutil.walk_packages(migsim.__path__, "migsim."):
             if not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
