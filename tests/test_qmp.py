@@ -159,8 +159,8 @@ def test_event_before_the_wait_is_found_and_a_later_one_is_waited_for(path):
     with serving(path, with_answers({"stop": delayed})), QmpSession(path) as qmp:
         qmp.execute("stop")
         began = time.monotonic()
-        assert qmp.wait_event("STOP", timeout_s=5).name == "STOP"
-        assert time.monotonic() - began < 3
+        assert qmp.wait_event("STOP", timeout_s=90).name == "STOP"
+        assert time.monotonic() - began < 60  # not the whole time that it was given
 
 
 @pytest.mark.parametrize("stamp", [None, {}, {"seconds": -1, "microseconds": -1}, {"seconds": "x"}])
@@ -221,7 +221,7 @@ def test_a_silent_server_runs_into_the_timeout(path):
         QmpSession(path, timeout_s=0.2),
     ):
         pass
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 60
 
 
 def test_closing_in_the_middle_of_a_command(path):
@@ -263,14 +263,17 @@ def test_invalid_bytes_instead_of_an_answer(path, invalid):
 
 
 def test_a_late_answer_does_not_reach_the_next_command(path):
+    given_up = threading.Event()
+
     def late(writer):
-        time.sleep(0.4)
+        given_up.wait(60)
         return {"return": {"from": "slow"}}
 
     answers = {"slow": late, "fast": {"return": {"from": "fast"}}}
     with serving(path, with_answers(answers)), QmpSession(path) as qmp:
         with pytest.raises(QmpError, match="No answer to slow"):
             qmp.execute("slow", timeout_s=0.1)
+        given_up.set()
         assert qmp.execute("fast") == {"from": "fast"}
 
 

@@ -103,7 +103,7 @@ def test_a_killed_writer_leaves_whole_intervals(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "a.trace")])
     folder = tmp_path / "a.trace.part"
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while len(list(folder.glob("*-intervals.parquet"))) < 20 and time.monotonic() < deadline:
             time.sleep(0.01)
     finally:

@@ -114,7 +114,7 @@ def test_stopping_early_keeps_whole_intervals(tmp_path):
         wait_ready(guest, 60.0)
         until = time.monotonic() + SHORT_DURATION_S + 3.0
         trace = record(guest, tmp_path / "guest.trace", 60.0, stop=lambda: time.monotonic() > until)
-        assert time.monotonic() < until + 5.0
+        assert time.monotonic() < until + 25.0  # half of what it would go on for
         assert guest.qmp.execute("query-migrate")["status"] == "cancelled"
     assert len(trace.intervals) >= 1
 
