@@ -389,7 +389,7 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path):
     script.write_text(
         f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+sys.path.insert(0, {str(Path(__file__).parents[3])!r})
 from tests.study.small_guest import GUEST, host
 from migsim.study.sweep.run import sweep
 sweep(GUEST, host=host(), vary={{"max-bandwidth": "30MB/s:200MB/s:64"}}, draws=20, folder={str(tmp_path / "cells")!r},
