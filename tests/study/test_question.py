@@ -15,7 +15,7 @@ from migsim.profiles.bundled import bundled_profile
 from migsim.scenario import MigrationSettings
 from migsim.study.quantities import QUANTITIES
 from migsim.study.question import MODELLED, Question
-from migsim.study.sweep.axis import VARIED
+from migsim.study.sweep.axis import QUESTION_AXES
 from migsim.workload import Workload, WorkloadClass
 
 TRACE = Path(__file__).parents[2] / "traces" / "idle-1g.trace"
@@ -82,7 +82,7 @@ def test_every_study_shows_the_keywords_of_a_question(study):
 
 
 def test_what_varies_is_what_a_question_takes():
-    assert {*QUANTITIES, "guest-ram"} == VARIED.keys()
+    assert {*QUANTITIES, "guest-ram"} == QUESTION_AXES.keys()
     fields = set(inspect.signature(Question).parameters)
     assert all(quantity.field in fields for quantity in QUANTITIES.values())
 
