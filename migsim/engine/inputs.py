@@ -165,7 +165,7 @@ class SimulationInput:
         """Whether protect windows begin at the clearing of a chunk."""
         return protect_window(self.version, self.accel, self.dirty_ring_size > 0) == "chunk"
 
-    def on(self, capability: str) -> bool:
+    def has_capability(self, capability: str) -> bool:
         """Whether a capability is switched on."""
         return bool(self.capabilities.get(capability, False))
 

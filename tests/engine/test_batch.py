@@ -159,26 +159,26 @@ def check(cells, seeds=None):
 
 @settings(max_examples=60, deadline=None)
 @given(inputs())
-def test_plain_precopy_is_the_event_engines(what):
-    check([what])
+def test_plain_precopy_is_the_event_engines(migration):
+    check([migration])
 
 
 @settings(max_examples=40, deadline=None)
 @given(inputs("auto-converge", ("2.6", "4.0", "7.2", "9.2", "10.1")))
-def test_throttling_is_the_event_engines(what):
-    check([what])
+def test_throttling_is_the_event_engines(migration):
+    check([migration])
 
 
 @settings(max_examples=40, deadline=None)
 @given(inputs("xbzrle", ("2.12", "4.0", "7.2", "10.0")))
-def test_xbzrle_is_the_event_engines(what):
-    check([what])
+def test_xbzrle_is_the_event_engines(migration):
+    check([migration])
 
 
 @settings(max_examples=40, deadline=None)
 @given(inputs("multifd", ("4.2", "7.2", "8.1", "9.1", "10.0")))
-def test_multifd_is_the_event_engines(what):
-    check([what])
+def test_multifd_is_the_event_engines(migration):
+    check([migration])
 
 
 @settings(max_examples=15, deadline=None)
@@ -188,8 +188,8 @@ def test_multifd_is_the_event_engines(what):
     ),
     st.integers(0, 2**32 - 1),
 )
-def test_draws_are_the_event_engines(what, seed):
-    check([what, what], seeds=[seed, seed + 1])
+def test_draws_are_the_event_engines(migration, seed):
+    check([migration, migration], seeds=[seed, seed + 1])
 
 
 def test_a_draw_takes_few_calls_of_python():
@@ -248,7 +248,7 @@ def test_cells_of_many_kinds_go_together_in_order():
         base(workload=hot_guest(rate=500.0)),
     ]
     _, fast = check(cells)
-    alone = [simulate_many([what]) for what in cells]
+    alone = [simulate_many([migration]) for migration in cells]
     assert fast["total_time_ms"].tolist() == [one["total_time_ms"][0] for one in alone]
     assert fast.reason(-1) == alone[-1].reason(0)
 
@@ -261,8 +261,8 @@ def test_terms_and_fields_vary_as_parameters_do():
         "fresh_pages": [0, 1000, 10**6],
         "xbzrle-cache-size": np.array([1, 16, 64]) * MIB,
     }
-    what = base(capabilities={"xbzrle": True}, parameters={"max-bandwidth": 0, "downtime-limit": 50})
-    slow, fast = simulate_grid(what, vary, engine="events"), simulate_grid(what, vary)
+    migration = base(capabilities={"xbzrle": True}, parameters={"max-bandwidth": 0, "downtime-limit": 50})
+    slow, fast = simulate_grid(migration, vary, engine="events"), simulate_grid(migration, vary)
     for name in COLUMNS:
         np.testing.assert_allclose(fast[name], slow[name], rtol=1e-3, atol=1.0, err_msg=name)
     table = fast.to_frame()
@@ -281,25 +281,25 @@ def test_pages_of_each_kind_that_fill_whole_windows():
         ram_bytes=pages * 4096, ram_total_bytes=pages * 4096, zero_pages=pages - hot - data, classes=classes
     )
     for capability in ({}, {"xbzrle": True}, {"auto-converge": True}):
-        what = base(
+        migration = base(
             workload=guest,
             terms=MEDIANS | {"dirty_fault_s": 0.0},
             capabilities=capability,
             parameters={"max-bandwidth": 1_000_000, "downtime-limit": 20},
             deadline_s=200.0,
         )
-        check([what])
+        check([migration])
 
 
 def test_more_syncs_than_there_is_room_for_at_first():
     """A round of a fraction of a millisecond for 20 s: tens of thousands of syncs."""
-    what = base(
+    migration = base(
         workload=hot_guest(rate=2e5, hot=64),
         parameters={"max-bandwidth": 0, "downtime-limit": 1, "avail-switchover-bandwidth": 1000},
         terms=MEDIANS | {"sync_base_s": 1e-3, "dirty_fault_s": 0.0},
         deadline_s=20.0,
     )
-    slow, _ = check([what])
+    slow, _ = check([migration])
     assert slow["dirty_sync_count"][0] > 4096 or slow.completed[0] or "stays so" in slow.reason(0)
 
 

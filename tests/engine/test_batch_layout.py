@@ -161,13 +161,13 @@ def test_an_extent_is_cut_into_pieces_and_at_chunks(first, pages, pieces, togeth
 @settings(max_examples=30, deadline=None)
 @given(one_over_the_other().filter(extents_of), st.sampled_from([{}, {"xbzrle": True}]), st.booleans())
 def test_classes_one_over_the_other_go_as_in_the_event_engine(workload, capabilities, drawn):
-    what = base(
+    migration = base(
         workload=workload,
         capabilities=capabilities,
         parameters={"max-bandwidth": 300_000_000, "downtime-limit": 100},
         deadline_s=20.0,
     )
-    check([what], seeds=[5] if drawn else None)
+    check([migration], seeds=[5] if drawn else None)
 
 
 def ready(workload, fresh_pages, sent_share):

@@ -40,37 +40,37 @@ NO_CELL: dict[str, Values] = dict.fromkeys(CELL.names or (), 0)
 """All fields of the records, 0 each."""
 
 
-def kind_of(what: SimulationInput) -> NDArray[Any]:
+def kind_of(migration: SimulationInput) -> NDArray[Any]:
     """What all cells of a group have in common: one record of `KIND`."""
-    rules, behaviour = throttle_rules(what.version), what.behaviour
-    ticks = what.on("auto-converge") and rules.background_sync_s
+    rules, behaviour = throttle_rules(migration.version), migration.behaviour
+    ticks = migration.has_capability("auto-converge") and rules.background_sync_s
     values: dict[str, float] = NO_KIND | {
         "tick_s": ticks or np.inf,
         "charged_when_queued": behaviour.quota_charged_at == "enqueue",
         "all_stream": behaviour.transferred_counts == "stream",
         "inclusive": behaviour.threshold_inclusive,
-        "chunked": what.chunked,
-        "throttled": what.on("auto-converge") and rules.form != "none",
-        "coded": what.on("xbzrle"),
+        "chunked": migration.chunked,
+        "throttled": migration.has_capability("auto-converge") and rules.form != "none",
+        "coded": migration.has_capability("xbzrle"),
         "fixed_form": rules.form == "fixed",
         "acts_on": rules.acts_on,
         "needs_previous_rate": rules.needs_previous_rate,
-        "hits_are_pages": xbzrle_rules(what.version).hits_are_pages,
+        "hits_are_pages": xbzrle_rules(migration.version).hits_are_pages,
         "byte_split": behaviour.byte_split,
     }
-    if what.on("multifd"):
-        own = multifd_rules(what.version)
+    if migration.has_capability("multifd"):
+        own = multifd_rules(migration.version)
         values |= {
             "multifd": True,
             "zero_pages": ("legacy", "multifd", "none").index(
-                zero_page_detection(what.parameters, what.version)
+                zero_page_detection(migration.parameters, migration.version)
             ),
             "waits_in_calls": own.waits_every == "section",
             "waits_at_end": own.waits_at_end,
             "flush_bytes": own.main_bytes_a_wait,
         }
-    if what.on("xbzrle"):
-        counted = counted_bytes([-1, 1], what.version)
+    if migration.has_capability("xbzrle"):
+        counted = counted_bytes([-1, 1], migration.version)
         values |= {"overflow_counts": counted[0], "encoding_counts": counted[1] - 1}
     return np.array([tuple(values.values())], KIND)
 
@@ -84,7 +84,7 @@ def cells_of(columns: Columns, count: int) -> NDArray[Any]:
         For a setting of auto-converge that QEMU refuses.
     """
     term, parameter, field = columns.term, columns.parameter, columns.field
-    what, ram = columns.what, columns.what.workload.ram_total_bytes
+    migration, ram = columns.migration, columns.migration.workload.ram_total_bytes
     link = NORMAL_PAGE_BYTES / np.asarray(field("link_bytes_per_s"), float)
     limits: Any = np.asarray(parameter("max-bandwidth")).astype(np.int64)
     values: dict[str, Values] = {
@@ -99,7 +99,7 @@ def cells_of(columns: Columns, count: int) -> NDArray[Any]:
         "downtime_limit_ms": parameter("downtime-limit"),
         "deadline_s": field("deadline_s"),
         "fresh_pages": field("fresh_pages"),
-        "load": what.workload.load_fraction,
+        "load": migration.workload.load_fraction,
         "rates_row": columns.row,
         "raw_bytes": NORMAL_PAGE_BYTES,
         "zero_bytes": ZERO_PAGE_BYTES,
@@ -107,15 +107,15 @@ def cells_of(columns: Columns, count: int) -> NDArray[Any]:
     values |= {name: _larger(term(name), link) for name in SENDING_TERMS}
     values |= {name: term(name) for name in PLAIN_TERMS}
     values["burst_zero_page_s"] = values["zero_page_s"]
-    if what.behaviour.avail_switchover_bandwidth:
+    if migration.behaviour.avail_switchover_bandwidth:
         values["switchover_bytes_per_s"] = np.trunc(parameter("avail-switchover-bandwidth"))
-    if what.on("xbzrle"):
+    if migration.has_capability("xbzrle"):
         values |= {name: term(name) for name in ("xbzrle_hit_s", "xbzrle_miss_s")}
         values["cache_size"] = parameter("xbzrle-cache-size")
     cells = _filled(values, count)
-    if what.on("multifd"):
+    if migration.has_capability("multifd"):
         _multifd(cells, columns)
-    if what.on("auto-converge"):
+    if migration.has_capability("auto-converge"):
         _throttle(cells, columns)
     return cells
 
@@ -166,8 +166,8 @@ def _multifd(cells: NDArray[Any], columns: Columns) -> None:
 
 def senders(columns: Columns, count: int) -> Iterator[tuple[NDArray[np.int64], MultifdSender]]:
     """Multifd's side of the cells: which of them share what a `MultifdSender` of the event engine has worked out."""
-    what = columns.what
-    names = [name for name in what.terms if name.startswith("multifd_") or name == "zero_page_s"]
+    migration = columns.migration
+    names = [name for name in migration.terms if name.startswith("multifd_") or name == "zero_page_s"]
     given = {
         **{("term", name): columns.term(name) for name in names},
         ("parameter", "max-bandwidth"): columns.parameter("max-bandwidth"),
@@ -181,16 +181,16 @@ def senders(columns: Columns, count: int) -> Iterator[tuple[NDArray[np.int64], M
         terms = {name: value for (kind, name), value in values.items() if kind == "term"}
         parameters = {name: int(value) for (kind, name), value in values.items() if kind == "parameter"}
         one = replace(
-            what,
-            terms={**what.terms, **terms},
-            parameters={**what.parameters, **parameters},
+            migration,
+            terms={**migration.terms, **terms},
+            parameters={**migration.parameters, **parameters},
             link_bytes_per_s=values["field", "link_bytes_per_s"],
         )
         yield np.flatnonzero(of == k), MultifdSender(one, GuestClock(), Counters(0, 0.0))
 
 
 def _throttle(cells: NDArray[Any], columns: Columns) -> None:
-    rules = throttle_rules(columns.what.version)
+    rules = throttle_rules(columns.migration.version)
     for name, parameter, built_in in (
         ("threshold_percent", "throttle-trigger-threshold", 50),
         ("initial", "cpu-throttle-initial", 20),
@@ -205,7 +205,7 @@ def _throttle(cells: NDArray[Any], columns: Columns) -> None:
     for (percent,) in _distinct(cells, "threshold_percent"):
         close_trigger(Trigger(), dirty_bytes=0, transferred_bytes=0, rules=rules, threshold_percent=percent)
     if rules.form == "fixed":
-        charged = columns.what.behaviour.quota_charged_at
+        charged = columns.migration.behaviour.quota_charged_at
         for limit, page_s in _distinct(cells, "max_bandwidth", "normal_page_s"):
             quota = window_bytes(window_quota_bytes(limit), NORMAL_PAGE_BYTES, charged)
             here = (cells["max_bandwidth"] == limit) & (cells["normal_page_s"] == page_s)

@@ -27,7 +27,7 @@ class Columns:
 
     Attributes
     ----------
-    what : SimulationInput
+    migration : SimulationInput
         What the group has in common.
     term, parameter, field : callable
         A host term, a migration parameter or a field of `SimulationInput` by its name: one value or an array.
@@ -37,7 +37,7 @@ class Columns:
         Which row a cell has.
     """
 
-    what: SimulationInput
+    migration: SimulationInput
     term: Callable[[str], Values]
     parameter: Callable[[str], Values]
     field: Callable[[str], Values]
@@ -45,24 +45,32 @@ class Columns:
     row: NDArray[np.int64] | int
 
 
-def compiles(what: SimulationInput) -> bool:
+def compiles(migration: SimulationInput) -> bool:
     """Whether the compiled loop models it."""
-    if what.on("dirty-limit"):
+    if migration.has_capability("dirty-limit"):
         return False
-    rules = xbzrle_rules(what.version)
-    return not what.on("xbzrle") or (rules.aged and rules.after_first_sweep)
+    rules = xbzrle_rules(migration.version)
+    return not migration.has_capability("xbzrle") or (rules.aged and rules.after_first_sweep)
 
 
-def group_key(what: SimulationInput) -> tuple[Any, ...]:
+def group_key(migration: SimulationInput) -> tuple[Any, ...]:
     """What cells have to share to be run together: all but rates, settings, terms and plain numbers."""
-    w = what.workload
+    w = migration.workload
     classes = tuple(
         (c.pages, c.pattern, c.extents, c.content, c.writes_per_page_per_s > 0) for c in w.classes
     )
-    on = tuple(sorted(name for name, on in what.capabilities.items() if on))
+    on = tuple(sorted(name for name, on in migration.capabilities.items() if on))
     memory = (w.ram_bytes, w.ram_total_bytes, w.zero_pages, w.load_fraction, classes)
-    words = tuple(sorted((k, v) for k, v in what.parameters.items() if isinstance(v, str)))
-    return (memory, str(what.version), what.accel, what.dirty_ring_size, what.vcpus, on, words)
+    words = tuple(sorted((k, v) for k, v in migration.parameters.items() if isinstance(v, str)))
+    return (
+        memory,
+        str(migration.version),
+        migration.accel,
+        migration.dirty_ring_size,
+        migration.vcpus,
+        on,
+        words,
+    )
 
 
 def many_columns(cells: Sequence[SimulationInput]) -> Columns:
@@ -74,7 +82,7 @@ def many_columns(cells: Sequence[SimulationInput]) -> Columns:
         return np.array([c.parameters.get(name, absent) or 0 for c in cells])
 
     return Columns(
-        what=cells[0],
+        migration=cells[0],
         term=lambda name: np.array([c.terms[name] for c in cells]),
         parameter=parameter,
         field=lambda name: np.array([_number(getattr(c, name), name) for c in cells]),
@@ -85,10 +93,10 @@ def many_columns(cells: Sequence[SimulationInput]) -> Columns:
     )
 
 
-def grid_columns(what: SimulationInput, varied: Mapping[str, NDArray[Any]]) -> Columns:
+def grid_columns(migration: SimulationInput, varied: Mapping[str, NDArray[Any]]) -> Columns:
     """Columns of one input, some of whose values are varied: flat arrays by name."""
-    terms = {**what.terms, **varied}
-    parameters = {**defaults(what.version), **what.parameters, **varied}
+    terms = {**migration.terms, **varied}
+    parameters = {**defaults(migration.version), **migration.parameters, **varied}
 
     def parameter(name: str) -> Values:
         value = parameters.get(name)
@@ -96,14 +104,14 @@ def grid_columns(what: SimulationInput, varied: Mapping[str, NDArray[Any]]) -> C
 
     def field(name: str) -> Values:
         values = varied.get(name)
-        return _number(getattr(what, name), name) if values is None else values
+        return _number(getattr(migration, name), name) if values is None else values
 
-    rates = np.array([[k.writes_per_page_per_s for k in what.workload.classes]], float).reshape(1, -1)
+    rates = np.array([[k.writes_per_page_per_s for k in migration.workload.classes]], float).reshape(1, -1)
     row: NDArray[np.int64] | int = 0
     if WRITES in varied:
         factors, row = np.unique(varied[WRITES], return_inverse=True)
         rates = rates * factors[:, None]
-    return Columns(what, terms.__getitem__, parameter, field, rates, row)
+    return Columns(migration, terms.__getitem__, parameter, field, rates, row)
 
 
 def _number(value: float | None, name: str) -> float:

@@ -74,8 +74,10 @@ def simulate_many(
     each = list(seeds) if seeds is not None else [None] * len(cells)
     made = _Table((len(cells),), {})
     groups: dict[Any, list[int]] = {}
-    for k, what in enumerate(cells):
-        groups.setdefault(group_key(what) if engine == "auto" and compiles(what) else None, []).append(k)
+    for k, migration in enumerate(cells):
+        groups.setdefault(
+            group_key(migration) if engine == "auto" and compiles(migration) else None, []
+        ).append(k)
     for k in groups.pop(None, []):
         made.put(k, simulate(cells[k], seed=each[k]))
     for members in groups.values():
@@ -87,7 +89,7 @@ def simulate_many(
 
 
 def simulate_grid(
-    what: SimulationInput,
+    migration: SimulationInput,
     vary: Mapping[str, ArrayLike],
     *,
     seed: int | None = None,
@@ -97,7 +99,7 @@ def simulate_grid(
 
     Parameters
     ----------
-    what : SimulationInput
+    migration : SimulationInput
     vary : mapping of str to array_like
         By the name of a migration parameter in QAPI's spelling and unit (``"max-bandwidth"``), of a host term
         (``"normal_page_s"``) or of a field (``"link_bytes_per_s"``, ``"deadline_s"``, ``"fresh_pages"``): its values;
@@ -119,7 +121,7 @@ def simulate_grid(
         For a name that nothing has, arrays that do not go together, or an engine that does not exist.
     """
     _check_engine(engine)
-    arrays = _broadcast(what, vary)
+    arrays = _broadcast(migration, vary)
     shape = next(iter(arrays.values())).shape if arrays else ()
     made = _Table(shape, arrays)
     count = made.outcome.size
@@ -127,14 +129,14 @@ def simulate_grid(
         at = slice(begin, min(begin + BLOCK, count))
         here = {name: values.flat[at] for name, values in arrays.items()}
         length = at.stop - begin
-        if engine == "auto" and compiles(what):
-            run = Run(grid_columns(what, here), length)
+        if engine == "auto" and compiles(migration):
+            run = Run(grid_columns(migration, here), length)
             run.go(None if seed is None else [seed] * length)
             made.put_many(at, run)
             continue
         for k in range(length):
             row = {name: values[k].item() for name, values in here.items()}
-            made.put(begin + k, simulate(_with(what, row), seed=seed))
+            made.put(begin + k, simulate(_with(migration, row), seed=seed))
     return made.result()
 
 
@@ -145,11 +147,11 @@ def _check_engine(engine: str) -> None:
         )
 
 
-def _broadcast(what: SimulationInput, vary: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+def _broadcast(migration: SimulationInput, vary: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
     from migsim.qapi import PARAMETERS
 
     for name in vary:
-        if not (name in PARAMETERS or name in what.terms or name in (*PLAIN, WRITES)):
+        if not (name in PARAMETERS or name in migration.terms or name in (*PLAIN, WRITES)):
             raise ParameterError(
                 f"{name!r} cannot be varied.",
                 "Migration parameters, host terms and " + ", ".join((*PLAIN, WRITES)) + " can.",
@@ -177,14 +179,19 @@ def _broadcast(what: SimulationInput, vary: Mapping[str, ArrayLike]) -> dict[str
     }
 
 
-def _with(what: SimulationInput, row: Mapping[str, Any]) -> SimulationInput:
+def _with(migration: SimulationInput, row: Mapping[str, Any]) -> SimulationInput:
     """Return the input with a cell's values."""
     plain = {name: row[name] for name in PLAIN if name in row}
-    terms = {name: value for name, value in row.items() if name in what.terms}
+    terms = {name: value for name, value in row.items() if name in migration.terms}
     parameters = {k: v for k, v in row.items() if k not in plain and k not in terms and k != WRITES}
     if WRITES in row:
-        plain["workload"] = what.workload.scaled(row[WRITES])
-    return replace(what, **plain, terms={**what.terms, **terms}, parameters={**what.parameters, **parameters})
+        plain["workload"] = migration.workload.scaled(row[WRITES])
+    return replace(
+        migration,
+        **plain,
+        terms={**migration.terms, **terms},
+        parameters={**migration.parameters, **parameters},
+    )
 
 
 class _Table:

@@ -47,13 +47,15 @@ class Run:
         self.cells = cells_of(columns, count)
         self.whys = np.zeros(count, WHY)
         self._figures = np.zeros(count, FIGURES)
-        workload = columns.what.workload
+        workload = columns.migration.workload
         extents = extents_of(workload)
         self._extents, self._memory = extent_records(extents), memory_of(extents, len(workload.classes))
-        self._kind = kind_of(columns.what)
+        self._kind = kind_of(columns.migration)
         # Which segment is fresh, drawn, or in the cache matters where not all are alike.
         fresh = columns.field("fresh_pages")
-        self._apart = columns.what.on("xbzrle") or bool(np.any((fresh > 0) & (fresh < np.inf)))
+        self._apart = columns.migration.has_capability("xbzrle") or bool(
+            np.any((fresh > 0) & (fresh < np.inf))
+        )
         self._caches: dict[int, Cache] = {}
 
     def go(self, seeds: Sequence[int | None] | None = None) -> None:
@@ -66,7 +68,7 @@ class Run:
 
     def _loop(self, which: slice, seed: int | None) -> None:
         cells, figures, whys = self.cells[which], self._figures[which], self.whys[which]
-        if not self.columns.what.on("xbzrle"):
+        if not self.columns.migration.has_capability("xbzrle"):
             self._loop_alike(None, cells, figures, whys, seed)
             return
         for size in np.unique(cells["cache_size"]).tolist():
@@ -77,9 +79,9 @@ class Run:
 
     def _cache(self, size: int) -> Cache:
         if size not in self._caches:
-            what = self.columns.what
-            slots = cache_pages(size, what.version)
-            self._caches[size] = cache_of(cut(what.workload), what.workload, slots)
+            migration = self.columns.migration
+            slots = cache_pages(size, migration.version)
+            self._caches[size] = cache_of(cut(migration.workload), migration.workload, slots)
         return self._caches[size]
 
     def _loop_alike(

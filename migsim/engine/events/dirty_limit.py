@@ -36,7 +36,7 @@ class DirtyLimit:
 
     Parameters
     ----------
-    what : SimulationInput
+    migration : SimulationInput
         With `dirty_ring_size` and `vcpus`.
     clock : GuestClock
         Its speed is set: the share of vCPUs awake.
@@ -44,20 +44,20 @@ class DirtyLimit:
         `ring_sleep_us` and `ring_full_us` are kept.
     """
 
-    def __init__(self, what: SimulationInput, clock: GuestClock, counters: Counters) -> None:
-        self.what, self.clock, self.counters = what, clock, counters
-        self.rules = throttle_rules(what.version)
+    def __init__(self, migration: SimulationInput, clock: GuestClock, counters: Counters) -> None:
+        self.migration, self.clock, self.counters = migration, clock, counters
+        self.rules = throttle_rules(migration.version)
         self.trigger = Trigger()
-        self.entries = what.dirty_ring_size
+        self.entries = migration.dirty_ring_size
         self.fill_pages = ring_fill_pages(self.entries)
         self.fill_s = self._fill_s()
         self.state: LimitState | None = None
-        self._threshold = int(what.parameter("throttle-trigger-threshold") or 50)
-        self._quota = int(what.parameter("vcpu-dirty-limit") or 1)
-        self._period_ms = int(what.parameter("x-vcpu-dirty-limit-period") or PERIOD_MS)
-        self._filled = [0.0] * what.vcpus  # time that each ring's owner has run since it was emptied
-        self._wakes = [0.0] * what.vcpus  # end of its sleep
-        self._counted = [0.0] * what.vcpus  # entries since the measurement began
+        self._threshold = int(migration.parameter("throttle-trigger-threshold") or 50)
+        self._quota = int(migration.parameter("vcpu-dirty-limit") or 1)
+        self._period_ms = int(migration.parameter("x-vcpu-dirty-limit-period") or PERIOD_MS)
+        self._filled = [0.0] * migration.vcpus  # time that each ring's owner has run since it was emptied
+        self._wakes = [0.0] * migration.vcpus  # end of its sleep
+        self._counted = [0.0] * migration.vcpus  # entries since the measurement began
         self._at = 0.0
         self._measures_at = inf
 
@@ -73,7 +73,7 @@ class DirtyLimit:
         if self.trigger.acts and self.state is None:
             self._at = now
             self._begin_measuring(now)
-            self._set(LimitState.start(self.what.vcpus), [0] * self.what.vcpus)
+            self._set(LimitState.start(self.migration.vcpus), [0] * self.migration.vcpus)
 
     def settled(self, now: float) -> bool:
         """Whether the sleeps will not change any more, as far as can be told."""
@@ -91,10 +91,10 @@ class DirtyLimit:
             self._empty(now)
 
     def _fill_s(self) -> float:
-        w = self.what.workload
+        w = self.migration.workload
         pages = np.array([c.pages for c in w.classes], float)
-        rates = np.array([c.writes_per_page_per_s for c in w.classes]) / self.what.vcpus
-        each = self.what.terms["ring_entries_per_write"]
+        rates = np.array([c.writes_per_page_per_s for c in w.classes]) / self.migration.vcpus
+        each = self.migration.terms["ring_entries_per_write"]
         if each > EVERY_WRITE:
             return self.fill_pages / max(float(pages @ rates) * each, 1e-9)
         sweeps = np.array([c.pattern == "sweep" for c in w.classes])
@@ -148,7 +148,7 @@ class DirtyLimit:
             self._measures_at = max(self._wakes)
             return
         self._empty(self._at)
-        rates = [measured_rate(round(n), self._period_ms, self.what.version) for n in self._counted]
+        rates = [measured_rate(round(n), self._period_ms, self.migration.version) for n in self._counted]
         changed_at = self._changed_at
         new = step(state, quota_mib_per_s=self._quota, measured_mib_per_s=rates, ring_entries=self.entries)
         self._begin_measuring(self._at)

@@ -323,22 +323,22 @@ def _fresh(first: Floats, limit: float | None) -> Floats:
     return np.asarray(np.clip(limit - before, 0.0, first))
 
 
-def fluid_memory(what: SimulationInput, seed: int | None) -> GuestMemory:
+def fluid_memory(migration: SimulationInput, seed: int | None) -> GuestMemory:
     """Make the memory of a migration: expected counts, or draws around them with a seed."""
     memory = GuestMemory(
-        what.workload,
-        chunked=what.chunked,
-        dirty_fault_s=what.terms["dirty_fault_s"],
+        migration.workload,
+        chunked=migration.chunked,
+        dirty_fault_s=migration.terms["dirty_fault_s"],
         rng=None if seed is None else np.random.default_rng(seed),
-        fresh_pages=what.fresh_pages,
-        clock=GuestClock(what.workload.load_fraction),
+        fresh_pages=migration.fresh_pages,
+        clock=GuestClock(migration.workload.load_fraction),
     )
-    if what.on("xbzrle"):
+    if migration.has_capability("xbzrle"):
         memory.xbzrle = XbzrleSender(
             memory.segments,
-            what.workload,
-            cache_size_bytes=int(what.parameter("xbzrle-cache-size")),
-            version=what.version,
-            terms=what.terms,
+            migration.workload,
+            cache_size_bytes=int(migration.parameter("xbzrle-cache-size")),
+            version=migration.version,
+            terms=migration.terms,
         )
     return memory

@@ -38,7 +38,7 @@ class MultifdSender:
 
     Parameters
     ----------
-    what : SimulationInput
+    migration : SimulationInput
         With capability multifd.
     clock : GuestClock
         Its share of the processors is set.
@@ -64,16 +64,16 @@ class MultifdSender:
         For what `migsim.models.multifd.packets.check_multifd` refuses.
     """
 
-    def __init__(self, what: SimulationInput, clock: GuestClock, counters: Counters) -> None:
-        check_multifd(what.capabilities, what.parameters, what.version)
-        self.rules = multifd_rules(what.version)
-        self.channels = int(what.parameter("multifd-channels"))
-        self.zero_pages = zero_page_detection(what.parameters, what.version)
+    def __init__(self, migration: SimulationInput, clock: GuestClock, counters: Counters) -> None:
+        check_multifd(migration.capabilities, migration.parameters, migration.version)
+        self.rules = multifd_rules(migration.version)
+        self.channels = int(migration.parameter("multifd-channels"))
+        self.zero_pages = zero_page_detection(migration.parameters, migration.version)
         self.clock, self.counters = clock, counters
-        self._terms = what.terms
-        self._link = what.link_bytes_per_s or float("inf")
-        writes = any(c.writes_per_page_per_s > 0 for c in what.workload.classes)
-        self.busy = what.vcpus * what.workload.load_fraction if writes else 0.0
+        self._terms = migration.terms
+        self._link = migration.link_bytes_per_s or float("inf")
+        writes = any(c.writes_per_page_per_s > 0 for c in migration.workload.classes)
+        self.busy = migration.vcpus * migration.workload.load_fraction if writes else 0.0
         self.page_bytes = self._raw_bytes, self._zero_bytes = page_bytes(self.zero_pages)
         self._works = {kind: self._work(kind) for kind in KINDS}
         if self.zero_pages == "multifd":
@@ -82,7 +82,7 @@ class MultifdSender:
         self.lost = self._lost_s()
         self._queued = 0.0  # pages since the channels last waited for each other
         self._window_lost_s = 0.0
-        quota = window_quota_bytes(int(what.parameter("max-bandwidth")))
+        quota = window_quota_bytes(int(migration.parameter("max-bandwidth")))
         pages = multifd_window_pages(quota, self.channels, self.rules.charged_at, in_flight=self._in_flight())
         self.window_bytes = float(pages) * self._raw_bytes
 

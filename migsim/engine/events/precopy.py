@@ -44,13 +44,13 @@ Steps = Generator[simpy.Event, Any, None]
 
 
 def simulate(
-    what: SimulationInput, *, seed: int | None = None, memory: PageMemory | None = None
+    migration: SimulationInput, *, seed: int | None = None, memory: PageMemory | None = None
 ) -> MigrationResult:
     """Simulate one precopy migration.
 
     Parameters
     ----------
-    what : SimulationInput
+    migration : SimulationInput
     seed : int, optional
         Draw dirty counts around their expectation with this seed; None: expected values.
     memory : PageMemory, optional
@@ -62,43 +62,49 @@ def simulate(
         Kind "simulated". A migration that does not converge is a result with that outcome.
     """
     environment = simpy.Environment()
-    run = _Precopy(environment, what, memory or fluid_memory(what, seed))
+    run = _Precopy(environment, migration, memory or fluid_memory(migration, seed))
     environment.run(until=environment.process(run.migrate()))
-    return run.recorder.result(what, seed, run.clock)
+    return run.recorder.result(migration, seed, run.clock)
 
 
 class _Precopy:
     """The migration thread of one guest."""
 
     def __init__(
-        self, environment: simpy.Environment, what: SimulationInput, memory: GuestMemory | PageMemory
+        self, environment: simpy.Environment, migration: SimulationInput, memory: GuestMemory | PageMemory
     ) -> None:
         self.env = environment
-        self.what = what
-        self.terms = what.terms
-        self.behaviour = what.behaviour
+        self.migration = migration
+        self.terms = migration.terms
+        self.behaviour = migration.behaviour
         self.memory = memory
         self.clock = memory.clock
-        link = NORMAL_PAGE_BYTES / what.link_bytes_per_s if what.link_bytes_per_s else 0.0
-        self.costs, self.burst = send_costs(what.terms, link)
-        self.limit_ms = float(what.parameter("downtime-limit"))
-        quota = window_quota_bytes(int(what.parameter("max-bandwidth")))
+        link = NORMAL_PAGE_BYTES / migration.link_bytes_per_s if migration.link_bytes_per_s else 0.0
+        self.costs, self.burst = send_costs(migration.terms, link)
+        self.limit_ms = float(migration.parameter("downtime-limit"))
+        quota = window_quota_bytes(int(migration.parameter("max-bandwidth")))
         self._quotas = [
             window_bytes(quota, NORMAL_PAGE_BYTES, self.behaviour.quota_charged_at, copied=copied)
             for copied in (False, True)
         ]
         self.wake_up_s = wake_up_s(
-            int(what.parameter("max-bandwidth")),
-            window_overhead_s=what.terms["window_overhead_s"],
-            window_overhead_s_per_gib_per_s=what.terms["window_overhead_s_per_gib_per_s"],
+            int(migration.parameter("max-bandwidth")),
+            window_overhead_s=migration.terms["window_overhead_s"],
+            window_overhead_s_per_gib_per_s=migration.terms["window_overhead_s_per_gib_per_s"],
         )
         self.switchover_bytes_per_s = (
-            int(what.parameter("avail-switchover-bandwidth"))
+            int(migration.parameter("avail-switchover-bandwidth"))
             if self.behaviour.avail_switchover_bandwidth
             else 0
         )
-        self.counters = Counters(total_bytes=what.workload.ram_total_bytes, downtime_limit_ms=self.limit_ms)
-        self.multifd = MultifdSender(what, self.clock, self.counters) if what.on("multifd") else None
+        self.counters = Counters(
+            total_bytes=migration.workload.ram_total_bytes, downtime_limit_ms=self.limit_ms
+        )
+        self.multifd = (
+            MultifdSender(migration, self.clock, self.counters)
+            if migration.has_capability("multifd")
+            else None
+        )
         if self.multifd is not None:
             self.costs, self.burst = self.multifd.costs, self.multifd.burst
             self.memory.set_page_bytes(*self.multifd.page_bytes)
@@ -107,10 +113,10 @@ class _Precopy:
         self.recorder = Recorder(self.counters, self.behaviour)
         burst_s = self.quota / NORMAL_PAGE_BYTES * self.costs.normal_page_s
         self.throttle: Throttle | DirtyLimit | None = None
-        if what.on("auto-converge"):
-            self.throttle = Throttle(what, self.clock, self.counters, min(burst_s, WINDOW_S))
-        elif what.on("dirty-limit"):
-            self.throttle = DirtyLimit(what, self.clock, self.counters)
+        if migration.has_capability("auto-converge"):
+            self.throttle = Throttle(migration, self.clock, self.counters, min(burst_s, WINDOW_S))
+        elif migration.has_capability("dirty-limit"):
+            self.throttle = DirtyLimit(migration, self.clock, self.counters)
         self.threshold = 0.0
         self.dirty_after_sync = 0.0
         self.period_start = 0.0
@@ -125,7 +131,7 @@ class _Precopy:
         yield self.env.timeout(self.terms["connect_s"])
         self.window_start, self.window_stream, self.window_pages = self.env.now, 0.0, 0.0
         yield from self._set_up()
-        while self.env.now < self.what.deadline_s:
+        while self.env.now < self.migration.deadline_s:
             if isinstance(self.throttle, Throttle) and self.throttle.background_sync_due(self.env.now):
                 yield from self._sync()
             if self.window_used < self.quota:
@@ -150,7 +156,7 @@ class _Precopy:
                 yield from self._repeat_window()
         self.recorder.guest_lost_s = self.env.now - self._guest_s()
         self.recorder.give_up(
-            self.env.now, self.what.deadline_s, self.threshold, self.tests, self._stands_still()
+            self.env.now, self.migration.deadline_s, self.threshold, self.tests, self._stands_still()
         )
 
     @property
@@ -173,7 +179,7 @@ class _Precopy:
         """Log start and the first sync; the first accounting window has already begun."""
         begun = self.recorder.setup_began_s = self.env.now
         length = setup_s(
-            self.what.workload.ram_total_bytes,
+            self.migration.workload.ram_total_bytes,
             setup_base_s=self.terms["setup_base_s"],
             setup_s_per_gib=self.terms["setup_s_per_gib"],
         )
@@ -190,7 +196,7 @@ class _Precopy:
 
     def _sync_seconds(self) -> float:
         return sync_s(
-            self.what.workload.ram_total_bytes,
+            self.migration.workload.ram_total_bytes,
             sync_base_s=self.terms["sync_base_s"],
             sync_s_per_gib=self.terms["sync_s_per_gib"],
         )
@@ -304,7 +310,7 @@ class _Precopy:
         times = window.repeated(
             alike_pages=self.mark.alike_pages,
             spare_bytes=self.remaining_bytes - self.threshold,
-            spare_s=min(self.what.deadline_s, tick) - self.env.now,
+            spare_s=min(self.migration.deadline_s, tick) - self.env.now,
         )
         if not times:
             return

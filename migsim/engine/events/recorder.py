@@ -147,7 +147,7 @@ class Recorder:
         c.multifd_stream += times * (c.multifd_stream - first["multifd_stream_at_start"])
         self.ended_s = deadline_s
 
-    def result(self, what: SimulationInput, seed: int | None, clock: GuestClock) -> MigrationResult:
+    def result(self, migration: SimulationInput, seed: int | None, clock: GuestClock) -> MigrationResult:
         """Make the result of what was noted."""
         downtime = self.parts.downtime_s if self.parts else None
         info = migration_info(
@@ -156,22 +156,22 @@ class Recorder:
         completed = self.status == "completed"
         return MigrationResult(
             kind="simulated",
-            name=what.name,
-            qemu_version=str(what.version),
-            accel=what.accel,
+            name=migration.name,
+            qemu_version=str(migration.version),
+            accel=migration.accel,
             outcome=Outcome("completed" if completed else "not-converged", self.reason),
             info=info,
             iterations=later(self._iterations),
             timeline=later(self._timeline),
             downtime_parts_ms=self.parts.parts_ms() if self.parts else {},
             costs={"guest-lost-s": self.guest_lost_s},
-            guest_speed=later(partial(self._guest_speed, what, clock)),
+            guest_speed=later(partial(self._guest_speed, migration, clock)),
             blackout_ms=self.parts.blackout_s * 1000 if self.parts else float("nan"),
             scenario={
-                "parameters": dict(what.parameters),
-                "capabilities": dict(what.capabilities),
+                "parameters": dict(migration.parameters),
+                "capabilities": dict(migration.capabilities),
                 "seed": seed,
-                "deadline_s": what.deadline_s,
+                "deadline_s": migration.deadline_s,
             },
         )
 
@@ -206,14 +206,14 @@ class Recorder:
             )
         return iterations_frame(rows)
 
-    def _guest_speed(self, what: SimulationInput, clock: GuestClock) -> Any:
+    def _guest_speed(self, migration: SimulationInput, clock: GuestClock) -> Any:
         """Speed over time, until the guest runs on at the destination or the migration is given up."""
         from migsim.results import guest_speed_frame
 
         ends_s = self.standstill[0] if self.standstill else self.ended_s
         slowed_by: Why = "processors"
         for capability, why in (("dirty-limit", "dirty-limit"), ("auto-converge", "throttle")):
-            if what.on(capability):
+            if migration.has_capability(capability):
                 slowed_by = cast("Why", why)
         pieces = speed_pieces(
             clock.steps,

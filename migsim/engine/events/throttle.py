@@ -23,7 +23,7 @@ class Throttle:
 
     Parameters
     ----------
-    what : SimulationInput
+    migration : SimulationInput
     clock : GuestClock
         Its speed is set.
     counters : Counters
@@ -32,17 +32,19 @@ class Throttle:
         For how long of every window the iterate loop runs: what drives the fixed sleeps up to 2.4.
     """
 
-    def __init__(self, what: SimulationInput, clock: GuestClock, counters: Counters, burst_s: float) -> None:
-        self.rules = throttle_rules(what.version)
+    def __init__(
+        self, migration: SimulationInput, clock: GuestClock, counters: Counters, burst_s: float
+    ) -> None:
+        self.rules = throttle_rules(migration.version)
         self.clock = clock
         self.counters = counters
         self.state = ThrottleState()
         self._fixed_speed = fixed_sleep_run_fraction(burst_s)
-        self._threshold = int(what.parameter("throttle-trigger-threshold") or 50)
-        self._initial = int(what.parameter("cpu-throttle-initial") or 20)
-        self._increment = int(what.parameter("cpu-throttle-increment") or 10)
-        self._maximum = int(what.parameter("max-cpu-throttle") or 99)
-        self._tailslow = bool(what.parameter("cpu-throttle-tailslow"))
+        self._threshold = int(migration.parameter("throttle-trigger-threshold") or 50)
+        self._initial = int(migration.parameter("cpu-throttle-initial") or 20)
+        self._increment = int(migration.parameter("cpu-throttle-increment") or 10)
+        self._maximum = int(migration.parameter("max-cpu-throttle") or 99)
+        self._tailslow = bool(migration.parameter("cpu-throttle-tailslow"))
         self._tick_s = self.rules.background_sync_s
         self._next_tick = self._tick_s or float("inf")
         self._syncs_at_tick = 0

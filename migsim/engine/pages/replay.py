@@ -121,7 +121,7 @@ def replay(
     terms = {t: host.median(t) for t in needed_terms(checked.capabilities, zero_pages=zero_pages)}
     writes = TraceWrites(trace, np.random.default_rng(seed), dirty_fault_s=terms["dirty_fault_s"])
     zero = zero_map(trace, writes)
-    what = SimulationInput(
+    migration = SimulationInput(
         workload=_workload(trace, writes, int(np.count_nonzero(zero)), load),
         terms=terms,
         version=version,
@@ -135,37 +135,37 @@ def replay(
         fresh_pages=fresh_pages,
         name=name,
     )
-    memory = page_memory(what, writes, zero)
-    made = simulate(what, seed=seed, memory=memory)
+    memory = page_memory(migration, writes, zero)
+    made = simulate(migration, seed=seed, memory=memory)
     notes = _assumptions(trace, writes, memory)
     return made.replace(scenario={**made.scenario, "trace": trace.path.name, "assumptions": notes})
 
 
-def page_memory(what: SimulationInput, writes: TraceWrites, zero: NDArray[np.bool_]) -> PageMemory:
+def page_memory(migration: SimulationInput, writes: TraceWrites, zero: NDArray[np.bool_]) -> PageMemory:
     """Make the memory that a migration is replayed on.
 
     Parameters
     ----------
-    what : SimulationInput
+    migration : SimulationInput
         Of its workload only the load is used.
     writes : TraceWrites
     zero : ndarray of bool, shape (pages,)
     """
     coder = None
-    if what.on("xbzrle"):
+    if migration.has_capability("xbzrle"):
         coder = PageXbzrle(
             SampledLengths(writes),
             writes.rng,
-            cache_size_bytes=int(what.parameter("xbzrle-cache-size")),
-            version=what.version,
-            terms=what.terms,
+            cache_size_bytes=int(migration.parameter("xbzrle-cache-size")),
+            version=migration.version,
+            terms=migration.terms,
         )
     return PageMemory(
         writes,
         zero,
-        chunked=what.chunked,
-        fresh_pages=what.fresh_pages,
-        clock=GuestClock(what.workload.load_fraction),
+        chunked=migration.chunked,
+        fresh_pages=migration.fresh_pages,
+        clock=GuestClock(migration.workload.load_fraction),
         xbzrle=coder,
         block_pages=[block.pages for block in writes.trace.meta.ram_blocks],
     )
