@@ -1,4 +1,4 @@
-"""What a simulation starts from."""
+"""What a simulation starts from: `SimulationInput`, and the host terms that each mechanism needs."""
 
 from __future__ import annotations
 
@@ -47,19 +47,18 @@ HOST_TERMS: dict[str, str] = {
     "device_state_bytes": "device state and description in the stream",
     "guest_speed": "speed of the guest relative to that of another run",
 }
-"""The host's terms of the model, by name: what a `HostProfile` has to hold."""
+"""Host terms that every migration needs, by name; a `HostProfile` has to hold them."""
 
 XBZRLE_TERMS: dict[str, str] = {
     "xbzrle_hit_s": "finding a page in XBZRLE's cache and encoding it",
     "xbzrle_miss_s": "putting a page into XBZRLE's cache",
 }
-"""Terms that are needed besides where XBZRLE is on."""
+"""Further host terms with capability xbzrle."""
 
 RING_TERMS: dict[str, str] = {
     "ring_entries_per_write": "entries of the dirty ring for each write; 1 and less where only first writes fill it",
 }
-"""Terms that are needed besides where dirty-limit is on."""
-
+"""Further host terms with capability dirty-limit."""
 
 MULTIFD_TERMS: dict[str, str] = {
     "multifd_cpus": "processors that the guest and multifd's threads share",
@@ -73,17 +72,17 @@ MULTIFD_TERMS: dict[str, str] = {
     "multifd_receive_cold_page_s": "the same for a page sent for the first time, its memory there",
     "multifd_receive_fresh_page_s": "the same for a page whose memory has yet to be found",
 }
-"""Terms that are needed besides where multifd is on; `migsim calibrate multifd` measures them."""
+"""Further host terms with capability multifd; `migsim calibrate multifd` measures them."""
 
 MULTIFD_ZERO_TERMS: dict[str, str] = {
     "multifd_send_zero_page_s": "processor time of a channel that finds a page zero",
     "multifd_receive_zero_page_s": "the same on the destination",
 }
-"""Terms that are needed besides where multifd's channels look for zero pages."""
+"""Further host terms where multifd's channels look for zero pages."""
 
 
 def needed_terms(capabilities: Mapping[str, bool], *, zero_pages: str = "legacy") -> tuple[str, ...]:
-    """Names of the host terms that a migration with these capabilities needs.
+    """Return the names of the host terms that a migration with these capabilities needs.
 
     Parameters
     ----------
@@ -122,24 +121,24 @@ class SimulationInput:
     Attributes
     ----------
     workload : Workload
-        The guest's writing.
+        The guest's memory, and how it writes to it.
     terms : mapping of str to float
         Host terms, see `HOST_TERMS`.
     version : QemuVersion
     parameters, capabilities : mapping
-        Migration settings in QAPI's names and units; what is absent has the version's default.
+        Migration settings in QAPI's names and units; an absent one has the version's default.
     accel : {"kvm", "tcg"}
     dirty_ring_size : int
-        Entries of KVM's dirty ring a vCPU; 0: the dirty bitmap.
+        Entries of KVM's dirty ring, for each vCPU; 0: KVM uses the dirty bitmap.
     vcpus : int
-        Which write alike.
+        Number of vCPUs; all write at the same rate.
     link_bytes_per_s : float, optional
         What the network carries; None: the CPUs are the limit.
     deadline_s : float
         When the migration is given up.
     fresh_pages : int, optional
-        Data pages that the destination has yet to touch; None: all of them. Fewer where its memory is there
-        already (preallocated, or our lab's aliased guests).
+        Data pages that the destination has yet to touch; None: all of them. There are fewer where the destination's
+        memory is allocated beforehand, as with our lab's aliased guests.
     """
 
     workload: Workload
@@ -162,7 +161,7 @@ class SimulationInput:
 
     @property
     def chunked(self) -> bool:
-        """Whether protect windows begin at the clearing of a chunk."""
+        """Whether the protect window of a sent page begins when its 1 GiB chunk is cleared."""
         return protect_window(self.version, self.accel, self.dirty_ring_size > 0) == "chunk"
 
     def has_capability(self, capability: str) -> bool:
@@ -170,7 +169,7 @@ class SimulationInput:
         return bool(self.capabilities.get(capability, False))
 
     def parameter(self, name: str) -> Any:
-        """Value of a migration parameter: set here, or the version's default."""
+        """Value of a migration parameter: as it is set, or the version's default."""
         if name in self.parameters:
             return self.parameters[name]
         return defaults(self.version).get(name, 0)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from migsim.engine.batch import compile as batch_compile
 from migsim.engine.batch.grid import simulate_grid, simulate_many
-from migsim.engine.batch.result import COLUMNS
+from migsim.engine.batch.result import FIGURE_NAMES
 from migsim.engine.batch.sending import full_window
 from migsim.engine.inputs import HOST_TERMS, SimulationInput
 from migsim.errors import HostError, ParameterError
@@ -151,7 +151,7 @@ def check(cells, seeds=None):
     slow = simulate_many(cells, seeds=seeds, engine="events")
     fast = simulate_many(cells, seeds=seeds)
     assert fast.outcome.tolist() == slow.outcome.tolist()
-    for name in COLUMNS:
+    for name in FIGURE_NAMES:
         tolerance = 1e-6 if name in NOT_WHOLE else 1.0  # the others are cut or rounded to whole numbers
         np.testing.assert_allclose(fast[name], slow[name], rtol=1e-3, atol=tolerance, err_msg=name)
     return slow, fast
@@ -228,7 +228,7 @@ def test_a_grid_is_its_cells_verdict_by_verdict_and_reason_by_reason():
     assert 0.2 < fast.completed.mean() < 0.9
     assert fast.outcome.tolist() == slow.outcome.tolist()
     assert [fast.reason(k) for k in range(32)] == [slow.reason(k) for k in range(32)]
-    for name in COLUMNS:
+    for name in FIGURE_NAMES:
         np.testing.assert_allclose(fast[name], slow[name], rtol=1e-3, atol=1.0, err_msg=name)
 
 
@@ -263,7 +263,7 @@ def test_terms_and_fields_vary_as_parameters_do():
     }
     migration = base(capabilities={"xbzrle": True}, parameters={"max-bandwidth": 0, "downtime-limit": 50})
     slow, fast = simulate_grid(migration, vary, engine="events"), simulate_grid(migration, vary)
-    for name in COLUMNS:
+    for name in FIGURE_NAMES:
         np.testing.assert_allclose(fast[name], slow[name], rtol=1e-3, atol=1.0, err_msg=name)
     table = fast.to_frame()
     assert list(table.columns[:5]) == list(vary)

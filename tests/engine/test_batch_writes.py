@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.engine.batch.grid import simulate_grid, simulate_many
-from migsim.engine.batch.result import COLUMNS
+from migsim.engine.batch.result import FIGURE_NAMES
 from migsim.errors import ParameterError
 from tests.engine.test_batch import base, inputs
 
@@ -35,7 +35,7 @@ def test_a_factor_on_the_writes_is_the_scaled_guest(migration, seed):
     ]
     alone = simulate_many(cells, seeds=[seed] * len(cells))
     assert grid.outcome.tolist() == alone.outcome.tolist()
-    for name in COLUMNS:
+    for name in FIGURE_NAMES:
         np.testing.assert_array_equal(grid[name], alone[name], err_msg=name)
 
 

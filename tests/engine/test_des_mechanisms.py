@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from migsim.engine.events.guest_clock import GuestClock
 from migsim.engine.events.precopy import simulate
+from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import HOST_TERMS, RING_TERMS, XBZRLE_TERMS, SimulationInput
 from migsim.models.dirty.ring import ring_fill_pages
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES

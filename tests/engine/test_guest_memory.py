@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from migsim.engine.events.memory import GuestMemory, SendCosts
+from migsim.engine.events.memory import GuestMemory
 from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import HOST_TERMS, SimulationInput
+from migsim.engine.sending import SendCosts
 from migsim.models.loop.switchover import PagesLeft
 from migsim.qapi import QemuVersion
 from migsim.workload import Workload, WorkloadClass

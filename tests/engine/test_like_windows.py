@@ -9,8 +9,8 @@ import simpy
 from benchmarks.guests import GIB, migration, oltp
 from migsim.engine.events import precopy as des
 from migsim.engine.events.precopy import simulate
+from migsim.engine.events.repeated_windows import Mark, Window
 from migsim.engine.inputs import HOST_TERMS, SimulationInput
-from migsim.engine.like_windows import Mark, Window
 from migsim.engine.segments import cut
 from migsim.qapi import QemuVersion
 from migsim.workload import Workload, WorkloadClass

@@ -1,4 +1,4 @@
-"""Inputs of the batch engine: records of numbers for its loop."""
+"""The records of `Kind` and `Cell` that the batch engine's loop starts from, made of inputs and columns."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.batch.columns import Columns, Values
-from migsim.engine.batch.records import CELL, KIND
-from migsim.engine.events.guest_clock import GuestClock
+from migsim.engine.batch.columns import CellColumns, Values
+from migsim.engine.batch.records import CELL, FINDERS, KIND
 from migsim.engine.events.multifd import MultifdSender
+from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
+from migsim.engine.throttling import BUILT_IN
 from migsim.models.dirty.bitmap import setup_s, sync_s
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
 from migsim.models.loop.query_migrate import Counters
 from migsim.models.loop.rate_limit import WINDOW_S, wake_up_s, window_bytes, window_quota_bytes
 from migsim.models.multifd.packets import multifd_rules, zero_page_detection
-from migsim.models.throttle.auto_converge import MAX_PERCENTAGE, next_percentage
+from migsim.models.throttle.auto_converge import next_percentage
 from migsim.models.throttle.cpu_throttle import fixed_sleep_run_fraction
 from migsim.models.throttle.trigger import Trigger, close_trigger, throttle_rules
 from migsim.models.xbzrle.cache import xbzrle_rules
@@ -37,21 +38,21 @@ PLAIN_TERMS = (
 
 NO_KIND: dict[str, float] = dict.fromkeys(KIND.names or (), 0)
 NO_CELL: dict[str, Values] = dict.fromkeys(CELL.names or (), 0)
-"""All fields of the records, 0 each."""
+"""All fields of the two records, each 0."""
 
 
 def kind_of(migration: SimulationInput) -> NDArray[Any]:
-    """What all cells of a group have in common: one record of `KIND`."""
+    """Make the record of `KIND`: what all cells of a group have in common."""
     rules, behaviour = throttle_rules(migration.version), migration.behaviour
     ticks = migration.has_capability("auto-converge") and rules.background_sync_s
     values: dict[str, float] = NO_KIND | {
         "tick_s": ticks or np.inf,
         "charged_when_queued": behaviour.quota_charged_at == "enqueue",
-        "all_stream": behaviour.transferred_counts == "stream",
-        "inclusive": behaviour.threshold_inclusive,
+        "counts_all_stream": behaviour.transferred_counts == "stream",
+        "threshold_inclusive": behaviour.threshold_inclusive,
         "chunked": migration.chunked,
         "throttled": migration.has_capability("auto-converge") and rules.form != "none",
-        "coded": migration.has_capability("xbzrle"),
+        "xbzrle": migration.has_capability("xbzrle"),
         "fixed_form": rules.form == "fixed",
         "acts_on": rules.acts_on,
         "needs_previous_rate": rules.needs_previous_rate,
@@ -59,15 +60,14 @@ def kind_of(migration: SimulationInput) -> NDArray[Any]:
         "byte_split": behaviour.byte_split,
     }
     if migration.has_capability("multifd"):
-        own = multifd_rules(migration.version)
+        channels = multifd_rules(migration.version)
+        finder = zero_page_detection(migration.parameters, migration.version)
         values |= {
             "multifd": True,
-            "zero_pages": ("legacy", "multifd", "none").index(
-                zero_page_detection(migration.parameters, migration.version)
-            ),
-            "waits_in_calls": own.waits_every == "section",
-            "waits_at_end": own.waits_at_end,
-            "flush_bytes": own.main_bytes_a_wait,
+            "zero_pages": FINDERS.index(finder),
+            "waits_in_calls": channels.waits_every == "section",
+            "waits_at_end": channels.waits_at_end,
+            "main_bytes_a_wait": channels.main_bytes_a_wait,
         }
     if migration.has_capability("xbzrle"):
         counted = counted_bytes([-1, 1], migration.version)
@@ -75,8 +75,8 @@ def kind_of(migration: SimulationInput) -> NDArray[Any]:
     return np.array([tuple(values.values())], KIND)
 
 
-def cells_of(columns: Columns, count: int) -> NDArray[Any]:
-    """Records of `CELL` for the loop.
+def cells_of(columns: CellColumns, count: int) -> NDArray[Any]:
+    """Make the records of `CELL`.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def cells_of(columns: Columns, count: int) -> NDArray[Any]:
         "downtime_limit_ms": parameter("downtime-limit"),
         "deadline_s": field("deadline_s"),
         "fresh_pages": field("fresh_pages"),
-        "load": migration.workload.load_fraction,
+        "load_fraction": migration.workload.load_fraction,
         "rates_row": columns.row,
         "raw_bytes": NORMAL_PAGE_BYTES,
         "zero_bytes": ZERO_PAGE_BYTES,
@@ -121,7 +121,7 @@ def cells_of(columns: Columns, count: int) -> NDArray[Any]:
 
 
 def _filled(values: Mapping[str, Values], count: int) -> NDArray[Any]:
-    """Records of `CELL` with these values, each one number or an array; what is not among them is 0."""
+    """Make records of `CELL` with these values, each one number or an array; all other fields are 0."""
     varied = {name: value for name, value in values.items() if isinstance(value, np.ndarray) and value.ndim}
     alike = {**NO_CELL, **values, **dict.fromkeys(varied, 0)}
     cells = np.repeat(np.array([tuple(alike.values())], CELL), count)
@@ -137,10 +137,9 @@ def _larger(one: Values, other: Values) -> Values:
     return max(one, other)
 
 
-def _multifd(cells: NDArray[Any], columns: Columns) -> None:
-    """What each cell's channels make of its pages; cells whose settings and terms are alike share a sender."""
+def _multifd(cells: NDArray[Any], columns: CellColumns) -> None:
+    """Fill in what each cell's channels make of its pages."""
     for at, sender in senders(columns, len(cells)):
-        times, lost, zero_lost = sender.lost
         costs = sender.costs
         values = {
             "burst_page_s": sender.burst.normal_page_s,
@@ -155,17 +154,14 @@ def _multifd(cells: NDArray[Any], columns: Columns) -> None:
             "zero_bytes": sender.page_bytes[1],
             "window_bytes": sender.window_bytes,
             "channels": sender.channels,
-            "zero_lost_s": zero_lost,
-            "busy": sender.busy > 0,
         }
-        values |= {f"page_s_{k}": value for k, value in enumerate(times)}
-        values |= {f"lost_s_{k}": value for k, value in enumerate(lost)}
+        values |= sender.losses._asdict()
         for name, value in values.items():
             cells[name][at] = value
 
 
-def senders(columns: Columns, count: int) -> Iterator[tuple[NDArray[np.int64], MultifdSender]]:
-    """Multifd's side of the cells: which of them share what a `MultifdSender` of the event engine has worked out."""
+def senders(columns: CellColumns, count: int) -> Iterator[tuple[NDArray[np.int64], MultifdSender]]:
+    """Find the cells whose multifd settings and terms are alike, and the event engine's sender that they share."""
     migration = columns.migration
     names = [name for name in migration.terms if name.startswith("multifd_") or name == "zero_page_s"]
     given = {
@@ -189,17 +185,18 @@ def senders(columns: Columns, count: int) -> Iterator[tuple[NDArray[np.int64], M
         yield np.flatnonzero(of == k), MultifdSender(one, GuestClock(), Counters(0, 0.0))
 
 
-def _throttle(cells: NDArray[Any], columns: Columns) -> None:
+def _throttle(cells: NDArray[Any], columns: CellColumns) -> None:
+    """Fill in auto-converge's settings, and refuse those that QEMU refuses."""
     rules = throttle_rules(columns.migration.version)
-    for name, parameter, built_in in (
-        ("threshold_percent", "throttle-trigger-threshold", 50),
-        ("initial", "cpu-throttle-initial", 20),
-        ("increment", "cpu-throttle-increment", 10),
-        ("maximum", "max-cpu-throttle", MAX_PERCENTAGE),
-        ("tailslow", "cpu-throttle-tailslow", 0),
+    for name, parameter in (
+        ("threshold_percent", "throttle-trigger-threshold"),
+        ("initial", "cpu-throttle-initial"),
+        ("increment", "cpu-throttle-increment"),
+        ("maximum", "max-cpu-throttle"),
+        ("tailslow", "cpu-throttle-tailslow"),
     ):
         values = np.asarray(columns.parameter(parameter))
-        cells[name] = np.where(values == 0, built_in, values)
+        cells[name] = np.where(values == 0, BUILT_IN.get(parameter, 0), values)
     for initial, increment, maximum in _distinct(cells, "initial", "increment", "maximum"):
         next_percentage(0, initial=initial, increment=increment, maximum=maximum)
     for (percent,) in _distinct(cells, "threshold_percent"):
@@ -214,6 +211,7 @@ def _throttle(cells: NDArray[Any], columns: Columns) -> None:
 
 
 def _distinct(cells: NDArray[Any], *names: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the distinct combinations of some fields."""
     table = np.array([cells[n].astype(float) for n in names])
     if not (table == table[:, :1]).all():
         table = np.unique(table, axis=1)

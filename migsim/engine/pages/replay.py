@@ -35,8 +35,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.events.guest_clock import GuestClock
 from migsim.engine.events.precopy import simulate
+from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput, check_ring, needed_terms
 from migsim.engine.pages.contents import SampledLengths
 from migsim.engine.pages.memory import PageMemory
@@ -80,7 +80,7 @@ def replay(
     host : HostProfile
         Its medians are taken.
     settings : MigrationSettings, optional
-        Parameters and capabilities; what is absent has the release's default.
+        Parameters and capabilities; an absent one has the release's default.
     qemu_version : str, optional
         Default: the profile's.
     seed : int
@@ -88,7 +88,7 @@ def replay(
     deadline_s : float
         When the migration is given up.
     link_bytes_per_s : float, optional
-        What the network carries, when that is less than the CPUs do.
+        What the network carries, where that is less than the CPUs can send.
     fresh_pages : int, optional
         Data pages that the destination has yet to touch; by default all.
     dirty_ring_size : int
@@ -136,24 +136,24 @@ def replay(
         name=name,
     )
     memory = page_memory(migration, writes, zero)
-    made = simulate(migration, seed=seed, memory=memory)
+    result = simulate(migration, seed=seed, memory=memory)
     notes = _assumptions(trace, writes, memory)
-    return made.replace(scenario={**made.scenario, "trace": trace.path.name, "assumptions": notes})
+    return result.replace(scenario={**result.scenario, "trace": trace.path.name, "assumptions": notes})
 
 
 def page_memory(migration: SimulationInput, writes: TraceWrites, zero: NDArray[np.bool_]) -> PageMemory:
-    """Make the memory that a migration is replayed on.
+    """Make the memory of a replayed migration.
 
     Parameters
     ----------
     migration : SimulationInput
-        Of its workload only the load is used.
+        Only the load of its workload is used.
     writes : TraceWrites
     zero : ndarray of bool, shape (pages,)
     """
-    coder = None
+    xbzrle = None
     if migration.has_capability("xbzrle"):
-        coder = PageXbzrle(
+        xbzrle = PageXbzrle(
             SampledLengths(writes),
             writes.rng,
             cache_size_bytes=int(migration.parameter("xbzrle-cache-size")),
@@ -166,16 +166,17 @@ def page_memory(migration: SimulationInput, writes: TraceWrites, zero: NDArray[n
         chunked=migration.chunked,
         fresh_pages=migration.fresh_pages,
         clock=GuestClock(migration.workload.load_fraction),
-        xbzrle=coder,
+        xbzrle=xbzrle,
         block_pages=[block.pages for block in writes.trace.meta.ram_blocks],
     )
 
 
 def zero_map(trace: Trace, writes: TraceWrites) -> NDArray[np.bool_]:
-    """Say which pages are taken to be zero, shape (pages,).
+    """Say which pages are assumed to be zero, shape (pages,).
 
-    None that was written to; of the others all but as many as the trace counts with data, which are laid right
-    behind the last written page of the first block, and from page 0 on where there is not enough room.
+    The trace only counts the zero pages. A page that was written is not zero. Of the other pages, as many hold data as
+    the count says: those right behind the last written page of the first block, and where these are too few, further
+    ones from page 0 on.
     """
     zero = np.asarray(writes.hits == 0)
     if trace.meta.zero_pages is None:
@@ -199,7 +200,7 @@ def zero_map(trace: Trace, writes: TraceWrites) -> NDArray[np.bool_]:
 
 
 def _workload(trace: Trace, writes: TraceWrites, zero_pages: int, load: float) -> Workload:
-    """Pages by how often they are written: what full rings are reckoned with."""
+    """Make a workload of page classes by write rate; the dirty ring's law needs it."""
     rows = zip(writes.pages_of_hits.tolist(), writes.rate_of_hits.tolist(), strict=True)
     return Workload(
         ram_bytes=trace.meta.ram_bytes,
@@ -214,7 +215,7 @@ def _workload(trace: Trace, writes: TraceWrites, zero_pages: int, load: float) -
 
 
 def _assumptions(trace: Trace, writes: TraceWrites, memory: PageMemory) -> list[str]:
-    """What the replay took for granted, a sentence each."""
+    """Say what the replay assumed, a sentence each."""
     notes = ["Of an interval's pages each was written at instants as likely as any other."]
     if writes.guest_s > writes.lap_s:
         notes.append(

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.batch.columns import WRITES
+from migsim.engine.batch.columns import WRITES_SCALE
 from migsim.engine.batch.grid import simulate_grid
 from migsim.engine.batch.result import BatchResult
 from migsim.engine.inputs import SimulationInput
@@ -63,7 +63,7 @@ _INPUTS = {
     "link": "link_bytes_per_s",
     "deadline": "deadline_s",
     "fresh-pages": "fresh_pages",
-    "writes-scale": WRITES,
+    "writes-scale": WRITES_SCALE,
 }
 STILL = "writes nothing"
 """Beside what a group shares: whether its guest is at a standstill, which is another guest to the engines."""
@@ -323,6 +323,6 @@ def _numbers(plan: Plan, columns: Columns, index: NDArray[np.intp], what: Simula
             vary[term] = vary.get(term, what.terms[term]) * values[index]
         elif kind in ("parameter", "term", "input"):
             vary[_INPUTS.get(name, name)] = values[index]
-    if WRITES in vary and not vary[WRITES].all():  # a group that writes nothing at all
-        del vary[WRITES]
+    if WRITES_SCALE in vary and not vary[WRITES_SCALE].all():  # a group that writes nothing at all
+        del vary[WRITES_SCALE]
     return vary
