@@ -1,4 +1,13 @@
-"""What a migration yields, simulated or measured; record files; comparison."""
+"""Results of migrations, simulated or measured: one type for both, record files, tables and comparison.
+
+- `migration_result`: `MigrationResult`, the result of one migration; `collection`: many of them
+- `iterations`, `timeline`, `guest_speed`: tables of a result; `lazy`: tables that are made on first access
+- `record_file`: a result as a JSON file; `render`: a result as HTML
+- `compare`: predictions beside measurements; `mechanisms`: figures of XBZRLE and of throttling
+- `transactions`, `linux_lines`: the operations that a Linux guest of the lab completed, from its serial port
+
+Results are made by `migsim.engine` and `migsim.lab`; predictions of many draws are made in `migsim.study`.
+"""
 
 from migsim.results.collection import ResultCollection
 from migsim.results.compare import METRICS, compare, summarise

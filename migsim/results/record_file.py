@@ -1,4 +1,7 @@
-"""A result on disk: JSON with a format name and a version; tables as columns, unknown numbers as null."""
+"""Record files: a result as JSON with a format name and a version.
+
+Tables are written as objects of columns, unknown numbers as null.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ _LISTS = ("events", "guest_log")
 
 
 def write_record(result: MigrationResult, path: str | Path) -> None:
-    """Write `result` to `path`; see `MigrationResult.save`."""
+    """Write a result to `path`; see `MigrationResult.save`."""
     validate_migration_info(result.info, result.qemu_version, where=f"{result.name}: info")
     data: dict[str, Any] = {"format": FORMAT, "version": VERSION}
     data |= {name: getattr(result, name) for name in _TEXT}
@@ -42,34 +45,36 @@ def write_record(result: MigrationResult, path: str | Path) -> None:
         data["guest_speed"] = _columns(result.guest_speed)
     data |= {name: getattr(result, name) for name in _LISTS}
     lines = [
-        f"{json.dumps(key)}: {json.dumps(_plain(value), allow_nan=False)}" for key, value in data.items()
+        f"{json.dumps(key)}: {json.dumps(_json_value(value), allow_nan=False)}" for key, value in data.items()
     ]
-    # a key a line: records stay small, and a diff shows which part changed
+    # one line for each key: records stay small, and a diff shows which part changed
     write_text_atomically(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
-    """Read the arguments of a `MigrationResult`; see `MigrationResult.load`."""
+    """Return the arguments of a `MigrationResult` from a record; see `MigrationResult.load`."""
     data = _read_json(path)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         found = data.get("format") if isinstance(data, dict) else type(data).__name__
         raise RecordError(
             f"{path} is no migration record (its format is {found!r}).",
-            f'A record starts with "format": "{FORMAT}".',
+            f'A migration record has "format": "{FORMAT}".',
             "Check the path; `migsim lab migrate` writes records.",
         )
     if data.get("version") != VERSION:
         raise RecordError(
-            f"{path} has version {data.get('version')!r}.",
-            f"This migsim reads version {VERSION} of {FORMAT}.",
-            "Update migsim, or record again.",
+            f"{path} has version {data.get('version')!r} of the record format.",
+            f"This migsim reads version {VERSION}.",
+            "Update migsim, or record the migration again.",
         )
     try:
         return _arguments(data, path)
     except KeyError as error:
-        raise RecordError(f"{path} lacks {error.args[0]!r}.", "A record holds it.", "Record again.") from None
+        raise RecordError(
+            f"{path} lacks {error.args[0]!r}.", "Every record has it.", "Record the migration again."
+        ) from None
     except (TypeError, ValueError, AttributeError) as error:
-        raise RecordError(f"{path} is damaged: {error}.", "", "Record again.") from None
+        raise RecordError(f"{path} is damaged: {error}.", "", "Record the migration again.") from None
 
 
 def _read_json(path: str | Path) -> Any:
@@ -83,7 +88,9 @@ def _read_json(path: str | Path) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RecordError(
-            f"{path} is not whole JSON: {error}.", "Records are JSON and written whole.", "Record again."
+            f"{path} is not whole JSON: {error}.",
+            "Records are JSON files.",
+            "Check the path; copy the file again if the copy was cut short.",
         ) from None
 
 
@@ -92,15 +99,23 @@ def _arguments(data: dict[str, Any], path: str | Path) -> dict[str, Any]:
     from migsim.results.iterations import iterations_frame
     from migsim.results.migration_result import Outcome
 
-    found: dict[str, Any] = {}
-    for names, kind in ((_TEXT, str), (_OBJECTS, dict), (_LISTS, list)):
+    arguments: dict[str, Any] = {}
+    for names, kind, kind_name in (
+        (_TEXT, str, "a text"),
+        (_OBJECTS, dict, "an object"),
+        (_LISTS, list, "a list"),
+    ):
         for name in names:
             if not isinstance(data[name], kind):
-                raise RecordError(f"{path}: {name} is {data[name]!r:.60}.", f"It is a {kind.__name__}.", "")
-            found[name] = data[name]
-    validate_migration_info(found["info"], found["qemu_version"], where=f"{path}: info")
+                raise RecordError(
+                    f"{path}: {name} is {data[name]!r:.60}.",
+                    f"In a record it is {kind_name}.",
+                    "Record the migration again.",
+                )
+            arguments[name] = data[name]
+    validate_migration_info(arguments["info"], arguments["qemu_version"], where=f"{path}: info")
     rows = _rows(data["iterations"])
-    return found | {
+    return arguments | {
         "outcome": Outcome(data["outcome"]["status"], str(data["outcome"].get("reason", ""))),
         "blackout_ms": math.nan if data["blackout_ms"] is None else float(data["blackout_ms"]),
         "costs": {str(name): float(value) for name, value in data.get("costs", {}).items()},
@@ -126,7 +141,7 @@ def _frame(columns: Any) -> pd.DataFrame:
         raise TypeError("a table is not an object of columns")
     if len({len(values) for values in columns.values()}) > 1:
         raise ValueError("the columns of a table differ in length")
-    # a column of nothing but null is a number that was never known
+    # a column with only null holds numbers that were all unknown
     unknown = {name for name, values in columns.items() if all(value is None for value in values)}
     return pd.DataFrame(
         {
@@ -136,14 +151,14 @@ def _frame(columns: Any) -> pd.DataFrame:
     )
 
 
-def _plain(value: Any) -> Any:
-    """Turn NaN into null and NumPy's scalars into Python's."""
+def _json_value(value: Any) -> Any:
+    """Turn NaN and infinity into null, and NumPy's values into Python's."""
     if isinstance(value, dict):
-        return {str(key): _plain(member) for key, member in value.items()}
+        return {str(key): _json_value(member) for key, member in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(member) for member in value]
+        return [_json_value(member) for member in value]
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return _json_value(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Path):
