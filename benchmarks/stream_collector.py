@@ -2,7 +2,7 @@
 
 A child process writes round after round of a guest into a unix socket as fast as it can. A round has each page once,
 and each page changes from one round to the next. This process reads the socket with `recv_into` alone, and then with
-the collector's parser, round book and content sampler.
+the collector's parser, section log and content sampler.
 
     python -m benchmarks.stream_collector [--seconds 2] [--repeats 3] [--normal-share 0.9] [--run-pages 200]
 
@@ -29,7 +29,7 @@ import numpy as np
 from migsim.tracer.content import ContentSampler
 from migsim.tracer.stream.format import StreamParser
 from migsim.tracer.stream.reader import receive
-from migsim.tracer.stream.rounds import RoundBook
+from migsim.tracer.stream.rounds import SectionLog
 
 Reading = Callable[[socket.socket, float], float]
 
@@ -144,16 +144,16 @@ def read_null(reader: socket.socket, seconds: float) -> float:
 def read_parsed(reader: socket.socket, seconds: float) -> float:
     """Bytes a second with the body of the collector's own reading loop."""
     sampler = ContentSampler()
-    book = RoundBook(sampler)
-    book.keep_pages = True  # as the collector does after the first round
-    parser = StreamParser(book)
+    section_log = SectionLog(sampler)
+    section_log.keep_pages = True  # as after the first round
+    parser = StreamParser(section_log)
     total, begin = 0, time.perf_counter()
     while time.perf_counter() - begin < seconds:
-        total += receive(reader, parser, book)
-        if book.pages_seen > GUEST_PAGES:  # about one round
-            book.cut(0.0, book.now_s)
-            sampler.take()
-            book.pages_seen = 0
+        total += receive(reader, parser, section_log)
+        if section_log.pages_received > GUEST_PAGES:  # a round, or nearly so
+            section_log.cut_round(0.0, section_log.now_s)
+            sampler.take_statistics()
+            section_log.pages_received = 0
     return total / (time.perf_counter() - begin)
 
 

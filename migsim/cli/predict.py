@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from migsim.cli.question import about_a_guest
+from migsim.cli.question import guest_command
 from migsim.study.question import Question
 
 __all__ = ["predict"]
@@ -15,7 +15,7 @@ __all__ = ["predict"]
 NOT_CONVERGED = 4
 
 
-@about_a_guest()
+@guest_command()
 def predict(
     question: Question,
     users: Annotated[

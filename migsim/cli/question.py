@@ -15,7 +15,7 @@ import typer
 
 from migsim.study.question import DRAWS, Question
 
-__all__ = ["about_a_guest"]
+__all__ = ["guest_command"]
 
 PANEL = "Guest, host and settings"
 
@@ -149,7 +149,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
 """By keyword of `Question`: the option, and its default."""
 
 
-def about_a_guest(*, draws: int | None = DRAWS) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def guest_command(*, draws: int | None = DRAWS) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Let a sub-command take the shared options, and call it with the question that they ask.
 
     Parameters
@@ -168,8 +168,8 @@ def about_a_guest(*, draws: int | None = DRAWS) -> Callable[[Callable[..., None]
         ]
 
         def run(**given: Any) -> None:
-            asked = {name: given.pop(name) for name in shared}
-            command(Question(given.pop("trace"), **asked), **given)
+            keywords = {name: given.pop(name) for name in shared}
+            command(Question(given.pop("trace"), **keywords), **given)
 
         guest = inspect.Parameter("trace", inspect.Parameter.KEYWORD_ONLY, annotation=GUEST)
         options = [

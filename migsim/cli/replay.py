@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from migsim.cli.predict import NOT_CONVERGED
-from migsim.cli.question import about_a_guest
+from migsim.cli.question import guest_command
 from migsim.study.question import Question
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["replay"]
 
 
-@about_a_guest(draws=None)
+@guest_command(draws=None)
 def replay(
     question: Question,
     output_format: Annotated[

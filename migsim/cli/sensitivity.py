@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migsim.cli.question import about_a_guest
+from migsim.cli.question import guest_command
 from migsim.study.question import Question
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ SEEN = 0.005
 """Total index below which a table leaves an input out."""
 
 
-@about_a_guest(draws=None)
+@guest_command(draws=None)
 def sensitivity(
     question: Question,
     of: Annotated[

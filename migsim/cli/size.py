@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migsim.cli.question import about_a_guest
+from migsim.cli.question import guest_command
 from migsim.study.question import Question
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ __all__ = ["size"]
 IMPOSSIBLE = 4
 
 
-@about_a_guest()
+@guest_command()
 def size(
     question: Question,
     require: Annotated[

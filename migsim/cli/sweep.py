@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migsim.cli.question import about_a_guest
+from migsim.cli.question import guest_command
 from migsim.study.question import Question
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["sweep"]
 
 
-@about_a_guest(draws=1)
+@guest_command(draws=1)
 def sweep(
     question: Question,
     output: Annotated[

@@ -4,6 +4,7 @@
 - `qemu`, `machine`, `linux_machine`, `sides`: QEMU processes, their command lines, the two sides of a migration
 - `guest_log`, `linux_log`, `trace_events`, `host_load`: what guests, QEMU and the host say during a run
 - `record`, `rounds`, `switchover`: from that to a `MigrationResult`
+- `version`: which version a QEMU command is
 - `guest`, `linux_guest`: the two guests, their images and command lines
 
 Both QEMUs, their sockets and temporary folders are gone when a run ends. Scenarios are declared in `migsim.scenario`;

@@ -14,7 +14,7 @@ from migsim.html import html_list
 from migsim.results import MigrationResult
 from migsim.results.figures import INTERVALS
 from migsim.study.draws import draw_all, figures_of_draw
-from migsim.study.question import Asked, Question, takes_question
+from migsim.study.question import Question, QuestionKeywords, takes_question
 from migsim.workload import Workload
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from migsim.trace import Trace
 
 __all__ = ["Prediction", "predict"]
+
+
+WEIGHTS = {"total-time": 4.0, "downtime": 2.0, "transferred": 2.0, "rounds": 0.5}
+"""How much each figure counts where the draw nearest the medians is chosen."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class _Drawn:
+class _DrawResult:
     """One draw and its figures."""
 
     result: MigrationResult
@@ -108,7 +112,7 @@ def predict(
     *,
     family: Callable[[np.random.Generator], Workload] | None = None,
     progress: Callable[[int, int], None] | None = None,
-    **asked: Unpack[Asked],
+    **keywords: Unpack[QuestionKeywords],
 ) -> Prediction:
     """Predict a guest's migration.
 
@@ -120,7 +124,7 @@ def predict(
         Draws the workload of each draw, where the workload itself is uncertain; the question's is then its median.
     progress : callable, optional
         Called with (done, of) draws.
-    **asked
+    **keywords
         The keywords of `migsim.Question`: host, settings, qemu_version, load, draws, seed, ...
 
     Raises
@@ -133,23 +137,23 @@ def predict(
     >>> predict(idle, qemu_version="10.0", settings={"max-bandwidth": "1Gbps"}, draws=3).result.outcome.status
     'completed'
     """
-    question = Question.of(guest, **asked)
+    question = Question.of(guest, **keywords)
     workload = question.workload()
     base = question.migration(workload)
-    drawn: list[_Drawn] = []
+    drawn: list[_DrawResult] = []
     draws = draw_all(question.host, workload.writes_spread, question.draws, question.seed)
     for k, draw in enumerate(draws):
         migration = base
         if family is not None and question.draws > 1:
             migration = replace(base, workload=family(np.random.default_rng((question.seed, k))))
         result = simulate(draw.of(migration), seed=draw.seed)
-        drawn.append(_Drawn(result, figures_of_draw(result)))
+        drawn.append(_DrawResult(result, figures_of_draw(result)))
         if progress:
             progress(k + 1, question.draws)
     return _summarise(drawn, question, workload)
 
 
-def _summarise(drawn: list[_Drawn], question: Question, workload: Workload) -> Prediction:
+def _summarise(drawn: list[_DrawResult], question: Question, workload: Workload) -> Prediction:
     """Take the majority's verdict, its draw nearest the medians, and the middle 80 %."""
     completed = [d for d in drawn if d.result.outcome.status == "completed"]
     fraction = len(completed) / len(drawn)
@@ -157,7 +161,7 @@ def _summarise(drawn: list[_Drawn], question: Question, workload: Workload) -> P
     kept = [d for d in drawn if d.result.outcome.status == status]
     table = np.array([[d.figures[name] for name in INTERVALS] for d in kept])
     middle = np.median(table, axis=0)
-    weights = np.array([4.0, 2.0, 2.0, 0.5, 0.0, 0.0])
+    weights = np.array([WEIGHTS.get(name, 0.0) for name in INTERVALS])
     distance = np.nansum(weights * np.abs(table - middle) / np.maximum(np.abs(middle), 1e-9), axis=1)
     central = kept[int(np.argmin(distance))].result
     low = np.percentile(table, 10, axis=0, method="lower")

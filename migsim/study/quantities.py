@@ -16,9 +16,9 @@ from migsim.errors import ParameterError
 from migsim.models.dirty.ring import ring_fill_pages
 from migsim.units import parse_duration_s, parse_quantity, parse_rate
 
-__all__ = ["MOST", "QUANTITIES", "Quantity", "read_count", "read_number"]
+__all__ = ["LARGEST_COUNT", "QUANTITIES", "Quantity", "read_count", "read_number"]
 
-MOST = 2**62
+LARGEST_COUNT = 2**62
 """The largest whole number that a sweep's columns hold."""
 
 
@@ -69,7 +69,7 @@ def read_number(name: str, value: Any) -> float:
     return number
 
 
-def read_count(name: str, value: Any, *, least: int = 0, most: int = MOST) -> int:
+def read_count(name: str, value: Any, *, least: int = 0, most: int = LARGEST_COUNT) -> int:
     """Read a whole number from `least` on.
 
     Raises

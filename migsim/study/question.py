@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from migsim.models.users.closed_loop import UserLoop
     from migsim.trace import Trace
 
-__all__ = ["DRAWS", "MODELLED", "Asked", "Guest", "Question", "Settings", "left_out", "takes_question"]
+__all__ = [
+    "DRAWS",
+    "MODELLED",
+    "Guest",
+    "Question",
+    "QuestionKeywords",
+    "Settings",
+    "takes_question",
+    "unmodelled_notes",
+]
 
 Guest = "Trace | Workload | str | os.PathLike[str]"
 """A traced guest, a workload, or the path of either."""
@@ -40,7 +49,7 @@ MODELLED = frozenset({"events", "return-path", "xbzrle", "auto-converge", "dirty
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Asked(TypedDict, total=False):
+class QuestionKeywords(TypedDict, total=False):
     """The keywords of `Question`, as every study takes them."""
 
     host: HostProfile | str | os.PathLike[str] | None
@@ -179,14 +188,14 @@ class Question:
 
     @classmethod
     def of(
-        cls, guest: Question | Trace | Workload | str | os.PathLike[str], **asked: Unpack[Asked]
+        cls, guest: Question | Trace | Workload | str | os.PathLike[str], **keywords: Unpack[QuestionKeywords]
     ) -> Question:
         """Return the question about a guest; a question stays itself, with what is given besides changed."""
-        return guest.replace(**asked) if isinstance(guest, Question) else cls(guest, **asked)
+        return guest.replace(**keywords) if isinstance(guest, Question) else cls(guest, **keywords)
 
-    def replace(self, **asked: Unpack[Asked]) -> Self:
+    def replace(self, **keywords: Unpack[QuestionKeywords]) -> Self:
         """Return the question with some fields changed."""
-        return self._changed(**asked)
+        return self._changed(**keywords)
 
     def about(self, workload: Workload) -> Self:
         """Return the same question about a workload, such as the fitted one, as it stands."""
@@ -313,7 +322,7 @@ class Question:
         return (
             *_profile_notes(self.host, self.qemu_version),
             pace_note(load),
-            *left_out(self.qemu_version, switched, self.host.accel),
+            *unmodelled_notes(self.qemu_version, switched, self.host.accel),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -348,7 +357,7 @@ def pace_note(load: float) -> str:
     return f"The guest needs {load:.0%} of its full speed: it is slowed only below that, and catches up."
 
 
-def left_out(version: QemuVersion, capabilities: Mapping[str, bool], accel: str) -> list[str]:
+def unmodelled_notes(version: QemuVersion, capabilities: Mapping[str, bool], accel: str) -> list[str]:
     """What was asked for and is not in the model, a sentence each."""
     notes = [
         f"{name} is on and not modelled: what it changes is left out."
@@ -362,7 +371,7 @@ def left_out(version: QemuVersion, capabilities: Mapping[str, bool], accel: str)
 
 
 def takes_question(*, draws: int = DRAWS) -> Callable[[Function], Function]:
-    """Show the keywords of `Question` in the signature of a study that takes them as ``**asked``.
+    """Show the keywords of `Question` in the signature of a study that takes them as ``**keywords``.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 from migsim.engine.pages.replay import replay_pages
 from migsim.errors import ParameterError, TraceError
 from migsim.results import MigrationResult
-from migsim.study.question import Asked, Question, takes_question
+from migsim.study.question import Question, QuestionKeywords, takes_question
 
 if TYPE_CHECKING:
     from migsim.trace import Trace
@@ -17,14 +17,16 @@ __all__ = ["replay"]
 
 
 @takes_question()
-def replay(guest: Question | Trace | str | os.PathLike[str], **asked: Unpack[Asked]) -> MigrationResult:
+def replay(
+    guest: Question | Trace | str | os.PathLike[str], **keywords: Unpack[QuestionKeywords]
+) -> MigrationResult:
     """Simulate the migration of a traced guest by the trace's own pages.
 
     Parameters
     ----------
     guest : Question, Trace or path
         A trace with page numbers (stream or dirty-ring); its first interval is what the guest does first.
-    **asked
+    **keywords
         The keywords of `migsim.Question`. The host's medians are taken; `seed` draws the instants of writes inside an
         interval and the lengths of encodings; it is one migration, whatever `draws` says.
 
@@ -44,7 +46,7 @@ def replay(guest: Question | Trace | str | os.PathLike[str], **asked: Unpack[Ask
     >>> replay("db.trace", settings=["max-bandwidth=10Gbps"]).outcome.status              # doctest: +SKIP
     'completed'
     """
-    question = Question.of(guest, **asked)
+    question = Question.of(guest, **keywords)
     trace = question.trace
     if trace is None:
         raise TraceError(

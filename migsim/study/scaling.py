@@ -18,7 +18,7 @@ from migsim.models.guest.scaling import (
     RULE,
     Exponent,
     Exponents,
-    Kind,
+    PageKind,
     draw_rule,
     median_rule,
     page_kinds,
@@ -27,7 +27,7 @@ from migsim.models.guest.scaling import (
     scaled_writes_per_s,
 )
 from migsim.study.predict import Prediction, predict
-from migsim.study.question import Asked
+from migsim.study.question import QuestionKeywords
 from migsim.units import PAGE_BYTES, format_bytes
 from migsim.workload import Workload
 
@@ -109,7 +109,7 @@ def scale_workload(
     larger: GuestSize,
     *,
     every: float = EVERY_TRANSACTION,
-    exponents: Mapping[Kind, Exponents] | None = None,
+    exponents: Mapping[PageKind, Exponents] | None = None,
     vcpu_exponent: float = MORE_VCPUS.median,
 ) -> Workload:
     """Scale a traced guest's writing to a larger guest.
@@ -197,7 +197,7 @@ def predict_scaled(
     larger: GuestSize,
     *,
     every: float = EVERY_TRANSACTION,
-    **asked: Unpack[Asked],
+    **keywords: Unpack[QuestionKeywords],
 ) -> Prediction:
     """Predict the migration of a guest larger than the traced one.
 
@@ -207,7 +207,7 @@ def predict_scaled(
         Of the traced guest.
     traced, larger : GuestSize
     every : float
-    **asked
+    **keywords
         The keywords of `migsim.Question`: host, settings, qemu_version, load, draws, seed, ...
 
     Returns
@@ -221,11 +221,11 @@ def predict_scaled(
     >>> predict_scaled(fit.workload, traced, oltp, host=host).assumptions[0]               # doctest: +SKIP
     'Scaled, never measured: ...'
     """
-    asked.setdefault("vcpus", larger.vcpus)
+    keywords.setdefault("vcpus", larger.vcpus)
     return predict(
         scale_workload(workload, traced, larger, every=every),
         family=scaled_family(workload, traced, larger, every=every),
-        **asked,
+        **keywords,
     )
 
 
@@ -252,7 +252,7 @@ def _transactions_ratio(pace: float, traced: GuestSize, larger: GuestSize, vcpu_
     return float((larger.vcpus / traced.vcpus) ** vcpu_exponent)
 
 
-def _notes(traced: GuestSize, larger: GuestSize, kinds: list[Kind | None], ratio: float) -> list[str]:
+def _notes(traced: GuestSize, larger: GuestSize, kinds: list[PageKind | None], ratio: float) -> list[str]:
     """What scaling takes for granted, a sentence each; the first says that it was done."""
     pool, stays = RULE["pool"].pages, RULE["transaction"].pages
     buffers, users = larger.buffers_bytes / traced.buffers_bytes, larger.users / traced.users

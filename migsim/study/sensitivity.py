@@ -28,8 +28,8 @@ from migsim.html import html_list, html_table
 from migsim.profiles.terms import TERMS
 from migsim.results.figures import FIGURES
 from migsim.study.draws import Draw, draw_all, draw_at
-from migsim.study.question import Asked, Question, takes_question
-from migsim.study.sweep.cells import Drawn
+from migsim.study.question import Question, QuestionKeywords, takes_question
+from migsim.study.sweep.cells import CellResults
 from migsim.workload import Workload
 
 if TYPE_CHECKING:
@@ -37,15 +37,15 @@ if TYPE_CHECKING:
 
     from migsim.trace import Trace
 
-__all__ = ["COMMON", "WRITES", "Sensitivity", "sensitivity"]
+__all__ = ["ACTIVITY", "COMMON", "Sensitivity", "sensitivity"]
 
 Floats = NDArray[np.float64]
 
 COMMON = "host"
 """Common factor of all host times: a slow machine tends to be slow at everything."""
-WRITES = "writes"
+ACTIVITY = "writes"
 """The guest's activity: how much the trace says that it differs from time to time."""
-TENTH = 1.2815515655446004
+DECILE_DEVIATE = 1.2815515655446004
 """Standard normal deviate above which a tenth lies."""
 FEW = 0.05
 """Share of samples that may lack the figure, and are taken at the largest one seen."""
@@ -128,7 +128,7 @@ def sensitivity(
     of: str = "downtime",
     samples: int = 128,
     progress: Callable[[int, int], None] | None = None,
-    **asked: Unpack[Asked],
+    **keywords: Unpack[QuestionKeywords],
 ) -> Sensitivity:
     """Say which uncertain input a figure of a guest's migration hangs on.
 
@@ -144,7 +144,7 @@ def sensitivity(
         question's draws.
     progress : callable, optional
         Called with (done, of) migrations.
-    **asked
+    **keywords
         The keywords of `migsim.Question`: host, settings, qemu_version, load, seed, ...
 
     Raises
@@ -167,7 +167,7 @@ def sensitivity(
         raise ParameterError(
             f"samples is {samples}.", "A Sobol sequence is balanced at powers of two.", "Give 128 or 256."
         )
-    question = Question.of(guest, **asked)
+    question = Question.of(guest, **keywords)
     question = question.about(question.workload())
     return _Study(question, of, samples, progress).answer()
 
@@ -179,7 +179,7 @@ def _inputs(question: Question, base: SimulationInput) -> tuple[str, ...]:
         "dirty_fault_s"
     }
     shared = any(terms[name].unit.startswith("s") for name in spread)
-    inputs = [COMMON] * shared + sorted(spread) + [WRITES] * (base.workload.writes_spread > 0)
+    inputs = [COMMON] * shared + sorted(spread) + [ACTIVITY] * (base.workload.writes_spread > 0)
     if not inputs:
         raise ParameterError(
             "Neither the host profile nor the workload has a spread.",
@@ -274,7 +274,7 @@ class _Study:
     def _alone(self) -> Floats:
         """The figure at the medians, then with each input at its 10 %, then at its 90 % quantile."""
         d = len(self.inputs)
-        rows = np.concatenate([np.zeros((1, d)), -TENTH * np.eye(d), TENTH * np.eye(d)])
+        rows = np.concatenate([np.zeros((1, d)), -DECILE_DEVIATE * np.eye(d), DECILE_DEVIATE * np.eye(d)])
         return self._figures(rows)
 
     def _chance(self) -> Floats:
@@ -289,13 +289,13 @@ class _Study:
         return self._read(draws, None)
 
     def _draw(self, deviates: dict[str, float]) -> Draw:
-        writes = deviates.pop(WRITES, 0.0) * self.base.workload.writes_spread
+        writes = deviates.pop(ACTIVITY, 0.0) * self.base.workload.writes_spread
         return draw_at(self.question.host, deviates.pop(COMMON, 0.0), deviates, writes)
 
     def _read(self, draws: list[Draw], seeds: list[int | None] | None) -> Floats:
         result = simulate_many([draw.of(self.base) for draw in draws], seeds=seeds)
-        drawn = Drawn.empty(1, len(draws))
-        drawn.take(0, np.arange(len(draws)), result)
+        drawn = CellResults.empty(1, len(draws))
+        drawn.store_draw(0, np.arange(len(draws)), result)
         self.completed.append(result.completed)
         self.done += len(draws)
         if self.progress:
@@ -322,5 +322,5 @@ class _Study:
         return np.where(lacking, np.max(values[~lacking]), values)
 
     def _meaning(self, name: str) -> str:
-        beside = {COMMON: "what the host's times have in common", WRITES: "the guest's activity"}
+        beside = {COMMON: "what the host's times have in common", ACTIVITY: "the guest's activity"}
         return beside.get(name) or TERMS[name].meaning

@@ -10,7 +10,7 @@ import numpy as np
 
 from migsim.results import MigrationResult, cache_hit_rate
 from migsim.study.predict import Prediction, predict
-from migsim.study.question import Asked, Question, takes_question
+from migsim.study.question import Question, QuestionKeywords, takes_question
 from migsim.workload import Workload
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def predicted_sizes(
     guest: Question | Trace | Workload | str | os.PathLike[str],
     *,
     sizes_bytes: Iterable[int] = SIZES_BYTES,
-    **asked: Unpack[Asked],
+    **keywords: Unpack[QuestionKeywords],
 ) -> pd.DataFrame:
     """Predict a migration for each cache size.
 
@@ -38,7 +38,7 @@ def predicted_sizes(
     guest : Question, Trace, Workload or path
         The guest, or a question about it; XBZRLE is switched on.
     sizes_bytes : iterable of int
-    **asked
+    **keywords
         The keywords of `migsim.Question`: host, settings, qemu_version, draws (10 by default), seed, ...
 
     Returns
@@ -50,8 +50,8 @@ def predicted_sizes(
     import pandas as pd
 
     if not isinstance(guest, Question):
-        asked.setdefault("draws", 10)
-    question = Question.of(guest, **asked)
+        keywords.setdefault("draws", 10)
+    question = Question.of(guest, **keywords)
     settings = {**question.settings.parameters, **question.settings.capabilities, "xbzrle": True}
     rows = []
     for size in sizes_bytes:

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -151,13 +151,18 @@ def children() -> list[str]:
 
 
 @pytest.fixture
+def scratch() -> Iterator[Path]:
+    """Where command lines keep their sockets, whose names hold 107 bytes at most; `tmp_path` is longer under xdist."""
+    with tempfile.TemporaryDirectory(prefix="migsim-test-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 def migsim(
-    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    inputs: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[str], tuple[int, str, str]]:
     """Run a command line among the inputs; whatever it says, it leaves no file and no process."""
     monkeypatch.chdir(inputs)
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
 
     def run(line: str) -> tuple[int, str, str]:
@@ -498,10 +503,11 @@ LONG_LINES = [
     ("sign", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
 )
 @pytest.mark.parametrize("line", LONG_LINES)
-def test_a_signal_leaves_nothing(inputs: Path, tmp_path: Path, line: str, sign: int, code: int) -> None:
+def test_a_signal_leaves_nothing(
+    inputs: Path, scratch: Path, tmp_path: Path, line: str, sign: int, code: int
+) -> None:
     (inputs / "waits.toml").write_text(SCENARIO.replace("[qemu]", '[qemu]\ncommand = "./fake-qemu"'))
-    scratch, out = tmp_path / "scratch", tmp_path / "out"
-    scratch.mkdir()
+    out = tmp_path / "out"
     out.mkdir()
     environment = os.environ | {"PYTHONPATH": str(Path(main.__file__).parents[2]), "TMPDIR": str(scratch)}
 
@@ -517,7 +523,7 @@ def test_a_signal_leaves_nothing(inputs: Path, tmp_path: Path, line: str, sign: 
         started = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
         assert started
         run.send_signal(sign)
-        said = run.communicate(timeout=30)[1]
+        said = run.communicate(timeout=60)[1]
     assert (run.returncode, said) == (code, "")
     assert list(scratch.iterdir()) == list(out.iterdir()) == []
     assert not any(Path(f"/proc/{pid}").exists() for pid in started)

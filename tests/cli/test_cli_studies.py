@@ -99,13 +99,13 @@ def test_a_sweep_that_ends_early_goes_on_from_the_folder_beside_its_file(
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(columns)
-        return sweep_piece.make_piece(plan, columns)
+        return sweep_piece.simulate_piece(plan, columns)
 
-    monkeypatch.setattr(sweep_run, "make_piece", stops)
+    monkeypatch.setattr(sweep_run, "simulate_piece", stops)
     code, out, _ = run("sweep", *words)
     assert code == 130 and out == "" and not Path("s.csv").exists()
     assert len(list(Path("s.csv.cells").glob("*.parquet"))) == 2
-    monkeypatch.setattr(sweep_run, "make_piece", sweep_piece.make_piece)
+    monkeypatch.setattr(sweep_run, "simulate_piece", sweep_piece.simulate_piece)
     code, _, err = run("sweep", *words)
     assert code == 0 and "of 40 cells were in s.csv.cells already" in err
     assert [path.name for path in tmp_path.iterdir()] == ["s.csv"]

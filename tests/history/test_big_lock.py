@@ -35,11 +35,14 @@ holds_ = st.lists(st.floats(1e-4, 1.0), min_size=1, max_size=20)
 
 @given(holds_, st.floats(0, 10), st.integers(0, 2**32 - 1))
 def test_delays_against_timers_thrown_at_random(holds, idle, seed):
-    """Draw random due times on a timeline with the holds one after the other, and measure their delays."""
+    """Draw random due times on a timeline with the holds one after the other, and measure their delays.
+
+    The mean of 6000 shares is farther than 0.05 off less than once in 10**12 times (Hoeffding: 2 exp(-2 n 0.05**2)).
+    """
     total = sum(holds) + idle
     use = lock_use(holds, total)
     ends = np.cumsum(holds)
-    due = np.random.default_rng(seed).uniform(0, total, 4000)
+    due = np.random.default_rng(seed).uniform(0, total, 6000)
     place = np.searchsorted(ends, due)
     delay = np.where(place < len(holds), np.append(ends, 0.0)[place] - due, 0.0)
     assert use.duty == pytest.approx(np.mean(delay > 0), abs=0.05)

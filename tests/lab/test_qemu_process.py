@@ -184,7 +184,7 @@ def test_qemu_ends_with_the_process_that_started_it(tmp_path):
         assert child.stdout is not None
         pid = int(child.stdout.readline())
         child.kill()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not gone(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert gone(pid)

@@ -13,6 +13,7 @@ from migsim.calibrate.host.fit import fit_profile
 from migsim.calibrate.host.probe_runs import KeptProbes
 from migsim.profiles import HostProfile
 from migsim.profiles.bundled import bundled_profiles
+from migsim.profiles.terms import MULTIFD_TERMS
 from migsim.scenario import QemuSpec
 from validation import record_all
 from validation.places import HOSTS, PAGES, RECORDS, ROOT, SCENARIOS, TRACES
@@ -58,7 +59,7 @@ def test_what_lacks_is_recorded_where_it_belongs(elsewhere):
     assert len(hosts) == len(record_all.plan()["host"]) + len(record_all.plan()["multifd"])
     assert (
         "calibrate host --qemu qemu-system-x86_64 --accel tcg --repeats 3 "
-        "--keep validation/data/hosts/probes-tcg-7.2.zip -o migsim/scenario/hosts/tcg-7.2.json"
+        "--keep validation/data/hosts/probes-tcg-7.2.zip -o migsim/profiles/bundled/tcg-7.2.json"
     ) in hosts
     assert (
         "calibrate host --qemu $MIGSIM_QEMU_10 --repeats 4 "
@@ -71,16 +72,16 @@ def test_what_lacks_is_recorded_where_it_belongs(elsewhere):
 
 def test_multifds_terms_are_added_to_a_profile_that_lacks_them(elsewhere):
     """Also where every probe's record is kept: a profile measured anew has no such terms."""
-    profile = elsewhere / "migsim/scenario/hosts/kvm-10.0.json"
+    profile = elsewhere / "migsim/profiles/bundled/kvm-10.0.json"
     profile.parent.mkdir(parents=True)
     fit_profile(KeptProbes(HOSTS / "probes-10.0.zip"), QemuSpec(version="10.0")).save(profile)
     adding = [
         line
         for line in commands(repeats=1, steps=["hosts"])
-        if "multifd migsim/scenario/hosts/kvm-10.0" in line
+        if "multifd migsim/profiles/bundled/kvm-10.0" in line
     ]
     assert len(adding) == 1
     assert adding[0].endswith("--keep validation/data/hosts/probes-multifd-10.0.zip")
     shutil.copy(next(path for path in bundled_profiles() if path.stem == "kvm-10.0"), profile)
-    assert HostProfile.load(profile).terms.keys() >= record_all.set(MULTIFD_TERMS)
+    assert HostProfile.load(profile).terms.keys() >= set(MULTIFD_TERMS)
     assert not [line for line in commands(repeats=1, steps=["hosts"]) if "hosts/kvm-10.0.json" in line]

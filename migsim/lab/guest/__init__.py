@@ -4,6 +4,9 @@ It boots with ``-kernel`` (multiboot) under KVM and TCG, on ``-machine pc`` and 
 and uses one vCPU. It needs no disk and no interrupts. All its state is in RAM and registers, so it can be migrated at
 any time. ``python -m migsim.lab.guest`` builds its image from the sources.
 
+- `command_line`: the words that tell the guest its workload; `pages`: where its pages lie; `zipf`: its Zipf law
+- `serial`: the lines that it says; `build`: its image from the sources
+
 Pages
 -----
 Workload page ``i`` is page ``4096 + i`` of the guest's RAM: of block ``pc.ram``, or of the memory back ends in their

@@ -7,6 +7,9 @@ with 8 GiB after two minutes. A stock kernel needs instructions that the nested 
 
 `build_image` makes the image (340 MB) in one to two minutes from packages that apt fetches (70 MB).
 
+- `build`, `tree`, `packages`, `prepare`: the image made of packages, step by step
+- `image`: the folder that holds it; `command_line`: the words that tell the guest its workload
+
 Command line
 ------------
 The kernel's command line, made by `kernel_command_line`, sets ``migsim.workload`` ``users`` ``think_ms``

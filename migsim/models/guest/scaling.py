@@ -52,8 +52,8 @@ __all__ = [
     "RULE",
     "Exponent",
     "Exponents",
-    "Kind",
     "KindRule",
+    "PageKind",
     "draw_rule",
     "median_rule",
     "page_kinds",
@@ -63,7 +63,7 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
-Kind = Literal["pool", "session", "log", "transaction"]
+PageKind = Literal["pool", "session", "log", "transaction"]
 Exponents = tuple[float, float, float]
 """Exponents of the pages by the buffers, of the pages by the users, and of the writes by the transactions."""
 
@@ -92,7 +92,7 @@ _NOT, _ABOUT_0, _ABOUT_1 = Exponent(0.0, 0.0), Exponent(0.0, 0.1), Exponent(1.0,
 _WRITES = Exponent(1.0, 0.1)
 _POOL = Exponent(0.3, 0.15)
 
-RULE: Mapping[Kind, KindRule] = {
+RULE: Mapping[PageKind, KindRule] = {
     "pool": KindRule(_POOL, _NOT, _WRITES),
     "session": KindRule(_ABOUT_0, _ABOUT_1, _WRITES),
     "log": KindRule(_ABOUT_0, _NOT, _WRITES),
@@ -108,7 +108,7 @@ def page_kinds(
     users: int,
     *,
     every: float = EVERY_TRANSACTION,
-) -> list[Kind | None]:
+) -> list[PageKind | None]:
     """Return the kind of each page class; None for one that is never written.
 
     Examples
@@ -122,7 +122,7 @@ def page_kinds(
             "Kinds of pages are told apart by how often a transaction writes them.",
             "Give the transactions that were completed while the guest was traced.",
         )
-    kinds: list[Kind | None] = []
+    kinds: list[PageKind | None] = []
     for rate, pattern in zip(writes_per_page_per_s, patterns, strict=True):
         if rate <= 0:
             kinds.append(None)
@@ -135,12 +135,14 @@ def page_kinds(
     return kinds
 
 
-def median_rule(rule: Mapping[Kind, KindRule] = RULE) -> dict[Kind, Exponents]:
+def median_rule(rule: Mapping[PageKind, KindRule] = RULE) -> dict[PageKind, Exponents]:
     """Return the median exponents of each kind."""
     return {kind: (r.pages.median, r.pages_by_users.median, r.writes.median) for kind, r in rule.items()}
 
 
-def draw_rule(rng: np.random.Generator, rule: Mapping[Kind, KindRule] = RULE) -> dict[Kind, Exponents]:
+def draw_rule(
+    rng: np.random.Generator, rule: Mapping[PageKind, KindRule] = RULE
+) -> dict[PageKind, Exponents]:
     """Draw the exponents of each kind."""
 
     def drawn(e: Exponent) -> float:
@@ -151,8 +153,8 @@ def draw_rule(rng: np.random.Generator, rule: Mapping[Kind, KindRule] = RULE) ->
 
 def scaled_pages(
     pages: Sequence[int],
-    kinds: Sequence[Kind | None],
-    exponents: Mapping[Kind, Exponents],
+    kinds: Sequence[PageKind | None],
+    exponents: Mapping[PageKind, Exponents],
     buffers_ratio: float,
     users_ratio: float,
     total_pages: int,
@@ -195,7 +197,7 @@ def scaled_pages(
 
 
 def scaled_writes_per_s(
-    writes_per_s: float, kind: Kind, exponents: Mapping[Kind, Exponents], transactions_ratio: float
+    writes_per_s: float, kind: PageKind, exponents: Mapping[PageKind, Exponents], transactions_ratio: float
 ) -> float:
     """Return all writes to a class in a second of guest time.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from migsim.errors import ParameterError, near_misses
 from migsim.results.figures import BOUNDED, FIGURES
-from migsim.study.sweep.cells import COMPLETED, Drawn
+from migsim.study.sweep.cells import COMPLETED, CellResults
 from migsim.units import format_bytes, format_duration_s, parse_quantity
 
 __all__ = ["COMPLETES", "Requirement", "read_requirements"]
@@ -38,7 +38,7 @@ class Requirement:
     limit: float = np.inf
     inclusive: bool = False
 
-    def met(self, drawn: Drawn) -> NDArray[np.bool_]:
+    def met(self, drawn: CellResults) -> NDArray[np.bool_]:
         """Which draws (rows) of which cells (columns) meet it; what does not complete does not."""
         completed = drawn.outcome == COMPLETED
         if self.figure == "outcome":
@@ -46,7 +46,7 @@ class Requirement:
         values = drawn.figures[self.figure]
         return np.asarray(completed & ((values <= self.limit) if self.inclusive else (values < self.limit)))
 
-    def reached(self, drawn: Drawn, cell: int, confidence: float) -> float:
+    def reached(self, drawn: CellResults, cell: int, confidence: float) -> float:
         """What the figure stays at or below in `confidence` of a cell's draws; infinite where fewer complete."""
         values = np.where(drawn.outcome[:, cell] == COMPLETED, drawn.figures[self.figure][:, cell], np.inf)
         place = max(int(np.ceil(confidence * len(values) - 1e-9)) - 1, 0)

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from migsim.errors import ParameterError
 from migsim.html import html_list, html_table
-from migsim.study.question import Asked, Question, takes_question
-from migsim.study.size.range import Tried, default_range
+from migsim.study.question import Question, QuestionKeywords, takes_question
 from migsim.study.size.requirement import COMPLETES, Requirement, read_requirements
+from migsim.study.size.trials import Trials, default_range
 from migsim.study.sweep.axis import Axis
 from migsim.study.sweep.plan import make_plan
 from migsim.units import format_value
@@ -63,7 +63,7 @@ class Sizing:
     confidence : float
         Share of the draws that had to meet them.
     table : pandas.DataFrame
-        Every value that was tried, ascending: ``value``, ``met`` (the share of the draws that meets everything), a
+        Every value that was trials, ascending: ``value``, ``met`` (the share of the draws that meets everything), a
         share for each requirement by its text, ``completed`` (most draws do), and the median figures.
     assumptions : tuple of str
         What is taken for granted or left out, a sentence each.
@@ -133,7 +133,7 @@ def size(
     confidence: float = 0.8,
     jobs: int = 1,
     progress: Callable[[int, str], None] | None = None,
-    **asked: Unpack[Asked],
+    **keywords: Unpack[QuestionKeywords],
 ) -> Sizing:
     """Find the least or greatest value of one setting that meets requirements.
 
@@ -152,8 +152,8 @@ def size(
     jobs : int
         Processes of this machine; -1 is one a processor.
     progress : callable, optional
-        Called with the number of values tried and a few words.
-    **asked
+        Called with the number of values trials and a few words.
+    **keywords
         The keywords of `migsim.Question`: host, settings, qemu_version, load, draws, seed, ...
 
     Returns
@@ -177,7 +177,7 @@ def size(
         raise ParameterError(
             f"The confidence is {confidence:g}.", "It is a share of the draws.", "Give 0.8 or so."
         )
-    question = Question.of(guest, **asked)
+    question = Question.of(guest, **keywords)
     name, equals, text = (minimise or maximise or "").partition("=")
     vary = {name: text if equals else default_range(name, question.link_bytes_per_s)}
     plan, (axis,) = make_plan(question, vary=vary)
@@ -185,44 +185,44 @@ def size(
         raise ParameterError(
             f"{name} is no number.", "A number is looked for.", f"Sweep it: --vary {name}=..."
         )
-    tried = Tried(plan, axis, requirements, confidence, jobs, progress)
-    return _answer(tried, least=minimise is not None, assumptions=question.assumptions_of(plan.workload))
+    trials = Trials(plan, axis, requirements, confidence, jobs, progress)
+    return _answer(trials, least=minimise is not None, assumptions=question.assumptions_of(plan.workload))
 
 
-def _answer(tried: Tried, *, least: bool, assumptions: tuple[str, ...] = ()) -> Sizing:
-    axis = tried.axis
-    tried.add(_grid(axis))
+def _answer(trials: Trials, *, least: bool, assumptions: tuple[str, ...] = ()) -> Sizing:
+    axis = trials.axis
+    trials.add(_grid(axis))
     for _ in range(0 if axis.listed else LOOKS):
-        if tried.will_do().any():
+        if trials.suffices().any():
             break
-        tried.add(_around(axis, tried.values, int(np.argmax(tried.met()))))
-    while not axis.listed and tried.will_do().any():
-        more = _gap(axis, tried, least)
+        trials.add(_around(axis, trials.values, int(np.argmax(trials.share_met()))))
+    while not axis.listed and trials.suffices().any():
+        more = _gap(axis, trials, least)
         if not len(more):
             break
-        tried.add(more)
-    good = np.flatnonzero(tried.will_do())
+        trials.add(more)
+    good = np.flatnonzero(trials.suffices())
     place = None if not len(good) else int(good[0] if least else good[-1])
-    value = None if place is None else tried.values[place].item()
+    value = None if place is None else trials.values[place].item()
     word = "least" if least else "greatest"
     if place is None:
-        reason = _why_impossible(tried)
+        reason = _why_impossible(trials)
     else:
-        asked = " and ".join(str(r) for r in tried.requirements)
+        asked = " and ".join(str(r) for r in trials.requirements)
         reason = (
             f"The {word} {axis.name} with {asked} is {format_value(value, axis.unit)}: "
-            f"{tried.met()[place]:.0%} of the draws meet that (asked: {tried.confidence:.0%})."
+            f"{trials.share_met()[place]:.0%} of the draws meet that (asked: {trials.confidence:.0%})."
         )
     return Sizing(
         axis,
         least,
         value,
         reason,
-        tried.requirements,
-        tried.confidence,
-        tried.table(),
+        trials.requirements,
+        trials.confidence,
+        trials.table(),
         assumptions,
-        tuple(_notes(tried, place, least)),
+        tuple(_notes(trials, place, least)),
     )
 
 
@@ -238,16 +238,16 @@ def _around(axis: Axis, values: NDArray[Any], place: int) -> NDArray[Any]:
     return _between(axis, float(low), float(high), 2 * PARTS)
 
 
-def _gap(axis: Axis, tried: Tried, least: bool) -> NDArray[Any]:
+def _gap(axis: Axis, trials: Trials, least: bool) -> NDArray[Any]:
     """Values that divide the gap between the outermost value that will do and its neighbour that will not."""
-    good = np.flatnonzero(tried.will_do())
+    good = np.flatnonzero(trials.suffices())
     inner = good[0] if least else good[-1]
     outer = inner - 1 if least else inner + 1
-    if not 0 <= outer < len(tried.values):
-        return tried.values[:0]
-    low, high = sorted((float(tried.values[inner]), float(tried.values[outer])))
+    if not 0 <= outer < len(trials.values):
+        return trials.values[:0]
+    low, high = sorted((float(trials.values[inner]), float(trials.values[outer])))
     if high - low <= CLOSE * high:
-        return tried.values[:0]
+        return trials.values[:0]
     return _between(axis, low, high, PARTS)
 
 
@@ -260,20 +260,20 @@ def _between(axis: Axis, low: float, high: float, count: int) -> NDArray[Any]:
     return values[(values > low) & (values < high)]
 
 
-def _notes(tried: Tried, place: int | None, least: bool) -> Iterable[str]:
-    axis, met = tried.axis, tried.met()
-    if len(met) > 1 and tried.no_effect():
+def _notes(trials: Trials, place: int | None, least: bool) -> Iterable[str]:
+    axis, met = trials.axis, trials.share_met()
+    if len(met) > 1 and trials.no_effect():
         yield f"{axis.name} changes nothing here: it plays no part in these migrations, or is not modelled."
-    yield from tried.errors()
+    yield from trials.errors()
     if place is None:
         return
     beyond = np.arange(place + 1, len(met)) if least else np.arange(place)
-    bad = [k for k in beyond if not tried.will_do()[k]]
+    bad = [k for k in beyond if not trials.suffices()[k]]
     if bad:
         worst = min(bad, key=lambda k: met[k])
         side = "greater" if least else "smaller"
         yield (
-            f"Not every {side} value will do: at {format_value(tried.values[worst].item(), axis.unit)} only "
+            f"Not every {side} value will do: at {format_value(trials.values[worst].item(), axis.unit)} only "
             f"{met[worst]:.0%} of the draws meet it."
         )
     outermost = place == 0 if least else place == len(met) - 1
@@ -281,41 +281,41 @@ def _notes(tried: Tried, place: int | None, least: bool) -> Iterable[str]:
         yield f"It is the end of the range that was looked at: {axis.name} may go further."
 
 
-def _why_impossible(tried: Tried) -> str:
+def _why_impossible(trials: Trials) -> str:
     """Return a sentence or two: the binding requirement and the best that is reached, or which two are at odds."""
-    axis = tried.axis
-    low, high = (format_value(tried.values[k].item(), axis.unit) for k in (0, -1))
+    axis = trials.axis
+    low, high = (format_value(trials.values[k].item(), axis.unit) for k in (0, -1))
     head = f"Impossible: no {axis.name} from {low} to {high} meets"
-    share = f"in {tried.confidence:.0%} of the draws"
-    asked = (COMPLETES, *(r for r in tried.requirements if r != COMPLETES))
-    alone = {r: tried.will_do(r) for r in asked}
+    share = f"in {trials.confidence:.0%} of the draws"
+    asked = (COMPLETES, *(r for r in trials.requirements if r != COMPLETES))
+    alone = {r: trials.suffices(r) for r in asked}
     never = [r for r in asked if not alone[r].any()]
     if not never:
-        places = "; ".join(f"{r} takes {_where_met(tried, alone[r])}" for r in tried.requirements)
+        places = "; ".join(f"{r} takes {_where_met(trials, alone[r])}" for r in trials.requirements)
         return f"{head} all requirements together {share}, though each can be met alone: {places}."
-    binding = min(never, key=lambda r: (r != COMPLETES, float(tried.met(r).max())))
+    binding = min(never, key=lambda r: (r != COMPLETES, float(trials.share_met(r).max())))
     if binding == COMPLETES:
-        best = int(np.argmax(tried.met(COMPLETES)))
-        most = tried.met(COMPLETES)[best]
-        at = f" (at {format_value(tried.values[best].item(), axis.unit)})" if most else ""
+        best = int(np.argmax(trials.share_met(COMPLETES)))
+        most = trials.share_met(COMPLETES)[best]
+        at = f" (at {format_value(trials.values[best].item(), axis.unit)})" if most else ""
         return f"{head} {binding} {share}: at best {most:.0%} of them complete before the deadline{at}."
-    best = _best_value(tried, binding)
-    reached = binding.reached(tried.drawn, best, tried.confidence)
+    best = _best_value(trials, binding)
+    reached = binding.reached(trials.drawn, best, trials.confidence)
     return (
-        f"{head} {binding} {share}: the best {binding.figure} that {tried.confidence:.0%} of them keep to is "
-        f"{binding.write(reached)}, at {format_value(tried.values[best].item(), axis.unit)}."
+        f"{head} {binding} {share}: the best {binding.figure} that {trials.confidence:.0%} of them keep to is "
+        f"{binding.write(reached)}, at {format_value(trials.values[best].item(), axis.unit)}."
     )
 
 
-def _best_value(tried: Tried, binding: Requirement) -> int:
-    reached = [binding.reached(tried.drawn, k, tried.confidence) for k in range(len(tried.values))]
+def _best_value(trials: Trials, binding: Requirement) -> int:
+    reached = [binding.reached(trials.drawn, k, trials.confidence) for k in range(len(trials.values))]
     return int(np.argmin(reached))
 
 
-def _where_met(tried: Tried, good: NDArray[np.bool_]) -> str:
+def _where_met(trials: Trials, good: NDArray[np.bool_]) -> str:
     """Where a requirement is met, by its ends."""
-    values = tried.values[good]
-    least, most = (format_value(values[k].item(), tried.axis.unit) for k in (0, -1))
+    values = trials.values[good]
+    least, most = (format_value(values[k].item(), trials.axis.unit) for k in (0, -1))
     if good[-1] and not good[0]:
         return f"{least} or more"
     if good[0] and not good[-1]:

@@ -18,25 +18,25 @@ from migsim.errors import ParameterError, near_misses
 from migsim.profiles.terms import TERMS
 from migsim.qapi import CAPABILITIES, PARAMETERS, QemuVersion
 from migsim.qapi.settings import parse_setting
-from migsim.study.quantities import MOST, QUANTITIES, read_number
+from migsim.study.quantities import LARGEST_COUNT, QUANTITIES, read_number
 from migsim.units import parse_bytes, parse_duration_s, parse_quantity
 
-__all__ = ["RAM", "SCALE", "VARIED", "Axis", "Kind", "read_axes", "read_value"]
+__all__ = ["GUEST_RAM", "QUESTION_AXES", "SCALE_PREFIX", "Axis", "AxisKind", "read_axes", "read_value"]
 
-Kind = Literal["parameter", "choice", "input", "term", "scale", "guest"]
+AxisKind = Literal["parameter", "choice", "input", "term", "scale", "guest"]
 
-SCALE = "scale."
+SCALE_PREFIX = "scale."
 """Before a host term's name: a factor on its value."""
 
-RAM = "guest-ram"
+GUEST_RAM = "guest-ram"
 """The guest's memory: scaled by a stated rule (`migsim.study.sweep.guest_ram`)."""
 
-VARIED = {name: (quantity.unit, quantity.meaning) for name, quantity in QUANTITIES.items()} | {
-    RAM: ("bytes", "The guest's memory, its writing scaled to it by a stated rule")
+QUESTION_AXES = {name: (quantity.unit, quantity.meaning) for name, quantity in QUANTITIES.items()} | {
+    GUEST_RAM: ("bytes", "The guest's memory, its writing scaled to it by a stated rule")
 }
 """What can be varied beside QEMU's settings and the host's terms: unit and meaning."""
 
-_GUEST = ("load", "dirty-ring-size", RAM)
+_GUEST = ("load", "dirty-ring-size", GUEST_RAM)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Axis:
 
     name: str
     unit: str
-    kind: Kind
+    kind: AxisKind
     listed: tuple[Any, ...] = ()
     low: float = 0.0
     high: float = 0.0
@@ -144,7 +144,7 @@ def read_axes(vary: Mapping[str, Any], version: QemuVersion | str) -> tuple[Axis
     return tuple(_read(name, values, wanted) for name, values in vary.items())
 
 
-def read_value(name: str, value: Any, version: QemuVersion) -> tuple[Any, str, Kind]:
+def read_value(name: str, value: Any, version: QemuVersion) -> tuple[Any, str, AxisKind]:
     """Read one value of what `name` stands for: the value in its unit, the unit, and the kind.
 
     Raises
@@ -166,9 +166,9 @@ def read_value(name: str, value: Any, version: QemuVersion) -> tuple[Any, str, K
                 f"{name} is a list.", "Numbers and choices can be varied.", "Set it instead."
             )
         return read, "", "choice"
-    if name in VARIED:
-        return _quantity(name, value), VARIED[name][0], "guest" if name in _GUEST else "input"
-    term = name.removeprefix(SCALE)
+    if name in QUESTION_AXES:
+        return _quantity(name, value), QUESTION_AXES[name][0], "guest" if name in _GUEST else "input"
+    term = name.removeprefix(SCALE_PREFIX)
     if term in TERMS:
         if name != term:
             return read_number(name, value), "1", "scale"
@@ -179,11 +179,11 @@ def read_value(name: str, value: Any, version: QemuVersion) -> tuple[Any, str, K
             "term",
         )
     known = [n for table in (PARAMETERS, CAPABILITIES) for n, e in table.items() if version in e.available]
-    hint = near_misses(name, [*known, *VARIED, *TERMS, *(SCALE + t for t in TERMS)])
+    hint = near_misses(name, [*known, *QUESTION_AXES, *TERMS, *(SCALE_PREFIX + t for t in TERMS)])
     raise ParameterError(
         f"{name!r} is nothing that can be set or varied.",
-        f"That is a migration parameter or capability of QEMU {version}, {', '.join(VARIED)}, a host term such as "
-        f"normal_page_s, or a factor on one, as {SCALE}normal_page_s.",
+        f"That is a migration parameter or capability of QEMU {version}, {', '.join(QUESTION_AXES)}, a host term such "
+        f"as normal_page_s, or a factor on one, as {SCALE_PREFIX}normal_page_s.",
         hint or "Correct the name.",
     )
 
@@ -240,7 +240,7 @@ def _range(name: str, text: str, parts: list[str], version: QemuVersion) -> Axis
 
 
 def _quantity(name: str, value: Any) -> int | float:
-    if name == RAM:
+    if name == GUEST_RAM:
         read = _bounded(name, parse_bytes(value, field=name))
         if read > 0:
             return read
@@ -250,8 +250,8 @@ def _quantity(name: str, value: Any) -> int | float:
 
 
 def _bounded(name: str, value: int) -> int:
-    if value > MOST:
-        raise ParameterError(f"{name} is {value}.", f"A sweep goes up to {MOST}.", "Lower it.")
+    if value > LARGEST_COUNT:
+        raise ParameterError(f"{name} is {value}.", f"A sweep goes up to {LARGEST_COUNT}.", "Lower it.")
     return value
 
 

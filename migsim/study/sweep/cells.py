@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.batch.columns import WRITES
+from migsim.engine.batch.columns import WRITES_SCALE
 from migsim.engine.batch.grid import simulate_grid
 from migsim.engine.batch.result import BatchResult
 from migsim.engine.inputs import SimulationInput
@@ -25,17 +25,17 @@ from migsim.study.draws import Draw, draw_all
 from migsim.study.quantities import QUANTITIES
 from migsim.study.question import Question
 from migsim.study.scaling import GuestSize
-from migsim.study.sweep.axis import RAM, SCALE, Kind
+from migsim.study.sweep.axis import GUEST_RAM, SCALE_PREFIX, AxisKind
 from migsim.study.sweep.guest_ram import with_ram
 from migsim.workload import Workload
 
 __all__ = [
+    "CELL_OUTCOMES",
     "COMPLETED",
     "ERROR",
     "NOT_CONVERGED",
-    "OUTCOMES",
     "CellColumns",
-    "Drawn",
+    "CellResults",
     "Plan",
     "simulate_cells",
 ]
@@ -43,12 +43,12 @@ __all__ = [
 CellColumns = dict[str, NDArray[Any]]
 """By name, a value of each cell."""
 
-OUTCOMES = ("completed", "not-converged", "error")
+CELL_OUTCOMES = ("completed", "not-converged", "error")
 """What the codes of outcomes stand for."""
 COMPLETED, NOT_CONVERGED, ERROR = range(3)
 
-_INPUTS = {name: quantity.field for name, quantity in QUANTITIES.items()} | {"writes-scale": WRITES}
-STILL = "writes nothing"
+_INPUTS = {name: quantity.field for name, quantity in QUANTITIES.items()} | {"writes-scale": WRITES_SCALE}
+STANDSTILL = "writes nothing"
 """Beside what a group shares: whether its guest is at a standstill, which is another guest to the engines."""
 _THROTTLES = ("cpu-throttle-initial", "max-cpu-throttle")
 
@@ -70,7 +70,7 @@ class Plan:
     """
 
     question: Question
-    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    kinds: Mapping[str, AxisKind] = field(default_factory=dict)
     engine: Literal["auto", "events"] = "auto"
     traced: GuestSize | None = None
 
@@ -84,7 +84,7 @@ class Plan:
         """The guest's writing."""
         return self.question.workload()
 
-    def drawn(self) -> tuple[Draw, ...]:
+    def draw_all(self) -> tuple[Draw, ...]:
         """The draws: the same for every cell."""
         question = self.question
         return draw_all(question.host, self.workload.writes_spread, question.draws, question.seed)
@@ -97,15 +97,15 @@ class Plan:
         ParameterError
         """
         workload = self.workload
-        if RAM in group and self.traced is not None:
+        if GUEST_RAM in group and self.traced is not None:
             medians = draw is None or self.draws < 2
             rng = None if medians else np.random.default_rng((self.question.seed, draw or 0))
-            workload = with_ram(workload, self.traced, int(group[RAM]), rng)
+            workload = with_ram(workload, self.traced, int(group[GUEST_RAM]), rng)
         if "load" in group:
             workload = workload.replace(load_fraction=float(group["load"]))
-        return workload.scaled(0.0) if group.get(STILL) else workload
+        return workload.scaled(0.0) if group.get(STANDSTILL) else workload
 
-    def base(self, group: Mapping[str, Any]) -> SimulationInput:
+    def migration(self, group: Mapping[str, Any]) -> SimulationInput:
         """Return the migration with a group's switches, choices and guest.
 
         Raises
@@ -122,13 +122,13 @@ class Plan:
 
 
 @dataclass
-class Drawn:
+class CellResults:
     """What came out of some cells, draw by draw.
 
     Attributes
     ----------
     outcome : ndarray of int8, shape (draws, cells)
-        Index into `OUTCOMES`.
+        Index into `CELL_OUTCOMES`.
     figures : dict of str to ndarray, shape (draws, cells)
         `FIGURES`; NaN where a migration has none.
     reason : ndarray of int32, shape (cells,)
@@ -142,42 +142,42 @@ class Drawn:
     reasons: list[str] = field(default_factory=list)
 
     @classmethod
-    def empty(cls, draws: int, cells: int) -> Drawn:
+    def empty(cls, draws: int, cells: int) -> CellResults:
         """Return room for so many draws and cells, every one an error."""
         shape = (draws, cells)
         figures = {name: np.full(shape, np.nan) for name in FIGURES}
         return cls(np.full(shape, ERROR, dtype=np.int8), figures, np.full(cells, -1, dtype=np.int32))
 
-    def fail(self, cells: NDArray[np.intp], reason: str) -> None:
+    def mark_error(self, cells: NDArray[np.intp], reason: str) -> None:
         """Make cells errors, in every draw."""
         self.outcome[:, cells] = ERROR
         for values in self.figures.values():
             values[:, cells] = np.nan
-        self.reason[cells] = self._code(reason)
+        self.reason[cells] = self._reason_index(reason)
 
-    def _code(self, reason: str) -> int:
+    def _reason_index(self, reason: str) -> int:
         if reason not in self.reasons:
             self.reasons.append(reason)
         return self.reasons.index(reason)
 
-    def beside(self, other: Drawn) -> Drawn:
+    def joined_with(self, other: CellResults) -> CellResults:
         """Return these cells, then those of `other`."""
-        joined = Drawn(
+        joined = CellResults(
             np.concatenate([self.outcome, other.outcome], axis=1),
             {n: np.concatenate([v, other.figures[n]], axis=1) for n, v in self.figures.items()},
             np.concatenate([self.reason, np.full_like(other.reason, -1)]),
             list(self.reasons),
         )
         for k, reason in enumerate(other.reasons):
-            joined.reason[len(self.reason) :][other.reason == k] = joined._code(reason)
+            joined.reason[len(self.reason) :][other.reason == k] = joined._reason_index(reason)
         return joined
 
-    def take_cells(self, order: NDArray[np.intp]) -> Drawn:
+    def reordered(self, order: NDArray[np.intp]) -> CellResults:
         """Return some of the cells, in a new order."""
         figures = {name: values[:, order] for name, values in self.figures.items()}
-        return Drawn(self.outcome[:, order], figures, self.reason[order], self.reasons)
+        return CellResults(self.outcome[:, order], figures, self.reason[order], self.reasons)
 
-    def take(self, draw: int, cells: NDArray[np.intp], result: BatchResult) -> None:
+    def store_draw(self, draw: int, cells: NDArray[np.intp], result: BatchResult) -> None:
         """Keep what the batch engine found."""
         self.outcome[draw, cells] = result.outcome
         unfinished = ~result.completed
@@ -188,7 +188,7 @@ class Drawn:
             self.figures[name][draw, cells] = values
 
 
-def simulate_cells(plan: Plan, columns: CellColumns) -> Drawn:
+def simulate_cells(plan: Plan, columns: CellColumns) -> CellResults:
     """Simulate cells, every draw of each.
 
     Parameters
@@ -198,17 +198,17 @@ def simulate_cells(plan: Plan, columns: CellColumns) -> Drawn:
         A value of each axis for each cell.
     """
     cells = len(next(iter(columns.values())))
-    drawn = plan.drawn()
-    out = Drawn.empty(len(drawn), cells)
+    drawn = plan.draw_all()
+    out = CellResults.empty(len(drawn), cells)
     for own, index in _groups(plan, columns):
         try:
-            base = plan.base(own)
+            base = plan.migration(own)
         except MigsimError as error:
-            out.fail(index, str(error))
+            out.mark_error(index, str(error))
             continue
         index = _without_contradictions(base, columns, index, out)
         for k, draw in enumerate(drawn):
-            here = replace(base, workload=plan.guest(own, k)) if RAM in own else base
+            here = replace(base, workload=plan.guest(own, k)) if GUEST_RAM in own else base
             index = _run(plan, draw, here, columns, index, k, out)
     return out
 
@@ -217,7 +217,7 @@ def _groups(plan: Plan, columns: CellColumns) -> Iterator[tuple[dict[str, Any], 
     """Cells that share switches, choices and the guest: those values, and the cells' indices."""
     split = {name: values for name, values in columns.items() if plan.kinds[name] in ("choice", "guest")}
     if "writes-scale" in columns:
-        split[STILL] = columns["writes-scale"] == 0
+        split[STANDSTILL] = columns["writes-scale"] == 0
     cells = len(next(iter(columns.values())))
     code = np.zeros(cells, dtype=np.int64)
     for values in split.values():
@@ -230,7 +230,7 @@ def _groups(plan: Plan, columns: CellColumns) -> Iterator[tuple[dict[str, Any], 
 
 
 def _without_contradictions(
-    base: SimulationInput, columns: CellColumns, index: NDArray[np.intp], out: Drawn
+    base: SimulationInput, columns: CellColumns, index: NDArray[np.intp], out: CellResults
 ) -> NDArray[np.intp]:
     """Fail the cells whose numbers QEMU would not take together; return the others."""
     varied = [name for name in _THROTTLES if name in columns]
@@ -246,7 +246,7 @@ def _without_contradictions(
                 {**base.parameters, **dict(zip(varied, pair, strict=True))}, base.version, base.capabilities
             )
         except MigsimError as error:
-            out.fail(index[inverse.ravel() == k], str(error))
+            out.mark_error(index[inverse.ravel() == k], str(error))
             good &= inverse.ravel() != k
     return index[good]
 
@@ -258,7 +258,7 @@ def _run(
     columns: CellColumns,
     index: NDArray[np.intp],
     k: int,
-    out: Drawn,
+    out: CellResults,
 ) -> NDArray[np.intp]:
     """Simulate one draw of a group; what fails is narrowed down to its cells. Returns the cells that did not."""
     if not len(index):
@@ -272,9 +272,9 @@ def _run(
             halves = np.array_split(index, 2)
             return np.concatenate([_run(plan, draw, base, columns, half, k, out) for half in halves])
         reason = str(error) if isinstance(error, MigsimError) else f"{type(error).__name__}: {error}"
-        out.fail(index, reason)
+        out.mark_error(index, reason)
         return index[:0]
-    out.take(k, index, result)
+    out.store_draw(k, index, result)
     return index
 
 
@@ -283,13 +283,13 @@ def _numbers(plan: Plan, columns: CellColumns, index: NDArray[np.intp], what: Si
     vary: CellColumns = {}
     for name, values in columns.items():
         kind = plan.kinds[name]
-        term = name.removeprefix(SCALE)
+        term = name.removeprefix(SCALE_PREFIX)
         if kind in ("term", "scale") and term not in what.terms:
             continue  # a term of a mechanism that is off here
         if kind == "scale":
             vary[term] = vary.get(term, what.terms[term]) * values[index]
         elif kind in ("parameter", "term", "input"):
             vary[_INPUTS.get(name, name)] = values[index]
-    if WRITES in vary and not vary[WRITES].all():  # a group that writes nothing at all
-        del vary[WRITES]
+    if WRITES_SCALE in vary and not vary[WRITES_SCALE].all():  # a group that writes nothing at all
+        del vary[WRITES_SCALE]
     return vary

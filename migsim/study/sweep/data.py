@@ -15,17 +15,17 @@ from migsim.html import html_list, html_table
 from migsim.profiles.terms import TERMS
 from migsim.qapi import CAPABILITIES, PARAMETERS
 from migsim.results.figures import FIGURES
-from migsim.study.sweep.axis import SCALE, VARIED, Axis
-from migsim.study.sweep.cells import OUTCOMES, CellColumns
+from migsim.study.sweep.axis import QUESTION_AXES, SCALE_PREFIX, Axis
+from migsim.study.sweep.cells import CELL_OUTCOMES, CellColumns
 from migsim.study.sweep.layout import Layout
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-__all__ = ["FORMATS", "Sweep", "assemble", "check_sweep_file"]
+__all__ = ["SWEEP_FORMATS", "Sweep", "assemble", "check_sweep_file"]
 
-FORMATS = ("parquet", "nc", "csv")
+SWEEP_FORMATS = ("parquet", "nc", "csv")
 """What the ending of a sweep's file may be."""
 SAMPLE = "sample"
 """The one dimension of a sampled sweep."""
@@ -64,7 +64,7 @@ class Sweep:
     def counts(self) -> dict[str, int]:
         """How many cells ended in each way."""
         outcome = self.dataset["outcome"].values
-        return {name: int(np.sum(outcome == name)) for name in OUTCOMES}
+        return {name: int(np.sum(outcome == name)) for name in CELL_OUTCOMES}
 
     def errors(self) -> pd.DataFrame:
         """Return the cells that are errors: what was varied, and ``reason``."""
@@ -185,7 +185,7 @@ def assemble(
     # Objects keep long reasons short, and xarray looks at each of them: not where all are empty.
     words = np.array([*reasons, ""], dtype=object if reasons else str)
     made: CellColumns = columns | {
-        "outcome": np.array(OUTCOMES)[columns["outcome"]],
+        "outcome": np.array(CELL_OUTCOMES)[columns["outcome"]],
         "reason": words[columns["reason"]],
     }
     variables = {name: (dims, values.reshape(layout.shape), _unit(name)) for name, values in made.items()}
@@ -205,12 +205,12 @@ def check_sweep_file(path: Path) -> None:
 
 def _ending(path: Path) -> str:
     ending = path.suffix.lstrip(".").lower()
-    if ending in FORMATS:
+    if ending in SWEEP_FORMATS:
         return ending
     raise UsageError(
         f"The sweep {path} would be a {ending or 'file without an ending'!r}.",
-        f"The name's ending chooses the format: {', '.join(FORMATS)}.",
-        near_misses(ending, FORMATS) or "Write it like sweep.parquet.",
+        f"The name's ending chooses the format: {', '.join(SWEEP_FORMATS)}.",
+        near_misses(ending, SWEEP_FORMATS) or "Write it like sweep.parquet.",
     )
 
 
@@ -218,11 +218,11 @@ def _about(axis: Axis) -> dict[str, str]:
     entry = PARAMETERS.get(axis.name) or CAPABILITIES.get(axis.name)
     if entry is not None:
         text = entry.description
-    elif axis.name in VARIED:
-        text = VARIED[axis.name][1]
+    elif axis.name in QUESTION_AXES:
+        text = QUESTION_AXES[axis.name][1]
     else:
-        term = axis.name.removeprefix(SCALE)
-        factor = "Factor on " if axis.name.startswith(SCALE) else ""
+        term = axis.name.removeprefix(SCALE_PREFIX)
+        factor = "Factor on " if axis.name.startswith(SCALE_PREFIX) else ""
         text = f"{factor}{term}: {TERMS[term].meaning}"
     return {"long_name": text} | ({"units": axis.unit} if axis.unit else {})
 

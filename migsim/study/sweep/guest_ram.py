@@ -14,7 +14,7 @@ import numpy as np
 from migsim.errors import ParameterError
 from migsim.models.guest.scaling import RULE
 from migsim.study.scaling import GuestSize, scale_workload, scaled_family
-from migsim.study.sweep.axis import RAM, Axis
+from migsim.study.sweep.axis import GUEST_RAM, Axis
 from migsim.units import format_bytes
 from migsim.workload import Workload
 
@@ -30,11 +30,11 @@ def check_ram(axes: Iterable[Axis], workload: Workload, traced: GuestSize | None
         When it is not known what the traced guest completed, or a guest would be smaller than it.
     """
     for axis in axes:
-        if axis.name != RAM:
+        if axis.name != GUEST_RAM:
             continue
         if traced is None or traced.transactions_per_s is None:
             raise ParameterError(
-                f"{RAM} is varied, and it is not known how many users and transactions the traced guest had.",
+                f"{GUEST_RAM} is varied, and it is not known how many users and transactions the traced guest had.",
                 "A guest's writing is taken to more memory by a stated rule (migsim.models.guest.scaling), which "
                 "tells its pages apart by how often a user's transaction writes them. Without them there is no rule.",
                 "Give both (traced=GuestSize(...); migsim sweep --users N --transactions N), or trace a guest of "
@@ -43,7 +43,8 @@ def check_ram(axes: Iterable[Axis], workload: Workload, traced: GuestSize | None
         least = min(axis.listed) if axis.listed else axis.low
         if least < traced.ram_bytes:
             raise ParameterError(
-                f"{RAM} goes down to {format_bytes(least)}, and the traced guest has {format_bytes(traced.ram_bytes)}.",
+                f"{GUEST_RAM} goes down to {format_bytes(least)}, and the traced guest has "
+                f"{format_bytes(traced.ram_bytes)}.",
                 "The rule takes a guest to more memory, not to less.",
                 f"Begin at {format_bytes(traced.ram_bytes, exact=True)}, or trace a smaller guest.",
             )
@@ -70,7 +71,7 @@ def ram_notes(traced: GuestSize) -> tuple[str, ...]:
     """
     pool, stays = RULE["pool"].pages, RULE["transaction"].pages
     return (
-        f"Scaled, never measured: the traced guest ({traced}) is given more memory ({RAM}) by the stated rule of "
+        f"Scaled, never measured: the traced guest ({traced}) is given more memory ({GUEST_RAM}) by the stated rule of "
         "migsim.models.guest.scaling, with as many users and transactions as it had.",
         f"Pages of its buffer pool grow with the memory (exponent {pool.median:g} ± {pool.spread:g}, that of the "
         "order-entry guest), those that every transaction writes, the log's and the sessions' stay as many "

@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from migsim.errors import HostError
-from migsim.study.sweep.cells import CellColumns, Drawn, Plan, simulate_cells
-from migsim.study.sweep.piece import Piece, laws_hash, make_piece
+from migsim.study.sweep.cells import CellColumns, CellResults, Plan, simulate_cells
+from migsim.study.sweep.piece import Piece, laws_hash, simulate_piece
 
-__all__ = ["Job", "run_drawn", "run_jobs"]
+__all__ = ["Job", "run_cells", "run_jobs"]
 
 Job = tuple[int, Plan, CellColumns]
 """A piece to make: which one, what its cells share, their values."""
@@ -78,10 +78,10 @@ def _keep_memory() -> None:
 def _make(job: Job) -> tuple[int, Piece]:
     _keep_memory()
     number, plan, columns = job
-    return number, make_piece(plan, columns)
+    return number, simulate_piece(plan, columns)
 
 
-def run_drawn(plan: Plan, columns: CellColumns, *, processes: int = 1) -> Drawn:
+def run_cells(plan: Plan, columns: CellColumns, *, processes: int = 1) -> CellResults:
     """Simulate a few cells, every draw kept, in processes of this machine.
 
     Raises
@@ -95,10 +95,10 @@ def run_drawn(plan: Plan, columns: CellColumns, *, processes: int = 1) -> Drawn:
     parts = np.array_split(np.arange(cells), min(cells, PARTS))
     jobs = [(k, plan, {n: v[part] for n, v in columns.items()}) for k, part in enumerate(parts)]
     made = dict(_in_processes(jobs, processes, _draw))
-    return functools.reduce(Drawn.beside, (made[k] for k in range(len(parts))))
+    return functools.reduce(CellResults.joined_with, (made[k] for k in range(len(parts))))
 
 
-def _draw(job: Job) -> tuple[int, Drawn]:
+def _draw(job: Job) -> tuple[int, CellResults]:
     _keep_memory()
     number, plan, columns = job
     return number, simulate_cells(plan, columns)

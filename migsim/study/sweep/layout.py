@@ -17,7 +17,7 @@ from migsim.study.sweep.axis import Axis
 from migsim.study.sweep.cells import CellColumns
 from migsim.units import format_bytes
 
-__all__ = ["Layout", "available_bytes", "check_room"]
+__all__ = ["Layout", "available_bytes", "check_memory"]
 
 SMALLEST, LARGEST = 8, 32_768
 """Simulated migrations (cells times draws) of a piece."""
@@ -90,7 +90,7 @@ class Layout:
         return np.asarray(sequence.random_base2(exponent))[:points]
 
 
-def check_room(layout: Layout, draws: int) -> None:
+def check_memory(layout: Layout, draws: int) -> None:
     """Refuse more cells than memory holds, before any of them exists.
 
     Raises

@@ -21,17 +21,18 @@ from migsim.study.sweep.cells import (
     ERROR,
     NOT_CONVERGED,
     CellColumns,
-    Drawn,
+    CellResults,
     Plan,
     simulate_cells,
 )
 from migsim.version import __version__
 
-__all__ = ["Piece", "laws_hash", "make_piece", "piece_name", "plan_hash", "summarise"]
+__all__ = ["Piece", "laws_hash", "piece_name", "plan_hash", "simulate_piece", "summarise"]
 
 _LAWS = (
-    *("models", "engine", "qapi", "study/draws.py", "study/question.py", "study/scaling.py"),
-    *("study/sweep/cells.py", "study/sweep/piece.py", "study/sweep/guest_ram.py"),
+    *("models", "engine", "qapi", "profiles", "workload", "results/figures.py", "units.py", "intervals.py"),
+    *("study/draws.py", "study/question.py", "study/quantities.py", "study/scaling.py"),
+    *("study/sweep/axis.py", "study/sweep/cells.py", "study/sweep/piece.py", "study/sweep/guest_ram.py"),
 )
 """Parts of the package that figures follow from."""
 
@@ -55,19 +56,19 @@ class Piece:
     laws: str = ""
 
 
-def make_piece(plan: Plan, columns: CellColumns) -> Piece:
+def simulate_piece(plan: Plan, columns: CellColumns) -> Piece:
     """Simulate a piece's cells."""
     drawn = simulate_cells(plan, columns)
     made = summarise(drawn, intervals=plan.draws > 1)
     return Piece(made | {"reason": drawn.reason}, tuple(drawn.reasons), laws_hash())
 
 
-def summarise(drawn: Drawn, *, intervals: bool) -> CellColumns:
+def summarise(drawn: CellResults, *, intervals: bool) -> CellColumns:
     """Return each cell's verdict by the majority of its draws, and the medians of the draws that ended so.
 
     Parameters
     ----------
-    drawn : Drawn
+    drawn : CellResults
     intervals : bool
         Also the middle 80 % of those draws, and the share that completed.
     """

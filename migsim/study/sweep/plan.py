@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["make_plan"]
 
 ENGINES = ("auto", "events")
-TRIED = 1000
+MOST_TRIALS = 1000
 """How many combinations are tried, before the work, to find one that QEMU takes."""
 
 
@@ -69,9 +69,9 @@ def _check_some(plan: Plan, axes: Iterable[Axis]) -> None:
     grouping = [axis for axis in axes if axis.kind in ("choice", "guest")]
     values = [axis.listed or (axis.low, axis.high) for axis in grouping]
     first: MigsimError | None = None
-    for chosen in itertools.islice(itertools.product(*values), TRIED):
+    for chosen in itertools.islice(itertools.product(*values), MOST_TRIALS):
         try:
-            plan.base(dict(zip([axis.name for axis in grouping], chosen, strict=True)))
+            plan.migration(dict(zip([axis.name for axis in grouping], chosen, strict=True)))
         except MigsimError as error:
             first = first or error
         else:

@@ -12,13 +12,13 @@ import numpy as np
 
 from migsim.errors import ParameterError
 from migsim.provenance import Provenance
-from migsim.study.question import Asked, Question, takes_question
-from migsim.study.sweep.axis import RAM, Axis
+from migsim.study.question import Question, QuestionKeywords, takes_question
+from migsim.study.sweep.axis import GUEST_RAM, Axis
 from migsim.study.sweep.cells import ERROR, CellColumns, Plan
 from migsim.study.sweep.data import Sweep, assemble
 from migsim.study.sweep.guest_ram import ram_notes
 from migsim.study.sweep.jobs import run_jobs
-from migsim.study.sweep.layout import Layout, check_room
+from migsim.study.sweep.layout import Layout, check_memory
 from migsim.study.sweep.piece import Piece, piece_name, plan_hash
 from migsim.study.sweep.plan import make_plan
 from migsim.study.sweep.store import Store
@@ -44,7 +44,7 @@ def sweep(
     traced: GuestSize | None = None,
     command: str = "",
     progress: Callable[[int, int], None] | None = None,
-    **asked: Unpack[Asked],
+    **keywords: Unpack[QuestionKeywords],
 ) -> Sweep:
     """Predict the migration of a guest for every combination of some values, or for samples of them.
 
@@ -74,7 +74,7 @@ def sweep(
         The command line, for the provenance.
     progress : callable, optional
         Called with (done, of) cells.
-    **asked
+    **keywords
         The keywords of `migsim.Question`: host, settings, qemu_version, load, seed, ... `draws` is 1 by default, the
         medians of guest and host; more of them, the same for all cells (common random numbers), give medians and 80 %
         intervals.
@@ -99,18 +99,18 @@ def sweep(
     <Sweep max-bandwidth (2): 2 completed>
     """
     if not isinstance(guest, Question):
-        asked.setdefault("draws", 1)
-    question = Question.of(guest, **asked)
+        keywords.setdefault("draws", 1)
+    question = Question.of(guest, **keywords)
     plan, axes = make_plan(question, vary=vary, engine=engine, traced=traced)
     layout = _layout(axes, samples, question.seed)
-    check_room(layout, question.draws)
+    check_memory(layout, question.draws)
     _check_jobs(jobs)
     store = Store(Path(folder)) if folder is not None else None
     work = _Work(plan, layout, store, progress)
     work.run(processes=jobs, cluster=cluster)
     notes = [*work.notes(), *_without_effect(layout, work.columns)]
     attributes = _attributes(plan, samples, command)
-    scaled = ram_notes(traced) if traced and RAM in plan.kinds else ()
+    scaled = ram_notes(traced) if traced and GUEST_RAM in plan.kinds else ()
     return Sweep(
         assemble(layout, work.columns, work.reasons, attributes),
         axes,

@@ -4,11 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from migsim.errors import ParameterError
 from migsim.models.guest.work import (
+    ROUNDING,
     closed_loop,
     combined_speed,
     completion_s,
@@ -71,6 +72,7 @@ def test_a_backlog_is_gone_when_the_walk_says(course, tenths):
 
 
 @given(pieces, st.floats(0, 1))
+@example(([0.0, 0.1], [0.0, 1.0]), 0.9999999999999999)
 def test_no_work_of_an_open_loop_is_lost(course, load):
     """What arrived by the time the backlog is gone was done by then: the time is just long enough."""
     start, speed = course
@@ -78,7 +80,7 @@ def test_no_work_of_an_open_loop_is_lost(course, load):
     assert (queue.backlog_s >= 0).all()
     assert queue.peak_s >= queue.backlog_s.max()
     if math.isinf(queue.drained_at_s):
-        assert speed[-1] <= load
+        assert speed[-1] - load < ROUNDING  # speeds nearer than that are the load
         return
     after = queue.drained_at_s + 1
     rest = open_loop(

@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from migsim.results import MigrationResult, Outcome, iterations_frame, later
+from migsim.results import MigrationResult, Outcome, iterations_frame, lazy_table
 
 
 def a_result(make):
@@ -15,7 +15,7 @@ def a_result(make):
         qemu_version="10.0",
         accel="kvm",
         outcome=Outcome("completed"),
-        iterations=later(make),
+        iterations=lazy_table(make),
     )
 
 

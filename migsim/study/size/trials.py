@@ -12,14 +12,14 @@ from migsim.errors import ParameterError
 from migsim.results.figures import FIGURES
 from migsim.study.size.requirement import COMPLETES, Requirement
 from migsim.study.sweep.axis import Axis
-from migsim.study.sweep.cells import COMPLETED, Drawn, Plan
-from migsim.study.sweep.jobs import run_drawn
+from migsim.study.sweep.cells import COMPLETED, CellResults, Plan
+from migsim.study.sweep.jobs import run_cells
 from migsim.study.sweep.piece import summarise
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Tried", "default_range"]
+__all__ = ["Trials", "default_range"]
 
 _RANGES = {
     "max-bandwidth": "100Mbps:{link}:log",
@@ -61,13 +61,13 @@ def default_range(name: str, link_bytes_per_s: float | None = None) -> str:
     )
 
 
-class Tried:
+class Trials:
     """Values that were tried, ascending, and what they gave.
 
     Attributes
     ----------
     values : ndarray
-    drawn : Drawn
+    drawn : CellResults
         A column a value.
     """
 
@@ -87,30 +87,30 @@ class Tried:
         self.jobs = jobs
         self.progress = progress
         self.values: NDArray[Any] = np.empty(0)
-        self.drawn = Drawn.empty(max(plan.draws, 1), 0)
+        self.drawn = CellResults.empty(max(plan.draws, 1), 0)
 
     def add(self, values: NDArray[Any]) -> None:
         """Try more values; those that were tried already are left out."""
         values = np.setdiff1d(values, self.values)
         if not len(values):
             return
-        new = run_drawn(self.plan, {self.axis.name: values}, processes=self.jobs)
-        joined = self.drawn.beside(new)
+        new = run_cells(self.plan, {self.axis.name: values}, processes=self.jobs)
+        joined = self.drawn.joined_with(new)
         every = np.concatenate([self.values, values]) if len(self.values) else values
         order = np.argsort(every, kind="stable")
-        self.values, self.drawn = every[order], joined.take_cells(order)
+        self.values, self.drawn = every[order], joined.reordered(order)
         if self.progress:
             self.progress(len(self.values), f"{len(self.values)} values tried")
 
-    def met(self, requirement: Requirement | None = None) -> NDArray[np.float64]:
+    def share_met(self, requirement: Requirement | None = None) -> NDArray[np.float64]:
         """Share of the draws of each value that meets one requirement, or all of them."""
         asked = [requirement] if requirement else [COMPLETES, *self.requirements]
         together = np.logical_and.reduce([r.met(self.drawn) for r in asked])
         return np.asarray(np.mean(together, axis=0))
 
-    def will_do(self, requirement: Requirement | None = None) -> NDArray[np.bool_]:
+    def suffices(self, requirement: Requirement | None = None) -> NDArray[np.bool_]:
         """Which values meet a requirement, or all, in enough draws."""
-        return np.asarray(self.met(requirement) >= self.confidence - 1e-9)
+        return np.asarray(self.share_met(requirement) >= self.confidence - 1e-9)
 
     def no_effect(self) -> bool:
         """Whether every value gave the same."""
@@ -130,8 +130,8 @@ class Tried:
         """Return a row a value: ``value``, ``met``, each requirement's share, ``completed``, median figures."""
         import pandas as pd
 
-        columns: dict[str, Any] = {"value": self.values, "met": self.met()}
-        columns |= {str(r): self.met(r) for r in self.requirements}
+        columns: dict[str, Any] = {"value": self.values, "met": self.share_met()}
+        columns |= {str(r): self.share_met(r) for r in self.requirements}
         middle = summarise(self.drawn, intervals=self.plan.draws > 1)
         columns["completed"] = middle["outcome"] == COMPLETED
         figures = {name: middle[name] for name in middle if name != "outcome"}

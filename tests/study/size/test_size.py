@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from migsim.errors import MigsimError, ParameterError
-from migsim.study.size.range import _RANGES, Tried, default_range
 from migsim.study.size.requirement import COMPLETES, Requirement, read_requirements
 from migsim.study.size.search import size
+from migsim.study.size.trials import _RANGES, Trials, default_range
 from migsim.study.sweep.axis import read_axes
-from migsim.study.sweep.cells import COMPLETED, NOT_CONVERGED, Drawn
+from migsim.study.sweep.cells import COMPLETED, NOT_CONVERGED, CellResults
 from migsim.study.sweep.run import sweep
 from tests.study.small_guest import GUEST, host
 
@@ -145,19 +145,19 @@ def test_requirements_at_odds_are_told_apart_from_one_that_binds():
     assert "or more" in made.reason and "or less" in made.reason
 
 
-class _Made(Tried):
+class _Made(Trials):
     """Values whose outcome is a rule of the test's own."""
 
     def __init__(self, axis, rule):
         self.axis, self.rule = axis, rule
         self.requirements, self.confidence = (Requirement("total-time", 100.0),), 0.8
-        self.values, self.drawn = np.empty(0), Drawn.empty(1, 0)
+        self.values, self.drawn = np.empty(0), CellResults.empty(1, 0)
         self.plan = type("P", (), {"draws": 1})()
         self.progress = None
 
     def add(self, values):
         self.values = np.union1d(self.values, values)
-        self.drawn = Drawn.empty(1, len(self.values))
+        self.drawn = CellResults.empty(1, len(self.values))
         good = np.array([self.rule(v) for v in self.values])
         self.drawn.outcome[:] = np.where(good, COMPLETED, NOT_CONVERGED)
         self.drawn.figures["total-time"][:] = np.where(good, 50.0, 1000.0)

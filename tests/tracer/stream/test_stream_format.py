@@ -9,12 +9,22 @@ from hypothesis import strategies as st
 
 from migsim.errors import TraceError
 from migsim.tracer.stream.format import StreamParser
-from migsim.tracer.stream.rounds import RoundBook
-from tests.tracer.stream_bytes import BLOCKS, CONTINUE, EOS, FLUSH, PAGE, ZERO, section, stream_head, text
+from migsim.tracer.stream.rounds import SectionLog
+from tests.tracer.stream.stream_bytes import (
+    BLOCKS,
+    CONTINUE,
+    EOS,
+    FLUSH,
+    PAGE,
+    ZERO,
+    section,
+    stream_head,
+    text,
+)
 
 
-class Listing:
-    """Notes all that the parser reports, one entry a page."""
+class ListingSink:
+    """Lists everything that the parser reports, one entry a page."""
 
     def __init__(self):
         self.blocks, self.pages, self.sections = (), [], []
@@ -45,14 +55,14 @@ def expected(records):
     for name, count in BLOCKS:
         first[name], start = start, start + count
     pages = []
-    for what, block, page in records:
+    for page_kind, block, page in records:
         number = first[block] + page
-        if what == "normal":
+        if page_kind == "normal":
             pages.append(("normal", number, 1 + page % 255, page % 7))
-        elif what == "zero":
+        elif page_kind == "zero":
             pages.append(("zero", number))
         else:
-            pages.append(("encoded", number, 5 if what == "xbzrle" else 3))
+            pages.append(("encoded", number, 5 if page_kind == "xbzrle" else 3))
     return pages
 
 
@@ -69,12 +79,12 @@ def record_lists(draw):
 
 
 def by_kind(pages):
-    """In a section normal and zero pages may change places; the order within a kind stays."""
+    """Sort by kind: within a section the parser may report zero pages early, but keeps the order of each kind."""
     return sorted(pages, key=lambda page: page[0])
 
 
 def parse(data, cuts=()):
-    listing = Listing()
+    listing = ListingSink()
     parser = StreamParser(listing)
     for begin, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
         parser.feed(data[begin:end])
@@ -108,13 +118,13 @@ def test_one_byte_at_a_time():
 def test_a_stream_larger_than_the_buffer():
     records = [("normal", "pc.ram", page) for page in range(600)] * 4
     stream = stream_head() + section(records) * 2
-    listing = Listing()
+    listing = ListingSink()
     parser = StreamParser(listing, buffer_bytes=1 << 18)
     parser.feed(stream)
     assert listing.pages == expected(records) * 2
 
 
-def test_commands_flush_words_and_configuration_subsections_are_passed_over():
+def test_commands_flush_words_and_configuration_subsections_are_skipped():
     commands = struct.pack(">BHH", 8, 1, 0) + struct.pack(">BHHI", 8, 2, 4, 1)
     capabilities = struct.pack(">I", 1) + text("x-ignore-shared")
     subsections = b"\5" + text("configuration/capabilities") + struct.pack(">I", 1) + capabilities
@@ -150,7 +160,7 @@ def test_a_device_before_the_ram_is_named():
         (struct.pack(">BIQBI", 2, 2, EOS, 0x7E, 4), "Footer of section 4"),
     ],
 )
-def test_a_stream_that_went_wrong_says_where(tail, why):
+def test_the_error_for_a_damaged_stream_says_what_is_wrong(tail, why):
     with pytest.raises(TraceError, match=why):
         parse(stream_head() + tail)
 
@@ -165,16 +175,16 @@ def test_a_page_outside_its_block_is_found_among_many_and_in_its_place():
 
 
 def test_a_section_begins_when_its_first_page_arrives_and_ends_with_its_footer():
-    """Though its pages may be handed over later."""
-    book = RoundBook()
-    parser = StreamParser(book)
+    """The parser may give the pages to the sink later, which must not change the section's times."""
+    section_log = SectionLog()
+    parser = StreamParser(section_log)
     parser.feed(stream_head())
-    book.keep_pages = True
+    section_log.keep_pages = True
     stream = section([("normal", "pc.ram", page) for page in range(600)])
     for seconds, at in enumerate(range(0, len(stream), 60_000), 1):
-        book.now_s = float(seconds)
+        section_log.now_s = float(seconds)
         parser.feed(stream[at : at + 60_000])
-    found = book.cut(0.5, 1.5)
+    found = section_log.cut_round(0.5, 1.5)
     assert (found.sent_s, found.pages.tolist()) == (float(seconds), [*range(600)])
 
 
@@ -198,19 +208,19 @@ def test_damaged_streams_never_raise_anything_else(data):
 
 
 @given(st.binary(max_size=300))
-def test_random_bytes_after_a_good_head(rubbish):
+def test_random_bytes_after_a_valid_head(random_bytes):
     try:
-        parse(stream_head() + rubbish)
+        parse(stream_head() + random_bytes)
     except TraceError as error:
         assert error.rule and error.todo
 
 
 @pytest.mark.parametrize("run", [1, 3, 600])
 def test_runs_of_any_length_arrive_in_few_calls(run):
-    """Without it the parser cannot keep up with a migration."""
+    """With a call for each page the parser could not keep up with a migration."""
     calls = []
 
-    class Counting(Listing):
+    class Counting(ListingSink):
         def normal_pages(self, pages, _contents):
             calls.append(len(pages))
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Later", "later"]
+__all__ = ["LazyTable", "lazy_table"]
 
 
-class Later:
+class LazyTable:
     """Stands for a table until it is looked at.
 
     Parameters
@@ -31,7 +31,7 @@ class Later:
         return self._made
 
 
-def later(make: Callable[[], pd.DataFrame]) -> Any:
+def lazy_table(make: Callable[[], pd.DataFrame]) -> Any:
     """Return what `MigrationResult` takes in a table's place; what `make` reads must not change any more.
 
     Examples
@@ -39,9 +39,9 @@ def later(make: Callable[[], pd.DataFrame]) -> Any:
     >>> from migsim.results import MigrationResult, Outcome, iterations_frame
     >>> made = MigrationResult(
     ...     kind="simulated", name="", qemu_version="10.0", accel="kvm", outcome=Outcome("completed"),
-    ...     iterations=later(iterations_frame),
+    ...     iterations=lazy_table(iterations_frame),
     ... )
     >>> len(made.iterations)
     0
     """
-    return Later(make)
+    return LazyTable(make)

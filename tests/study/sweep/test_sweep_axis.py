@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migsim.errors import MigsimError, ParameterError, UnitError
-from migsim.study.sweep.axis import VARIED, read_axes
+from migsim.study.sweep.axis import QUESTION_AXES, read_axes
 
 
 def axis(name, values, version="10.0"):
@@ -113,4 +113,4 @@ def test_a_name_that_the_release_lacks_says_so():
 
 
 def test_own_names_have_units():
-    assert all(unit and meaning for unit, meaning in VARIED.values())
+    assert all(unit and meaning for unit, meaning in QUESTION_AXES.values())

@@ -27,10 +27,10 @@ def stream_head(blocks=BLOCKS, footers=True, commands=b"", subsections=b"", setu
 
 
 def section(records, kind=2, footers=True):
-    """A section of (kind, block name, page in block), as QEMU writes it."""
+    """Make a section of records (page kind, block name, page in the block), as QEMU writes it."""
     parts, last = [struct.pack(">BI", kind, 2)], None
-    for what, block, page in records:
-        flag = {"normal": PAGE, "zero": ZERO, "xbzrle": XBZRLE, "compressed": COMPRESS}[what]
+    for page_kind, block, page in records:
+        flag = {"normal": PAGE, "zero": ZERO, "xbzrle": XBZRLE, "compressed": COMPRESS}[page_kind]
         same = block == last
         parts.append(struct.pack(">Q", page << 12 | flag | (CONTINUE if same else 0)))
         parts.append(b"" if same else text(block))
@@ -40,7 +40,7 @@ def section(records, kind=2, footers=True):
                 "zero": b"\0",
                 "xbzrle": b"\1" + struct.pack(">H", 5) + b"abcde",
                 "compressed": struct.pack(">I", 3) + b"xyz",
-            }[what]
+            }[page_kind]
         )
         last = block
     parts.append(struct.pack(">Q", EOS) + (struct.pack(">BI", 0x7E, 2) if footers else b""))

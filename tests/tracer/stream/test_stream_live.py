@@ -1,4 +1,4 @@
-"""The stream collector on real guests: what it sees is what was written, and the guest never notices."""
+"""The stream collector on real guests: it records the pages that were written, and leaves the guest unchanged."""
 
 import os
 import time
@@ -114,7 +114,7 @@ def test_stopping_early_keeps_whole_intervals(tmp_path):
         wait_ready(guest, 60.0)
         until = time.monotonic() + SHORT_DURATION_S + 3.0
         trace = record(guest, tmp_path / "guest.trace", 60.0, stop=lambda: time.monotonic() > until)
-        assert time.monotonic() < until + 5.0
+        assert time.monotonic() < until + 25.0  # half of what it would go on for
         assert guest.qmp.execute("query-migrate")["status"] == "cancelled"
     assert len(trace.intervals) >= 1
 

@@ -1,4 +1,4 @@
-"""The binary trace buffer, taken apart; slots and windows of the dirty-ring collector."""
+"""Decoding the kernel's binary trace buffer; memory slots and measurement lengths of the dirty-ring collector."""
 
 import struct
 
@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from migsim.errors import HostError
 from migsim.trace import RamBlock
-from migsim.tracer.ring.collector import emulates_instructions, next_window_s, ring_entries
+from migsim.tracer.ring.collector import choose_next_window_s, emulates_instructions, read_ring_entries
 from migsim.tracer.ring.memory_slots import SlotMap, parse_mtree
-from migsim.tracer.ring.tracefs import decode_page, event_layout, push_dtype
+from migsim.tracer.ring.tracefs import decode_page, parse_event_format, push_dtype
 
 FORMAT = """name: kvm_dirty_ring_push
 ID: 30
@@ -29,7 +29,7 @@ format:
 
 print fmt: "ring %d", REC->index
 """
-PUSH_ID, FIELDS = event_layout(FORMAT)
+PUSH_ID, FIELDS = parse_event_format(FORMAT)
 PUSH = push_dtype(FIELDS)
 RESET_ID = 29
 
@@ -60,7 +60,7 @@ def test_layout():
     assert FIELDS["offset"] == (24, 8)
     assert PUSH.itemsize == 36
     with pytest.raises(HostError):
-        event_layout("nothing")
+        parse_event_format("nothing")
 
 
 def test_times_add_up_over_every_kind_of_record():
@@ -71,7 +71,7 @@ def test_times_add_up_over_every_kind_of_record():
         reset(5),
         head(30, 7) + struct.pack("<I", 2),
         push(1, 6, 13),
-        push(1, 6, 99, event=31),  # somebody else's event of the same length
+        push(1, 6, 99, event=31),  # another event of the same length
         head(29, 4) + struct.pack("<I", 8) + bytes(4),
         head(0, 2) + struct.pack("<I", 8) + struct.pack("<HH", 40, 0),
         push(3, 6, 14),
@@ -106,7 +106,7 @@ def test_any_run_of_pushes(events):
 
 @settings(max_examples=200)
 @given(st.binary(max_size=300))
-def test_no_bytes_upset_it(raw):
+def test_any_bytes_are_decoded_without_an_error(raw):
     decode(raw)
 
 
@@ -131,7 +131,7 @@ def slots():
 
 def pages(slot_map, *pairs):
     array = np.array(pairs, dtype=np.int64)
-    return slot_map.pages(array[:, 0], array[:, 1]).tolist()
+    return slot_map.page_numbers(array[:, 0], array[:, 1]).tolist()
 
 
 def test_mtree_pieces():
@@ -161,13 +161,13 @@ def test_a_slot_that_fits_nothing_is_an_error():
 def test_ring_size_from_the_command_line(tmp_path):
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "cmdline").write_bytes(b"qemu\0-accel\0kvm,dirty-ring-size=4096\0-m\x001G\0")
-    assert ring_entries(7, tmp_path) == 4096
+    assert read_ring_entries(7, tmp_path) == 4096
     (tmp_path / "7" / "cmdline").write_bytes(b"qemu\0-accel\0kvm\0")
-    assert ring_entries(7, tmp_path) == 0
-    assert ring_entries(8, tmp_path) is None
+    assert read_ring_entries(7, tmp_path) == 0
+    assert read_ring_entries(8, tmp_path) is None
 
 
-def test_hardware_virtualisation_shows_in_the_flags(tmp_path):
+def test_hardware_virtualisation_is_read_from_the_cpu_flags(tmp_path):
     (tmp_path / "with").write_text("flags\t\t: fpu svm sse\n")
     (tmp_path / "without").write_text("flags\t\t: fpu svme sse\n")
     assert not emulates_instructions(tmp_path / "with")
@@ -175,7 +175,7 @@ def test_hardware_virtualisation_shows_in_the_flags(tmp_path):
 
 
 @given(st.floats(0.05, 5), st.integers(0, 10**7), st.sampled_from([32768, 65536]))
-def test_a_ring_never_fills_at_the_rate_seen(last, pushes, entries):
-    window = next_window_s(last, pushes, entries)
+def test_a_ring_never_fills_at_the_last_rate_of_pushes(last, pushes, entries):
+    window = choose_next_window_s(last, pushes, entries)
     assert window <= max(2 * last, 0.05)
     assert window == 0.05 or pushes / last * window <= entries / 3
