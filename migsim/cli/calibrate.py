@@ -47,7 +47,8 @@ def host(
     import shlex
     import sys
 
-    from migsim.calibrate.host.run import measure_host, probes
+    from migsim.calibrate.host.probes import host_probes
+    from migsim.calibrate.host.run import measure_host
     from migsim.cli.console import progress, stdout_console
     from migsim.cli.options import one_of
     from migsim.files import check_writable
@@ -62,7 +63,7 @@ def host(
         asked = QemuSpec(command=qemu, version=str(NEWEST))  # only to expand the command's variables
         qemu_version = str(installed_version(asked.expanded_command()))
     spec = QemuSpec.from_dict({"command": qemu, "version": qemu_version, "accel": accel})
-    with progress("probes", total=repeats * sum(probe.runs for probe in probes(spec))) as update:
+    with progress("probes", total=repeats * sum(probe.runs for probe in host_probes(spec))) as update:
         profile = measure_host(
             spec, repeats=repeats, progress=update, keep=keep, command=shlex.join(["migsim", *sys.argv[1:]])
         )

@@ -128,7 +128,7 @@ class Counters:
 
 
 def transferred_bytes(ram_stream: float, other_stream: float, counts_all_stream: bool) -> float:
-    """`ram.transferred`, of RAM records only or of the whole stream.
+    """Return `ram.transferred`: the RAM records only, or the whole stream.
 
     Examples
     --------

@@ -248,7 +248,7 @@ def judge_period(
     acts_on: int,
     held: bool = False,
 ) -> tuple[int, bool]:
-    """Judge a closed period by numbers alone: the bad ones since the last action, and whether this one acts.
+    """Return the bad periods since the last action, a closed period included, and whether that period acts.
 
     Parameters
     ----------
