@@ -101,10 +101,10 @@ def simulate_grid(
     ----------
     migration : SimulationInput
     vary : mapping of str to array_like
-        By the name of a migration parameter in QAPI's spelling and unit (``"max-bandwidth"``), of a host term
-        (``"normal_page_s"``) or of a field (``"link_bytes_per_s"``, ``"deadline_s"``, ``"fresh_pages"``): its values;
-        ``"writes_scale"``: factors on the workload's write rates, above 0.
-        The arrays are broadcast together: equally long ones vary together, (n, 1) and (m,) make a grid.
+        Values by name: of a migration parameter in QAPI's spelling and unit (``"max-bandwidth"``), of a host term
+        (``"normal_page_s"``), or of a field (``"link_bytes_per_s"``, ``"deadline_s"``, ``"fresh_pages"``);
+        ``"writes_scale"`` holds factors above 0 on the workload's write rates.
+        The arrays are broadcast together: arrays of one length vary together, (n, 1) and (m,) make a grid.
     seed : int, optional
         Draw dirty counts with this seed, the same for every cell; None: expected counts.
     engine : {"auto", "events"}

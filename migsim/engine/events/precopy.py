@@ -232,7 +232,7 @@ class _Precopy:
         return wait
 
     def _close_period(self) -> None:
-        """End the dirty-rate period: update the throttle and XBZRLE's rates (migration_update_rates)."""
+        """End the dirty-rate period: migration_trigger_throttle, then migration_update_rates for XBZRLE."""
         c = self.counters
         transferred = c.transferred(self.behaviour)
         if self.throttle is not None:

@@ -1,30 +1,30 @@
-r"""Page-exact replay: a traced guest's own page numbers through the migration, no fitted classes between.
+r"""The replay: a traced guest's migration from the trace's own page numbers, without fitted classes.
 
 Law
 ---
-A bitmap sync at guest run time :math:`T_1` publishes the pages of the trace's intervals that lie in
-:math:`(T_0, T_1]`, :math:`T_0` the sync before:
+A bitmap sync at guest run time :math:`T_1`, after one at :math:`T_0`, makes pages dirty that the trace's intervals in
+:math:`(T_0, T_1]` name as dirty:
 
-- a page clean at :math:`T_0`: whatever its write's instant;
-- a page sent since :math:`T_0`: where its last write fell after its 1 GiB chunk was cleared (KVM), or after
+- a page that was clean at :math:`T_0`: whenever it was written;
+- a page that was sent since :math:`T_0`: if its last write came after its 1 GiB chunk was cleared (KVM), or else after
   :math:`T_0`;
-- a page still in the bitmap stays there.
+- a page that is still in the bitmap stays there.
 
-An interval that a sync cuts gives each part its share: the writes to a page are drawn by how often the whole trace saw
-it dirty, each falls anywhere in the interval, and what falls before the cut is published now, the rest later. Where the
-trace logs every write with its time, it is cut there. The trace starts over when it ends. Throttling and full rings
-scale guest time, so that a slowed guest gets through less of the trace.
+A sync that falls into an interval splits it. The number of writes to a page is drawn from how often the page is dirty
+in the whole trace, each write falls anywhere in the interval, and the writes before the sync are published now, the
+others later. Where the trace logs every write with its time, the interval is split at that time. The trace starts over
+when it ends. Throttling and full rings scale guest time, so a slowed guest gets through less of the trace.
 
-The cursor walks real addresses from where it was, whatever a sync sets behind it; where everything was sent and budget
-was left, the search that found nothing leaves it at the end of its block, so that the next round begins behind that.
-With XBZRLE each page goes through the exact cache; a page found and not written since it was sent before is unchanged;
-lengths of the others are drawn from the trace's samples. Everything else is the event engine's: windows, threshold,
-decisions, switchover.
+The cursor walks real addresses from where it was, whatever a sync sets behind it. Where everything was sent and budget
+was left, the search that found nothing leaves the cursor at the end of its block, so the next round begins behind that.
+With XBZRLE each page goes through the exact cache: a page that is found and was not written since it was last sent is
+unchanged; the lengths of the others are drawn from the trace's samples. Windows, threshold, decisions and switchover
+are the event engine's.
 
 Mirrors: `migration/ram.c` (bitmap, cursor, XBZRLE) on the loop of `migsim.engine.events.precopy`.
-Leaves out: which pages are zero, which the trace only counts: all that it never saw written, save as many as hold data,
-right behind those it did; the order of writes inside an interval (a sweep's pages come as random ones); of KVM's
-clearing, blocks of their own.
+Leaves out: which pages are zero, as the trace only counts them (`zero_map` says what is assumed); the order of writes
+inside an interval, so a sweep's pages come as random ones; KVM clears each RAM block's chunks by themselves, here they
+are counted over all blocks.
 Source: the mechanics reference, sections 2.4, 2.6, 3.6 and 4.
 """
 

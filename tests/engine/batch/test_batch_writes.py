@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from migsim.engine.batch.grid import simulate_grid, simulate_many
 from migsim.engine.batch.result import FIGURE_NAMES
 from migsim.errors import ParameterError
-from tests.engine.test_batch import base, inputs
+from tests.engine.batch.test_batch import base, inputs
 
 FACTORS = (0.25, 1.0, 1.0, 3.0, 0.6)
 

@@ -18,7 +18,7 @@ from migsim.engine.batch.windows import alike_pages
 from migsim.engine.segments import cut, cut_extent, extents_of, most_segments
 from migsim.models.dirty.log import CHUNK_PAGES
 from migsim.workload import Workload, WorkloadClass
-from tests.engine.test_batch import base, check, workloads
+from tests.engine.batch.test_batch import base, check, workloads
 
 PAGE_S = {
     "normal_page_s": 2e-6,

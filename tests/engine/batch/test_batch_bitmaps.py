@@ -12,7 +12,7 @@ from migsim.engine.batch.grid import simulate_many
 from migsim.models.dirty.bitmap import bitmap_layout
 from migsim.models.dirty.sync import sync_parts
 from migsim.profiles.published import cost_preset
-from tests.engine.test_batch import base, check, hot_guest, inputs
+from tests.engine.batch.test_batch import base, check, hot_guest, inputs
 
 GIB = 1 << 30
 COSTS = {
