@@ -2,6 +2,9 @@
 # make test    lint, types, import arrows and all tests but the slow ones (installs QEMU where it can)
 # make check   the same without the tests that start QEMU
 # make notebooks   run the notebooks, as make check does too
+# make fuzz    run the property tests on examples that no run saw before: before a release. It prints its seed;
+#              SEED=N repeats it. Each counterexample becomes an @example of its test. The other targets try the
+#              same examples in every run
 # make bench   time engines, rivals, sweeps, replay, collectors and processes into benchmarks/results.json
 # make golden   write the golden predictions anew and print what moved (tests/golden)
 # make test-slow, make format, make qemu, make linux-guest, make clean
@@ -13,10 +16,10 @@ export MIGSIM_QEMU_10 ?= $(shell cat build/qemu-10/command 2>/dev/null)
 
 # what the demo shows: any trace, profile and records of that guest's real migrations
 DEMO_TRACE ?= traces/hot-4g.trace
-DEMO_HOST ?= validation/hosts/kvm-10.0-a.json
-DEMO_RECORDS ?= $(wildcard validation/records/kvm-hot-4g-2gbps-300ms-q100-*.json)
+DEMO_HOST ?= validation/data/hosts/kvm-10.0-a.json
+DEMO_RECORDS ?= $(wildcard validation/data/records/kvm-hot-4g-2gbps-300ms-q100-*.json)
 
-.PHONY: demo test check golden lint notebooks live test-slow bench format qemu linux-guest clean
+.PHONY: demo test check golden fuzz lint notebooks live test-slow bench format qemu linux-guest clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.installed
@@ -30,6 +33,11 @@ check: lint
 
 golden: .venv/.installed-dev
 	$(BIN)/python -m tests.golden
+
+fuzz: SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
+fuzz: .venv/.installed-dev
+	$(BIN)/python -m pytest -q --tb=native --hypothesis-profile=fuzz --hypothesis-seed=$(SEED) \
+	  -m "hypothesis and not live and not slow"
 
 notebooks: .venv/.installed-dev
 	$(BIN)/python -m pytest -q --nbmake --nbmake-timeout=180 notebooks/

@@ -1,8 +1,8 @@
-"""Runs all benchmarks and writes their figures into one flat JSON object.
+"""Run all benchmarks and write their figures into one flat JSON object.
 
 python -m benchmarks [-o benchmarks/results.json] [--repeats 5] [--only batch,rivals]
 
-A benchmark that cannot run says so on stderr and leaves its keys out; the exit code is then 1.
+A benchmark that cannot run writes the reason to stderr and leaves its keys out; the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ MODULES = (
     "trace_reading",
     "stream_collector",
 )
-"""Each has `figures(repeats)`."""
+"""The benchmarks: modules with a function `figures(repeats)`."""
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="benchmarks", description=__doc__.splitlines()[0])
     arguments.add_argument("-o", "--output", type=Path, default=HERE / "results.json")
     arguments.add_argument("--repeats", type=int, default=5)
-    arguments.add_argument("--only", help="some of them, by name and comma: " + ", ".join(MODULES))
+    arguments.add_argument("--only", help="names of benchmarks, separated by commas: " + ", ".join(MODULES))
     given = arguments.parse_args()
     names = given.only.split(",") if given.only else MODULES
     unknown = [name for name in names if name not in MODULES]
     if unknown:
-        arguments.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join(MODULES)}")
+        arguments.error(f"no benchmark is named {unknown[0]!r}; the names are {', '.join(MODULES)}")
     results: dict[str, float] = {"repeats": given.repeats}
     failed = []
     for name in names:

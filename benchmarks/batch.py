@@ -2,9 +2,9 @@
 
     python -m benchmarks.batch [--repeats 5] [--cells 10000]
 
-A grid over max-bandwidth and downtime-limit of a guest of 4 GiB with 96 MiB that it writes to, on the bundled profile
-of QEMU 10.0: in most of it the guest converges, in the rest it stands still or the deadline comes. Prints JSON, medians
-over the repeats; the first run, which compiles or loads what is compiled, is timed apart.
+A grid over max-bandwidth and downtime-limit: a guest of 4 GiB that writes to 96 MiB, with a profile of QEMU 10.0. In
+most cells the guest converges; in the others it comes to a standstill or reaches the deadline. Prints JSON, medians
+over the repeats. The first run, which compiles the loop or loads compiled code, is timed on its own.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import argparse
 import json
 import statistics
 import time
-from pathlib import Path
 
 import numpy as np
 
+from benchmarks.guests import HOST
 from migsim.engine.batch.grid import simulate_grid
 from migsim.engine.batch.result import BatchResult
 from migsim.engine.inputs import SimulationInput, needed_terms
@@ -24,7 +24,6 @@ from migsim.profiles import HostProfile
 from migsim.qapi import QemuVersion
 from migsim.workload import PageContent, Workload, WorkloadClass
 
-HOST = Path(__file__).parents[1] / "validation" / "hosts" / "kvm-10.0.json"
 DEADLINE_S = 600.0
 MODES: dict[str, tuple[str, dict[str, int]]] = {
     "precopy": ("", {}),
@@ -34,25 +33,28 @@ MODES: dict[str, tuple[str, dict[str, int]]] = {
 
 
 def guest() -> Workload:
-    """4 GiB: a small set that is hot, a larger one that is warm, idle data, and zero pages."""
+    """Guest of 4 GiB: a small hot set, a larger warm set, data that is never written, and zero pages."""
     content = PageContent(bytes_a_write=64, places=64)
     sizes = ((8192, 4.0), (16384, 0.2), (262144, 0.0))
-    classes, at = [], 0
+    classes, first_page = [], 0
     for pages, rate in sizes:
         classes.append(
             WorkloadClass(
                 pages=pages,
                 writes_per_page_per_s=rate,
-                extents=((at, pages),),
+                extents=((first_page, pages),),
                 content=content if rate else None,
             )
         )
-        at += pages
+        first_page += pages
     ram = 4 << 30
-    return Workload(ram_bytes=ram, ram_total_bytes=ram, zero_pages=(ram >> 12) - at, classes=tuple(classes))
+    return Workload(
+        ram_bytes=ram, ram_total_bytes=ram, zero_pages=(ram >> 12) - first_page, classes=tuple(classes)
+    )
 
 
 def scenario(mode: str) -> SimulationInput:
+    """Migration of the guest with one of the `MODES`."""
     capability, parameters = MODES[mode]
     capabilities = {capability: True} if capability else {}
     medians = HostProfile.load(HOST).medians()
@@ -67,15 +69,15 @@ def scenario(mode: str) -> SimulationInput:
 
 
 def grid(mode: str, cells: int) -> BatchResult:
-    """About so many cells, 200 Mbit/s to 25 Gbit/s and 50 ms to 2 s."""
+    """Simulate about `cells` cells, from 200 Mbit/s to 25 Gbit/s and from 50 ms to 2 s."""
     side = max(round(cells**0.5), 2)
-    limits = np.geomspace(25e6, 3.125e9, side).astype(np.int64)
-    taus = np.geomspace(50, 2000, side).astype(np.int64)
-    return simulate_grid(scenario(mode), {"max-bandwidth": limits[:, None], "downtime-limit": taus})
+    bandwidths = np.geomspace(25e6, 3.125e9, side).astype(np.int64)
+    limits_ms = np.geomspace(50, 2000, side).astype(np.int64)
+    return simulate_grid(scenario(mode), {"max-bandwidth": bandwidths[:, None], "downtime-limit": limits_ms})
 
 
 def figures(repeats: int, cells: int = 10_000) -> dict[str, float]:
-    """Cells a second of each mode, what share of them completes, and how long the first call takes."""
+    """Cells a second of each mode, the share of them that completes, and the length of the first call."""
     found = {}
     for mode in MODES:
         begin = time.perf_counter()

@@ -1,7 +1,8 @@
-"""Guests that benchmarks migrate.
+"""Guests that the benchmarks migrate.
 
-The OLTP guest is synthetic: nobody published what the talk's guest wrote. Its shape is the talk's: 40 % of RAM is the
-database's shared memory, and 75 users work on it. Stated here, of a guest of 128 GiB:
+The OLTP guest is synthetic: the write rates of the OLTP guest in the talk of May 2013 were never published. It has that
+guest's shape: 40 % of RAM is the database's shared memory, and 75 users work on it. These are the assumed classes of a
+guest with 128 GiB:
 
 ==================  =========================================  ==================  ================
 class               pages                                      writes to a page    pattern
@@ -14,8 +15,9 @@ other data          30 % of RAM                                none             
 zero                30 % of RAM                                --                  --
 ==================  =========================================  ==================  ================
 
-A smaller guest has less of all. In a larger one the users stay as many, and write to the same blocks; shared memory
-beyond those 51.2 GiB caches what they only read. `all_written`: they write to all of it, as often in all.
+A smaller guest has proportionally less of each class. A larger guest has the same users, who write to the same
+blocks; its shared memory beyond those 51.2 GiB caches blocks that are only read. With `all_written` the users write to
+all of the shared memory, with the same number of writes a second in total.
 """
 
 from __future__ import annotations
@@ -25,51 +27,57 @@ from typing import Any
 
 from migsim.engine.inputs import SimulationInput, needed_terms
 from migsim.profiles import HostProfile
+from migsim.profiles.bundled import bundled_profiles
 from migsim.qapi import QemuVersion
 from migsim.workload import Workload, WorkloadClass
 
-HOST = Path(__file__).parents[1] / "validation" / "hosts" / "kvm-10.0.json"
+HOST = next(path for path in bundled_profiles() if path.stem == "kvm-10.0")
 GIB = 1 << 30
 SHARED = 0.40
+"""Share of RAM that is shared memory."""
 OTHER = 0.30
+"""Share of RAM that holds other data."""
 OLTP_SETTINGS = {"max-bandwidth": 1_250_000_000, "downtime-limit": 4000}
-"""The talk's: 10 Gbit/s, 4 s."""
+"""The settings of the talk: 10 Gbit/s, 4 s."""
 
 _WRITTEN = ((1 << 14, 4.0, "sweep"), (1 << 17, 0.5, "random"), (1 << 20, 0.01, "random"))
-"""Pages, writes to each a second, pattern: of 128 GiB and more; smaller guests have as much less."""
+"""Written classes of a guest with 128 GiB or more: pages, writes to each page a second, pattern."""
 
 
 def oltp(ram_bytes: int, *, busier: float = 1.0, all_written: bool = False) -> Workload:
-    """The OLTP guest of some size; its users `busier` times as busy."""
-    total = ram_bytes // 4096
+    """Make the OLTP guest of a size, with users that are `busier` times as busy."""
+    ram_pages = ram_bytes // 4096
     larger = max(ram_bytes / (128 * GIB), 1.0)
     smaller = min(ram_bytes / (128 * GIB), 1.0)
     classes: list[WorkloadClass] = []
-    at = 0
+    first_page = 0
 
     def add(pages: int, rate: float, pattern: Any) -> None:
-        nonlocal at
-        extents = ((at, pages),)
+        nonlocal first_page
+        extents = ((first_page, pages),)
         classes.append(
             WorkloadClass(pages=pages, writes_per_page_per_s=rate * busier, pattern=pattern, extents=extents)
         )
-        at += pages
+        first_page += pages
 
     for pages, rate, pattern in _WRITTEN:
         add(int(pages * smaller), rate, pattern)
-    cold = int(total * SHARED / (1.0 if all_written else larger)) - at
+    cold = int(ram_pages * SHARED / (1.0 if all_written else larger)) - first_page
     add(cold, 0.0001 / (larger if all_written else 1.0), "random")
-    only_read = int(total * SHARED) - at
-    add(only_read + int(total * OTHER), 0.0, "random")
+    only_read = int(ram_pages * SHARED) - first_page
+    add(only_read + int(ram_pages * OTHER), 0.0, "random")
     return Workload(
-        ram_bytes=ram_bytes, ram_total_bytes=ram_bytes, zero_pages=total - at, classes=tuple(classes)
+        ram_bytes=ram_bytes,
+        ram_total_bytes=ram_bytes,
+        zero_pages=ram_pages - first_page,
+        classes=tuple(classes),
     )
 
 
-def migration(
+def precopy(
     workload: Workload, *, host: Path = HOST, deadline_s: float = 86_400.0, **changes: Any
 ) -> SimulationInput:
-    """A plain precopy at the medians of a host profile."""
+    """Make the input of a plain precopy, with the median terms of a host profile."""
     medians = HostProfile.load(host).medians()
     return SimulationInput(
         workload=workload,

@@ -1,9 +1,10 @@
-"""A minute of a traced guest of 128 GiB replayed page by page: time, and peak memory of a fresh process.
+"""Replay of a traced guest of 128 GiB page by page: time, and peak memory of a fresh process.
 
     python -m benchmarks.replaying [--repeats 5]
 
-The migration is given up after 60 s; of the trace of 128 GiB full of data, whose first pass takes longer than that.
-Reading the trace is counted, starting Python is not. Prints JSON, medians over the repeats.
+A migration is given up after 60 s. The guest full of data reaches this deadline, because its first pass takes longer;
+the sparse guest completes before. The time contains reading the trace, but not the start of Python. Prints JSON,
+medians over the repeats.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ SETTINGS = ["max-bandwidth=10Gbps", "downtime-limit=300ms"]
 DEADLINE_S = 60.0
 
 
-def replayed(trace: str) -> float:
-    """Seconds of one replay, everything imported before."""
+def replay_s(trace: str) -> float:
+    """Seconds of one replay; all modules are imported before."""
     from migsim.engine.pages.replay import replay
     from migsim.profiles import HostProfile
     from migsim.scenario import MigrationSettings
@@ -29,16 +30,16 @@ def replayed(trace: str) -> float:
 
     host, settings = HostProfile.load(HOST), MigrationSettings.parse(SETTINGS, "10.0")
     begin = time.perf_counter()
-    opened = Trace.open(ROOT / "traces" / f"{trace}.trace")
-    replay(opened, host=host, settings=settings, deadline_s=DEADLINE_S)
+    guest = Trace.open(ROOT / "traces" / f"{trace}.trace")
+    replay(guest, host=host, settings=settings, deadline_s=DEADLINE_S)
     return time.perf_counter() - begin
 
 
 def figures(repeats: int) -> dict[str, float]:
-    """Seconds and MiB of each trace."""
+    """Seconds and peak memory in MiB of each trace."""
     found = {}
     for name, trace in TRACES.items():
-        runs = [in_fresh_process("replaying", "replayed", trace) for _ in range(repeats)]
+        runs = [in_fresh_process("replaying", "replay_s", trace) for _ in range(repeats)]
         found[f"{name}.s"] = round(median(f"{name}.s", [seconds for seconds, _ in runs]), 3)
         found[f"{name}.rss_MiB"] = round(median(f"{name}.rss_MiB", [mib for _, mib in runs]))
     return found

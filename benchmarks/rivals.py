@@ -1,11 +1,11 @@
-"""Rivals on the same scenarios in the same run: SimGrid's live-migration plug-in, and Gudkov's iteration.
+"""Batch engine beside its rivals on the same scenarios: SimGrid's live-migration plug-in, and Gudkov's iteration.
 
     python -m benchmarks.rivals [--repeats 5]
 
-A grid of RAM, bandwidth and dirty rate whose every guest converges, because SimGrid's plug-in loops for ever on one
-that does not. SimGrid with its own default model and the plug-in's own 30 ms of downtime, by the driver in
-`benchmarks/simgrid/`, which `build()` compiles; Gudkov's as `validation.rivals` writes it from its description. In
-each repeat all three take their turns. What Python and C++ need to start is not counted.
+A grid of RAM, bandwidth and dirty rate in which every guest converges, because SimGrid's plug-in loops for ever on one
+that does not. SimGrid runs with its default model and the plug-in's own 30 ms of downtime, in the driver
+`benchmarks/simgrid/driver.cpp`, which `build_driver` compiles. Gudkov's iteration is that of `validation.rivals`. Each
+repeat runs all three, one after the other. The start of Python and of the driver is not counted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 
 import numpy as np
 
-from benchmarks.guests import GIB, migration
+from benchmarks.guests import GIB, precopy
 from benchmarks.timing import ROOT, median, seconds_of
 from migsim.engine.batch.grid import simulate_grid
 from migsim.models.dirty.page_writes import random_fraction
@@ -31,36 +31,37 @@ DRIVER = ROOT / "build" / "simgrid" / "driver"
 RAM_BYTES = (1 * GIB, 4 * GIB, 16 * GIB, 64 * GIB)
 DIRTY_BYTES_PER_S = (5_000_000, 20_000_000, 80_000_000, 160_000_000)
 SHARES = np.geomspace(0.02, 0.5, 250)
-"""The dirty rate over the bandwidth."""
+"""Dirty rates as shares of the bandwidth."""
 WRITES_PER_PAGE_PER_S = 0.5
 DOWNTIME_MS = 300
 
 
-def build() -> bool:
-    """Compile SimGrid's driver; False, and why on stderr, where that fails."""
+def build_driver() -> bool:
+    """Compile the driver of SimGrid; where that fails, write the reason to stderr and return False."""
     DRIVER.parent.mkdir(parents=True, exist_ok=True)
     try:
-        made = subprocess.run(
+        compiled = subprocess.run(
             ["g++", "-O2", "-std=c++17", str(SOURCE), "-lsimgrid", "-o", str(DRIVER)],
             capture_output=True,
             text=True,
         )
     except FileNotFoundError:
-        print("SimGrid is left out: there is no g++ (Debian's package g++).", file=sys.stderr)
+        print("SimGrid is left out: g++ is missing (Debian's package g++).", file=sys.stderr)
         return False
-    if made.returncode:
-        first = made.stderr.strip().splitlines()[0] if made.stderr.strip() else "g++ failed"
-        print(f"SimGrid is left out ({first}). Debian's package is libsimgrid-dev.", file=sys.stderr)
-    return not made.returncode
+    if compiled.returncode:
+        reason = compiled.stderr.strip().splitlines()[0] if compiled.stderr.strip() else "g++ failed"
+        print(f"SimGrid is left out ({reason}). Debian's package is libsimgrid-dev.", file=sys.stderr)
+    return not compiled.returncode
 
 
 Guest = tuple[Workload, "np.ndarray"]
+"""A guest, and the bandwidths at which it is migrated."""
 
 
 def guests() -> list[Guest]:
-    """A guest for each RAM and dirty rate, and the bandwidths that it is migrated at.
+    """Make a guest for each RAM size and dirty rate.
 
-    Random writes to a set as large as makes that dirty rate; the rest of RAM holds data that nobody writes.
+    Random writes go to a set whose size makes the dirty rate; the rest of RAM holds data that is never written.
     """
     found = []
     for ram in RAM_BYTES:
@@ -76,34 +77,34 @@ def guests() -> list[Guest]:
     return found
 
 
-def simgrid_s(of: list[Guest]) -> float:
+def simgrid_s(grid: list[Guest]) -> float:
     """Seconds that SimGrid takes for the grid, by its driver's own clock."""
     rows = [
         f"{workload.ram_bytes} {bandwidth} {share}"
-        for workload, bandwidths in of
+        for workload, bandwidths in grid
         for bandwidth, share in zip(bandwidths, SHARES, strict=True)
     ]
-    made = subprocess.run([str(DRIVER)], input="\n".join(rows), capture_output=True, text=True, check=True)
-    if len(made.stdout.split()) != len(rows):
-        raise RuntimeError(f"SimGrid answered {len(made.stdout.split())} of {len(rows)} scenarios")
-    return float(made.stderr.split()[-1])
+    run = subprocess.run([str(DRIVER)], input="\n".join(rows), capture_output=True, text=True, check=True)
+    if len(run.stdout.split()) != len(rows):
+        raise RuntimeError(f"SimGrid answered {len(run.stdout.split())} of {len(rows)} scenarios")
+    return float(run.stderr.split()[-1])
 
 
-def batch_run(of: list[Guest]) -> tuple[float, float]:
-    """Seconds that the batch engine takes for the grid, and the share of it that completes."""
-    what = [(migration(workload, deadline_s=3600.0), bandwidths) for workload, bandwidths in of]
+def batch_run(grid: list[Guest]) -> tuple[float, float]:
+    """Seconds that the batch engine takes for the grid, and the share of the cells that completes."""
+    migrations = [(precopy(workload, deadline_s=3600.0), bandwidths) for workload, bandwidths in grid]
     begin, completed = time.perf_counter(), []
-    for one, bandwidths in what:
-        made = simulate_grid(one, {"max-bandwidth": bandwidths, "downtime-limit": [DOWNTIME_MS]})
-        completed.append(made.completed)
+    for migration, bandwidths in migrations:
+        result = simulate_grid(migration, {"max-bandwidth": bandwidths, "downtime-limit": [DOWNTIME_MS]})
+        completed.append(result.completed)
     return time.perf_counter() - begin, float(np.mean(completed))
 
 
-def gudkov_s(of: list[Guest]) -> float:
+def gudkov_s(grid: list[Guest]) -> float:
     """Seconds that Gudkov's iteration takes for the grid."""
     windows = np.geomspace(0.05, 60.0, 24)
     inputs = []
-    for workload, bandwidths in of:
+    for workload, bandwidths in grid:
         hot, pages = workload.classes[0], workload.ram_bytes // 4096
         dirty = hot.pages * random_fraction(hot.writes_per_page_per_s, windows)
         inputs += [
@@ -112,22 +113,22 @@ def gudkov_s(of: list[Guest]) -> float:
             )
             for rate in bandwidths
         ]
-    return seconds_of(lambda: [gudkov.predict(one) for one in inputs])
+    return seconds_of(lambda: [gudkov.predict(scenario) for scenario in inputs])
 
 
 def figures(repeats: int) -> dict[str, float]:
-    """Cells a second of all three, and how many times as fast the batch engine is as SimGrid."""
-    of = guests()
-    cells = len(of) * len(SHARES)
-    batch_run(of[:1])  # compiles, or loads what is compiled
-    there = build()
+    """Cells a second of all three, and the ratios of the batch engine's speed to the rivals'."""
+    grid = guests()
+    cells = len(grid) * len(SHARES)
+    batch_run(grid[:1])  # compiles the loop, or loads compiled code
+    simgrid_built = build_driver()
     taken: dict[str, list[float]] = {"batch": [], "gudkov": [], "simgrid": []}
     for _ in range(repeats):
-        seconds, completed = batch_run(of)
+        seconds, completed = batch_run(grid)
         taken["batch"].append(seconds)
-        taken["gudkov"].append(gudkov_s(of))
-        if there:
-            taken["simgrid"].append(simgrid_s(of))
+        taken["gudkov"].append(gudkov_s(grid))
+        if simgrid_built:
+            taken["simgrid"].append(simgrid_s(grid))
     print(f"rivals: {completed:.1%} of the grid completes by the batch engine", file=sys.stderr)
     found = {
         f"rivals.{name}.cells_per_s": round(

@@ -1,13 +1,13 @@
-"""How fast the stream collector reads, beside reading the same socket into nothing.
+"""How fast the stream collector reads, compared with receiving from the same socket and discarding.
 
-A child process writes round after round of a guest into a unix socket, as fast as it can: each page comes once a
-round and changes from one to the next. This process reads it with `recv_into` alone and with the collector's
-parser, round book and content sampler, in turn.
+A child process writes round after round of a guest into a unix socket as fast as it can. A round has each page once,
+and each page changes from one round to the next. This process reads the socket with `recv_into` alone, and then with
+the collector's parser, section log and content sampler.
 
-    python benchmarks/stream_collector.py [--seconds 2] [--repeats 3] [--normal-share 0.9] [--run-pages 200]
+    python -m benchmarks.stream_collector [--seconds 2] [--repeats 3] [--normal-share 0.9] [--run-pages 200]
 
-Prints JSON, medians over the repeats: bytes/s by the clock, and this process's CPU seconds for 10^9 bytes. One
-divided by these is what one core can read. Without a share or length of its own, the stream of short runs follows.
+Prints JSON, medians over the repeats: bytes a second of wall-clock time, and this process's CPU seconds for 10^9 bytes.
+Without `--normal-share` and `--run-pages` a second stream, of short runs, follows.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import numpy as np
 from migsim.tracer.content import ContentSampler
 from migsim.tracer.stream.format import StreamParser
 from migsim.tracer.stream.reader import receive
-from migsim.tracer.stream.rounds import RoundBook
+from migsim.tracer.stream.rounds import SectionLog
 
 Reading = Callable[[socket.socket, float], float]
 
@@ -37,14 +37,14 @@ BLOCK = b"pc.ram"
 GUEST_PAGES = 1 << 18
 CONTINUE, PAGE, ZERO, EOS = 0x20, 0x08, 0x02, 0x10
 STREAMS = {"stream": (0.9, 200.0), "stream.short_runs": (0.5, 1.5)}
-"""Share of runs of normal pages, the others being of zero pages, and mean length of a run."""
+"""Share of runs of normal pages (other runs are of zero pages), and mean length of a run in pages."""
 CHANGED_BYTES = 256
 SECTION_PAGES = 3000
 NAME = struct.pack("B6s", len(BLOCK), BLOCK)
 
 
 def head() -> bytes:
-    """File header, configuration and the RAM block table."""
+    """Make the stream's start: file header, configuration and the table of RAM blocks."""
     machine = b"pc-i440fx-10.0"
     table = struct.pack(">QB6sQQ", GUEST_PAGES * 4096 | 0x04, len(BLOCK), BLOCK, GUEST_PAGES * 4096, EOS)
     start = struct.pack(">BIB3sII", 1, 2, 3, b"ram", 0, 4)
@@ -53,7 +53,7 @@ def head() -> bytes:
 
 
 def payloads() -> list[bytes]:
-    """Contents of a page before and after."""
+    """Make the two contents between which a page changes."""
     rng = random.Random(0)
     before = bytearray(rng.randrange(1, 256) for _ in range(4096))
     after = bytearray(before)
@@ -64,16 +64,16 @@ def payloads() -> list[bytes]:
 
 @dataclass
 class Stretch:
-    """Sections of a round, which serve for any part of the guest.
+    """Sections of a round for a part of the guest, which `move` turns into those of another part.
 
     Attributes
     ----------
     data : bytearray
         The sections.
     words : ndarray
-        View of `data`: the word that begins at any byte.
+        View of `data`: the 8-byte word that begins at each byte.
     at : ndarray
-        Where the page records' words are; their pages ascend from 0.
+        Offsets of the words that hold page addresses; their pages ascend from 0.
     """
 
     data: bytearray
@@ -81,12 +81,12 @@ class Stretch:
     at: np.ndarray
 
     def move(self, pages: int) -> None:
-        """Let the pages begin `pages` later."""
+        """Move all page addresses up by `pages` pages."""
         self.words[self.at] += np.uint64(pages % (1 << 52) << 12)
 
 
 def stretch(normal_share: float, run_pages: float, seed: int, payload: bytes) -> Stretch:
-    """64 MiB or a whole guest: runs of normal and of zero pages, in sections as QEMU cuts them."""
+    """Make 64 MiB of stream, or less for a whole guest: runs of normal and of zero pages, in sections like QEMU's."""
     rng = random.Random(seed)
     data, at = bytearray(), []
     while len(data) < 64 << 20 and len(at) < GUEST_PAGES:
@@ -104,7 +104,7 @@ def stretch(normal_share: float, run_pages: float, seed: int, payload: bytes) ->
 
 
 def source(stretches: list[Stretch]) -> tuple[socket.socket, int]:
-    """Fork a writer that sends rounds for ever; the reader's end of the socket and the writer's pid."""
+    """Fork a writer that sends rounds for ever; return the reader's end of the socket and the writer's pid."""
     reader, writer = socket.socketpair()
     pid = os.fork()
     if pid == 0:
@@ -122,7 +122,7 @@ def source(stretches: list[Stretch]) -> tuple[socket.socket, int]:
 
 
 def send_round(writer: socket.socket, part: Stretch) -> None:
-    """Write `part` for one part of the guest after the other."""
+    """Write a round: `part` for each part of the guest, one after the other."""
     view, step = memoryview(part.data), len(part.at)
     times = GUEST_PAGES // step
     for _ in range(times):
@@ -133,7 +133,7 @@ def send_round(writer: socket.socket, part: Stretch) -> None:
 
 
 def read_null(reader: socket.socket, seconds: float) -> float:
-    """Bytes per second of receiving and throwing away."""
+    """Bytes a second when bytes are received and discarded."""
     buffer = bytearray(4 << 20)
     total, begin = 0, time.perf_counter()
     while time.perf_counter() - begin < seconds:
@@ -142,23 +142,23 @@ def read_null(reader: socket.socket, seconds: float) -> float:
 
 
 def read_parsed(reader: socket.socket, seconds: float) -> float:
-    """Bytes per second of the collector's own reading loop body."""
+    """Bytes a second with the body of the collector's own reading loop."""
     sampler = ContentSampler()
-    book = RoundBook(sampler)
-    book.keep_pages = True  # as after the first round
-    parser = StreamParser(book)
+    section_log = SectionLog(sampler)
+    section_log.keep_pages = True  # as after the first round
+    parser = StreamParser(section_log)
     total, begin = 0, time.perf_counter()
     while time.perf_counter() - begin < seconds:
-        total += receive(reader, parser, book)
-        if book.pages_seen > GUEST_PAGES:  # a round, or nearly so
-            book.cut(0.0, book.now_s)
-            sampler.take()
-            book.pages_seen = 0
+        total += receive(reader, parser, section_log)
+        if section_log.pages_received > GUEST_PAGES:  # a round, or nearly so
+            section_log.cut_round(0.0, section_log.now_s)
+            sampler.take_statistics()
+            section_log.pages_received = 0
     return total / (time.perf_counter() - begin)
 
 
 def measure(read: Reading, stretches: list[Stretch], seconds: float) -> tuple[float, float]:
-    """Bytes per second, and CPU seconds for 10^9 bytes."""
+    """Bytes a second, and CPU seconds for 10^9 bytes."""
     reader, pid = source(stretches)
     try:
         cpu_s, begin_s = time.thread_time(), time.perf_counter()
@@ -173,7 +173,7 @@ def measure(read: Reading, stretches: list[Stretch], seconds: float) -> tuple[fl
 def stream_figures(
     *, seconds: float, repeats: int, normal_share: float, run_pages: float
 ) -> dict[str, float]:
-    """Medians over the repeats: collector, nothing at all, and their ratio in the same repeat."""
+    """Medians over the repeats: collector, discarding, and their ratio in the same repeat."""
     stretches = [stretch(normal_share, run_pages, 1, payload) for payload in payloads()]
     null, parsed = [], []
     for _ in range(repeats):
@@ -190,13 +190,13 @@ def stream_figures(
 
 
 def all_figures(streams: dict[str, tuple[float, float]], *, seconds: float, repeats: int) -> dict[str, float]:
-    """Figures of several streams, each under its name."""
+    """Figures of several streams; each key begins with the stream's name."""
     found = {}
     for name, (normal_share, run_pages) in streams.items():
-        of_one = stream_figures(
+        one_stream = stream_figures(
             seconds=seconds, repeats=repeats, normal_share=normal_share, run_pages=run_pages
         )
-        found |= {f"{name}.{key}": value for key, value in of_one.items()}
+        found |= {f"{name}.{key}": value for key, value in one_stream.items()}
     return found
 
 
@@ -212,11 +212,15 @@ def main() -> None:
     arguments.add_argument("--normal-share", type=float, help="share of runs of normal pages (0.9)")
     arguments.add_argument("--run-pages", type=float, help="mean length of a run of one kind (200)")
     given = arguments.parse_args()
-    own = [given.normal_share, given.run_pages]
+    asked = (given.normal_share, given.run_pages)
     streams = dict(STREAMS)
-    if own != [None, None]:
+    if asked != (None, None):
         usual = STREAMS["stream"]
-        streams = {"stream": tuple(b if a is None else a for a, b in zip(own, usual, strict=True))}
+        streams = {
+            "stream": tuple(
+                default if value is None else value for value, default in zip(asked, usual, strict=True)
+            )
+        }
     print(json.dumps(all_figures(streams, seconds=given.seconds, repeats=given.repeats), indent=2))
 
 

@@ -1,11 +1,11 @@
-"""A sweep of a million cells on two processes: time and peak memory; and what the second process gains.
+"""A sweep of a million cells on two processes: time, peak memory, and the speed-up over one process.
 
     python -m benchmarks.sweep [--repeats 5] [--cells 1000000]
 
-The guest of `benchmarks.batch`, plain precopy over max-bandwidth and downtime-limit. Both processes are warm: a small
-sweep before starts them and loads what is compiled. The speed-up compares one process with two, in turn, on these
-cells and on a quarter of them, where handing out pieces (some 2 ms each) weighs more. Memory is that of this process
-and its workers together, looked at 20 times a second. Prints JSON.
+The guest of `benchmarks.batch`, plain precopy over max-bandwidth and downtime-limit. A small sweep before starts the
+processes and loads the compiled code. The speed-up compares one process with two, one after the other, on the million
+cells and on a quarter of them, where handing out pieces (some 2 ms each) takes a larger share. Memory is that of this
+process and its workers together, sampled 20 times a second. Prints JSON.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ import threading
 import numpy as np
 import psutil
 
-from benchmarks.batch import DEADLINE_S, HOST, guest
+from benchmarks.batch import DEADLINE_S, guest
+from benchmarks.guests import HOST
 from benchmarks.timing import median, seconds_of
 from migsim.profiles import HostProfile
 from migsim.study.sweep.run import Sweep, sweep
 
-LOOK_S = 0.05
+SAMPLE_S = 0.05
 
 
-def swept(cells: int, jobs: int) -> Sweep:
-    """Sweep a square of about so many cells."""
+def square_sweep(cells: int, jobs: int) -> Sweep:
+    """Sweep a square grid of about `cells` cells."""
     side = round(cells**0.5)
     return sweep(
         guest(),
@@ -41,7 +42,7 @@ def swept(cells: int, jobs: int) -> Sweep:
 
 
 class PeakMemory(threading.Thread):
-    """Watches the memory of this process and its children while the block runs."""
+    """Peak memory of this process and its children while the block runs."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -57,10 +58,10 @@ class PeakMemory(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        own = psutil.Process()
-        while not self._ended.wait(LOOK_S):
+        this_process = psutil.Process()
+        while not self._ended.wait(SAMPLE_S):
             resident = 0
-            for process in (own, *own.children(recursive=True)):
+            for process in (this_process, *this_process.children(recursive=True)):
                 try:
                     resident += process.memory_info().rss
                 except psutil.NoSuchProcess:
@@ -69,13 +70,13 @@ class PeakMemory(threading.Thread):
 
 
 def figures(repeats: int, cells: int = 1_000_000) -> dict[str, float]:
-    """Seconds, MiB and the speed-up; the million once in every two repeats."""
+    """Seconds, MiB and speed-up; the million cells are swept once for every two repeats."""
     for jobs in (1, 2):
-        swept(10_000, jobs)
+        square_sweep(10_000, jobs)
     seconds, mib = [], []
     for _ in range(max(repeats // 2, 1)):
         with PeakMemory() as peak:
-            seconds.append(seconds_of(lambda: swept(cells, 2)))
+            seconds.append(seconds_of(lambda: square_sweep(cells, 2)))
         mib.append(peak.mib)
     return {
         "sweep.million_cells.s": round(median("sweep.million_cells.s", seconds), 2),
@@ -90,8 +91,8 @@ def figures(repeats: int, cells: int = 1_000_000) -> dict[str, float]:
 def _speedup(name: str, cells: int, repeats: int) -> float:
     gains = []
     for _ in range(repeats):
-        one = seconds_of(lambda: swept(cells, 1))
-        gains.append(one / seconds_of(lambda: swept(cells, 2)))
+        one = seconds_of(lambda: square_sweep(cells, 1))
+        gains.append(one / seconds_of(lambda: square_sweep(cells, 2)))
     return round(median(name, gains), 2)
 
 

@@ -1,4 +1,4 @@
-"""How long a trace takes to open, to read whole and to fit.
+"""How long it takes to open a trace and read all its pages, and to open it and fit a workload.
 
 python -m benchmarks.trace_reading [--repeats 5]
 """
@@ -15,18 +15,18 @@ from migsim.trace import Trace
 TRACE = ROOT / "traces" / "hot-4g.trace"
 
 
-def read() -> int:
-    """Open the trace and expand the page numbers of all intervals; how many there are."""
+def read_pages() -> int:
+    """Open the trace and expand the page numbers of all intervals; return how many there are."""
     trace = Trace.open(TRACE)
     return sum(len(trace.pages(i)) for i in range(len(trace.intervals)))
 
 
 def figures(repeats: int) -> dict[str, float]:
     """Seconds of reading and of fitting, and page numbers read a second."""
-    seconds = median_s("trace.read.s", read, repeats)
+    seconds = median_s("trace.read.s", read_pages, repeats)
     return {
         "trace.read.s": round(seconds, 4),
-        "trace.read.pages_per_s": round(read() / seconds),
+        "trace.read.pages_per_s": round(read_pages() / seconds),
         "trace.fit.s": round(median_s("trace.fit.s", lambda: fit_workload(Trace.open(TRACE)), repeats), 4),
     }
 

@@ -1,9 +1,9 @@
-"""How long whole processes take, from their start to their end: importing migsim, and a prediction.
+"""How long whole processes take from start to end: importing migsim, and a prediction.
 
     python -m benchmarks.whole_process [--repeats 5]
 
-Predicts the guest of `make demo`. Bytecode is there, as an installed package has it: the first run, which is not
-counted, writes it (to `build/bytecode`). Prints JSON, medians over the repeats.
+Predicts a migration of the guest of `make demo`. Bytecode is read from `build/bytecode`, as an installed package would
+have it: a first run, which is not counted, writes it. Prints JSON, medians over the repeats.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ import os
 import subprocess
 import sys
 
+from benchmarks.guests import HOST
 from benchmarks.timing import ROOT, median_s
 
 TRACE = ROOT / "traces" / "hot-4g.trace"
-HOST = ROOT / "validation" / "hosts" / "kvm-10.0.json"
 SETTINGS = ["--set", "max-bandwidth=2Gbps", "--set", "downtime-limit=300ms"]
 
 
 def process_s(name: str, arguments: list[str], repeats: int) -> float:
-    """Median wall-clock time of Python; the first run, which fills the disk's cache, is not counted."""
+    """Median wall-clock seconds of a Python process; a first run, which fills the page cache, is not counted."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     environment["PYTHONPYCACHEPREFIX"] = str(ROOT / "build" / "bytecode")
 
-    def once() -> None:
+    def run_once() -> None:
         subprocess.run(
             [sys.executable, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=environment
         )
 
-    return median_s(name, once, repeats)
+    return median_s(name, run_once, repeats)
 
 
 def figures(repeats: int) -> dict[str, float]:
-    """Seconds of a whole process."""
+    """Seconds of whole processes."""
     predict = ["-m", "migsim", "predict", str(TRACE), "--host", str(HOST), *SETTINGS]
     return {
         "cli.predict.cold_s": round(process_s("cli.predict.cold_s", predict, repeats), 3),

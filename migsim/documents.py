@@ -1,4 +1,8 @@
-"""What every declared or fitted model shares: frozen, strict, kebab-case, errors in migsim's three parts."""
+"""Base classes of the pydantic models: frozen and strict, kebab-case keys, errors in migsim's three parts.
+
+`Declared` is the base of what a user declares (`migsim.scenario`); `RecordedModel` of what is fitted and kept as JSON
+(`migsim.workload`, `migsim.profiles`).
+"""
 
 from __future__ import annotations
 
@@ -21,15 +25,15 @@ else:
 __all__ = ["Bytes", "Declared", "RecordedModel", "Seconds", "read_file_text"]
 
 Bytes = Annotated[int, BeforeValidator(lambda value: _read(parse_bytes, value))]
-"""A size in bytes; text with a unit is read."""
+"""A size in bytes; text with a unit (``"1GiB"``) is converted."""
 Seconds = Annotated[float, BeforeValidator(lambda value: _read(parse_duration_s, value))]
-"""A time in seconds; text with a unit is read."""
+"""A time in seconds; text with a unit (``"300ms"``) is converted."""
 
 
 def _read(parse: Any, value: Any) -> Any:
     try:
         return parse(value)
-    except UnitError as error:  # as a ValueError, so that pydantic says where it stands
+    except UnitError as error:  # pydantic reports a ValueError with the key that it belongs to
         raise ValueError(f"{error.rule} {error.todo}") from None
 
 
@@ -37,8 +41,11 @@ def _kebab(name: str) -> str:
     return name.replace("_", "-")
 
 
-class _OwnErrors(ModelMetaclass):
-    """Translates what the constructor raises; overriding ``__init__`` would hide a nested model's place."""
+class _MigsimErrors(ModelMetaclass):
+    """Translates what the constructor raises into migsim's errors.
+
+    Overriding ``__init__`` instead would lose the keys that lead to a nested model.
+    """
 
     def __call__(self, *args: Any, **data: Any) -> Any:
         try:
@@ -47,8 +54,8 @@ class _OwnErrors(ModelMetaclass):
             raise _translate(error, cast("type[Declared]", self)) from None
 
 
-class Declared(BaseModel, metaclass=_OwnErrors):
-    """Base of the models: cannot be changed, refuses unknown keys, raises migsim's errors."""
+class Declared(BaseModel, metaclass=_MigsimErrors):
+    """Base of all models: immutable, refuses unknown keys, raises migsim's errors."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -63,28 +70,28 @@ class Declared(BaseModel, metaclass=_OwnErrors):
 
     @classmethod
     def from_dict(cls, data: Any, *, where: str = "") -> Self:
-        """Read plain data (of TOML or JSON).
+        """Read plain data, as TOML and JSON hold it; `where` (a file) begins an error's text.
 
         Raises
         ------
         ScenarioError
-            (ProfileError for a host profile) naming the key, the rule and near misses.
+            (ProfileError for a host profile) With the key, the rule, and known keys like it.
         """
         try:
             return cls.model_validate(data)
         except ValidationError as error:
             raise _translate(error, cls, where) from None
-        except MigsimError as error:  # a validator's own, such as a migration setting's
+        except MigsimError as error:  # raised by a validator, such as that of migration settings
             raise type(error)(
                 f"{where}: {error.what}" if where else error.what, error.rule, error.todo
             ) from None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data with kebab-case keys; what is None is left out."""
+        """Return plain data with kebab-case keys, without the fields that are None."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with other values, validated anew.
+        """Return a copy with changed fields; all fields are validated again.
 
         Examples
         --------
@@ -103,7 +110,7 @@ class RecordedModel(Declared):
     _version: ClassVar[int] = 1
 
     def save(self, path: str | Path) -> None:
-        """Write it as JSON, whole or not at all.
+        """Write the model as JSON, whole or not at all.
 
         Raises
         ------
@@ -115,12 +122,12 @@ class RecordedModel(Declared):
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises
         ------
         ScenarioError
-            (ProfileError for a host profile) when the file is missing, cut short, foreign or newer.
+            (ProfileError for a host profile) Where the file is missing, cut short, of another format or version.
         """
         text = read_file_text(path, cls._error)
         try:
@@ -147,7 +154,7 @@ class RecordedModel(Declared):
 
 
 def read_file_text(path: str | Path, error_type: type[MigsimError]) -> str:
-    """Read a text file, or raise `error_type` saying why not."""
+    """Read a text file, or raise `error_type` with the reason."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except OSError as error:
@@ -158,9 +165,9 @@ def read_file_text(path: str | Path, error_type: type[MigsimError]) -> str:
 
 
 def _translate(error: ValidationError, model: type[Declared], where: str = "") -> MigsimError:
-    """Turn pydantic's first complaint into what, rule and todo."""
+    """Make a migsim error (what, rule, todo) of the first problem that pydantic reports."""
     problems = error.errors(include_url=False)
-    # a misspelled key is one unknown and one missing; the unknown one leads to the mistake
+    # A misspelled key is reported as one unknown and one missing key; only the unknown one shows the mistake.
     first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     place = ".".join(str(part) for part in first["loc"])
     file = f"{where}: " if where else ""
@@ -171,7 +178,7 @@ def _translate(error: ValidationError, model: type[Declared], where: str = "") -
         return model._error(f"{file}{place} is unknown.", f"{model._what} has no such key.", hint + more)
     if first["type"] == "missing":
         return model._error(f"{file}{place} is missing.", f"{model._what} needs it.", f"Add it.{more}")
-    # a contradiction between several keys has no one value to show
+    # A contradiction between several keys has no single value to show.
     value = "contradicts itself" if isinstance(first["input"], dict) else f"is {_short(first)}"
     return model._error(
         f"{file}{place or model._what} {value}.", _sentence(first["msg"]), f"Correct it.{more}"
@@ -189,7 +196,7 @@ def _sentence(text: str) -> str:
 
 
 def _keys_at(model: Any, path: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that `model` knows at a place inside it."""
+    """Return the keys that `model` knows at the end of `path`."""
     for part in path:
         if isinstance(part, int):
             continue

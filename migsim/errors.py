@@ -1,13 +1,13 @@
-"""What can go wrong, in one tree.
+"""The tree of migsim's errors, and the suggestion for a misspelled name.
 
 ::
 
     MigsimError                 what and where with the value; the rule; what to do      exit 3
     ├── UsageError              the command line itself is wrong                         exit 2
-    ├── UnitError               a size, rate or time that cannot be read without doubt
+    ├── UnitError               a size, rate or time that has no single reading
     ├── ParameterError          a QAPI name or value that this QEMU version does not take
-    ├── ScenarioError           a scenario file that contradicts itself
-    ├── TraceError              a trace that cannot be read or does not hold what is asked of it
+    ├── ScenarioError           a scenario that contradicts itself
+    ├── TraceError              a trace that cannot be read or lacks what a command needs
     ├── RecordError             a migration record that cannot be read
     ├── ProfileError            a host profile that cannot be read or lacks a term
     ├── HostError               this machine lacks something (KVM, tracefs, disk space, a package)
@@ -41,7 +41,7 @@ __all__ = [
 
 
 class MigsimError(Exception):
-    """Base of every error that is the input's or the host's, not migsim's own bug.
+    """Base of every error whose cause is the input or the host, not a bug of migsim.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class UsageError(MigsimError):
 
 
 class UnitError(MigsimError):
-    """A size, rate or time that cannot be read without doubt."""
+    """A size, rate or time that has no single reading."""
 
 
 class ParameterError(MigsimError):
@@ -86,7 +86,7 @@ class ScenarioError(MigsimError):
 
 
 class TraceError(MigsimError):
-    """A trace that cannot be read, or does not hold what is asked of it."""
+    """A trace that cannot be read, or lacks what a command needs."""
 
 
 class RecordError(MigsimError):
@@ -114,7 +114,7 @@ class GuestError(QemuError):
 
 
 def near_misses(name: str, known: Iterable[str]) -> str:
-    """Say which known names look like `name`, as a sentence ("" when none does).
+    """Return a sentence that names the known names most like `name`, "" where none is like it.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Atomic writes of files: a reader sees the old file or the whole new one."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["atomic_path", "check_writable", "write_text_atomically"]
 
 @contextmanager
 def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `target` that replaces it when the block ends well.
+    """Yield a temporary path beside `target`; it replaces `target` when the block ends without an error.
 
     Where `target` is a symbolic link, the file that it names is replaced, and the link stays.
 
     Raises
     ------
     HostError
-        When the folder does not exist, cannot be written, or the disk is full, or `target` is a folder or a
-        device; nothing is left behind.
+        Where the folder does not exist or cannot be written, the disk is full, or `target` is a folder or a
+        device. The temporary file is removed.
     """
     target = Path(target)
     _refuse_special(target)
@@ -49,7 +49,7 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def check_writable(target: str | os.PathLike[str]) -> None:
-    """Raise HostError where `atomic_path` could not write `target`: asked before long work, not after it.
+    """Raise HostError where `atomic_path` could not write `target`, so that a command fails before its work.
 
     Examples
     --------
@@ -78,7 +78,7 @@ def _refuse_special(target: Path) -> None:
     if target.exists() and not target.is_file():
         raise HostError(
             f"Cannot write {target}: it is a {'folder' if target.is_dir() else 'device, pipe or socket'}.",
-            "Files are written beside their target and renamed over it, which only a file survives.",
+            "Files are written beside their target and renamed over it, so the target has to be a file.",
             "Give the path of a file.",
         )
 

@@ -1,4 +1,4 @@
-"""Small HTML for notebooks: escaped, well-formed, without scripts, readable in dark themes."""
+"""HTML tables and lists for notebooks: escaped, well-formed, without scripts, readable in dark themes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def html_table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]])
 
 
 def html_list(title: str, items: Iterable[str]) -> str:
-    """Return a titled list, "" where it has no item; every item is escaped.
+    """Return a titled list, "" where there is no item; every item is escaped.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Who made a file: versions, machine, command, seed and date, and nothing that names a person or a host."""
+"""How a file was made: versions, machine, command, seed and date; no name of a person or a host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Machine", "Provenance"]
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The hardware a file was made on."""
+    """The machine on which a file was made."""
 
     cpu_model: str
     cpus: int
@@ -46,7 +46,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Who made a file.
+    """How a file was made.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Provenance:
     made : str
         Date and time in UTC, ISO 8601.
     versions : dict
-        migsim, python, numpy and whatever the maker adds (``qemu``).
+        Of migsim, python, numpy, and what the caller of `now` adds (``qemu``).
     machine : Machine
         Processor, memory, kernel; no host name and no user name.
     """
@@ -123,7 +123,7 @@ def _version(package: str) -> str:
         from migsim.version import __version__
 
         return __version__
-    # the module, where it is loaded, is what really ran
+    # a loaded module tells the version that really ran
     loaded = getattr(sys.modules.get(package), "__version__", None)
     if isinstance(loaded, str):
         return loaded

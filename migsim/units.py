@@ -1,6 +1,6 @@
-"""Reading and writing sizes, rates and times without guessing.
+"""Sizes, rates and times: text read and written without guessing the unit.
 
-The law: ``B`` is bytes, ``b`` or ``bit`` is bits, ``Ki Mi Gi Ti`` are powers of 1024, ``k M G T`` powers
+The rule: ``B`` is bytes, ``b`` or ``bit`` is bits, ``Ki Mi Gi Ti`` are powers of 1024, ``k M G T`` powers
 of 1000, a rate ends in ``/s`` or ``ps``. A bare number is in the field's own unit. A bare suffix letter
 (``128G``) has three readings (QEMU's command line: powers of two; networks: bits; disks: powers of ten), so
 it is refused with all three.
@@ -131,8 +131,8 @@ def parse_quantity(value: str | int | float, unit: str, *, field: str = "value")
     if unit in ("bytes", "bytes/s"):
         return parse_bytes(value, field=field) if unit == "bytes" else parse_rate(value, field=field)
     if unit in ("ms", "us"):
-        own = _TIMES[unit]
-        amount = _read(value, "time", _TIMES, own, field) / own
+        scale = _TIMES[unit]
+        amount = _read(value, "time", _TIMES, scale, field) / scale
     elif unit == "MiB/s":
         amount = _read(value, "rate", _RATES, Fraction(_MIB), field) / _MIB
     else:
@@ -226,7 +226,7 @@ def _write(amount: float, units: list[tuple[str, Fraction]], exact: bool) -> str
         if (whole / scale).denominator != 1:
             raise UnitError(f"{amount!r} has no exact form.", "Exact sizes are whole numbers.", "Round it.")
         return f"{whole / scale}{unit}"
-    # 0.99995: what would print as 1000 of one unit is written as 1 of the next
+    # 0.99995: a value that rounds to 1000 of one unit is written as 1 of the next
     unit, scale = next(((u, s) for u, s in reversed(units) if abs(amount) >= s * 0.99995), units[0])
     text = f"{float(amount) / float(scale):.4g}"
     if "e" in text:
@@ -251,7 +251,9 @@ def _wrong_unit(
             return _ambiguous(what, number, unit[0], kind)
         if kind == "size" and unit in _BITS:
             return UnitError(
-                what, "b is bits, B is bytes, and a size is in bytes.", f"Write {number}{_byte(unit)}."
+                what,
+                "b is bits, B is bytes, and a size is in bytes.",
+                f"Write {number}{_unit_in_bytes(unit)}.",
             )
         if kind == "size" and unit in _RATES:
             return UnitError(what, "This is a rate, and a size is asked for.", f"Write {_EXAMPLES['size']}.")
@@ -269,7 +271,7 @@ def _wrong_unit(
     )
 
 
-def _byte(unit: str) -> str:
+def _unit_in_bytes(unit: str) -> str:
     return unit.removesuffix("it").removesuffix("b") + "B"
 
 
@@ -281,14 +283,14 @@ def _ambiguous(what: str, number: str, letter: str, kind: str) -> UnitError:
         f"{number}{decimal}B{per} (bytes, powers of 1000)",
         f"{number}{decimal}bps (bits a second)"
         if per
-        else f"{number}{decimal}bit (bits, which no size is in)",
+        else f"{number}{decimal}bit (bits; a size is in bytes)",
     ]
     choices = f"{number}{binary}B{per}" + (f" or {number}{decimal}bps" if per else f" or {number}{decimal}B")
     return UnitError(what, f"It has three readings: {'; '.join(readings)}.", f"Write {choices}.")
 
 
 def format_value(value: Any, unit: str) -> str:
-    """Write a value for people, shortly, with its unit.
+    """Write a value with its unit, short enough for a table.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The release, in one place that imports nothing."""
+"""The version of migsim; this module imports nothing."""
 
 __all__ = ["__version__"]
 

@@ -1,13 +1,28 @@
-"""What every test run shares: where QEMU 10.0 is, and that live tests are never skipped unseen."""
+"""What every test run shares: how examples are drawn, where QEMU 10.0 is, and no live test skipped unseen."""
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples in each run; no bound on time, which a busy machine would break. `make fuzz` draws new ones.
+settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("fuzz", settings.get_profile("repeatable"), derandomize=False, max_examples=300)
+settings.load_profile("repeatable")
 
 _QEMU_10 = Path(__file__).parents[1] / "build" / "qemu-10" / "command"  # written by scripts/install_qemu.sh
 
@@ -18,6 +33,16 @@ if not os.environ.get("MIGSIM_QEMU_10") and _QEMU_10.exists():
 # A job started in the background ignores Ctrl-C and hands that on: the tests of Ctrl-C need it heard.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Load all of migsim before the first example: Hypothesis tries the constants of modules that are loaded."""
+    if any(item.get_closest_marker("hypothesis") for item in session.items):
+        import migsim
+
+        for module in pkgutil.walk_packages(migsim.__path__, "migsim."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

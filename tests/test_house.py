@@ -1,13 +1,13 @@
-"""The house rules that no linter knows: cheap imports, small modules, one door to each library."""
+"""The house rules that no linter knows: cheap imports, rooms that name what they hold, one door to each library."""
 
 from __future__ import annotations
 
 import ast
 import importlib
 import json
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +15,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "migsim").rglob("*.py"))
+ROOMS = sorted(path.parent for path in (ROOT / "migsim").glob("*/**/__init__.py"))
 HEAVY = ["pandas", "matplotlib", "scipy", "pyarrow", "IPython", "jupyter_core", "qemu.qmp", "psutil"]
 HEAVY += ["numba", "xarray", "joblib", "distributed"]
-LONGEST_MODULE = 400
 LONGEST_FUNCTION = 80
 # the one place that may import it
 DOORS = {
@@ -61,15 +61,20 @@ def test_importing_migsim_is_cheap() -> None:
     )
     assert json.loads(fresh_python(code)) == []
 
-    def best_of(code: str) -> float:
+    def spent_s() -> float:
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return children.ru_utime + children.ru_stime
+
+    def least_spent_s(code: str) -> float:
+        """Seconds of a processor, of which a busy machine takes none."""
         times = []
         for _ in range(3):
-            start = time.perf_counter()
+            before = spent_s()
             fresh_python(code)
-            times.append(time.perf_counter() - start)
+            times.append(spent_s() - before)
         return min(times)
 
-    assert best_of("import migsim") - best_of("pass") < 0.3
+    assert least_spent_s("import migsim") - least_spent_s("pass") < 0.3
 
 
 def test_no_module_loads_a_heavy_library_before_it_needs_it() -> None:
@@ -90,10 +95,8 @@ print(json.dumps(found))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_modules_and_functions_stay_small(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= LONGEST_MODULE, f"{name_of(path)}: look for the second idea in it"
-    for node in ast.walk(ast.parse(text)):
+def test_functions_stay_small(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             code = (
                 node.end_lineno - node.body[0].lineno
@@ -101,6 +104,35 @@ def test_modules_and_functions_stay_small(path: Path) -> None:
                 else (node.end_lineno - node.body[0].end_lineno)
             )
             assert code <= LONGEST_FUNCTION, f"{name_of(path)}: {node.name} has {code} lines"
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=name_of)
+def test_a_room_names_what_lives_in_it(room: Path) -> None:
+    """Each module and sub-package stands in the docstring of the package, so that a stranger finds it there."""
+    said = ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8"))) or ""
+    held = {path.stem for path in room.glob("*.py")} | {
+        path.parent.name for path in room.glob("*/__init__.py")
+    }
+    lacking = [name for name in sorted(held - {"__init__", "__main__"}) if f"`{name}`" not in said]
+    assert not lacking, f"{name_of(room)} does not say what {', '.join(lacking)} is"
+
+
+def test_no_name_stands_for_two_things() -> None:
+    """Types and constants: a function may have its namesake in another room, a type or a table may not."""
+    found: dict[str, list[tuple[str, object]]] = {}
+    for path in MODULES:
+        dotted = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        if dotted.endswith("__main__"):
+            continue
+        module = importlib.import_module(dotted)
+        for name in getattr(module, "__all__", []):
+            if not name[0].isupper():
+                continue
+            thing = getattr(module, name)
+            if not any(thing is known for _, known in found.setdefault(name, [])):
+                found[name].append((dotted, thing))
+    twice = {name: [where for where, _ in things] for name, things in found.items() if len(things) > 1}
+    assert not twice, twice
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -1,4 +1,4 @@
-"""QmpSession against servers that behave, misbehave, and vanish."""
+"""QmpSession against servers that answer rightly, answer wrongly, and close the connection."""
 
 import asyncio
 import json
@@ -69,7 +69,7 @@ def send(writer, message):
 
 
 async def requests(reader):
-    """QMP frames nothing: a client may send objects without line ends."""
+    """Yield requests; QMP has no framing, so a client may send objects without line ends."""
     text = ""
     while piece := await reader.read(65536):
         text += piece.decode()
@@ -87,7 +87,7 @@ def event(name, seconds=100, microseconds=250_000, **data):
 
 
 async def monitor(reader, writer, answers=None):
-    """A small honest monitor; `answers` maps a command to a message, or to None to hang up."""
+    """Serve one client correctly; `answers` maps a command to a message, or to None to close the connection."""
     send(writer, GREETING)
     async for request in requests(reader):
         command = request.get("execute")
@@ -96,7 +96,7 @@ async def monitor(reader, writer, answers=None):
             return
         if callable(answer):
             answer = answer(writer)
-        if answer != "silence":
+        if answer != "no answer":
             send(writer, {**answer, "id": request["id"]} if "id" in request else answer)
 
 
@@ -159,12 +159,12 @@ def test_event_before_the_wait_is_found_and_a_later_one_is_waited_for(path):
     with serving(path, with_answers({"stop": delayed})), QmpSession(path) as qmp:
         qmp.execute("stop")
         began = time.monotonic()
-        assert qmp.wait_event("STOP", timeout_s=5).name == "STOP"
-        assert time.monotonic() - began < 3
+        assert qmp.wait_event("STOP", timeout_s=90).name == "STOP"
+        assert time.monotonic() - began < 60  # not the whole time that it was given
 
 
 @pytest.mark.parametrize("stamp", [None, {}, {"seconds": -1, "microseconds": -1}, {"seconds": "x"}])
-def test_an_event_without_a_sound_stamp_counts_as_now(stamp):
+def test_an_event_with_an_invalid_time_stamp_gets_the_current_time(stamp):
     assert abs(QmpEvent.from_message({"event": "X", "timestamp": stamp}).seconds - time.time()) < 5
 
 
@@ -221,7 +221,7 @@ def test_a_silent_server_runs_into_the_timeout(path):
         QmpSession(path, timeout_s=0.2),
     ):
         pass
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 60
 
 
 def test_closing_in_the_middle_of_a_command(path):
@@ -247,12 +247,12 @@ def test_closing_right_after_the_handshake(path):
 
 
 @pytest.mark.parametrize(
-    "noise", [b"not json\n", b"{}}\n", b"\x00\n", b"7\n", b'{"error": {"class": "G", "desc": "d"}}\n']
+    "invalid", [b"not json\n", b"{}}\n", b"\x00\n", b"7\n", b'{"error": {"class": "G", "desc": "d"}}\n']
 )
-def test_noise_instead_of_an_answer(path, noise):
+def test_invalid_bytes_instead_of_an_answer(path, invalid):
     def answer(writer):
-        writer.write(noise)
-        return "silence"
+        writer.write(invalid)
+        return "no answer"
 
     with (
         serving(path, with_answers({"query-migrate": answer})),
@@ -263,14 +263,17 @@ def test_noise_instead_of_an_answer(path, noise):
 
 
 def test_a_late_answer_does_not_reach_the_next_command(path):
+    given_up = threading.Event()
+
     def late(writer):
-        time.sleep(0.4)
+        given_up.wait(60)
         return {"return": {"from": "slow"}}
 
     answers = {"slow": late, "fast": {"return": {"from": "fast"}}}
     with serving(path, with_answers(answers)), QmpSession(path) as qmp:
         with pytest.raises(QmpError, match="No answer to slow"):
             qmp.execute("slow", timeout_s=0.1)
+        given_up.set()
         assert qmp.execute("fast") == {"from": "fast"}
 
 
@@ -295,7 +298,7 @@ def test_no_thread_or_socket_is_left(path):
     assert threading.active_count() == before
 
 
-def test_what_nobody_awaited_is_not_printed(path, caplog):
+def test_exceptions_that_nobody_awaits_are_not_printed(path, caplog):
     with serving(path, with_answers({})), QmpSession(path) as qmp:
         qmp._loop.call_exception_handler({"message": "Future exception was never retrieved"})
     assert "never retrieved" not in caplog.text

@@ -9,6 +9,7 @@ from migsim.units import (
     format_bytes,
     format_duration_s,
     format_rate,
+    format_value,
     parse_bytes,
     parse_duration_s,
     parse_quantity,
@@ -184,3 +185,15 @@ def test_any_text_is_read_or_refused_with_a_unit_error(text):
 def test_unknown_numbers_are_written_as_such():
     assert format_bytes(math.nan) == "unknown"
     assert format_duration_s(0) == "0 ns" or format_duration_s(0).startswith("0")
+
+
+def test_values_are_written_with_their_units():
+    assert [
+        format_value(v, u) for v, u in ((5e8, "bytes/s"), (2**30, "bytes"), (1.5, "s"), (50, "percent"))
+    ] == [
+        "4 Gbps",
+        "1 GiB",
+        "1.5 s",
+        "50 %",
+    ]
+    assert format_value("zstd", "") == "zstd" and format_value(0.5, "1") == "0.5"

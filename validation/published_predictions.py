@@ -1,9 +1,9 @@
 """Published figures beside today's models: `python -m validation.published_predictions` writes the page.
 
-Each source is one file in `validation/published/`; its `[use]` says what is an input, what host parameters are fitted
-to, what is predicted or defined and within which tolerance, and what nothing in the models speaks of. A prediction
-uses the laws that users run (`migsim.models`, `migsim.engine`), the inputs and the fitted figures, nothing else of the
-source.
+Each source is one file in `validation/data/published/`; its `[use]` says what is an input, what host parameters are
+fitted to, what is predicted or defined and within which tolerance, and what nothing in the models speaks of. A
+prediction uses the laws that users run (`migsim.models`, `migsim.engine`), the inputs and the fitted figures, nothing
+else of the source.
 
 >>> table = predictions(answers(["lieven-xbzrle-2013"]))
 >>> int((table.role == "predicted").sum()), int(table.within.eq(False).sum())
@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migsim.files import check_writable, write_text_atomically
-from validation.published import FOLDER, Fixture, load, load_all
+from validation.places import PAGES
+from validation.published import Fixture, load, load_all
 from validation.published.dirty_limit import hyman
 from validation.published.dirty_rate import calc_dirty_rate, gudkov_sample
 from validation.published.dirty_tracking import log_start, sync_costs, talk
@@ -57,7 +58,7 @@ MOST_LINES = 12
 def main(arguments: list[str] | None = None) -> int:
     """Predict every fixture and write the page."""
     parser = argparse.ArgumentParser(prog="validation.published_predictions", description=__doc__)
-    parser.add_argument("-o", "--output", type=Path, default=FOLDER / "README.md")
+    parser.add_argument("-o", "--output", type=Path, default=PAGES / "published" / "README.md")
     options = parser.parse_args(arguments)
     check_writable(options.output)
     write_text_atomically(options.output, page(load_all(), answers()))
@@ -95,7 +96,7 @@ def page(fixtures: Mapping[str, Fixture], given: Mapping[str, Answer]) -> str:
     lines = [
         "# Published figures beside the models",
         "",
-        "Made by `python -m validation.published_predictions` from the files of this folder. None of these figures",
+        "Made by `python -m validation.published_predictions` from `validation/data/published/`. None of these figures",
         "was measured by migsim. *Fitted*: a host parameter was set by it, so it proves nothing. *Predicted*: the",
         "models' answer, computed from the inputs and the fitted figures alone. *Definition*: a formula of the models,",
         "fed with the source's own counters; it shows that the figure is understood and forecasts nothing. *Waiting*:",

@@ -17,8 +17,12 @@ import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-HERE = Path(__file__).parent
+from migsim.profiles import HostProfile
+from migsim.profiles.terms import MULTIFD_TERMS
+from validation.places import RECORDINGS, RECORDS, ROOT, SCENARIOS, TRACES
+
 STEPS = ("hosts", "traces", "records")
 
 
@@ -31,8 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="only show the commands")
     options = parser.parse_args(arguments)
     failed = 0
-    for target, command in commands(options.repeats, options.steps.split(",")):
-        if target.exists() or not fnmatch.fnmatch(target.name, options.only):
+    for target, command in missing(options.repeats, options.steps.split(",")):
+        if not fnmatch.fnmatch(target.name, options.only):
             continue
         print(f"{time.strftime('%H:%M:%S')} {shlex.join(['migsim', *command])}", flush=True)
         if options.dry_run:
@@ -45,43 +49,66 @@ def main(arguments: list[str] | None = None) -> int:
     return min(failed, 99)
 
 
-def commands(repeats: int, steps: list[str]) -> Iterator[tuple[Path, list[str]]]:
-    """What to record, in order: the file, and the migsim command that makes it."""
-    plan = tomllib.loads((HERE / "recordings.toml").read_text(encoding="utf-8"))
-    scenarios = HERE / "scenarios"
+def plan() -> dict[str, list[dict[str, Any]]]:
+    """What `recordings.toml` asks for: ``host``, ``multifd``, ``trace``."""
+    return tomllib.loads(RECORDINGS.read_text(encoding="utf-8"))
+
+
+def missing(repeats: int, steps: list[str]) -> Iterator[tuple[Path, list[str]]]:
+    """What is not there yet, in order: the file, and the migsim command that makes it."""
+    planned = plan()
     if "hosts" in steps:
-        for host in plan["host"]:
-            target = HERE / host["file"]
-            keep = ["--keep", str(_shown(HERE / host["keep"])), "-o", str(_shown(target))]
-            accel = ["--accel", host["accel"]] if "accel" in host else []
-            repeats_of = ["--repeats", str(host["repeats"])]
-            yield target, ["calibrate", "host", "--qemu", host["command"], *accel, *repeats_of, *keep]
-        for multifd in plan["multifd"]:
-            profile, folder = _shown(HERE / multifd["file"]), HERE / multifd["keep"]
-            options = ["--qemu", multifd["command"], "--repeats", str(multifd["repeats"])]
-            # The profile is there before; the last of the probes says whether it was added to.
-            last = folder / f"probe-multifd-empty-{multifd['repeats']}.json"
-            yield last, ["calibrate", "multifd", str(profile), *options, "--keep", str(_shown(folder))]
+        yield from _hosts(planned["host"])
+        yield from _multifd(planned["multifd"])
     if "traces" in steps:
-        for trace in plan["trace"]:
-            target = HERE.parent / "traces" / trace["file"]
-            scenario = scenarios / f"{trace['scenario']}.toml"
+        yield from _traces(planned["trace"])
+    if "records" in steps:
+        yield from _records(repeats)
+
+
+def _hosts(planned: list[dict[str, Any]]) -> Iterator[tuple[Path, list[str]]]:
+    for host in planned:
+        target = ROOT / host["file"]
+        if not target.exists():
+            accel = ["--accel", host["accel"]] if "accel" in host else []
+            options = ["--qemu", host["command"], *accel, "--repeats", str(host["repeats"])]
+            keep = ["--keep", _shown(ROOT / host["keep"]), "-o", _shown(target)]
+            yield target, ["calibrate", "host", *options, *keep]
+
+
+def _multifd(planned: list[dict[str, Any]]) -> Iterator[tuple[Path, list[str]]]:
+    """Terms that are added to a profile which is there before: they say whether that was done."""
+    for multifd in planned:
+        profile, kept = ROOT / multifd["file"], ROOT / multifd["keep"]
+        if not profile.exists() or not set(MULTIFD_TERMS) <= HostProfile.load(profile).terms.keys():
+            options = ["--qemu", multifd["command"], "--repeats", str(multifd["repeats"])]
+            yield kept, ["calibrate", "multifd", _shown(profile), *options, "--keep", _shown(kept)]
+
+
+def _traces(planned: list[dict[str, Any]]) -> Iterator[tuple[Path, list[str]]]:
+    for trace in planned:
+        target = TRACES / trace["file"]
+        if not target.exists():
+            scenario = SCENARIOS / f"{trace['scenario']}.toml"
             ring = ["--dirty-ring-size", str(trace["dirty-ring-size"])] if "dirty-ring-size" in trace else []
             options = ["--method", trace["method"], "--duration", trace["duration"], *ring]
-            yield target, ["lab", "trace", str(_shown(scenario)), "-o", str(_shown(target)), *options]
-    if "records" in steps:
-        for repeat in range(1, repeats + 1):
-            for scenario in sorted(scenarios.glob("*.toml")):
-                target = HERE / "records" / f"{scenario.stem}-{repeat}.json"
+            yield target, ["lab", "trace", _shown(scenario), "-o", _shown(target), *options]
+
+
+def _records(repeats: int) -> Iterator[tuple[Path, list[str]]]:
+    for repeat in range(1, repeats + 1):
+        for scenario in sorted(SCENARIOS.glob("*.toml")):
+            target = RECORDS / f"{scenario.stem}-{repeat}.json"
+            if not target.exists():
                 linux = "linux" in tomllib.loads(scenario.read_text(encoding="utf-8"))["guest"]
                 seed = ["--users-seed", str(repeat)] if linux else []
-                yield target, ["lab", "migrate", str(_shown(scenario)), "-o", str(_shown(target)), *seed]
+                yield target, ["lab", "migrate", _shown(scenario), "-o", _shown(target), *seed]
 
 
-def _shown(path: Path) -> Path:
+def _shown(path: Path) -> str:
     """Shorten a path to what it is below the current folder, so that records name no machine's folders."""
     here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,10 @@ import numpy as np
 
 from migsim.files import atomic_path, write_text_atomically
 from validation.mechanisms import mechanism_of, section
+from validation.places import HOSTS, PAGES, RECORDS, TRACES
 from validation.rivals import RIVALS
 from validation.scores import METRICS, Scored, load_records, score
 from validation.users import users_table
-
-HERE = Path(__file__).parent
 
 FIELDS = {
     "total-time": "total_time_ms",
@@ -27,11 +26,11 @@ FIELDS = {
 def main(arguments: list[str] | None = None) -> int:
     """Score every recorded scenario and write the page."""
     parser = argparse.ArgumentParser(prog="validation.report", description=__doc__)
-    parser.add_argument("--records", type=Path, default=HERE / "records")
-    parser.add_argument("--traces", type=Path, default=HERE.parent / "traces")
-    parser.add_argument("--hosts", type=Path, default=HERE / "hosts")
+    parser.add_argument("--records", type=Path, default=RECORDS)
+    parser.add_argument("--traces", type=Path, default=TRACES)
+    parser.add_argument("--hosts", type=Path, default=HOSTS)
     parser.add_argument("--draws", type=int, default=60)
-    parser.add_argument("-o", "--output", type=Path, default=HERE / "README.md")
+    parser.add_argument("-o", "--output", type=Path, default=PAGES / "README.md")
     options = parser.parse_args(arguments)
     scored = [
         score(runs, options.traces, options.hosts, draws=options.draws)
@@ -60,7 +59,7 @@ def page(
         [
             "# Predicted beside measured",
             "",
-            "Made by `python -m validation.report` from `validation/records/`, `traces/` and `validation/hosts/`.",
+            "Made by `python -m validation.report` from `validation/data/`, `traces/` and the bundled host profiles.",
             "Each prediction sees the guest's trace, the host's profile, the settings and the deadline, nothing of",
             "the runs but, of a Linux guest, how busy it said it was before.",
             "Measured: median over the repeats, lowest to highest in brackets. Predicted: 80 % interval",

@@ -1,10 +1,10 @@
-// Runs SimGrid's live-migration plug-in over a grid of scenarios, one migration after the other in one simulation.
+// Run SimGrid's live-migration plug-in over a grid of scenarios, one migration after the other in one simulation.
 //
-// Input, a line each: RAM in bytes, bandwidth in bytes a second, bytes dirtied a second as a share of the bandwidth.
-// Output: simulated seconds of each migration, a line each; on stderr the wall-clock seconds that all of them took.
+// Input, one line a scenario: RAM in bytes, bandwidth in bytes a second, bytes dirtied a second as a share of the
+// bandwidth. Output, one line a scenario: simulated seconds of the migration; on stderr: wall-clock seconds of all.
 //
 // SimGrid's own default network model; two hosts, one link, one VM with one task that computes all the time. The
-// plug-in loops for ever on a guest that does not converge: every scenario given has to.
+// plug-in loops for ever on a guest that does not converge, so every scenario given has to converge.
 #include <chrono>
 #include <cstdio>
 #include <string>

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from migsim.models.dirty.page_writes import changed_pages_writes
 from migsim.models.xbzrle.content import PageWrites, encoding_by_writes
-from migsim.trace.content import content_since
+from migsim.trace.content import content_with_write_times
 from migsim.units import PAGE_BYTES
 from migsim.workload import PageContent, Workload
 
@@ -76,7 +76,7 @@ def with_content(fit: WorkloadFit, trace: Trace) -> Workload:
 
 def _samples(trace: Trace) -> pd.DataFrame:
     """Content samples with their times; `unlogged_s` is from the begin of a page's protection to its first sending."""
-    samples = content_since(trace)
+    samples = content_with_write_times(trace)
     samples = samples[samples["since_s"] > 0]
     # A round's first page goes with the sync and has its chunk cleared, the others when the tracer lets them.
     again = samples["between_s"] < samples["after_s"] + samples["interval_s"] - 1e-3

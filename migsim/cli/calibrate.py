@@ -20,7 +20,10 @@ Qemu = Annotated[str, typer.Option(metavar="CMD", help="QEMU's command; $NAME st
 Repeats = Annotated[int, typer.Option(min=1, metavar="N", help="Of each probe; the spread comes from them.")]
 Keep = Annotated[
     Path | None,
-    typer.Option(metavar="FOLDER", help="Keep the probes' records here, and take those that are there."),
+    typer.Option(
+        metavar="FOLDER|FILE.zip",
+        help="Keep the probes' records here, in a folder or an archive, and take those that are there.",
+    ),
 ]
 
 

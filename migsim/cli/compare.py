@@ -9,6 +9,8 @@ import typer
 
 __all__ = ["compare"]
 
+HOSTS = Path("validation/data/hosts")
+
 
 def compare(
     records: Annotated[
@@ -23,11 +25,17 @@ def compare(
         Path, typer.Option(metavar="FOLDER", help="Where a trace of each record's guest is looked for.")
     ] = Path("traces"),
     host: Annotated[
-        Path | None, typer.Option(metavar="PROFILE", help="The host's profile; else looked for in --hosts.")
+        Path | None,
+        typer.Option(metavar="PROFILE", help="The host's profile; else one is chosen, see --hosts."),
     ] = None,
     hosts: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Where a profile for each record's QEMU is looked for.")
-    ] = Path("validation/hosts"),
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Profiles to choose from for each record's QEMU and machine, beside the bundled ones; "
+            f"by default {HOSTS}, where it is there.",
+        ),
+    ] = None,
     output_format: Annotated[
         str,
         typer.Option(
@@ -41,7 +49,7 @@ def compare(
     Nothing of a record but its scenario goes into its prediction. Errors are predicted - measured, against the
     median of the repeats.
 
-    Example: migsim compare validation/records/kvm-4g-*.json --trace traces/kvm-4g.trace
+    Example: migsim compare validation/data/records/kvm-4g-*.json --trace traces/kvm-4g.trace
     """
     from migsim.cli.console import progress, stdout_console
     from migsim.cli.options import one_of
@@ -53,6 +61,7 @@ def compare(
     from migsim.trace import Trace
 
     one_of(output_format, ("table", "csv"), option="--format")
+    folder = HOSTS if hosts is None and HOSTS.is_dir() else hosts
     measured = [MigrationResult.load(path) for path in records]
     predicted = {}
     with progress("simulating", total=len(measured)) as update:
@@ -62,7 +71,7 @@ def compare(
                 predicted[record.name] = predict_record(
                     record,
                     Trace.open(trace) if trace else matching_trace(record, traces),
-                    HostProfile.load(host) if host else matching_profile(record, hosts),
+                    HostProfile.load(host) if host else matching_profile(record, folder),
                     draws=draws,
                 ).result
     frame = put_beside(predicted.values(), measured)

@@ -126,7 +126,7 @@ def trace(
             progress=update,
             self_check=guest.self_check,
         )
-    print(f"{output} holds {recording.held}")
+    print(f"{output} holds {recording.contents}")
 
 
 @app.command("build-guest")

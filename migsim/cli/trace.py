@@ -61,12 +61,14 @@ def record(
             command=shlex.join(["migsim", *sys.argv[1:]]),
             progress=update,
             stop=interrupted,
-            chosen=lambda _done, why: print(f"migsim: tracing by {why}", file=sys.stderr),
+            on_chosen=lambda _done, why: print(f"migsim: tracing by {why}", file=sys.stderr),
         )
     if recording.complete:
-        print(f"migsim: {output} holds {recording.held} of {format_duration_s(duration_s)}", file=sys.stderr)
+        print(
+            f"migsim: {output} holds {recording.contents} of {format_duration_s(duration_s)}", file=sys.stderr
+        )
         return
-    held = f"{output} keeps {recording.held}" if output.exists() else "nothing was recorded"
+    held = f"{output} keeps {recording.contents}" if output.exists() else "nothing was recorded"
     print(f"migsim: interrupted; {held}", file=sys.stderr)
     raise typer.Exit(130)
 

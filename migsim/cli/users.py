@@ -47,7 +47,7 @@ def user_loop(users: int | None, think: str, demand: str | None, *, vcpus: int) 
         )
     demand_s = positive_duration_s(demand, option="--demand")
     think_s = parse_duration_s(think, field="--think")
-    return UserLoop.of_one(users, think_s=think_s, demand_s=demand_s, vcpus=vcpus)
+    return UserLoop.of_one_class(users, think_s=think_s, demand_s=demand_s, vcpus=vcpus)
 
 
 def print_users(seen: GuestPerformance, console: Console) -> None:

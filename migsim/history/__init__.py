@@ -1,9 +1,10 @@
-"""Migration as it was in 2012, and the talk's figures: imported by notebooks, the command line and tests alone.
+"""Migration as QEMU did it in 2012, and the chart of idle guests from the talk of May 2013.
 
-- `iothread`, `thread_branch`: the laws of the two designs, main loop and migration thread
-- `big_lock`, `idle_guest`: who holds the big lock for how long; what an idle Linux guest's memory holds
-- `two_trees`: both designs as SimPy processes (`inputs`, `socket_buffer`, `record` belong to it)
-- `chart`, `pictures`: the talk's chart, modelled and drawn
+- `iothread`, `thread_branch`: laws of the two designs, migration in the main loop and in a thread of its own
+- `big_lock`: which phases hold the big lock, and how late I/O and timers come because of it
+- `idle_guest`: what the memory of an idle Linux guest holds
+- `two_trees`: both designs as SimPy processes; `inputs`, `record` and `socket_buffer` belong to it
+- `idle_chart`, `pictures`: both designs simulated for guests of several sizes, as a table and as pictures
 
-What today's releases do is in `migsim.models` and `migsim.engine`; nothing there knows this room.
+What today's releases do is in `migsim.models` and `migsim.engine`; they do not import this room.
 """

@@ -41,16 +41,18 @@ __all__ = ["LockHolds", "LockUse", "Phases", "big_lock_s", "lock_use"]
 
 @dataclass(frozen=True, slots=True)
 class Phases:
-    """How long each phase of a migration takes, in seconds, whoever holds what.
+    """How long each phase of a migration takes, in seconds, with or without the big lock.
 
     Attributes
     ----------
     setup_s : float
-        All of the setup but what follows.
+        The setup without `start_s`.
     start_s : float
         Log start and first sync.
-    iterate_s, flush_s : float
-        One RAM iterate call; the socket writes that follow it or lie in it.
+    iterate_s : float
+        One RAM iterate call.
+    flush_s : float
+        Its socket writes, made within the call or after it.
     sync_s : float
         One exact sync while the guest runs.
     completion_s : float
@@ -67,7 +69,7 @@ class Phases:
 
 @dataclass(frozen=True, slots=True)
 class LockHolds:
-    """How long the big lock is held at a time in each phase, in seconds; 0 where it is free.
+    """How long the big lock is held at a time in each phase, in seconds; 0 in phases that do not hold it.
 
     Attributes
     ----------
@@ -75,7 +77,7 @@ class LockHolds:
     step_s : float
         An iterate call without a sync.
     sync_s : float
-        A step that syncs.
+        A step with a sync.
     """
 
     setup_s: float
@@ -90,7 +92,7 @@ class LockHolds:
 
 
 def big_lock_s(version: QemuVersion | str, phases: Phases) -> LockHolds:
-    """Say how long a release holds the big lock in each phase.
+    """Compute how long a release holds the big lock in each phase.
 
     Examples
     --------
@@ -115,14 +117,14 @@ def big_lock_s(version: QemuVersion | str, phases: Phases) -> LockHolds:
 
 @dataclass(frozen=True)
 class LockUse:
-    """What holds of the big lock do to whoever needs it.
+    """Holds of the big lock, and the delays that they cause to I/O and timers.
 
     Attributes
     ----------
     holds_s : ndarray
-        Every hold.
+        Length of each hold.
     total_s : float
-        The time in which they lie.
+        The time span that the holds are part of.
     """
 
     holds_s: NDArray[np.float64]
@@ -144,13 +146,13 @@ class LockUse:
         return float((self.holds_s**2).sum()) / (2 * self.total_s) if self.total_s else 0.0
 
     def delayed_fraction(self, x_s: float) -> float:
-        """Share of timers that are more than `x_s` late."""
+        """Compute the share of timers that are more than `x_s` late."""
         if not self.total_s:
             return 0.0
         return float(np.maximum(self.holds_s - x_s, 0.0).sum()) / self.total_s
 
     def delay_s(self, quantile: float) -> float:
-        """Delay that this share of timers does not exceed.
+        """Compute the delay that a share `quantile` of the timers does not exceed.
 
         Examples
         --------
@@ -159,26 +161,28 @@ class LockUse:
         """
         if not 0 <= quantile <= 1:
             raise ParameterError(
-                f"The quantile is {quantile}.", "It is a share of the timers, 0 to 1.", "Correct it."
+                f"The quantile is {quantile}.",
+                "It is a share of the timers, from 0 to 1.",
+                "Give a number from 0 to 1.",
             )
-        late = (1 - quantile) * self.total_s
+        late_s = (1 - quantile) * self.total_s
         holds = np.sort(self.holds_s)[::-1]
-        if late >= holds.sum():
+        if late_s >= holds.sum():
             return 0.0
-        # between two holds' lengths the excess is linear in x
-        after = np.concatenate([holds[1:], [0.0]])
-        excess = np.cumsum(holds) - np.arange(1, len(holds) + 1) * after
-        k = int(np.searchsorted(excess, late))
-        return round(float((holds[: k + 1].sum() - late) / (k + 1)), 12)
+        # the sum of max(hold - x, 0) is linear in x between the lengths of two holds
+        next_shorter = np.concatenate([holds[1:], [0.0]])
+        excess = np.cumsum(holds) - np.arange(1, len(holds) + 1) * next_shorter
+        k = int(np.searchsorted(excess, late_s))
+        return round(float((holds[: k + 1].sum() - late_s) / (k + 1)), 12)
 
 
 def lock_use(holds_s: Sequence[float], total_s: float) -> LockUse:
-    """Put holds together.
+    """Check the lengths of some holds and make a `LockUse` of them.
 
     Raises
     ------
     ParameterError
-        When they are longer than the time they lie in.
+        When a hold is negative, or their sum exceeds `total_s`.
 
     Examples
     --------
@@ -189,8 +193,8 @@ def lock_use(holds_s: Sequence[float], total_s: float) -> LockUse:
     holds = np.asarray(holds_s, dtype=float)
     if len(holds) and (holds.min() < 0 or holds.sum() > total_s * (1 + 1e-9)):
         raise ParameterError(
-            f"Holds of {holds.sum():.6g} s lie in {total_s:.6g} s.",
-            "The big lock has one holder at a time, and no hold is below 0.",
+            f"The holds add up to {holds.sum():.6g} s within {total_s:.6g} s.",
+            "The big lock has one holder at a time, and no hold is negative.",
             "Count each hold once.",
         )
     return LockUse(holds, float(total_s))

@@ -27,13 +27,18 @@ from migsim.workload import Workload, WorkloadClass
 __all__ = ["BOOTED_PAGES", "STRUCT_PAGE_PAGES_PER_GIB", "idle_data_pages", "idle_workload"]
 
 BOOTED_PAGES = 81_500
+"""Pages of data in a booted guest, its `struct page` arrays not counted."""
+
 STRUCT_PAGE_PAGES_PER_GIB = 4096
+"""Pages that the `struct page` array of a GiB of RAM takes."""
+
 BUSY_PAGES = 50
 BUSY_WRITES_PER_S = 100.0
+"""Writes a second to each of the `BUSY_PAGES`."""
 
 
 def idle_data_pages(ram_bytes: int) -> int:
-    """Pages of an idle guest that hold data.
+    """Return how many pages of an idle guest hold data.
 
     Examples
     --------
@@ -56,7 +61,7 @@ def idle_workload(ram_bytes: int, *, place: Literal["top", "spread"] = "top") ->
     ----------
     ram_bytes : int
     place : {"top", "spread"}
-        Where `struct page` lies: at the end of RAM, or at the begin of every GiB.
+        Where the `struct page` arrays lie: at the end of RAM, or at the start of every GiB.
 
     Examples
     --------
@@ -66,19 +71,19 @@ def idle_workload(ram_bytes: int, *, place: Literal["top", "spread"] = "top") ->
     """
     pages = ram_bytes // PAGE_BYTES
     data = idle_data_pages(ram_bytes)
-    arrays = data - BOOTED_PAGES
+    array_pages = data - BOOTED_PAGES
     gib = ram_bytes // GIB
     extents: tuple[tuple[int, int], ...]
     if place == "top":
-        extents = ((pages - arrays, arrays),)
+        extents = ((pages - array_pages, array_pages),)
     else:
-        first = [max(BOOTED_PAGES, g * PAGES_PER_GIB) for g in range(gib)]
-        extents = tuple((start, STRUCT_PAGE_PAGES_PER_GIB) for start in first)
-        arrays = gib * STRUCT_PAGE_PAGES_PER_GIB
+        starts = [max(BOOTED_PAGES, g * PAGES_PER_GIB) for g in range(gib)]
+        extents = tuple((start, STRUCT_PAGE_PAGES_PER_GIB) for start in starts)
+        array_pages = gib * STRUCT_PAGE_PAGES_PER_GIB
     return Workload(
         ram_bytes=ram_bytes,
         ram_total_bytes=ram_bytes,
-        zero_pages=pages - arrays - BOOTED_PAGES,
+        zero_pages=pages - array_pages - BOOTED_PAGES,
         classes=(
             WorkloadClass(
                 pages=BUSY_PAGES, writes_per_page_per_s=BUSY_WRITES_PER_S, extents=((0, BUSY_PAGES),)
@@ -88,7 +93,7 @@ def idle_workload(ram_bytes: int, *, place: Literal["top", "spread"] = "top") ->
                 writes_per_page_per_s=0.0,
                 extents=((BUSY_PAGES, BOOTED_PAGES - BUSY_PAGES),),
             ),
-            WorkloadClass(pages=arrays, writes_per_page_per_s=0.0, extents=extents),
+            WorkloadClass(pages=array_pages, writes_per_page_per_s=0.0, extents=extents),
         ),
         assumptions=(f"An idle Linux guest; struct page lies {place}.",),
         source="modelled: idle_workload",

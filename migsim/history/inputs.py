@@ -1,4 +1,4 @@
-"""What a migration of 2012 starts from: the guest, the design, costs and limits."""
+"""Input of a simulated migration of 2012: guest, design, costs and limits."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from migsim.models.loop.copies import Ceiling, copy_path, one_thread_ceiling
 from migsim.units import PAGE_BYTES
 from migsim.workload import Workload
 
-__all__ = ["TREES", "Design", "TalkInput"]
+__all__ = ["TREES", "Design", "TreeInput"]
 
 Design = Literal["iothread", "thread"]
 
 TREES: dict[Design, str] = {"iothread": "qemu.git 1.2.50", "thread": "Mig-thread 20121029"}
-"""The talk's names of the two designs."""
+"""The two designs, and what the chart of idle guests calls their source trees."""
 
 
 @dataclass(frozen=True)
-class TalkInput:
-    """One migration of 2012 to simulate.
+class TreeInput:
+    """One migration of 2012, by either source tree.
 
     Attributes
     ----------
@@ -33,22 +33,22 @@ class TalkInput:
         The guest.
     design : {"iothread", "thread"}
     costs : mapping of str to float
-        Such as ``cost_preset("era-2012").at()``.
+        Costs by name, such as ``cost_preset("era-2012").at()``.
     max_bandwidth : int
         Bytes a second (``migrate_set_speed``).
     downtime_limit_ms : float
         ``migrate_set_downtime``.
     drain_bytes_per_s : float
-        What network and destination take; 10 GbE by default.
+        Rate at which the network and the destination take bytes; by default that of 10 GbE.
     socket_buffer_bytes : float
     mapped_bytes : float, optional
-        Guest memory that the kernel has mapped; by default every page that holds data.
+        Guest memory that the kernel has mapped; by default all pages that hold data.
     mapping : {"4k", "2m", "1g"}
-        Size of those mappings.
+        Page size of those mappings.
     version : str
         The main loop's release: 1.2, or 1.2.50 (= 1.3). The branch is 1.2.50 with the bitmap of 1.4.
     deadline_s : float
-        When it is given up.
+        When a migration that has not converged is given up, in seconds after its start.
     name : str
     """
 
@@ -69,28 +69,28 @@ class TalkInput:
         if self.design not in TREES:
             raise ParameterError(
                 f"The design is {self.design!r}.",
-                f"The talk compares {' and '.join(TREES)}.",
+                f"The trees of 2012 have {' and '.join(TREES)}.",
                 "Choose one of them.",
             )
 
     @property
     def layout(self) -> BitmapLayout:
-        """Dirty tracking of the tree: the branch makes one pass over all pages, the main loop two."""
+        """Layout of the dirty bitmap: with one pass over all pages a sync (thread branch), or two (main loop)."""
         return bitmap_layout("1.4" if self.design == "thread" else self.version)
 
     @cached_property
     def ceiling(self) -> Ceiling:
-        """Time of a page by its parts."""
+        """Time that a page takes in the sending thread, by its parts."""
         return one_thread_ceiling(copy_path(self.version, staged=True), self.costs)
 
     @property
     def data_bytes(self) -> float:
-        """Memory that is mapped."""
-        held = self.workload.ram_total_bytes - self.workload.zero_pages * PAGE_BYTES
-        return float(held) if self.mapped_bytes is None else self.mapped_bytes
+        """Guest memory that the kernel has mapped."""
+        filled = self.workload.ram_total_bytes - self.workload.zero_pages * PAGE_BYTES
+        return float(filled) if self.mapped_bytes is None else self.mapped_bytes
 
     def freeze(self) -> StartFreeze:
-        """The start."""
+        """Compute how long the guest freezes when the migration starts, by parts."""
         return start_freeze(
             self.layout,
             self.workload.ram_total_bytes,

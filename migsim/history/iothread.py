@@ -46,10 +46,10 @@ __all__ = [
 ]
 
 SOCKET_BUFFER_BYTES = 4 << 20
-"""What Linux lets a TCP send buffer grow to by default."""
+"""Size to which Linux lets a TCP send buffer grow by default."""
 
 STREAM_BUFFER_BYTES = 32768
-"""QEMU's stream buffer: what is handed to the socket at a time."""
+"""Size of QEMU's stream buffer, which is handed to the socket as a whole."""
 
 WRITABLE_SHARE = 1 / 3
 """Linux calls a socket writable once this share of its buffer is free."""
@@ -57,7 +57,7 @@ WRITABLE_SHARE = 1 / 3
 
 @dataclass(frozen=True, slots=True)
 class LoopRate:
-    """What the main loop sends, and what that costs everybody else.
+    """Rate of the main loop, and its use of the big lock.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class LoopRate:
     lock_duty : float
         Share of the time in which the big lock is held.
     frozen : bool
-        Whether the socket refuses data now and then.
+        Whether the network is slower than a step, so that the socket at times refuses data.
     """
 
     bytes_per_s: float
@@ -86,14 +86,14 @@ def loop_rate(
     Parameters
     ----------
     step_bytes_per_s : float
-        Rate of a step: copies and kernel in turn (`copies.one_thread_ceiling`).
+        Rate of a step: copies and kernel in turn (`migsim.models.loop.copies.one_thread_ceiling`).
     drain_bytes_per_s : float
-        What the network, or the destination, takes.
+        Rate of the network, or of the destination if that is slower.
     max_bandwidth : int
         Bytes a second; 0: no limit.
     socket_buffer_bytes : float
     loop_latency_s : float
-        From the socket's being writable to the handler's start.
+        Time between the socket's becoming writable and the handler's start.
 
     Examples
     --------
@@ -105,8 +105,8 @@ def loop_rate(
     if min(step_bytes_per_s, drain_bytes_per_s) <= 0:
         raise ParameterError(
             f"A step of {step_bytes_per_s} and a network of {drain_bytes_per_s} bytes a second.",
-            "Both move some bytes.",
-            "Give rates above 0.",
+            "Both rates are above 0.",
+            "Correct the rate that is not.",
         )
     quota = window_quota_bytes(max_bandwidth)
     frozen = step_bytes_per_s > drain_bytes_per_s
@@ -121,21 +121,21 @@ def loop_rate(
 def writable_after_s(
     level_bytes: float, drain_bytes_per_s: float, socket_buffer_bytes: float = SOCKET_BUFFER_BYTES
 ) -> float:
-    """How long a socket with so many bytes in its buffer stays unwritable.
+    """Compute how long a socket stays unwritable with `level_bytes` in its buffer.
 
     Examples
     --------
     >>> writable_after_s(4 << 20, 1 << 20)
     1.333333333333333
     """
-    over = level_bytes - socket_buffer_bytes * (1 - WRITABLE_SHARE)
-    return max(over, 0.0) / drain_bytes_per_s
+    excess = level_bytes - socket_buffer_bytes * (1 - WRITABLE_SHARE)
+    return max(excess, 0.0) / drain_bytes_per_s
 
 
 def call_bandwidth(
     normal_pages: float, uniform_pages: float, call_s: float, page_bytes: int = PAGE_BYTES
 ) -> float:
-    """Bandwidth that one iterate call saw, in bytes a second: payload only, a uniform page counts 1 byte.
+    """Compute the bandwidth of one iterate call in bytes a second: payload only, a uniform page counts 1 byte.
 
     Examples
     --------
@@ -146,7 +146,7 @@ def call_bandwidth(
 
 
 def may_finish(remaining_bytes: float, call_bytes_per_s: float, downtime_limit_ms: float) -> bool:
-    """Whether the step believes that what is left goes within the limit.
+    """Whether the step expects to send the remaining bytes within the downtime limit.
 
     Examples
     --------

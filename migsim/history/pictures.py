@@ -1,4 +1,7 @@
-"""The talk's chart of idle guests, as the model has it; every curve says so."""
+"""Pictures of migrations of 2012: the chart of idle guests, the downtime by part, delayed timers, a page's time.
+
+Every curve is labelled as modelled.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from migsim.history.chart import DOWNTIME_PARTS
+from migsim.history.idle_chart import DOWNTIME_PARTS
 from migsim.plot.bitmap import size_axis
 from migsim.plot.style import BAND, COPIES, LIMIT, PARTS, RELEASES, SIMULATED, finish
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from migsim.history.big_lock import LockUse
     from migsim.history.inputs import Design
@@ -25,7 +27,6 @@ __all__ = [
     "plot_ceiling",
     "plot_downtime_by_size",
     "plot_idle_chart",
-    "plot_talk",
     "plot_timer_delays",
 ]
 
@@ -37,26 +38,26 @@ CURVES = {
     "longest_stall_s": ("Longest stall of I/O and timers", "seconds"),
     "lock_duty": ("Big lock held", "share of the time"),
 }
-"""Columns of `migsim.history.chart.idle_chart` that are drawn: title and unit."""
+"""Columns of `migsim.history.idle_chart.idle_chart` that can be drawn: title and unit."""
 
 LOGARITHMIC = {"total_s", "longest_stall_s"}
 COLOURS = {"iothread": RELEASES["1.3"], "thread": RELEASES["1.4-1.7"]}
-"""The trees keep track of dirty pages like these releases."""
+"""The colours of the releases that track dirty pages the same way."""
 
 
 def plot_idle_chart(
     chart: pd.DataFrame, curve: str = "total_s", *, limit: float | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw one column of the chart against guest size, both trees, with the band of the costs' ranges.
+    """Draw one column of the chart of idle guests against guest size, with the band of the costs' ranges.
 
     Parameters
     ----------
     chart : pandas.DataFrame
-        As `migsim.history.chart.idle_chart` returns it: the numbers of this picture.
+        As `migsim.history.idle_chart.idle_chart` returns it: the numbers of this picture.
     curve : str
         A key of `CURVES`.
     limit : float, optional
-        Drawn as a dashed line.
+        Value of a dashed horizontal line.
     ax : matplotlib.axes.Axes, optional
     """
     if ax is None:
@@ -64,11 +65,11 @@ def plot_idle_chart(
 
         ax = plt.figure().add_subplot()
     for design, rows in chart.groupby("design", sort=False):
-        table = rows.pivot_table(index="ram_gib", columns="costs", values=curve)
+        by_costs = rows.pivot_table(index="ram_gib", columns="costs", values=curve)
         colour = {"color": COLOURS[str(design)]}
-        ax.fill_between(table.index, table.min(axis=1), table.max(axis=1), **BAND | colour)
+        ax.fill_between(by_costs.index, by_costs.min(axis=1), by_costs.max(axis=1), **BAND | colour)
         label = f"{rows['tree'].iloc[0]} (modelled)"
-        ax.plot(table.index, table["value"], **SIMULATED | colour, label=label)
+        ax.plot(by_costs.index, by_costs["value"], **SIMULATED | colour, label=label)
     if limit is not None:
         ax.axhline(limit, **LIMIT)
     size_axis(ax, chart["ram_gib"])
@@ -81,26 +82,13 @@ def plot_idle_chart(
     return finish(ax, title=title, x="idle guest's RAM", y=unit)
 
 
-def plot_talk(chart: pd.DataFrame, *, downtime_limit_s: float = 2.0) -> Figure:
-    """Draw all of `CURVES`, one a panel."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13, 7), layout="constrained")
-    for ax, curve in zip(figure.subplots(2, 3).flat, CURVES, strict=True):
-        plot_idle_chart(chart, curve, limit=downtime_limit_s if curve == "downtime_s" else None, ax=ax)
-    figure.suptitle(
-        "Idle guests, speed 10G, downtime limit 2 s: modelled, band = range of the costs", fontsize=11
-    )
-    return figure
-
-
 def plot_downtime_by_size(chart: pd.DataFrame, design: Design = "thread", *, ax: Axes | None = None) -> Axes:
-    """Draw the downtime's parts against guest size as stacked bars, with the range of the whole.
+    """Draw the parts of the downtime against guest size as stacked bars, with the range of their sum.
 
     Parameters
     ----------
     chart : pandas.DataFrame
-        As `migsim.history.chart.idle_chart` returns it: the numbers of this picture.
+        As `migsim.history.idle_chart.idle_chart` returns it: the numbers of this picture.
     design : {"iothread", "thread"}
     ax : matplotlib.axes.Axes, optional
     """
@@ -108,15 +96,15 @@ def plot_downtime_by_size(chart: pd.DataFrame, design: Design = "thread", *, ax:
         import matplotlib.pyplot as plt
 
         ax = plt.figure().add_subplot()
-    own = chart[chart["design"] == design]
-    rows = own[own["costs"] == "value"]
+    tree_rows = chart[chart["design"] == design]
+    rows = tree_rows[tree_rows["costs"] == "value"]
     bottom = np.zeros(len(rows))
     for part in DOWNTIME_PARTS:
         heights = rows[f"{part.replace('-', '_')}_s"].to_numpy(float)
         ax.bar(range(len(rows)), heights, bottom=bottom, color=PARTS[part], width=0.7, label=part)
         bottom += heights
-    whole = own.groupby("ram_gib")["downtime_s"].agg(["min", "max"])
-    reach = [bottom - whole["min"].to_numpy(), whole["max"].to_numpy() - bottom]
+    downtime_s = tree_rows.groupby("ram_gib")["downtime_s"].agg(["min", "max"])
+    reach = [bottom - downtime_s["min"].to_numpy(), downtime_s["max"].to_numpy() - bottom]
     ax.errorbar(
         range(len(rows)),
         bottom,
@@ -133,7 +121,7 @@ def plot_downtime_by_size(chart: pd.DataFrame, design: Design = "thread", *, ax:
 
 
 def plot_timer_delays(uses: Mapping[str, LockUse], *, ax: Axes | None = None) -> Axes:
-    """Draw the share of timers that are later than a time, for holds of the big lock by name.
+    """Draw the share of timers that are later than a delay, a line for each named use of the big lock.
 
     The numbers are `LockUse.delayed_fraction`.
     """
@@ -150,11 +138,11 @@ def plot_timer_delays(uses: Mapping[str, LockUse], *, ax: Axes | None = None) ->
     ax.set_ylim(0, 1)
     ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     ax.legend(frameon=False, fontsize=8, loc="lower left")
-    return finish(ax, title="Timers and I/O exits that are later than ...", x="delay [ms]", y="share")
+    return finish(ax, title="Timers and I/O exits later than a delay", x="delay [ms]", y="share")
 
 
 def plot_ceiling(ceilings: Mapping[str, Ceiling], *, ax: Axes | None = None) -> Axes:
-    """Draw the time of one page by its parts, a bar a path, with the rate that it leads to.
+    """Draw the time of one page by its parts, a bar for each copy path, with the rate that it allows.
 
     The numbers are `Ceiling.parts_s`.
     """
@@ -174,4 +162,4 @@ def plot_ceiling(ceilings: Mapping[str, Ceiling], *, ax: Axes | None = None) -> 
     ax.invert_yaxis()
     ax.set_xlim(right=float(ends.max()) * 1.25)
     ax.legend(frameon=False, fontsize=8)
-    return finish(ax, title="One thread, one page (modelled)", x="microseconds", y="")
+    return finish(ax, title="Time of one page in the sending thread (modelled)", x="microseconds", y="")

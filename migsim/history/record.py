@@ -1,4 +1,4 @@
-"""What the engine of the talk's two trees writes down: holds of the big lock, bytes, syncs; and the outcome."""
+"""Recorder of a simulated migration of 2012 (holds of the big lock, bytes, syncs), and its outcome."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from migsim.results import MigrationResult, Outcome
 from migsim.units import PAGE_BYTES
 
 if TYPE_CHECKING:
-    from migsim.history.inputs import TalkInput
+    from migsim.history.inputs import TreeInput
 
-__all__ = ["TalkOutcome", "TalkRecord"]
+__all__ = ["TreeOutcome", "TreeRecorder"]
 
 PEAK_WINDOW_S = 1.0
+"""Throughput is highest over a window of this length."""
 
 
 @dataclass(frozen=True)
-class TalkOutcome:
+class TreeOutcome:
     """One simulated migration of 2012.
 
     Attributes
@@ -29,13 +30,14 @@ class TalkOutcome:
     result : MigrationResult
         Kind "simulated"; `info` has the fields of QEMU 1.3, `downtime_parts_ms` sums to the downtime.
     lock : LockUse
-        Holds of the big lock from the command to the vCPUs' stop.
+        Holds of the big lock, from QMP ``migrate`` until the vCPUs stop.
     freeze : StartFreeze
         The first of those holds, in its parts.
     peak_bytes_per_s : float
-        Stream bytes a second in the best second before the guest stopped (in all of it, where it is shorter).
+        Stream bytes a second, in the second before the guest's stop that carried most. Where less than a second
+        passed before the stop, the mean of that time.
     staged_bytes : float
-        The most that lay in the staging buffer.
+        Largest fill of the staging buffer.
     """
 
     result: MigrationResult
@@ -46,21 +48,21 @@ class TalkOutcome:
 
     @property
     def bytes_per_s(self) -> float:
-        """Stream bytes a second over the run without its setup."""
-        busy_s = (self.result.total_time_ms - self.freeze.total_s * 1000) / 1000
-        return self.result.transferred_bytes / busy_s if busy_s > 0 else 0.0
+        """Mean stream bytes a second, the setup's time not counted."""
+        sending_s = (self.result.total_time_ms - self.freeze.total_s * 1000) / 1000
+        return self.result.transferred_bytes / sending_s if sending_s > 0 else 0.0
 
     @property
     def sync_share(self) -> float:
         """Share of the final sync in the downtime."""
         parts = self.result.downtime_parts_ms
-        whole = sum(parts.values())
-        return parts["sync"] / whole if whole else 0.0
+        downtime_ms = sum(parts.values())
+        return parts["sync"] / downtime_ms if downtime_ms else 0.0
 
 
 @dataclass
-class TalkRecord:
-    """Filled by the engine while it runs; times in seconds since the command."""
+class TreeRecorder:
+    """Record of a migration while it is simulated; times are seconds since QMP ``migrate``."""
 
     holds_s: list[float] = field(default_factory=list)
     at_s: list[float] = field(default_factory=lambda: [0.0])
@@ -73,18 +75,18 @@ class TalkRecord:
     stopped_s: float | None = None
 
     def note(self, now: float, sent_bytes: float, remaining_bytes: float) -> None:
-        """Note how far it has come."""
+        """Note the bytes sent and the bytes remaining at a time."""
         self.at_s.append(now)
         self.sent_bytes.append(sent_bytes)
         self.remaining_bytes.append(remaining_bytes)
 
-    def sync(self, begun: float, length: float, new_pages: float, remaining_bytes: float) -> None:
-        """Note a sync: one row of `iterations` begins."""
+    def sync(self, start_s: float, sync_s: float, new_pages: float, remaining_bytes: float) -> None:
+        """Note a bitmap sync: it begins a round, which is a row of `iterations`."""
         self.syncs.append(
             {
                 "dirty_sync_count": len(self.syncs) + 1,
-                "start_s": begun,
-                "sync_s": length,
+                "start_s": start_s,
+                "sync_s": sync_s,
                 "dirty_pages": new_pages,
                 "remaining_bytes_after_sync": remaining_bytes,
                 "_sent": self.sent_bytes[-1],
@@ -94,38 +96,38 @@ class TalkRecord:
         )
 
     def peak_bytes_per_s(self) -> float:
-        """Stream bytes in the best second before the guest stopped."""
+        """Compute the highest stream rate over a second before the guest stopped."""
         end = self.at_s[-1] if self.stopped_s is None else self.stopped_s
         if end <= PEAK_WINDOW_S:
             return float(np.interp(end, self.at_s, self.sent_bytes)) / end if end else 0.0
-        grid = np.arange(0.0, end, PEAK_WINDOW_S / 10)
-        sent = np.interp(grid, self.at_s, self.sent_bytes)
-        return float(np.max(sent[10:] - sent[:-10])) / PEAK_WINDOW_S if len(grid) > 10 else 0.0
+        grid_s = np.arange(0.0, end, PEAK_WINDOW_S / 10)
+        sent = np.interp(grid_s, self.at_s, self.sent_bytes)
+        return float(np.max(sent[10:] - sent[:-10])) / PEAK_WINDOW_S if len(grid_s) > 10 else 0.0
 
     def outcome(
-        self, what: TalkInput, now: float, freeze: StartFreeze, parts_ms: dict[str, float]
-    ) -> TalkOutcome:
-        """Make the outcome."""
-        done = self.stopped_s is not None
-        return TalkOutcome(
+        self, migration: TreeInput, now: float, freeze: StartFreeze, parts_ms: dict[str, float]
+    ) -> TreeOutcome:
+        """Build the outcome of a migration that ended at `now`."""
+        completed = self.stopped_s is not None
+        return TreeOutcome(
             result=MigrationResult(
                 kind="simulated",
-                name=what.name or what.design,
-                qemu_version=what.version,
+                name=migration.name or migration.design,
+                qemu_version=migration.version,
                 accel="kvm",
                 outcome=Outcome(
-                    "completed" if done else "not-converged",
-                    "" if done else f"It was not done after {now:.0f} s.",
+                    "completed" if completed else "not-converged",
+                    "" if completed else f"The migration was not complete after {now:.0f} s.",
                 ),
-                info=self._info(what, now, freeze, parts_ms, done),
+                info=self._info(migration, now, parts_ms if completed else None),
                 iterations=self._iterations(now),
                 timeline=self._timeline(),
                 downtime_parts_ms=parts_ms,
                 scenario={
-                    "design": what.design,
+                    "design": migration.design,
                     "parameters": {
-                        "max-bandwidth": what.max_bandwidth,
-                        "downtime-limit": what.downtime_limit_ms,
+                        "max-bandwidth": migration.max_bandwidth,
+                        "downtime-limit": migration.downtime_limit_ms,
                     },
                 },
             ),
@@ -135,14 +137,13 @@ class TalkRecord:
             staged_bytes=self.staged_bytes,
         )
 
-    def _info(
-        self, what: TalkInput, now: float, freeze: StartFreeze, parts_ms: dict[str, float], done: bool
-    ) -> dict[str, Any]:
+    def _info(self, migration: TreeInput, now: float, parts_ms: dict[str, float] | None) -> dict[str, Any]:
+        """Build the answer to ``query-migrate``; `parts_ms` are those of the downtime, None before it."""
         info: dict[str, Any] = {
-            "status": "completed" if done else "active",
+            "status": "active" if parts_ms is None else "completed",
             "total-time": int(now * 1000),
             "ram": {
-                "total": what.workload.ram_total_bytes,
+                "total": migration.workload.ram_total_bytes,
                 "transferred": round(self.sent_bytes[-1]),
                 "remaining": round(self.remaining_bytes[-1]),
                 "duplicate": round(self.duplicate),
@@ -150,7 +151,7 @@ class TalkRecord:
                 "normal-bytes": round(self.normal) * PAGE_BYTES,
             },
         }
-        if done:
+        if parts_ms is not None:
             info["downtime"] = round(sum(parts_ms.values()))
         return info
 
@@ -166,12 +167,12 @@ class TalkRecord:
         return iterations_frame(
             {
                 **{key: value for key, value in row.items() if not key.startswith("_")},
-                "end_s": after["start_s"],
-                "transferred_bytes": after["_sent"] - row["_sent"],
-                "normal": after["_normal"] - row["_normal"],
-                "duplicate": after["_duplicate"] - row["_duplicate"],
+                "end_s": following["start_s"],
+                "transferred_bytes": following["_sent"] - row["_sent"],
+                "normal": following["_normal"] - row["_normal"],
+                "duplicate": following["_duplicate"] - row["_duplicate"],
             }
-            for row, after in zip(self.syncs, [*self.syncs[1:], last], strict=True)
+            for row, following in zip(self.syncs, [*self.syncs[1:], last], strict=True)
         )
 
     def _timeline(self) -> Any:
@@ -180,7 +181,10 @@ class TalkRecord:
         rows = zip(self.at_s[1:], self.sent_bytes[1:], self.remaining_bytes[1:], strict=True)
         return timeline_frame(
             [
-                (at, {"status": "active", "ram": {"transferred": round(sent), "remaining": round(left)}})
-                for at, sent, left in rows
+                (
+                    t_s,
+                    {"status": "active", "ram": {"transferred": round(sent), "remaining": round(remaining)}},
+                )
+                for t_s, sent, remaining in rows
             ]
         )

@@ -1,4 +1,4 @@
-"""A TCP socket's send buffer, filled by QEMU and drained by the network; fluid, without an event of its own."""
+"""Send buffer of a TCP socket as a fluid: filled by QEMU, drained by the network, without SimPy events."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ __all__ = ["SocketBuffer"]
 
 
 class SocketBuffer:
-    """What lies in the kernel and waits for the network.
+    """Bytes in the kernel that wait for the network; their number falls at the network's rate.
 
     Parameters
     ----------
-    drain_bytes_per_s, size_bytes : float
+    drain_bytes_per_s : float
+        Rate of the network.
+    size_bytes : float
+        Most bytes that the buffer holds.
 
     Examples
     --------
@@ -30,23 +33,23 @@ class SocketBuffer:
         self._at = 0.0
 
     def room(self, now: float) -> float:
-        """Bytes that it takes now without blocking."""
+        """Return how many bytes can be written now without blocking."""
         self._level = max(self._level - (now - self._at) * self.drain_bytes_per_s, 0.0)
         self._at = now
         return self.size_bytes - self._level
 
-    def put(self, many: float, now: float) -> None:
-        """Write without blocking: no more than `room`."""
+    def put(self, stream_bytes: float, now: float) -> None:
+        """Write without blocking; `stream_bytes` is at most `room`."""
         self.room(now)
-        self._level += many
+        self._level += stream_bytes
 
     def writable_after_s(self, now: float) -> float:
-        """How long until the main loop is told that it is writable."""
+        """Return how long until the kernel reports the socket as writable."""
         return writable_after_s(self.size_bytes - self.room(now), self.drain_bytes_per_s, self.size_bytes)
 
-    def block_s(self, many: float, send_bytes_per_s: float, now: float) -> float:
-        """Write, blocking: how long that takes."""
-        seconds = flush_s(many, send_bytes_per_s, self.drain_bytes_per_s, self.room(now))
-        self._level = max(self._level + many - seconds * self.drain_bytes_per_s, 0.0)
+    def block_s(self, stream_bytes: float, send_bytes_per_s: float, now: float) -> float:
+        """Write, blocking, and return how long that takes."""
+        seconds = flush_s(stream_bytes, send_bytes_per_s, self.drain_bytes_per_s, self.room(now))
+        self._level = max(self._level + stream_bytes - seconds * self.drain_bytes_per_s, 0.0)
         self._at = now + seconds
         return seconds

@@ -41,16 +41,16 @@ __all__ = ["ThreadCycle", "branch_threshold_bytes", "flush_s", "thread_cycle"]
 
 @dataclass(frozen=True, slots=True)
 class ThreadCycle:
-    """One produce and its flush.
+    """One produce step and its flush.
 
     Attributes
     ----------
     staged_bytes : float
-        What a produce puts into the staging buffer.
+        Bytes that a produce step puts into the staging buffer.
     flush_s : float
-        How long the socket takes it, blocking, with the big lock free.
+        Length of the blocking write to the socket, with the big lock free.
     bytes_per_s : float
-        Sent, sleeps included.
+        Rate at which bytes are sent, sleeps included.
     lock_duty : float
         Share of the time in which the big lock is held.
     left_bytes_per_s : float
@@ -80,13 +80,15 @@ def thread_cycle(
     produce_bytes_per_s : float
         Rate into the staging buffer.
     send_bytes_per_s : float
-        What the kernel takes.
-    drain_bytes_per_s, socket_buffer_bytes : float
-        What the network takes, and what waits for it in the kernel.
+        Rate at which the kernel takes bytes from QEMU.
+    drain_bytes_per_s : float
+        Rate of the network.
+    socket_buffer_bytes : float
+        Size of the socket's send buffer in the kernel.
     max_bandwidth : int
         Bytes a second; 0: no limit.
     produce_s : float
-        Length of one produce.
+        Length of one produce step.
 
     Examples
     --------
@@ -98,32 +100,32 @@ def thread_cycle(
     """
     if min(produce_bytes_per_s, send_bytes_per_s, drain_bytes_per_s, produce_s) <= 0:
         raise ParameterError(
-            f"A produce of {produce_s} s at {produce_bytes_per_s}, a flush at {send_bytes_per_s}, a network of "
-            f"{drain_bytes_per_s} bytes a second.",
-            "All move some bytes.",
-            "Give times and rates above 0.",
+            f"A produce step of {produce_s} s at {produce_bytes_per_s}, a flush at {send_bytes_per_s} and a network "
+            f"of {drain_bytes_per_s} bytes a second.",
+            "The time and the rates are above 0.",
+            "Correct the one that is not.",
         )
     staged = produce_bytes_per_s * produce_s
     quota = window_quota_bytes(max_bandwidth)
 
-    def flush(many: float) -> float:
+    def flush(stream_bytes: float) -> float:
         room = min(socket_buffer_bytes, drain_bytes_per_s * produce_s)
-        return flush_s(many, send_bytes_per_s, drain_bytes_per_s, room)
+        return flush_s(stream_bytes, send_bytes_per_s, drain_bytes_per_s, room)
 
-    free = produce_s + flush(staged)
-    if staged / free * WINDOW_S <= quota:
-        return ThreadCycle(staged, flush(staged), staged / free, produce_s / free, 0.0)
-    times = max(quota / staged, 1.0)  # produces in a window; one at least, whatever the quota
-    window = max(WINDOW_S, times * produce_s + flush(quota))
-    sent = quota / window
-    left = staged * times / window - sent if times == 1.0 else 0.0
-    return ThreadCycle(staged, flush(quota), sent, times * produce_s / window, left)
+    cycle_s = produce_s + flush(staged)
+    if staged / cycle_s * WINDOW_S <= quota:  # the limit does not bind
+        return ThreadCycle(staged, flush(staged), staged / cycle_s, produce_s / cycle_s, 0.0)
+    produces = max(quota / staged, 1.0)  # produce steps in a window: at least one, whatever the quota
+    window_s = max(WINDOW_S, produces * produce_s + flush(quota))
+    sent = quota / window_s
+    left = staged * produces / window_s - sent if produces == 1.0 else 0.0
+    return ThreadCycle(staged, flush(quota), sent, produces * produce_s / window_s, left)
 
 
 def flush_s(
     staged_bytes: float, send_bytes_per_s: float, drain_bytes_per_s: float, room_bytes: float
 ) -> float:
-    """How long a blocking flush takes: the kernel's copy, or the network where the socket buffer has not the room.
+    """Compute how long a blocking flush takes: the kernel's copy, or the network once the socket buffer is full.
 
     Examples
     --------
@@ -134,7 +136,7 @@ def flush_s(
 
 
 def branch_threshold_bytes(flushed_bytes: float, window_s: float, downtime_limit_ms: float) -> float:
-    """Switchover threshold after a window: whole bytes a millisecond times the limit.
+    """Compute the switchover threshold after a window: whole bytes a millisecond times the limit.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""How busy the machine was during a run, so that a noisy one can be told from a quiet one.
+"""The host's load during a run, which shows whether other programs disturbed it.
 
-Read from ``/proc``: processor time of each thread of the watched processes, of the whole machine, and what a
-hypervisor below took away (steal).
+Read from ``/proc``: the processor time of each thread of the watched processes and of the whole machine, and the time
+that a hypervisor below took away (steal).
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ _STAT_FIELDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "s
 
 
 class HostLoad:
-    """Processor time between `start` and `stop`.
+    """Counts processor time between `start` and `stop`.
 
     Parameters
     ----------
     processes : iterable of (role, pid)
-        Whose threads to watch.
+        Processes whose threads are counted, with a role for each.
 
     Examples
     --------
     >>> load = HostLoad([("self", os.getpid())])
     >>> load.start()
     >>> sorted(load.stop())[:3]
-    ['busy_fraction', 'cpus', 'load_average']
+    ['busy_fraction', 'cpus', 'duration_s']
     """
 
     def __init__(self, processes: Iterable[tuple[str, int]]) -> None:
         self.processes = list(processes)
         self._began = time.monotonic()
         self._machine: dict[str, float] = {}
-        self._threads: dict[tuple[str, int], tuple[str, float]] = {}
-        self._seen: dict[tuple[str, int], tuple[str, float]] = {}
+        self._at_start: dict[tuple[str, int], tuple[str, float]] = {}
+        self._latest: dict[tuple[str, int], tuple[str, float]] = {}
 
     def start(self) -> None:
-        """Begin to count."""
+        """Begin the count."""
         self._began = time.monotonic()
         self._machine = _machine_seconds()
-        self._threads = self._seen = self._thread_seconds()
+        self._at_start = self._latest = self._thread_seconds()
 
     def sample(self) -> None:
-        """Look at the threads now: one that ends later keeps what it had used by its last sample."""
-        self._seen = {**self._seen, **self._thread_seconds()}
+        """Read the threads' times now, so that a thread that ends before `stop` keeps those of its last sample."""
+        self._latest = {**self._latest, **self._thread_seconds()}
 
     def stop(self) -> dict[str, Any]:
         """Return the load since `start`.
@@ -58,8 +58,8 @@ class HostLoad:
         -------
         dict
             ``duration_s``, ``cpus``, ``busy_fraction`` and ``steal_fraction`` (of all processors' time),
-            ``others_cpu_s`` (used by neither watched process), ``load_average`` (1, 5, 15 minutes) and
-            ``threads``: role, name and ``cpu_s`` of each thread that used any.
+            ``others_cpu_s`` (used by other processes), ``load_average`` (1, 5, 15 minutes) and ``threads``:
+            role, name and ``cpu_s`` of each watched thread that used any.
         """
         self.sample()
         duration_s = time.monotonic() - self._began
@@ -70,9 +70,9 @@ class HostLoad:
             {
                 "role": role,
                 "name": name,
-                "cpu_s": round(used - self._threads.get((role, tid), ("", 0.0))[1], 2),
+                "cpu_s": round(used - self._at_start.get((role, tid), ("", 0.0))[1], 2),
             }
-            for (role, tid), (name, used) in sorted(self._seen.items())
+            for (role, tid), (name, used) in sorted(self._latest.items())
         ]
         threads = [thread for thread in threads if float(str(thread["cpu_s"])) > 0]
         watched = sum(float(str(thread["cpu_s"])) for thread in threads)
@@ -87,7 +87,7 @@ class HostLoad:
         }
 
     def _thread_seconds(self) -> dict[tuple[str, int], tuple[str, float]]:
-        found: dict[tuple[str, int], tuple[str, float]] = {}
+        seconds: dict[tuple[str, int], tuple[str, float]] = {}
         for role, pid in self.processes:
             try:
                 folders = list(Path(f"/proc/{pid}/task").iterdir())
@@ -103,8 +103,8 @@ class HostLoad:
                     text[text.index("(") + 1 : text.rindex(")")],
                     text[text.rindex(")") + 2 :].split(),
                 )
-                found[role, int(folder.name)] = (name, (int(rest[11]) + int(rest[12])) / _TICKS_PER_S)
-        return found
+                seconds[role, int(folder.name)] = (name, (int(rest[11]) + int(rest[12])) / _TICKS_PER_S)
+        return seconds
 
 
 def _machine_seconds() -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What a Linux guest has said so far: its reports on the one port, and its kernel's complaints on the console."""
+"""A Linux guest's log: its reports on the second serial port, and its kernel's complaints on the console."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from migsim.results.linux_lines import LinuxFault, LinuxReady, LinuxWork, parse_
 
 __all__ = ["LinuxLog", "parse_linux"]
 
-# A soft lockup is no damage: a guest that is throttled or stood still has one.
+# A soft lockup is left out: a throttled or stopped guest reports one, and nothing is wrong with it.
 _COMPLAINT = re.compile(
     r"Kernel panic|Oops|BUG: unable|BUG: kernel|BUG: Bad|general protection|segfault at|Out of memory"
 )
@@ -18,16 +18,16 @@ _COMPLAINT = re.compile(
 
 @dataclass
 class LinuxLog:
-    """All that a Linux guest has said so far; the attributes are those of our own guest's `SerialLog`.
+    """A Linux guest's log so far, with the same attributes as our own guest's `SerialLog`.
 
     Attributes
     ----------
     ready : LinuxReady or None
-        Its users have begun.
+        The report that its users have begun.
     progress : list of LinuxWork
-        Its counters.
+        Its reports of completed transactions.
     faults : list of str
-        What failed in it: its own words, and its kernel's.
+        Error lines of its programs and of its kernel.
     """
 
     ready: LinuxReady | None = None
@@ -37,27 +37,27 @@ class LinuxLog:
 
     @property
     def failed(self) -> int:
-        """How much has failed in it."""
+        """Number of faults."""
         return len(self.faults)
 
     def raise_for_fault(self) -> None:
-        """Raise where something in the guest has failed.
+        """Raise where the log holds a fault.
 
         Raises
         ------
         GuestError
-            With the guest's own words.
+            With the first faulty line.
         """
         if self.faults:
             raise GuestError(
                 f"The Linux guest failed: {self.faults[0]}.",
-                "Neither its programs nor its kernel complain while all is well.",
+                "A healthy guest reports no error, and its kernel writes none on the console.",
                 "Before a migration: give it more RAM, or build its image anew. After one: memory was lost.",
             )
 
 
 def parse_linux(reports: str, console: str = "") -> LinuxLog:
-    r"""Read both ports' logs, which may end anywhere.
+    r"""Read the texts of both ports; each may end in the middle of a line.
 
     Examples
     --------

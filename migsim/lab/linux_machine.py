@@ -1,7 +1,7 @@
-"""A Linux guest on QEMU's command line: kernel, read-only root disk, where its image lies, what it is told.
+"""QEMU's arguments for a Linux guest: kernel, read-only root disk, kernel command line; and where its image lies.
 
-All disks are read-only and every file system that is written to lives in RAM, so RAM is all that a migration moves.
-Source and destination share one image file.
+The disk is read-only and every writable file system lives in RAM, so a migration moves RAM only. Source and destination
+share one image file.
 """
 
 from __future__ import annotations
@@ -22,36 +22,29 @@ _PROGRAMS = ("linux-image", "postgresql", "redis")
 
 
 def image_folder() -> Path:
-    """Return where the Linux guest's image is looked for: ``$MIGSIM_LINUX_GUEST``, else ``build/linux-guest``."""
+    """Return the folder of the Linux guest's image: ``$MIGSIM_LINUX_GUEST``, or else ``build/linux-guest``."""
     return Path(os.environ.get(IMAGE_VARIABLE) or _PROJECT / "build" / "linux-guest")
 
 
 def image_facts() -> dict[str, Any]:
-    """Return what a record or a trace keeps of the image: kernel, versions of its programs, digest of its sources.
+    """Return the image's kernel, versions of its programs, and digest of its sources, for a record or a trace.
 
     Raises
     ------
     HostError
-        When there is no whole image.
+        Where there is no complete image.
     """
     from migsim.lab.linux_guest import LinuxImage
 
     image = LinuxImage.load(image_folder())
-    programs = {name: made for name, made in image.packages.items() if name.startswith(_PROGRAMS)}
+    programs = {name: version for name, version in image.packages.items() if name.startswith(_PROGRAMS)}
     return {"kernel": image.kernel_release, "packages": programs, "sources_sha256": image.sources_sha256}
 
 
 def linux_arguments(image: LinuxImage, workload: LinuxWorkload) -> list[str]:
-    """Return what QEMU's command line needs for a Linux guest, beside machine, memory and serial ports.
+    """Return QEMU's arguments for a Linux guest; machine, memory and serial ports are not among them.
 
-    A guest that reboots or halts is kept, paused, so that its console can still be read.
-
-    Parameters
-    ----------
-    image : LinuxImage
-        Built before.
-    workload : LinuxWorkload
-        What it does.
+    A guest that reboots or halts stays as a paused QEMU, so that its console can still be read.
     """
     from migsim.lab.linux_guest import kernel_command_line
 
@@ -63,7 +56,7 @@ def linux_arguments(image: LinuxImage, workload: LinuxWorkload) -> list[str]:
         report_ms=round(workload.report_s * 1000),
         seed=workload.seed,
     )
-    # The image is shared by both sides: nobody writes to it, so nobody needs a lock on it.
+    # Both sides open the image. Neither writes to it, so QEMU's lock would only get in the way.
     root = str(image.root).replace(",", ",,")
     drive = f"file={root},format=raw,if=none,id=root,readonly=on,file.locking=off"
     return [

@@ -1,8 +1,8 @@
-"""From a scenario to QEMU's command line: a minimal machine, its accelerator and its memory.
+"""QEMU's arguments for a scenario's machine: a minimal one, with its accelerator and its memory.
 
-Memory is ``plain`` (anonymous, unreserved: pages that nobody touches cost the host nothing) or ``aliased``:
-several memory nodes that all map one file in ``/dev/shm``, so that a guest full of data fits a small host.
-KVM logs dirty pages by guest address, so the aliases stay apart for migration.
+Memory is ``plain`` (anonymous and unreserved: untouched pages take no host memory) or ``aliased``: several memory nodes
+map one file in ``/dev/shm``, so that a large guest full of data fits a small host. KVM logs dirty pages by guest
+address, so a migration treats the aliases as different pages.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BLOCK_BYTES = 4 << 20
 
 
 def check_host(qemu: QemuSpec) -> None:
-    """Raise HostError when this machine lacks what the scenario's accelerator needs."""
+    """Raise HostError where this machine lacks what the scenario's accelerator needs."""
     if qemu.accel == "kvm" and not os.access(_KVM, os.R_OK | os.W_OK):
         state = "may not be opened by this user" if _KVM.exists() else "is not there"
         raise HostError(
@@ -41,19 +41,19 @@ def check_host(qemu: QemuSpec) -> None:
 
 
 def machine_arguments(qemu: QemuSpec, guest: GuestSpec, backing: Path | None) -> list[str]:
-    """Return program and arguments of a machine without devices but a serial port.
+    """Return the program and the arguments of a machine without devices.
 
     Parameters
     ----------
     qemu, guest : QemuSpec, GuestSpec
         Of the scenario.
     backing : Path or None
-        The file behind aliased memory.
+        File behind aliased memory.
 
     Raises
     ------
     QemuError
-        When the QEMU program cannot be found.
+        Where the QEMU program cannot be found.
     """
     accel: str = qemu.accel
     if qemu.accel == "kvm" and qemu.dirty_ring_size:
@@ -82,19 +82,19 @@ def _memory_arguments(guest: GuestSpec, backing: Path | None) -> list[str]:
 
 @contextlib.contextmanager
 def alias_file(guest: GuestSpec, *, fill: bool) -> Iterator[Path | None]:
-    """Yield the file behind aliased memory (None for plain memory), deleted at the end.
+    """Yield the file behind aliased memory, None for plain memory; it is deleted at the end of the block.
 
     Parameters
     ----------
     guest : GuestSpec
         Of the scenario.
     fill : bool
-        Whether every page gets data (a source); a destination's file starts as a hole.
+        Whether every page is filled with data, as a source needs it; a destination's file stays empty.
 
     Raises
     ------
     HostError
-        When ``/dev/shm`` cannot hold it.
+        Where ``/dev/shm`` cannot hold it.
     """
     size = guest.alias_bytes
     if size is None:
@@ -106,7 +106,7 @@ def alias_file(guest: GuestSpec, *, fill: bool) -> Iterator[Path | None]:
     except OSError as error:
         raise HostError(
             f"Cannot create a file in {_SHM}: {error.strerror}.",
-            "Aliased memory lives there.",
+            "Aliased memory is a file in it.",
             "Mount a tmpfs there.",
         ) from error
     path = Path(name)
@@ -121,7 +121,7 @@ def alias_file(guest: GuestSpec, *, fill: bool) -> Iterator[Path | None]:
 
 
 def free_shared_bytes() -> int:
-    """Room for aliased memory, in bytes; 0 where there is no such place."""
+    """Return the free bytes of ``/dev/shm``, 0 where it does not exist."""
     try:
         status = os.statvfs(_SHM)
     except OSError:
@@ -133,14 +133,14 @@ def _check_room(size: int) -> None:
     free = free_shared_bytes()
     if free < size:
         raise HostError(
-            f"{_SHM} has {format_bytes(free)} free and {format_bytes(size)} are asked for.",
+            f"{_SHM} has {format_bytes(free)} free, and aliased memory of {format_bytes(size)} is to go there.",
             "Source and destination of an aliased guest each keep alias-bytes of memory there.",
             "Choose smaller alias-bytes, or enlarge /dev/shm.",
         )
 
 
 def _fill(handle: int, size: int) -> None:
-    """Write data without a zero page; the same few MiB over and over, because nobody looks at more."""
+    """Fill the file with random data, without a zero page: one block of 4 MiB over and over."""
     block = random.Random(size).randbytes(_BLOCK_BYTES)
     try:
         for start in range(0, size, _BLOCK_BYTES):

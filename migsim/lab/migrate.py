@@ -1,4 +1,4 @@
-"""One real migration: two QEMU processes started, one guest moved, what was seen made a `MigrationResult`."""
+"""One real migration: two QEMU processes are started, the guest is migrated, and the run is made a result."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from migsim.lab import guest_log
 from migsim.lab.host_load import HostLoad
 from migsim.lab.machine import check_host
 from migsim.lab.qemu import QemuProcess
-from migsim.lab.sides import check_version, death_or, prepare, ready_within_s, settle, start_side
+from migsim.lab.sides import cause_of, check_version, ready_within_s, set_up_sides, settle, start_side
 
 if TYPE_CHECKING:
     from migsim.results import MigrationResult
     from migsim.scenario import GuestSpec, LabScenario
 
-__all__ = ["Observed", "run_migration"]
+__all__ = ["ObservedRun", "run_migration"]
 
 _SAMPLE_S = 0.1
 _ENDED = ("completed", "failed", "cancelled")
@@ -32,23 +32,25 @@ _LINUX_AFTER_S = 12.0
 
 
 @dataclass
-class Observed:
-    """What one run showed, before it is put in order.
+class ObservedRun:
+    """What was observed of one migration, from which `migsim.lab.record.make_result` makes the result.
 
     Attributes
     ----------
     source, destination : QemuProcess
-        Ended by the time a result is made; their logs are read before.
+        Both QEMUs; they still run, or have died.
     began, ended : float
-        From the migrate command to the first answer that says it is over, host clock.
+        When the migrate command was given, and when `query-migrate` first said that the migration is over (host clock).
     samples : list of dict
         `query-migrate` answers, each with its host-clock ``seconds``.
     not_converged : bool
-        Whether the deadline came first.
+        Whether the deadline came before the migration's end.
     progressed : bool or None
-        Whether the guest went on at the destination; None where it did not get there.
-    hearing : Hearing or None
-        When the guest said what, once the migration has begun.
+        Whether the guest worked on at the destination; None where it did not arrive.
+    host_load : dict
+        As `HostLoad.stop` returns it.
+    serial_watch : SerialWatch or None
+        The times of the guest's serial lines.
     """
 
     source: QemuProcess
@@ -59,7 +61,7 @@ class Observed:
     not_converged: bool = False
     progressed: bool | None = None
     host_load: dict[str, Any] = field(default_factory=dict)
-    hearing: guest_log.Hearing | None = None
+    serial_watch: guest_log.SerialWatch | None = None
 
 
 def run_migration(
@@ -69,34 +71,36 @@ def run_migration(
     ready_timeout_s: float | None = None,
     command: str = "",
 ) -> MigrationResult:
-    """Start the scenario's guest, migrate it, and return what was seen.
+    """Start the scenario's guest, migrate it, and return the measured result.
 
     Parameters
     ----------
     scenario : LabScenario
-        What to run.
+        The migration to run.
     progress : callable, optional
         Called with each `query-migrate` answer.
     ready_timeout_s : float, optional
-        How long the guest may take to fill its memory: 180 s, a Linux guest 900 s.
+        How long the guest may take to fill its memory; by default 180 s, 900 s for a Linux guest.
     command : str
-        The command line that asked for this, for the record.
+        The command line of migsim, for the record's provenance.
 
     Returns
     -------
     MigrationResult
-        Of kind ``measured``; a migration that fails or does not converge is a result too.
+        Of kind ``measured``. A migration that fails or does not converge is a result too.
 
     Raises
     ------
     HostError
         No ``/dev/kvm``, no room in ``/dev/shm``, no image of the Linux guest.
     QemuError
-        QEMU missing, of another version, refusing, or dying on the way.
+        QEMU is missing, is of another version, refuses a command, or dies.
     GuestError
         The guest never became ready.
 
-    Whatever happens, both QEMU processes are ended and their files removed before this returns.
+    Notes
+    -----
+    Both QEMU processes are ended and their files removed before this returns or raises.
     """
     from migsim.lab.record import make_result
 
@@ -107,60 +111,60 @@ def run_migration(
         check_version(scenario, source.qmp)
         guest_log.wait_ready(source, ready_within_s(scenario, ready_timeout_s))
         destination = start_side(stack, scenario, folder, "destination")
-        uri = prepare(scenario, source, destination, folder)
-        seen = Observed(source, destination)
-        if scenario.guest.linux is not None:  # how fast it was before is part of what it loses
-            seen.hearing = guest_log.Hearing(source, destination)
-        settle(scenario.settle_s, source, destination, hearing=seen.hearing)
+        uri = set_up_sides(scenario, source, destination, folder)
+        run = ObservedRun(source, destination)
+        if scenario.guest.linux is not None:  # its speed before the migration is needed to tell its loss
+            run.serial_watch = guest_log.SerialWatch(source, destination)
+        settle(scenario.settle_s, source, destination, serial_watch=run.serial_watch)
         try:
-            _migrate(scenario, seen, uri, progress)
-            _look_afterwards(scenario, seen)
+            _migrate(scenario, run, uri, progress)
+            _check_afterwards(scenario, run)
         except QmpError as error:
-            raise death_or(error, source, destination) from error
-        return make_result(scenario, seen, command=command)
+            raise cause_of(error, source, destination) from error
+        return make_result(scenario, run, command=command)
 
 
 def _migrate(
-    scenario: LabScenario, seen: Observed, uri: str, progress: Callable[[dict[str, Any]], None] | None
+    scenario: LabScenario, run: ObservedRun, uri: str, progress: Callable[[dict[str, Any]], None] | None
 ) -> None:
-    """Migrate and sample until it is over, one way or the other."""
-    qmp = seen.source.qmp
-    load = HostLoad([("source", seen.source.pid), ("destination", seen.destination.pid)])
+    """Migrate, and sample `query-migrate` until the migration has ended or its deadline has passed."""
+    qmp = run.source.qmp
+    load = HostLoad([("source", run.source.pid), ("destination", run.destination.pid)])
     load.start()
-    seen.began = time.time()
-    seen.hearing = hearing = seen.hearing or guest_log.Hearing(seen.source, seen.destination)
+    run.began = time.time()
+    run.serial_watch = serial_watch = run.serial_watch or guest_log.SerialWatch(run.source, run.destination)
     deadline = time.monotonic() + scenario.deadline_s
     qmp.execute("migrate", {"uri": uri})
     while True:
-        info = _sample(seen)
+        info = _sample(run)
         status = info.get("status")
         load.sample()
-        hearing.listen()
+        serial_watch.stamp_new_lines()
         if progress is not None:
             progress(info)
         if status in _ENDED:
             break
         if status == "pre-switchover":
-            # The capability pause-before-switchover is the scenario's wish; nobody else will go on.
+            # The scenario has set pause-before-switchover, so QEMU waits for this command.
             qmp.execute("migrate-continue", {"state": "pre-switchover"})
         if time.monotonic() > deadline:
-            seen.not_converged = True
-            _cancel(seen)
+            run.not_converged = True
+            _cancel(run)
             break
-        seen.destination.check_alive()
-        # A new round is sampled at once: its counters then belong to the sync that opened it.
+        run.destination.check_alive()
+        # Sample as soon as a round begins: the counters then belong to the sync that opened it.
         with contextlib.suppress(QmpError):
             qmp.wait_event("MIGRATION_PASS", timeout_s=_SAMPLE_S)
-    seen.ended = time.time()
-    seen.host_load = load.stop()
+    run.ended = time.time()
+    run.host_load = load.stop()
     if status == "completed":
-        _final_answer(seen)
+        _final_answer(run)
     elif status == "failed":
-        _raise_if_killed(seen.destination)
+        _raise_if_killed(run.destination)
 
 
 def _raise_if_killed(side: QemuProcess) -> None:
-    """Tell a destination that crashed from one that refused the stream: the latter is a result."""
+    """Raise where the destination crashed; one that refused the stream and exited makes a failed result."""
     deadline = time.monotonic() + 0.5
     while side.alive and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -168,61 +172,61 @@ def _raise_if_killed(side: QemuProcess) -> None:
         raise side.death()
 
 
-def _sample(seen: Observed) -> dict[str, Any]:
-    info: dict[str, Any] = seen.source.qmp.execute("query-migrate", timeout_s=60.0)
-    seen.samples.append({"seconds": time.time(), **info})
+def _sample(run: ObservedRun) -> dict[str, Any]:
+    info: dict[str, Any] = run.source.qmp.execute("query-migrate", timeout_s=60.0)
+    run.samples.append({"seconds": time.time(), **info})
     return info
 
 
-def _final_answer(seen: Observed) -> None:
-    """Ask again until the totals are there: 7.2's first answer after completion can still say 0."""
+def _final_answer(run: ObservedRun) -> None:
+    """Ask again until the totals are there: the first answer of 7.2 after completion may still hold 0."""
     for _ in range(50):
-        info = seen.samples[-1]
-        if info.get("total-time") and info.get("downtime") is not None and _settled(seen.samples):
+        info = run.samples[-1]
+        if info.get("total-time") and info.get("downtime") is not None and _settled(run.samples):
             return
         time.sleep(0.02)
-        _sample(seen)
+        _sample(run)
 
 
 def _settled(samples: list[dict[str, Any]]) -> bool:
-    """Whether the last two answers are equal, so that no counter is still on its way."""
+    """Whether the last two answers are equal, which means that QEMU no longer updates a counter."""
     if len(samples) < 2:
         return False
     last, before = ({k: v for k, v in s.items() if k != "seconds"} for s in samples[-2:])
     return last == before
 
 
-def _cancel(seen: Observed) -> None:
-    seen.source.qmp.execute("migrate_cancel")
+def _cancel(run: ObservedRun) -> None:
+    run.source.qmp.execute("migrate_cancel")
     deadline = time.monotonic() + _CANCEL_S
     while time.monotonic() < deadline:
-        if seen.source.qmp.execute("query-migrate").get("status") in _ENDED:
+        if run.source.qmp.execute("query-migrate").get("status") in _ENDED:
             return
         time.sleep(_SAMPLE_S)
 
 
-def _look_afterwards(scenario: LabScenario, seen: Observed) -> None:
-    """Let the guest run on, at the destination where it got there, and see whether it does."""
+def _check_afterwards(scenario: LabScenario, run: ObservedRun) -> None:
+    """Check that the guest works on at the destination; let a Linux guest run for a while, which shows its recovery."""
     linux = scenario.guest.linux
-    arrived = seen.samples[-1].get("status") == "completed" and not seen.not_converged
+    arrived = run.samples[-1].get("status") == "completed" and not run.not_converged
     if arrived:
         with contextlib.suppress(QmpError):
-            seen.destination.qmp.wait_event("RESUME", timeout_s=_RESUME_S)
+            run.destination.qmp.wait_event("RESUME", timeout_s=_RESUME_S)
         workload = scenario.guest.workload
-        # The first pass over all pages may have begun at the source; the second is the destination's own.
-        seen.progressed = guest_log.wait_progress(
-            seen.destination,
+        # The first pass over all pages may have begun at the source; the second lies at the destination as a whole.
+        run.progressed = guest_log.wait_progress(
+            run.destination,
             lines=2,
             passes=2 if workload.check else 0,
-            hearing=seen.hearing,
+            serial_watch=run.serial_watch,
             deadline_s=_deadline_s(scenario.guest),
         )
-    if linux is not None and seen.progressed is not False:  # how it recovers
-        settle(_LINUX_AFTER_S, seen.destination if arrived else seen.source, hearing=seen.hearing)
+    if linux is not None and run.progressed is not False:
+        settle(_LINUX_AFTER_S, run.destination if arrived else run.source, serial_watch=run.serial_watch)
 
 
 def _deadline_s(guest: GuestSpec) -> float:
-    """How long the guest may take at the destination until its second line."""
+    """Return how long the guest may take at the destination until its second progress line."""
     if guest.linux is not None:
         return 20.0 + 4 * guest.linux.report_s
     return _CHECK_S if guest.workload.check else 5.0 + 4 * guest.workload.report_s

@@ -1,8 +1,7 @@
-"""One QEMU process: started, spoken to, and in every case ended and reaped.
+"""One QEMU process: started, commanded over QMP, and always ended and reaped.
 
-The process lives in a process group of its own (a Ctrl-C at the terminal reaches migsim, which then ends it),
-dies with the thread that started it, and keeps its monitor socket, serial output and trace log in a folder of
-the caller's.
+The process has its own process group: a Ctrl-C at the terminal reaches migsim only, which then ends QEMU. It dies with
+the thread that started it. Monitor socket, serial output and trace log lie in a folder that the caller gives.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from types import TracebackType
 from migsim.errors import QemuError, QmpError
 from migsim.qmp import QmpSession
 
-__all__ = ["QemuProcess", "shortened", "split_command"]
+__all__ = ["QemuProcess", "split_command", "without_folders"]
 
 _TERM_WAIT_S = 2.0
 _PR_SET_PDEATHSIG = 1
@@ -36,7 +35,7 @@ def split_command(command: str) -> list[str]:
     Raises
     ------
     QemuError
-        When the string is empty, has an open quote, or names no program that can be run.
+        Where the string is empty, has an open quote, or names no program that can be run.
 
     Examples
     --------
@@ -48,25 +47,25 @@ def split_command(command: str) -> list[str]:
     except ValueError as error:
         raise QemuError(
             f"The QEMU command {command!r} cannot be split: {error}.",
-            "It is read as a shell would read it, quotes included.",
+            "The command is split as a shell does it, quotes included.",
             "Close the quote.",
         ) from error
     program = shutil.which(words[0]) if words else None
     if program is None:
         raise QemuError(
-            f"The QEMU program {words[0] if words else command!r} is not there or cannot be run.",
+            f"The QEMU program {words[0] if words else command!r} does not exist or cannot be run.",
             "It is looked up on PATH unless it holds a slash.",
             "Install it (Debian: qemu-system-x86) or give the scenario's qemu.command its full path.",
         )
     return [program, *words[1:]]
 
 
-def shortened(arguments: Sequence[str]) -> list[str]:
-    """Cut the folders out of a command line's paths, so that a record does not tell where it was made.
+def without_folders(arguments: Sequence[str]) -> list[str]:
+    """Return a command line with paths cut to file names, so that a record does not show the machine's folders.
 
     Examples
     --------
-    >>> shortened(["/usr/bin/qemu", "-qmp", "unix:/tmp/x/qmp.sock,server=on", "-m", "1G"])
+    >>> without_folders(["/usr/bin/qemu", "-qmp", "unix:/tmp/x/qmp.sock,server=on", "-m", "1G"])
     ['qemu', '-qmp', 'unix:qmp.sock,server=on', '-m', '1G']
     """
     return [_short(word) for word in arguments]
@@ -91,46 +90,46 @@ def _die_with_parent() -> None:
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Let a short block end before a signal unwinds the stack: it comes right after it.
+    """Hold signals back during a short block, and raise the first of them after it.
 
-    Blocking signals would not do: another thread would take them, and Python handle them here all the same.
+    Blocking them would not do: another thread would take a signal, and Python would still handle it in this one.
     """
-    came: list[int] = []
-    held = {}
+    caught: list[int] = []
+    handlers = {}
     if threading.current_thread() is threading.main_thread():
         signs = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
-        held = {sign: handler for sign in signs if callable(handler := signal.getsignal(sign))}
-    for sign in held:
-        signal.signal(sign, lambda number, _frame: came.append(number))
+        handlers = {sign: handler for sign in signs if callable(handler := signal.getsignal(sign))}
+    for sign in handlers:
+        signal.signal(sign, lambda number, _frame: caught.append(number))
     try:
         yield
     finally:
-        for sign, handler in held.items():
+        for sign, handler in handlers.items():
             signal.signal(sign, handler)
-        if came:
-            signal.raise_signal(came[0])
+        if caught:
+            signal.raise_signal(caught[0])
 
 
 class QemuProcess:
-    """A running QEMU, ended when the ``with`` block does.
+    """A running QEMU; it is ended at the end of its ``with`` block.
 
     Parameters
     ----------
     arguments : sequence of str
-        Program and machine arguments; monitor, serial port and log are added here.
+        Program and machine arguments; this class adds monitor, serial ports and log.
     folder : Path
         An existing folder for the monitor socket and the outputs.
     role : str
-        Names the files: ``source`` or ``destination``.
+        Name of the side, ``source`` or ``destination``; the files carry it.
     start_timeout_s : float
         How long QEMU may take until its monitor answers.
     console : bool
-        Whether the guest's first serial port is its console; what it tells us then comes on the second.
+        Whether the guest's first serial port is its console and the second carries its reports.
 
     Raises
     ------
     QemuError
-        When QEMU dies before its monitor answers; quotes the end of its stderr.
+        Where QEMU dies before its monitor answers; quotes the end of its stderr.
     """
 
     def __init__(
@@ -164,7 +163,7 @@ class QemuProcess:
         try:
             with _interrupts_held():
                 self._process = self._spawn()
-            self._greet()
+            self._connect()
             return self
         except BaseException:
             self._close()
@@ -181,11 +180,11 @@ class QemuProcess:
     def _close(self) -> None:
         try:
             with _interrupts_held():
-                self._part_and_end()
+                self._disconnect_and_end()
         finally:
-            self._part_and_end()  # does nothing, unless a signal came just before they were held
+            self._disconnect_and_end()  # does nothing, unless a signal came before signals were held
 
-    def _part_and_end(self) -> None:
+    def _disconnect_and_end(self) -> None:
         if self._session is not None:
             self._session.close()
         self._end()
@@ -215,12 +214,12 @@ class QemuProcess:
         return not self.alive and self._process is not None and (self._process.returncode or 0) < 0
 
     def check_alive(self) -> None:
-        """Raise QemuError, with the end of its stderr, when the process is gone."""
+        """Raise QemuError, with the end of its stderr, where the process has ended."""
         if not self.alive:
             raise self.death()
 
     def death(self) -> QemuError:
-        """Return the error that tells how the process ended."""
+        """Return the error that says how the process ended."""
         code = self._process.poll() if self._process is not None else None
         how = "still runs" if code is None else f"exited with status {code}"
         if code is not None and code < 0:
@@ -229,24 +228,24 @@ class QemuProcess:
         return QemuError(
             f"The {self.role} QEMU ({Path(self.arguments[0]).name}) {how}; last words: {self.last_words()}.",
             "The lab needs both QEMU processes until the migration has ended.",
-            "Look at these words; check command, accel and extra-arguments under [qemu] of the scenario.",
+            "Read these words; check command, accel and extra-arguments under [qemu] of the scenario.",
         )
 
     def last_words(self, lines: int = 5) -> str:
-        """Return the last lines of stderr on one line, '(none)' where there are none."""
-        said = [line.strip() for line in _text(self.stderr_path).splitlines() if line.strip()]
-        return " | ".join(said[-lines:]) or "(none)"
+        """Return the last lines of stderr, joined into one line; '(none)' where stderr is empty."""
+        written = [line.strip() for line in _text(self.stderr_path).splitlines() if line.strip()]
+        return " | ".join(written[-lines:]) or "(none)"
 
     def serial_text(self) -> str:
-        """Return what the guest has told us on its serial port."""
+        """Return the guest's reports on its serial port so far."""
         return _text(self.serial_path)
 
     def console_text(self) -> str:
-        """Return what its kernel has written on the console; nothing where it has none."""
+        """Return what the guest's kernel has written on the console; "" where it has no console."""
         return _text(self.console_path) if self.console_path is not None else ""
 
     def trace_lines(self) -> list[str]:
-        """Return QEMU's trace log, whole lines only."""
+        """Return the complete lines of QEMU's trace log."""
         return _text(self.trace_path).split("\n")[:-1]
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -267,7 +266,7 @@ class QemuProcess:
                     "Check the path and its execute permission.",
                 ) from error
 
-    def _greet(self) -> None:
+    def _connect(self) -> None:
         deadline = time.monotonic() + self.start_timeout_s
         while True:
             self.check_alive()
@@ -276,7 +275,7 @@ class QemuProcess:
                 try:
                     self._session.__enter__()
                 except QmpError:
-                    # QEMU may have died between offering the socket and answering, or is not listening yet.
+                    # QEMU may not be listening yet, or has died since it made the socket.
                     time.sleep(0.05)
                     self.check_alive()
                     if time.monotonic() > deadline:
@@ -285,7 +284,7 @@ class QemuProcess:
                     return
             if time.monotonic() > deadline:
                 raise QemuError(
-                    f"The {self.role} QEMU offers no monitor after {self.start_timeout_s:g} s.",
+                    f"The {self.role} QEMU has no monitor after {self.start_timeout_s:g} s.",
                     "QEMU opens its monitor within a second of starting.",
                     f"Its stderr says: {self.last_words()}",
                 )

@@ -1,9 +1,9 @@
 """Per-round figures from QEMU's trace log and from `query-migrate` samples.
 
-A round is what lies between two bitmap syncs; round *k* begins with the sync that makes `dirty-sync-count` k.
-The log gives when each sync began and ended, to the microsecond, and exactly how many pages were sent between
-two: what was pending after the one, less what was before the other. Bytes and kinds of these pages come from the
-samples, interpolated over the pages sent, not over time: the limiter sends in bursts.
+A round lies between two bitmap syncs; round *k* begins with the sync that makes `dirty-sync-count` k. The log says when
+each sync began and ended, to the microsecond, and gives the exact number of pages sent in a round: the pages pending
+after its sync, less those pending before the next. Bytes and kinds of these pages come from the samples. They are
+interpolated over the pages sent, not over time, because the limiter sends in bursts.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Sync:
     Attributes
     ----------
     start, end : float
-        Host clock.
+        On the host's clock.
     dirty_pages : int
-        Pages that it found newly dirty; 0 for the first, which declares everything dirty.
+        Pages that the sync found newly dirty; 0 for the first sync, which declares every page dirty.
     pending_bytes : int or None
-        Dirty memory right after it, where the log says so (not for the last).
+        Dirty memory right after the sync; None where the log does not say it, as for the last sync.
     """
 
     start: float
@@ -52,9 +52,10 @@ class Sync:
 def syncs(trace: Sequence[TraceEvent]) -> list[Sync]:
     """Return the bitmap syncs of a source's trace log, in order.
 
-    QEMU prints the pages that became dirty *in the current rate period*, which a sync closes when more than a
-    second has passed since it began; the pages of one sync are the differences. QEMU reckons in whole milliseconds,
-    so a period of about a second may have gone on; a sync that seems to have found more than is pending shows it.
+    QEMU prints the pages that became dirty *in the current rate period* (`migration_bitmap_sync`). A sync ends the
+    period when more than a second has passed since the period began, so the pages of one sync are differences of these
+    counts. QEMU compares whole milliseconds: a period of about one second may have gone on. This shows where a sync
+    seems to have found more pages than are pending after it.
 
     Examples
     --------
@@ -71,7 +72,8 @@ def syncs(trace: Sequence[TraceEvent]) -> list[Sync]:
     found: list[Sync] = []
     start: float | None = None
     period_start: float | None = None
-    counted = closed = before = 0  # closed, before: what the period ended by this sync and the one before had
+    # Pages counted in the current period, and in the periods that the last sync and the one before it ended.
+    counted = closed = before = 0
     pending_is_due = False
     for event in trace:
         if event.name == "migration_bitmap_sync_start":
@@ -80,7 +82,7 @@ def syncs(trace: Sequence[TraceEvent]) -> list[Sync]:
             pending_is_due = False
         elif event.name == "migration_bitmap_sync_end" and start is not None and period_start is not None:
             in_period = event.number("dirty_pages") or 0
-            # A smaller count than before can only be a new period, whatever the clocks say.
+            # A smaller count than the last one can only belong to a new period, whatever the clocks say.
             newly = in_period - counted if in_period >= counted else in_period
             found.append(Sync(start, event.seconds, newly))
             before, counted = closed, in_period
@@ -107,11 +109,11 @@ def round_rows(
     Parameters
     ----------
     trace : sequence of TraceEvent
-        The source's.
+        Of the source.
     samples : sequence of dict
         `query-migrate` answers, each with its ``seconds`` on the host clock, in order.
     began, ended : float
-        Of the migration, host clock.
+        Begin and end of the migration on the host's clock.
     """
     found = syncs(trace)
     sent = _sent_pages(found, _pages(samples[-1]) if samples else 0)
@@ -123,7 +125,7 @@ def round_rows(
         after = next((s for s in samples if s["seconds"] >= sync.end), {})
         pending = sync.pending_bytes
         if pending is None and index == len(found) - 1:
-            pending = sent[index] * PAGE_BYTES  # all that was left went out
+            pending = sent[index] * PAGE_BYTES  # the last round sent all remaining pages
         rows.append(
             {
                 "dirty_sync_count": index + 1,
@@ -141,25 +143,26 @@ def round_rows(
 
 
 def _sent_pages(found: Sequence[Sync], total: int) -> list[int]:
-    """Return the pages sent in each round; `total` is QEMU's own count at the end."""
+    """Return the pages sent in each round; `total` is the number of pages that QEMU counted at the end."""
     sent: list[int] = []
-    for now, then in itertools.pairwise(found):
-        if now.pending_bytes is None:
+    for sync, following in itertools.pairwise(found):
+        if sync.pending_bytes is None:
             sent.append(0)
-        elif then.pending_bytes is not None:
-            sent.append((now.pending_bytes - then.pending_bytes) // PAGE_BYTES + then.dirty_pages)
+        elif following.pending_bytes is not None:
+            sent.append((sync.pending_bytes - following.pending_bytes) // PAGE_BYTES + following.dirty_pages)
         else:
             # Nothing is sent between the sync that allowed the switchover and the last one, except where the
-            # migration ended because nothing was left to send.
-            sent.append(max(total - sum(sent) - now.pending_bytes // PAGE_BYTES - then.dirty_pages, 0))
+            # migration ended because no dirty page remained.
+            remaining = sync.pending_bytes // PAGE_BYTES + following.dirty_pages
+            sent.append(max(total - sum(sent) - remaining, 0))
     return [*sent, max(total - sum(sent), 0)] if found else []
 
 
 def _pages(sample: dict[str, Any]) -> int:
-    """Return the pages that a sample counts as handled, of whatever kind, each once."""
+    """Return the number of pages of all kinds that a sample counts as handled."""
     ram, xbzrle = sample.get("ram", {}), sample.get("xbzrle-cache", {})
     encoded = xbzrle.get("pages", 0) + sample.get("compression", {}).get("pages", 0)
-    if "encoding-rate" in xbzrle:  # since 5.1 pages that overflow are in `pages` and in `normal`
+    if "encoding-rate" in xbzrle:  # from 5.1 on a page that overflows counts in `pages` and in `normal`
         encoded -= xbzrle.get("overflow", 0)
     return int(ram.get("normal", 0) + ram.get("duplicate", 0) + encoded)
 
@@ -167,7 +170,7 @@ def _pages(sample: dict[str, Any]) -> int:
 def _over_pages(
     samples: Sequence[dict[str, Any]], path: tuple[str, str], done: Sequence[float]
 ) -> list[float]:
-    """Interpolate a counter at the numbers of sent pages `done`; it ends at its last value."""
+    """Interpolate a counter at the numbers `done` of sent pages; the last value is the counter's last one."""
     part, name = path
     pages, values = [0.0], [0.0]
     for sample in samples:

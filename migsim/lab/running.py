@@ -1,4 +1,4 @@
-"""A guest of the lab that just runs, for something else to look at: a tracer, a person."""
+"""A guest of the lab that runs and is not migrated, for a tracer or a person to look at."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from migsim.lab import guest_log
 from migsim.lab.linux_machine import image_facts
 from migsim.lab.machine import check_host
 from migsim.lab.qemu import QemuProcess
-from migsim.lab.sides import check_version, death_or, ready_within_s, settle, start_side
+from migsim.lab.sides import cause_of, check_version, ready_within_s, settle, start_side
 from migsim.results.linux_lines import LinuxWork
 from migsim.scenario import LabScenario
 
@@ -23,31 +23,43 @@ __all__ = ["RunningGuest", "running_guest"]
 
 @dataclass
 class RunningGuest:
-    """A guest that runs: its free monitor `socket`, and what it tells of itself."""
+    """A running guest.
+
+    Attributes
+    ----------
+    socket : Path
+        A second monitor socket, which migsim does not use itself.
+    process : QemuProcess
+    linux : bool
+        Whether it is a Linux guest.
+    reports_before : int
+        Number of progress reports before it was traced.
+    """
 
     socket: Path
     process: QemuProcess = field(repr=False)
     linux: bool = False
-    settled: int = 0
+    reports_before: int = 0
 
     def self_check(self) -> dict[str, Any]:
-        """Return how a Linux guest worked before it was looked at, and since; nothing of our own guest.
+        """Return a Linux guest's rates of transactions before it was traced and since; {} for our own guest.
 
         Raises
         ------
         GuestError
-            When something in it has failed meanwhile.
+            Where its log reports a fault.
         """
         if not self.linux:
             return {}
         log = guest_log.log_of(self.process)
         log.raise_for_fault()
         work = [line for line in log.progress if isinstance(line, LinuxWork)]
-        before, since = work[: self.settled], work[max(self.settled - 1, 0) :]
-        rates = {
-            f"operations_per_s_{name}": _per_s(of) for name, of in (("before", before), ("traced", since))
+        before, since = work[: self.reports_before], work[max(self.reports_before - 1, 0) :]
+        return {
+            "operations_per_s_before": _per_s(before),
+            "operations_per_s_traced": _per_s(since),
+            "linux_image": image_facts(),
         }
-        return rates | {"linux_image": image_facts()}
 
 
 def _per_s(work: list[LinuxWork]) -> float | None:
@@ -59,12 +71,12 @@ def _per_s(work: list[LinuxWork]) -> float | None:
 
 @contextlib.contextmanager
 def running_guest(scenario: LabScenario, *, ready_timeout_s: float | None = None) -> Iterator[RunningGuest]:
-    """Start the scenario's guest, let it settle, and end it when the block is left, whatever happened in it.
+    """Start the scenario's guest and let it work for `settle_s`; it is ended at the end of the block.
 
     Yields
     ------
     RunningGuest
-        With a monitor socket that is free for whoever looks at the guest.
+        With a monitor socket that a tracer can use.
 
     Raises
     ------
@@ -82,9 +94,11 @@ def running_guest(scenario: LabScenario, *, ready_timeout_s: float | None = None
         guest_log.wait_ready(guest, ready_within_s(scenario, ready_timeout_s))
         settle(scenario.settle_s, guest)
         running = RunningGuest(free, guest, linux=scenario.guest.linux is not None)
-        running.settled = len(guest_log.log_of(guest).progress)
+        running.reports_before = len(guest_log.log_of(guest).progress)
         try:
             yield running
         except QmpError as error:
-            found = death_or(error, guest)
-            raise type(found)(found.what, found.rule, error.todo) from error  # which says what was kept
+            found = cause_of(error, guest)
+            raise type(found)(
+                found.what, found.rule, error.todo
+            ) from error  # the tracer's advice says which data it kept

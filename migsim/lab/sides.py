@@ -1,4 +1,4 @@
-"""One side of a migration: its QEMU started with the scenario's guest, checked, set up, left to work."""
+"""The two sides of a migration: QEMUs with the scenario's guest, started, checked, set up, and left to work."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from migsim.lab.qemu import QemuProcess
 from migsim.lab.trace_events import enable_trace_events
 
 if TYPE_CHECKING:
-    from migsim.lab.guest_log import Hearing
+    from migsim.lab.guest_log import SerialWatch
     from migsim.qmp import QmpSession
     from migsim.scenario import GuestSpec, LabScenario
 
-__all__ = ["check_version", "death_or", "prepare", "ready_within_s", "settle", "start_side"]
+__all__ = ["cause_of", "check_version", "ready_within_s", "set_up_sides", "settle", "start_side"]
 
 _LOOK_S = 0.1
 _READY_S = {"own": 180.0, "linux": 900.0}
@@ -30,7 +30,7 @@ def ready_within_s(scenario: LabScenario, asked_s: float | None) -> float:
 
 
 def start_side(stack: contextlib.ExitStack, scenario: LabScenario, folder: Path, role: str) -> QemuProcess:
-    """Start one QEMU with the scenario's guest; it ends with `stack`.
+    """Start one QEMU with the scenario's guest; it is ended when `stack` is closed.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def start_side(stack: contextlib.ExitStack, scenario: LabScenario, folder: Path,
         arguments += ["-incoming", "defer"]
     process = stack.enter_context(QemuProcess(arguments, folder, role, console=guest.linux is not None))
     if backing is not None:
-        backing.unlink()  # QEMU has it open; so not even a SIGKILL of migsim leaves gigabytes behind
+        backing.unlink()  # QEMU keeps it open; a killed migsim leaves no gigabytes behind
     return process
 
 
@@ -59,7 +59,7 @@ def _guest_arguments(guest: GuestSpec) -> list[str]:
 
 
 def check_version(scenario: LabScenario, qmp: QmpSession) -> None:
-    """Raise QemuError where the QEMU that answers is not the declared one."""
+    """Raise QemuError where the QEMU that answers is not of the declared version."""
     declared = scenario.qemu.qemu_version
     if qmp.version.release != declared.release:
         raise QemuError(
@@ -69,8 +69,8 @@ def check_version(scenario: LabScenario, qmp: QmpSession) -> None:
         )
 
 
-def prepare(scenario: LabScenario, source: QemuProcess, destination: QemuProcess, folder: Path) -> str:
-    """Set both sides up and return the address to migrate to."""
+def set_up_sides(scenario: LabScenario, source: QemuProcess, destination: QemuProcess, folder: Path) -> str:
+    """Set trace events, capabilities and parameters on both sides; return the URI to migrate to."""
     settings = scenario.migration
     for side in (source, destination):
         enable_trace_events(side.qmp)
@@ -88,25 +88,25 @@ def prepare(scenario: LabScenario, source: QemuProcess, destination: QemuProcess
         if address.get("type") == "inet":
             return f"tcp:{address['host']}:{address['port']}"
     raise QemuError(
-        "The destination does not say on which TCP port it waits.",
+        "The destination does not say on which TCP port it listens.",
         "QEMU 4.0 and later report it as socket-address.",
         "Use transport = 'unix'.",
     )
 
 
-def settle(duration_s: float, *sides: QemuProcess, hearing: Hearing | None = None) -> None:
-    """Let the guests work for a while; `hearing`, where given, stamps what they say."""
+def settle(duration_s: float, *sides: QemuProcess, serial_watch: SerialWatch | None = None) -> None:
+    """Let the guests work for `duration_s`; `serial_watch`, where given, stamps their lines."""
     deadline = time.monotonic() + duration_s
     while time.monotonic() < deadline:
         time.sleep(min(_LOOK_S, max(deadline - time.monotonic(), 0.0)))
         for side in sides:
             side.check_alive()
-        if hearing is not None:
-            hearing.listen()
+        if serial_watch is not None:
+            serial_watch.stamp_new_lines()
 
 
-def death_or(error: QmpError, *sides: QemuProcess) -> MigsimError:
-    """Return what really happened when a monitor stopped answering: usually its QEMU died a moment ago."""
+def cause_of(error: QmpError, *sides: QemuProcess) -> MigsimError:
+    """Return why a monitor stopped answering: the death of a QEMU where one died within a second, or else `error`."""
     deadline = time.monotonic() + 1.0
     while time.monotonic() < deadline:
         for side in sides:

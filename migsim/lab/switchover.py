@@ -1,4 +1,4 @@
-"""What the trace log says about the switchover: the downtime in parts, and the blackout.
+"""The switchover, from QEMU's trace log and events: the downtime in parts, and the blackout.
 
 =======  ==============================================================================================
 part     from, to (source's trace log)
@@ -7,7 +7,7 @@ stop     downtime begins; the machine is stopped and its disks are flushed
 sync     the last bitmap sync
 flush    its end; the last dirty page is written
 device   the last dirty page is written; the last device section is written
-rest     what is left of `downtime`: registers fetched, images handed over, waiting for the destination
+rest     the remaining `downtime`: registers fetched, images handed over, waiting for the destination
 =======  ==============================================================================================
 
 The log's resolution is a microsecond, `downtime` is in whole milliseconds.
@@ -42,16 +42,16 @@ def downtime_parts_ms(trace: Sequence[TraceEvent], downtime_ms: float) -> dict[s
             "device": _span_ms(flushed, saved),
         }
     known = sum(parts.values())
-    # Whole milliseconds can be less than the microseconds they stand for.
+    # `downtime` is cut to whole milliseconds, so the parts can be longer by less than one.
     shrink = min(1.0, downtime_ms / known) if known else 1.0
     parts = {name: round(value * shrink, 3) for name, value in parts.items()}
     return parts | {"rest": round(max(downtime_ms - sum(parts.values()), 0.0), 3)}
 
 
 def blackout_ms(source: Sequence[QmpEvent], destination: Sequence[QmpEvent]) -> float:
-    """Return STOP on the source to RESUME on the destination, NaN where either is missing.
+    """Return the time from STOP on the source to RESUME on the destination; NaN where an event is missing.
 
-    Both stamps are of one host's clock, so this says something on one machine only.
+    Both QEMUs have to run on one machine: the events carry the host's clock.
     """
     stops = [event.seconds for event in source if event.name == "STOP"]
     resumes = [event.seconds for event in destination if event.name == "RESUME"]
@@ -61,7 +61,7 @@ def blackout_ms(source: Sequence[QmpEvent], destination: Sequence[QmpEvent]) -> 
 
 
 def _is_start(event: TraceEvent) -> bool:
-    # 10.0 says so itself; before, the change to finish-migrate comes right after the clock is read.
+    # 10.0 traces the start itself. Older releases change to finish-migrate right after they read the clock.
     if event.name == "vmstate_downtime_checkpoint":
         return event.text == "src-downtime-start"
     return event.name == "runstate_set" and event.text.endswith("(finish-migrate)")

@@ -1,7 +1,7 @@
-"""QEMU's own trace events during a migration: which ones, switching them on, reading its log.
+"""QEMU's trace events during a migration: which ones, how they are switched on, and the log read.
 
-Only events that come a few times a second are used, so that watching does not slow the migration.
-Names change between QEMU versions; those that a version does not know are left out.
+Only events that come a few times a second are used, so that tracing does not slow the migration. Names change between
+QEMU versions; names that a version does not know are left out.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class TraceEvent:
     Attributes
     ----------
     seconds : float
-        Host clock, seconds since 1970, resolution a microsecond.
+        Host clock, seconds since 1970, in microseconds.
     name : str
-        The trace event.
+        Name of the trace event.
     text : str
         Its arguments as QEMU prints them.
     """
@@ -73,12 +73,12 @@ class TraceEvent:
 
 
 def enable_trace_events(qmp: QmpSession, names: Iterable[str] = TRACE_EVENTS) -> list[str]:
-    """Switch on those of `names` that this QEMU knows, and return them.
+    """Switch on the events of `names` that this QEMU knows, and return their names.
 
     Raises
     ------
     QmpError
-        When the monitor refuses or is gone. A QEMU built without tracing refuses nothing and knows none.
+        Where the monitor refuses the command or is closed. A QEMU built without tracing knows no event.
     """
     known = {entry["name"] for entry in qmp.execute("trace-event-get-state", {"name": "*"})}
     present = [name for name in names if name in known]
@@ -88,7 +88,7 @@ def enable_trace_events(qmp: QmpSession, names: Iterable[str] = TRACE_EVENTS) ->
 
 
 def parse_trace_log(lines: Iterable[str]) -> list[TraceEvent]:
-    """Read the lines of QEMU's log that are trace events; other lines are passed over.
+    """Read the trace events of QEMU's log; other lines are skipped.
 
     Examples
     --------

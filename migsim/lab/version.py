@@ -1,4 +1,4 @@
-"""Which QEMU a command is, by asking it."""
+"""The version of a QEMU command, from its ``--version``."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ def installed_version(command: str) -> QemuVersion:
     Raises
     ------
     QemuError
-        When the program is missing, or does not answer as QEMU does.
+        Where the program is missing, or does not answer as QEMU does.
     """
     words = split_command(command)
     try:
-        said = subprocess.run([*words, "--version"], capture_output=True, text=True, timeout=20, check=False)
+        answer = subprocess.run(
+            [*words, "--version"], capture_output=True, text=True, timeout=20, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _no_answer(command, str(error)) from error
-    found = re.search(r"QEMU emulator version (\d+\.\d+\.\d+)", said.stdout)
+    found = re.search(r"QEMU emulator version (\d+\.\d+\.\d+)", answer.stdout)
     if found is None:
-        raise _no_answer(command, (said.stdout + said.stderr).strip().partition("\n")[0][:200])
+        raise _no_answer(command, (answer.stdout + answer.stderr).strip().partition("\n")[0][:200])
     return QemuVersion.parse(found[1])
 
 

@@ -1,12 +1,12 @@
 """The laws of live migration: one mechanism a file, pure functions of numbers and arrays.
 
-- `loop`: what the migration thread does in which order, how it is limited, when it switches over, what is counted
-- `dirty`: which pages are dirty: writing, bitmaps, logs, rings, and what a sync costs
-- `xbzrle`: encoding, cache and contents
+- `loop`: the migration thread's order of work, its rate limit, its switchover, and QEMU's counters
+- `dirty`: which pages are dirty: the guest's writes, bitmaps, logs, rings, and the cost of a sync
+- `xbzrle`: encoding, cache and page contents
 - `throttle`: auto-converge and dirty-limit
 - `multifd`: packets and threads
-- `guest`: how fast the guest works, and what it loses
-- `users`: what the guest's users get done
+- `guest`: the guest's speed, and the work that it loses
+- `users`: the transactions that the guest's users complete
 
-No clock and no I/O lives here: time passes in `migsim.engine`, which calls these laws.
+No clock and no I/O lives here: the engines in `migsim.engine` let time pass and call these laws.
 """

@@ -1,4 +1,4 @@
-"""Syncs: how much of the downtime they take by guest size, and the fit to this machine's own."""
+"""Pictures of bitmap syncs by guest size: share of the downtime, freeze at the start, and fits to measured syncs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from migsim.models.dirty.bitmap import GIB
-from migsim.plot.style import BAND, LIMIT, MEASURED, RELEASES, SIMULATED, finish
+from migsim.plot.style import BAND, LIMIT, MEASURED, RELEASES, SIMULATED, axes_or_new, finish
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from migsim.calibrate.host.sync_cost import SyncFit
 
-__all__ = ["plot_freeze", "plot_sync_fit", "plot_sync_share"]
+__all__ = ["plot_freeze", "plot_sync_fit", "plot_sync_share", "size_axis"]
 
 LABELS = {
     "1.3": "1 byte, two passes (1.3)",
@@ -25,17 +25,23 @@ LABELS = {
     "5.1": "1 bit, manual protect (5.1)",
     "ring": "dirty ring (6.1)",
 }
+"""Legend of each layout: bitmap size a page, what is special about the sync, and the releases."""
+
 LAYOUT_OF = {"QEMU 1.3, 4k": "1.3", "QEMU 1.3, 2m": "1.3", "QEMU 2.0, 4k": "2.0", "QEMU 5.1, all-set": "5.1"}
 """The layout of each case of `migsim.study.dirty_bitmap.freeze_table`."""
 
 DASHED = {"5.1", "QEMU 1.3, 2m"}
-"""Lines that may lie on others, or share their colour: 2.0 and 5.1 differ by dirty pages only."""
+"""Dashed lines: they may lie on others, or share their colour. 2.0 and 5.1 differ by dirty pages only."""
 
 FITS = (SIMULATED["color"], RELEASES["2.0"], RELEASES["ring"])
+"""Colours of the fits, in the order of their releases."""
+
+NORMAL_80 = 1.2816
+"""Standard deviations to either side that hold 80 % of a normal distribution."""
 
 
 def plot_sync_share(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the share of the final sync in the downtime against guest size, a line with its band for each layout.
+    """Draw the share of the final sync in the downtime against guest size, a line with a band for each layout.
 
     Parameters
     ----------
@@ -51,7 +57,7 @@ def plot_sync_share(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def plot_freeze(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the longest wait of an I/O exit at the start against guest size.
+    """Draw the longest wait of an I/O exit at the start of a migration against guest size.
 
     Parameters
     ----------
@@ -61,14 +67,13 @@ def plot_freeze(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     ax = _lines(table, "case", "io_exit_s", {}, ax)
     ax.set_yscale("log")
-    return finish(ax, title="Freeze at the start: longest wait of I/O (modelled)", x="guest RAM", y="seconds")
+    return finish(
+        ax, title="Longest wait of I/O at the start of a migration (modelled)", x="guest RAM", y="seconds"
+    )
 
 
 def _lines(table: pd.DataFrame, by: str, value: str, labels: Mapping[str, str], ax: Axes | None) -> Axes:
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        ax = plt.figure().add_subplot()
+    ax = axes_or_new(ax)
     for name, rows in table.groupby(by, sort=False):
         x = rows["ram_gib"]
         colour = RELEASES[LAYOUT_OF.get(str(name), str(name))]
@@ -86,12 +91,12 @@ def _lines(table: pd.DataFrame, by: str, value: str, labels: Mapping[str, str], 
 
 
 def size_axis(ax: Axes, gib: pd.Series[float]) -> None:
-    """Make the x axis one of guest sizes: powers of two, in GiB and TiB."""
+    """Give the x axis ticks at guest sizes: powers of two, in GiB and TiB."""
     ax.set_xscale("log", base=2)
     low, high = int(np.floor(np.log2(gib.min()))), int(np.ceil(np.log2(gib.max())))
     ticks = [float(2**k) for k in range(low, high + 1, 2 if high - low > 6 else 1)]
-    names = [f"{t / 1024:g} TiB" if t >= 1024 else f"{t:g} GiB" for t in ticks]
-    ax.set_xticks(ticks, names, fontsize=8)
+    labels = [f"{tick / 1024:g} TiB" if tick >= 1024 else f"{tick:g} GiB" for tick in ticks]
+    ax.set_xticks(ticks, labels, fontsize=8)
     ax.minorticks_off()
 
 
@@ -101,28 +106,26 @@ def plot_sync_fit(fits: Mapping[str, SyncFit], *, ax: Axes | None = None) -> Axe
     Parameters
     ----------
     fits : mapping of str to SyncFit
-        By release; their `residuals` are the numbers of this picture.
+        Fits by QEMU release; their `residuals` are the numbers of this picture.
     ax : matplotlib.axes.Axes, optional
     """
     import pandas as pd
 
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        ax = plt.figure().add_subplot()
-    everything = pd.concat([fit.residuals["ram_gib"] for fit in fits.values()])
-    grid = np.geomspace(everything.min(), everything.max(), 100)
+    ax = axes_or_new(ax)
+    sizes_gib = pd.concat([fit.residuals["ram_gib"] for fit in fits.values()])
+    grid_gib = np.geomspace(sizes_gib.min(), sizes_gib.max(), 100)
     for k, (colour, (release, fit)) in enumerate(zip(FITS, fits.items(), strict=False)):
-        rows, aside = fit.residuals, 1.0 + 0.12 * (k - (len(fits) - 1) / 2)
+        rows = fit.residuals
+        shift = 1.0 + 0.12 * (k - (len(fits) - 1) / 2)  # markers of two releases side by side
         style = MEASURED | {"markersize": 2.5, "alpha": 0.35, "marker": "os^"[k % 3]}
-        ax.plot(rows["ram_gib"] * aside, rows["sync_s"] * 1e6, **style, label=f"measured, QEMU {release}")
-        line = np.array([fit.seconds(g * GIB) for g in grid]) * 1e6
-        spread = np.exp(1.2816 * next(iter(fit.terms.values())).spread)
-        ax.fill_between(grid, line / spread, line * spread, **BAND | {"color": colour})
+        ax.plot(rows["ram_gib"] * shift, rows["sync_s"] * 1e6, **style, label=f"measured, QEMU {release}")
+        line = np.array([fit.seconds(size * GIB) for size in grid_gib]) * 1e6
+        spread = np.exp(NORMAL_80 * next(iter(fit.terms.values())).spread)
+        ax.fill_between(grid_gib, line / spread, line * spread, **BAND | {"color": colour})
         base, per_gib = fit.terms["sync_base_s"].median * 1e6, fit.terms["sync_s_per_gib"].median * 1e6
-        said = f"fit, QEMU {release}: {base:.0f} µs + {per_gib:.1f} µs/GiB"
-        ax.plot(grid, line, **SIMULATED | {"color": colour}, label=said)
-    size_axis(ax, everything)
+        label = f"fit, QEMU {release}: {base:.0f} µs + {per_gib:.1f} µs/GiB"
+        ax.plot(grid_gib, line, **SIMULATED | {"color": colour}, label=label)
+    size_axis(ax, sizes_gib)
     ax.set_yscale("log")
     ax.legend(frameon=False, fontsize=8)
     return finish(ax, title="Bitmap syncs while the guest runs", x="guest RAM", y="sync [µs]")

@@ -1,4 +1,4 @@
-"""The unique-dirty curve: what was traced, and the classes fitted to it."""
+"""Picture of the unique-dirty curve: traced points, and the page classes fitted to them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from migsim.plot.style import MEASURED, SIMULATED, finish
+from migsim.plot.style import MEASURED, SIMULATED, axes_or_new, finish
 from migsim.units import PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ __all__ = ["plot_unique_dirty", "save_fit"]
 
 
 def plot_unique_dirty(fit: WorkloadFit, *, ax: Axes | None = None) -> Axes:
-    """Draw unique dirty memory against window length: traced points and the fit.
+    """Draw unique dirty memory against the length of the window: traced points and the fit.
 
     Parameters
     ----------
@@ -32,24 +32,26 @@ def plot_unique_dirty(fit: WorkloadFit, *, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
     """
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        ax = plt.figure().add_subplot()
-    s = fit.spectrum
-    mib = PAGE_BYTES / 2**20
-    t = np.geomspace(s.window_s.min() / 2, s.window_s.max() * 1.2, 200)
-    ax.plot(t, s.unique_pages(t) * mib, **SIMULATED, label="fitted classes")
-    ax.plot(s.window_s, s.measured_pages * mib, **MEASURED, label=f"traced ({fit.mode})")
+    ax = axes_or_new(ax)
+    spectrum = fit.spectrum
+    mib_per_page = PAGE_BYTES / 2**20
+    grid_s = np.geomspace(spectrum.window_s.min() / 2, spectrum.window_s.max() * 1.2, 200)
+    ax.plot(grid_s, spectrum.unique_pages(grid_s) * mib_per_page, **SIMULATED, label="fitted classes")
+    measured_mib = spectrum.measured_pages * mib_per_page
+    ax.plot(spectrum.window_s, measured_mib, **MEASURED, label=f"traced ({fit.mode})")
     ax.set_xscale("log")
     ax.set_ylim(bottom=0)
     ax.legend(frameon=False, fontsize=8)
-    finish(ax, title="What the guest dirties", x="window [s of guest time]", y="unique dirty memory [MiB]")
-    return ax
+    return finish(
+        ax,
+        title="Memory that the guest dirties",
+        x="window [s of guest time]",
+        y="unique dirty memory [MiB]",
+    )
 
 
 def save_fit(fit: WorkloadFit, path: Path) -> None:
-    """Write `plot_unique_dirty` as a picture; the format follows the file's ending.
+    """Write the picture of `plot_unique_dirty` to a file; the file's ending chooses the format.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A guest's users through a migration: transactions over time, and the guest's speed beneath them."""
+"""Pictures of a guest's users during a migration: transactions a second, and the guest's speed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.plot.style import BAND, LIMIT, MEASURED, SIMULATED, finish
+from migsim.plot.style import BAND, LIMIT, MEASURED, SIMULATED, axes_or_new, finish
 from migsim.results import MigrationResult
 
 if TYPE_CHECKING:
@@ -32,21 +32,22 @@ WHY_COLOURS = {
     "blackout": "0.3",
     "standstill": "#d62728",
 }
-"""What sets the guest's speed (`migsim.models.guest.speed.WHY`)."""
+"""Colours of the causes that set the guest's speed (`migsim.models.guest.speed.WHY`)."""
 
 SMALL = MEASURED | {"markersize": 3, "alpha": 0.6}
+"""Style of measured points that are many."""
 
 
 def plot_guest_speed(speed: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the guest's speed over time; the area's colour is what sets it.
+    """Draw the guest's speed over time; the colour of the area is the cause of the speed.
 
     Parameters
     ----------
     speed : pandas.DataFrame
-        A result's `guest_speed`: the numbers of this picture.
+        The `guest_speed` of a result: the numbers of this picture.
     ax : matplotlib.axes.Axes, optional
     """
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     for why, colour in WHY_COLOURS.items():
         rows = speed[speed["why"] == why]
         if len(rows):
@@ -70,8 +71,8 @@ def plot_transactions(
 ) -> Axes:
     """Draw transactions a second over time, predicted with the middle 80 % of the draws, and measured.
 
-    Dashed: the pace before, QMP ``migrate``, and the predicted blackout's begin and end. The numbers are
-    `GuestPerformance.over_time` and `migsim.results.transactions`.
+    Dashed lines: the pace before the migration, QMP ``migrate``, and the predicted blackout's start and end. The
+    numbers are `GuestPerformance.over_time` and `migsim.results.transactions`.
 
     Parameters
     ----------
@@ -79,23 +80,24 @@ def plot_transactions(
     measured : sequence of MigrationResult
         Records whose guest reports its transactions.
     operation : str
-        One kind of transaction; all by default.
+        One kind of transaction; by default all kinds together.
     ax : matplotlib.axes.Axes, optional
     """
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     rows = predicted.over_time[predicted.over_time["operation"] == operation]
     edges = np.append(rows["t_s"], rows["until_s"].iloc[-1:])
     line = rows["middle_per_s"] if operation == "all" else rows["per_s"]
-    ax.fill_between(edges, _held(rows["low"]), _held(rows["high"]), step="post", **BAND)
+    low, high = _repeat_last(rows["low"]), _repeat_last(rows["high"])
+    ax.fill_between(edges, low, high, step="post", **BAND)
     ax.stairs(line, edges, baseline=None, **SIMULATED, label="predicted, middle 80 %")
     for k, run in enumerate(measured):
-        middle_s, per_s = _measured(run, operation, float(edges[-1]))
-        many = f"measured, {len(measured)} run" + ("s" if len(measured) > 1 else "")
-        ax.plot(middle_s, per_s, **SMALL, label=many if k == 0 else None)
+        middle_s, per_s = _measured_pace(run, operation, float(edges[-1]))
+        label = f"measured, {len(measured)} run" + ("s" if len(measured) > 1 else "")
+        ax.plot(middle_s, per_s, **SMALL, label=label if k == 0 else None)
     mix = {c.name: c.mix_fraction for c in predicted.loop.classes}.get(operation, 1.0)
     ax.axhline(predicted.before_per_s * mix, **LIMIT)
-    for at in (0.0, *_blackout(predicted.middle)):
-        ax.axvline(at, **LIMIT)
+    for time_s in (0.0, *_blackout_ends(predicted.middle)):
+        ax.axvline(time_s, **LIMIT)
     ax.set_ylim(bottom=0)
     ax.legend(frameon=False, fontsize=8, loc="lower left")
     title = f"{predicted.loop.users} users" + ("" if operation == "all" else f": {operation}")
@@ -103,7 +105,7 @@ def plot_transactions(
 
 
 def plot_guest_performance(predicted: GuestPerformance, measured: Sequence[MigrationResult] = ()) -> Figure:
-    """Draw transactions over time above the guest's speed, on one time axis."""
+    """Draw transactions a second above the guest's speed, with the same time axis."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 5.2), layout="constrained")
@@ -117,32 +119,24 @@ def plot_guest_performance(predicted: GuestPerformance, measured: Sequence[Migra
     return figure
 
 
-def _axes(ax: Axes | None) -> Axes:
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        return plt.figure().add_subplot()
-    return ax
-
-
-def _held(values: pd.Series) -> Floats:
-    """Repeat the last value, so that a step has an end."""
+def _repeat_last(values: pd.Series) -> Floats:
+    """Append the last value again, at the end of the last step."""
     return np.append(values, values.iloc[-1:])
 
 
-def _measured(run: MigrationResult, operation: str, until_s: float) -> tuple[Floats, Floats]:
-    """Middle and pace of each interval that a guest reported, up to a time."""
+def _measured_pace(run: MigrationResult, operation: str, until_s: float) -> tuple[Floats, Floats]:
+    """Return the middle of each interval that the guest reported until a time, and its transactions a second."""
     from migsim.results.transactions import transactions
 
-    seen = transactions(run)
+    reports = transactions(run)
     if operation != "all":
-        seen = seen[seen["operation"] == operation]
-    made = seen.groupby("t_s", as_index=False).agg({"completed": "sum", "interval_s": "first"})
-    made = made[made["t_s"] <= until_s]
-    middle = made["t_s"] - made["interval_s"] / 2
-    return middle.to_numpy(float), (made["completed"] / made["interval_s"]).to_numpy(float)
+        reports = reports[reports["operation"] == operation]
+    intervals = reports.groupby("t_s", as_index=False).agg({"completed": "sum", "interval_s": "first"})
+    intervals = intervals[intervals["t_s"] <= until_s]
+    middle_s = intervals["t_s"] - intervals["interval_s"] / 2
+    return middle_s.to_numpy(float), (intervals["completed"] / intervals["interval_s"]).to_numpy(float)
 
 
-def _blackout(speed: pd.DataFrame) -> tuple[float, ...]:
+def _blackout_ends(speed: pd.DataFrame) -> tuple[float, ...]:
     rows = speed[speed["why"] == "blackout"]
-    return tuple(float(at) for at in (*rows["t_s"], *rows["until_s"]))
+    return tuple(float(time_s) for time_s in (*rows["t_s"], *rows["until_s"]))

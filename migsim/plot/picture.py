@@ -1,4 +1,4 @@
-"""Writing a figure as a picture file."""
+"""Picture files: their formats, and how a figure is written to one."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "check_picture", "save_picture"]
 
 FORMATS = ("png", "svg", "pdf", "jpg", "webp")
-"""What the ending of a picture's name may be; none is png."""
+"""Endings that a picture's name may have; a name without ending is a PNG file."""
 
 
 def check_picture(path: Path) -> None:
-    """Refuse a picture that `save_picture` could not write, before the work that leads to it.
+    """Refuse a path that `save_picture` could not write; call this before the work that leads to the picture.
 
     Raises
     ------
     UsageError
-        When its ending is no format of ours.
+        When the ending is not in `FORMATS`.
     HostError
-        When its folder cannot be written.
+        When the folder cannot be written to.
 
     Examples
     --------
     >>> check_picture(Path("prediction.gif"))
     Traceback (most recent call last):
-    migsim.errors.UsageError: The picture prediction.gif would be a 'gif'. ...
+    migsim.errors.UsageError: The picture prediction.gif ends in 'gif'. ...
     """
     ending = _ending(path)
     if ending not in FORMATS:
         raise UsageError(
-            f"The picture {path} would be a {ending!r}.",
-            f"The name's ending chooses the format: {', '.join(FORMATS)}.",
-            near_misses(ending, FORMATS) or "Write it like prediction.png.",
+            f"The picture {path} ends in {ending!r}.",
+            f"The ending chooses the format: {', '.join(FORMATS)}.",
+            near_misses(ending, FORMATS) or "Choose a name like prediction.png.",
         )
     check_writable(path)
 
 
 def save_picture(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all; the format follows the name's ending.
+    """Write a figure to a file, completely or not at all; the file's ending chooses the format.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Pictures of one prediction, beside measurements where there are some."""
+"""Pictures of one prediction, and of measured runs beside it: dirty memory over time, downtime by part."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from migsim.plot.curve import plot_unique_dirty
 from migsim.plot.picture import save_picture
-from migsim.plot.style import LIMIT, MEASURED, PARTS, SIMULATED, finish
+from migsim.plot.style import LIMIT, MEASURED, PARTS, SIMULATED, axes_or_new, finish
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,14 +29,14 @@ def plot_remaining(
 
     The numbers are the results' `timeline`: `t_s` and `ram.remaining`.
     """
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     for k, run in enumerate(measured):
-        line = run.timeline
-        line = line[line["ram.remaining"].notna()]
+        samples = run.timeline[run.timeline["ram.remaining"].notna()]
         style = MEASURED | {"markersize": 2, "alpha": 0.5}
-        ax.plot(line["t_s"], line["ram.remaining"] / MIB, **style, label="measured" if k == 0 else None)
-    line = predicted.timeline
-    ax.plot(line["t_s"], line["ram.remaining"] / MIB, **SIMULATED, label="predicted")
+        label = "measured" if k == 0 else None
+        ax.plot(samples["t_s"], samples["ram.remaining"] / MIB, **style, label=label)
+    samples = predicted.timeline
+    ax.plot(samples["t_s"], samples["ram.remaining"] / MIB, **SIMULATED, label="predicted")
     ax.set_yscale("symlog", linthresh=1)
     ax.set_ylim(bottom=0)
     ax.legend(frameon=False, fontsize=8)
@@ -46,10 +46,11 @@ def plot_remaining(
 def plot_downtime_parts(
     predicted: MigrationResult, measured: Sequence[MigrationResult] = (), *, ax: Axes | None = None
 ) -> Axes:
-    """Draw the parts of the downtime as stacked bars, the prediction first."""
-    ax = _axes(ax)
+    """Draw the parts of the downtime as stacked bars: first the prediction's, then each run's."""
+    ax = axes_or_new(ax)
     runs = [predicted, *measured]
-    colours = {part: c for part, c in PARTS.items() if any(part in run.downtime_parts_ms for run in runs)}
+    found = {part for run in runs for part in run.downtime_parts_ms}
+    colours = {part: colour for part, colour in PARTS.items() if part in found}
     for x, run in enumerate(runs):
         bottom = 0.0
         for part, colour in colours.items():
@@ -64,35 +65,27 @@ def plot_downtime_parts(
     return finish(ax, title="Downtime, by part", x="", y="ms")
 
 
-def plot_prediction(made: Prediction, measured: Sequence[MigrationResult] = ()) -> Figure:
-    """Draw the guest's dirtying, the migration and its downtime side by side."""
+def plot_prediction(prediction: Prediction, measured: Sequence[MigrationResult] = ()) -> Figure:
+    """Draw the unique-dirty curve, dirty memory over time and the parts of the downtime side by side."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
-    if made.fit is not None:
-        plot_unique_dirty(made.fit, ax=left)
-    plot_remaining(made.result, measured, ax=middle)
-    plot_downtime_parts(made.result, measured, ax=right)
-    figure.suptitle(f"{made.result.name} {made.result.outcome.status}".strip(), fontsize=10)
+    result = prediction.result
+    if prediction.fit is not None:
+        plot_unique_dirty(prediction.fit, ax=left)
+    plot_remaining(result, measured, ax=middle)
+    plot_downtime_parts(result, measured, ax=right)
+    figure.suptitle(f"{result.name} {result.outcome.status}".strip(), fontsize=10)
     return figure
 
 
-def save_prediction(made: Prediction, path: Path, measured: Sequence[MigrationResult] = ()) -> None:
-    """Write `plot_prediction` as a picture; the format follows the file's ending.
+def save_prediction(prediction: Prediction, path: Path, measured: Sequence[MigrationResult] = ()) -> None:
+    """Write the picture of `plot_prediction` to a file; the file's ending chooses the format.
 
     Raises
     ------
     HostError
         When the file cannot be written.
     """
-    figure = plot_prediction(made, measured)
-    save_picture(figure, path)
-
-
-def _axes(ax: Axes | None) -> Axes:
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        return plt.figure().add_subplot()
-    return ax
+    save_picture(plot_prediction(prediction, measured), path)

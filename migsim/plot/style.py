@@ -1,4 +1,4 @@
-"""One look for every picture: measured = black markers, simulated = line with band, limits = dashed grey."""
+"""Style of all pictures: black markers for measured, a line with a band for simulated, dashed grey for a limit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["BAND", "COPIES", "LIMIT", "MEASURED", "PARTS", "RELEASES", "SIMULATED", "finish"]
+__all__ = ["BAND", "COPIES", "LIMIT", "MEASURED", "PARTS", "RELEASES", "SIMULATED", "axes_or_new", "finish"]
 
 MEASURED: dict[str, Any] = {"color": "black", "marker": "o", "linestyle": "none", "markersize": 4}
 SIMULATED: dict[str, Any] = {"color": "#1f77b4", "linewidth": 1.6}
@@ -21,7 +21,7 @@ RELEASES = {
     "5.1": "#17becf",
     "ring": "#2ca02c",
 }
-"""Ways to track dirty pages, by the releases that have them (`migsim.models.dirty.sync.LAYOUTS`)."""
+"""Colours of the ways to track dirty pages, by the releases that have them (`migsim.models.dirty.sync.LAYOUTS`)."""
 
 COPIES = {
     "test": "0.75",
@@ -30,7 +30,7 @@ COPIES = {
     "staging": "#fd8d3c",
     "kernel": "#6baed6",
 }
-"""Parts of a page's time in the sending thread (`migsim.models.loop.copies`)."""
+"""Colours of the parts of a page's time in the sending thread (`migsim.models.loop.copies`)."""
 
 PARTS = {
     "stop": "0.55",
@@ -41,11 +41,20 @@ PARTS = {
     "device": "0.8",
     "rest": "0.9",
 }
-"""Parts of a downtime, in the order in which they happen."""
+"""Colours of the parts of a downtime, in the order in which they happen."""
+
+
+def axes_or_new(ax: Axes | None) -> Axes:
+    """Return `ax`, or where it is None the Axes of a new pyplot figure."""
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        return plt.figure().add_subplot()
+    return ax
 
 
 def finish(ax: Axes, *, title: str, x: str, y: str) -> Axes:
-    """Label an Axes the way all of ours are; returns it."""
+    """Give an Axes its title, axis labels and grid, and return it."""
     ax.set_title(title, fontsize=10)
     ax.set_xlabel(x)
     ax.set_ylabel(y)

@@ -1,4 +1,4 @@
-"""Throttling: how hard, what it leaves of the guest's work, and what it does to the rounds."""
+"""Pictures of throttled migrations: throttle percentage, work of the guest, and figures of each round."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.plot.style import BAND, LIMIT, MEASURED, SIMULATED, finish
+from migsim.plot.style import BAND, LIMIT, MEASURED, SIMULATED, axes_or_new, finish
 from migsim.results import MigrationResult
 from migsim.study.guest_progress import guest_progress
 
@@ -23,14 +23,17 @@ __all__ = ["ROUNDS", "plot_guest_work", "plot_rounds", "plot_throttle"]
 Floats = NDArray[np.float64]
 
 NAME = "cpu-throttle-percentage"
+"""Field of `query-migrate` that `plot_throttle` draws."""
+
 ROUNDS = {
     "sync_s": ("Bitmap syncs", "length of the sync [s]", 1.0),
     "remaining_bytes_after_sync": ("Dirty memory after each sync", "ram.remaining [MB]", 1e6),
-    "mbps": ("Bandwidth that QEMU reckons with", "ram.mbps [Mbit/s]", 1.0),
+    "mbps": ("Bandwidth as QEMU estimates it", "ram.mbps [Mbit/s]", 1.0),
 }
-"""Columns of `iterations` that are drawn: title, label, and what one of the unit is."""
+"""Columns of `iterations` that can be drawn: title, label, and the label's unit in units of the column."""
 
 SMALL = MEASURED | {"markersize": 3, "alpha": 0.6}
+"""Style of measured points that are many."""
 
 
 def plot_throttle(
@@ -38,18 +41,18 @@ def plot_throttle(
 ) -> Axes:
     """Draw auto-converge's `cpu-throttle-percentage` over time.
 
-    The line's steps are the medians of the draws, ``throttle-N``, its band the middle 80 % of when each began.
+    Each step of the line is at the median time of the draws (``throttle-N``), its band the middle 80 % of these times.
     Measured samples are drawn at every change and once a second.
     """
-    ax = _axes(ax)
-    steps = _steps(predicted)
-    end = predicted.medians["total-time"] / 1000
-    grid = np.unique(np.concatenate([np.linspace(0, end, 500), *steps[:, 1:]]))
-    early, middle, late = (_at(grid, steps[:, 0], steps[:, k]) for k in (1, 2, 3))
-    ax.fill_between(grid, late, early, step="post", **BAND)
-    ax.step(grid, middle, where="post", **SIMULATED, label="predicted, middle 80 %")
+    ax = axes_or_new(ax)
+    steps = _throttle_steps(predicted)
+    end_s = predicted.medians["total-time"] / 1000
+    grid_s = np.unique(np.concatenate([np.linspace(0, end_s, 500), *steps[:, 1:]]))
+    early, middle, late = (_percentage_at(grid_s, steps[:, 0], steps[:, k]) for k in (1, 2, 3))
+    ax.fill_between(grid_s, late, early, step="post", **BAND)
+    ax.step(grid_s, middle, where="post", **SIMULATED, label="predicted, middle 80 %")
     for k, run in enumerate(measured):
-        ax.plot(*_thinned(run.timeline), **SMALL, label=_label(k, measured))
+        ax.plot(*_thin_samples(run.timeline), **SMALL, label=_run_label(k, measured))
     ax.set_ylim(0, 100)
     ax.set_xlim(left=0)
     ax.legend(frameon=False, fontsize=8, loc="upper left")
@@ -59,19 +62,19 @@ def plot_throttle(
 def plot_guest_work(
     predicted: Prediction, measured: Sequence[MigrationResult] = (), *, ax: Axes | None = None
 ) -> Axes:
-    """Draw the work that the guest has done over time, in seconds at its own pace; dashed: were it not slowed.
+    """Draw the work that the guest has done over time, in seconds at its usual pace; dashed: an undisturbed guest.
 
-    The numbers are `migsim.study.guest_progress.guest_progress`; the bar at the line's end is the middle 80 % of the
-    draws.
+    The numbers are those of `migsim.study.guest_progress.guest_progress`. The bar at the end of the line is the middle
+    80 % of the draws.
     """
-    ax = _axes(ax)
-    line = guest_progress(predicted.result)
-    end = float(line["t_s"].iloc[-1])
-    ax.plot(line["t_s"], line["work_s"], **SIMULATED, label="predicted")
+    ax = axes_or_new(ax)
+    progress = guest_progress(predicted.result)
+    end_s = float(progress["t_s"].iloc[-1])
+    ax.plot(progress["t_s"], progress["work_s"], **SIMULATED, label="predicted")
     if "guest-lost" in predicted.result.intervals:
-        low, high = (end - lost / 1000 for lost in reversed(predicted.result.intervals["guest-lost"]))
+        low, high = (end_s - lost / 1000 for lost in reversed(predicted.result.intervals["guest-lost"]))
         ax.plot(
-            [end, end],
+            [end_s, end_s],
             [low, high],
             color=SIMULATED["color"],
             linewidth=6,
@@ -79,14 +82,16 @@ def plot_guest_work(
             label="middle 80 % at the end",
         )
     for k, run in enumerate(measured):
-        said = guest_progress(run)
-        ax.plot(said["t_s"], said["work_s"], **SMALL, label=_label(k, measured))
-        end = max(end, float(said["t_s"].max()))
-    ax.plot([0, end], [0, end], **LIMIT, label="not slowed")
+        reported = guest_progress(run)
+        ax.plot(reported["t_s"], reported["work_s"], **SMALL, label=_run_label(k, measured))
+        end_s = max(end_s, float(reported["t_s"].max()))
+    ax.plot([0, end_s], [0, end_s], **LIMIT, label="undisturbed")
     ax.set_xlim(left=0)
     ax.set_ylim(bottom=0)
     ax.legend(frameon=False, fontsize=8, loc="upper left")
-    return finish(ax, title="The guest's work", x="time since migrate [s]", y="work done [s]")
+    return finish(
+        ax, title="Work done by the guest", x="time since migrate [s]", y="work [s at its usual pace]"
+    )
 
 
 def plot_rounds(
@@ -97,7 +102,7 @@ def plot_rounds(
     limit: float | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a figure of every round over time.
+    """Draw one figure of every round against the round's start.
 
     Parameters
     ----------
@@ -105,18 +110,19 @@ def plot_rounds(
         The numbers of this picture are the `iterations` of its result and of the runs.
     measured : sequence of MigrationResult
     curve : str
-        A key of `ROUNDS`. A sync under dirty-limit waits for the last sleeping vCPU.
+        A key of `ROUNDS`. With dirty-limit a sync waits for the last vCPU that sleeps.
     limit : float, optional
-        Drawn as a dashed line, in the curve's unit.
+        Value of a dashed horizontal line, in the unit of the axis.
     ax : matplotlib.axes.Axes, optional
     """
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     title, label, unit = ROUNDS[curve]
     rounds = predicted.result.iterations
     ax.plot(rounds["start_s"], rounds[curve] / unit, **SIMULATED, marker=".", label="predicted")
     for k, run in enumerate(measured):
-        seen = run.iterations
-        ax.plot(seen["start_s"], seen[curve] / unit, **SMALL, label=_label(k, measured))
+        measured_rounds = run.iterations
+        y = measured_rounds[curve] / unit
+        ax.plot(measured_rounds["start_s"], y, **SMALL, label=_run_label(k, measured))
     if limit is not None:
         ax.axhline(limit, **LIMIT)
     ax.set_xlim(left=0)
@@ -125,36 +131,33 @@ def plot_rounds(
     return finish(ax, title=title, x="time since migrate [s]", y=label)
 
 
-def _axes(ax: Axes | None) -> Axes:
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        return plt.figure().add_subplot()
-    return ax
+def _run_label(k: int, runs: Sequence[MigrationResult]) -> str | None:
+    """Legend of run number `k`: only the first run has one, for all of them."""
+    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    return f"measured, {count}" if k == 0 else None
 
 
-def _label(k: int, runs: Sequence[MigrationResult]) -> str | None:
-    many = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
-    return f"measured, {many}" if k == 0 else None
+def _throttle_steps(predicted: Prediction) -> Floats:
+    """Return a row for each throttle percentage, ascending from 0 %: its 10th, 50th and 90th percentile of start times.
 
-
-def _steps(predicted: Prediction) -> Floats:
-    """Rows of percentage and 10th, 50th and 90th percentile of its first second, ascending; starts at 0 %."""
+    Steps that less than half of the draws reach are left out.
+    """
     names = {name for draw in predicted.draws for name in draw if name.startswith("throttle-")}
     rows = [[0.0, 0.0, 0.0, 0.0]]
     for percentage in sorted(int(name.removeprefix("throttle-")) for name in names):
-        began = [d[f"throttle-{percentage}"] for d in predicted.draws if f"throttle-{percentage}" in d]
-        if 2 * len(began) > len(predicted.draws):
-            rows.append([percentage, *np.percentile(began, [10, 50, 90])])
+        key = f"throttle-{percentage}"
+        starts_s = [draw[key] for draw in predicted.draws if key in draw]
+        if 2 * len(starts_s) > len(predicted.draws):
+            rows.append([percentage, *np.percentile(starts_s, [10, 50, 90])])
     return np.array(rows)
 
 
-def _at(grid: Floats, percentages: Floats, began_s: Floats) -> Floats:
-    return np.array([percentages[began_s <= t].max() for t in grid])
+def _percentage_at(times_s: Floats, percentages: Floats, starts_s: Floats) -> Floats:
+    return np.array([percentages[starts_s <= time_s].max() for time_s in times_s])
 
 
-def _thinned(timeline: pd.DataFrame) -> tuple[Floats, Floats]:
-    """Times and percentages of the samples at every change and once a second."""
+def _thin_samples(timeline: pd.DataFrame) -> tuple[Floats, Floats]:
+    """Return times and percentages of the samples at every change and once a second."""
     if NAME not in timeline:
         return np.empty(0), np.empty(0)
     t_s, percentage = timeline.loc[timeline[NAME].notna(), ["t_s", NAME]].to_numpy(float).T

@@ -1,4 +1,4 @@
-"""What a figure hangs on, as a tornado: a bar an input, the widest on top."""
+"""Tornado picture of a sensitivity: for each uncertain input a bar of its effect on the figure, the widest on top."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from migsim.plot.picture import save_picture
-from migsim.plot.style import LIMIT, SIMULATED, finish
+from migsim.plot.style import LIMIT, SIMULATED, axes_or_new, finish
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,40 +19,44 @@ if TYPE_CHECKING:
 __all__ = ["plot_tornado", "save_tornado", "tornado_numbers"]
 
 TOP = 10
+"""Most inputs that are drawn by default."""
 LOW = "#9ecae1"
+"""Colour of the bars for an input's 10 % quantile."""
 
 
-def tornado_numbers(made: Sensitivity, *, top: int = TOP) -> pd.DataFrame:
-    """Return the rows that `plot_tornado` draws: the inputs that move the figure most alone, the widest first."""
-    width = (made.table["high"] - made.table["low"]).abs()
+def tornado_numbers(sensitivity: Sensitivity, *, top: int = TOP) -> pd.DataFrame:
+    """Return the rows that `plot_tornado` draws: the inputs with the largest effect alone, the largest first."""
+    width = (sensitivity.table["high"] - sensitivity.table["low"]).abs()
     order = np.argsort(-width.to_numpy(), kind="stable")
-    return made.table.iloc[order[:top]].reset_index(drop=True)
+    return sensitivity.table.iloc[order[:top]].reset_index(drop=True)
 
 
-def plot_tornado(made: Sensitivity, *, top: int = TOP, ax: Axes | None = None) -> Axes:
-    """Draw how far each input moves the figure alone, from its 10 % to its 90 % quantile, and its total Sobol index.
+def plot_tornado(sensitivity: Sensitivity, *, top: int = TOP, ax: Axes | None = None) -> Axes:
+    """Draw the figure with each input alone at its 10 % and 90 % quantile, and the input's total Sobol index.
+
+    The numbers are those of `tornado_numbers`.
 
     Parameters
     ----------
-    made : Sensitivity
+    sensitivity : Sensitivity
     top : int
-        So many inputs at most; the numbers are `tornado_numbers`'.
+        Most inputs that are drawn.
+    ax : matplotlib.axes.Axes, optional
     """
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        ax = plt.figure().add_subplot()
-    rows = tornado_numbers(made, top=top)
+    ax = axes_or_new(ax)
+    median = sensitivity.median
+    rows = tornado_numbers(sensitivity, top=top)
     places = np.arange(len(rows))[::-1]
     for column, colour, label in (
         ("low", LOW, "input at its 10 % quantile"),
         ("high", SIMULATED["color"], "input at its 90 % quantile"),
     ):
-        ax.barh(places, rows[column] - made.median, left=made.median, height=0.7, color=colour, label=label)
-    ax.axvline(made.median, **LIMIT)
-    low, high = (float(f(rows[["low", "high"]].to_numpy())) for f in (np.min, np.max))
-    room = (high - low or 1.0) * 0.12
-    ax.set_xlim(low - room, high + 2 * room)
+        ax.barh(places, rows[column] - median, left=median, height=0.7, color=colour, label=label)
+    ax.axvline(median, **LIMIT)
+    ends = rows[["low", "high"]].to_numpy()
+    low, high = float(ends.min()), float(ends.max())
+    margin = (high - low or 1.0) * 0.12
+    ax.set_xlim(low - margin, high + 2 * margin)
     for place, total in zip(places, rows["total"], strict=True):
         ax.annotate(
             f"{total:.2f}",
@@ -69,11 +73,12 @@ def plot_tornado(made: Sensitivity, *, top: int = TOP, ax: Axes | None = None) -
     ax.set_axisbelow(True)
     ax.set_ylim(-0.6, len(rows))
     ax.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(0.9, 0.0))
-    return finish(ax, title=f"What {made.figure} hangs on", x=f"{made.figure} [{made.unit}]", y="")
+    figure = sensitivity.figure
+    return finish(ax, title=f"Sensitivity of {figure}", x=f"{figure} [{sensitivity.unit}]", y="")
 
 
-def save_tornado(made: Sensitivity, path: Path) -> None:
-    """Write `plot_tornado` as a picture; the format follows the file's ending.
+def save_tornado(sensitivity: Sensitivity, path: Path) -> None:
+    """Write the picture of `plot_tornado` to a file; the file's ending chooses the format.
 
     Raises
     ------
@@ -83,5 +88,5 @@ def save_tornado(made: Sensitivity, path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
-    plot_tornado(made, ax=figure.add_subplot())
+    plot_tornado(sensitivity, ax=figure.add_subplot())
     save_picture(figure, path)

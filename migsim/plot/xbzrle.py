@@ -1,4 +1,4 @@
-"""XBZRLE by cache size, predicted beside measured."""
+"""Picture of XBZRLE by cache size: hit rate or bytes sent, predicted and measured."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from migsim.plot.style import BAND, LIMIT, MEASURED, SIMULATED, finish
+from migsim.plot.style import BAND, LIMIT, MEASURED, SIMULATED, axes_or_new, finish
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,9 +16,10 @@ __all__ = ["plot_cache_sizes"]
 
 MIB = 2**20
 CURVES = {
-    "hit_rate": ("Pages found in XBZRLE's cache", "share of the pages looked up"),
-    "transferred_bytes": ("Sent until the end or the deadline", "ram.transferred [MiB]"),
+    "hit_rate": ("Hit rate of the XBZRLE cache", "share of the pages looked up"),
+    "transferred_bytes": ("Bytes sent until the end or the deadline", "ram.transferred [MiB]"),
 }
+"""Columns that can be drawn: title and label."""
 
 
 def plot_cache_sizes(
@@ -28,9 +29,9 @@ def plot_cache_sizes(
     *,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw hit rate or bytes against `xbzrle-cache-size`.
+    """Draw the hit rate or the bytes sent against `xbzrle-cache-size`.
 
-    Sizes under which the migration is predicted not to converge are shaded; runs that did not are hollow.
+    Shaded: sizes with which the migration is predicted not to converge. Hollow markers: runs that did not converge.
 
     Parameters
     ----------
@@ -41,22 +42,19 @@ def plot_cache_sizes(
     curve : {"hit_rate", "transferred_bytes"}
     ax : matplotlib.axes.Axes, optional
     """
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        ax = plt.figure().add_subplot()
+    ax = axes_or_new(ax)
     unit = MIB if curve == "transferred_bytes" else 1.0
-    x = predicted["cache_size_bytes"] / MIB
-    ax.fill_between(x, predicted[f"{curve}_low"] / unit, predicted[f"{curve}_high"] / unit, **BAND)
-    ax.plot(x, predicted[curve] / unit, **SIMULATED, marker="|", label="predicted, middle 80 %")
-    _shade(predicted, ax)
+    grid_mib = predicted["cache_size_bytes"] / MIB
+    ax.fill_between(grid_mib, predicted[f"{curve}_low"] / unit, predicted[f"{curve}_high"] / unit, **BAND)
+    ax.plot(grid_mib, predicted[curve] / unit, **SIMULATED, marker="|", label="predicted, middle 80 %")
+    _shade_stuck(predicted, ax)
     if measured is not None:
         for status, rows in measured.groupby("status", sort=True):
             hollow = {} if status == "completed" else {"markerfacecolor": "none"}
-            at = rows["cache_size_bytes"] / MIB
-            ax.plot(at, rows[curve] / unit, **MEASURED | hollow, label=f"measured, {status}")
+            sizes_mib = rows["cache_size_bytes"] / MIB
+            ax.plot(sizes_mib, rows[curve] / unit, **MEASURED | hollow, label=f"measured, {status}")
     ax.set_xscale("log", base=2)
-    ax.set_xticks(x, [f"{size:g}" for size in x])
+    ax.set_xticks(grid_mib, [f"{size:g}" for size in grid_mib])
     ax.minorticks_off()
     if curve == "hit_rate":
         ax.set_ylim(0, 1)
@@ -68,11 +66,11 @@ def plot_cache_sizes(
     return finish(ax, title=title, x="xbzrle-cache-size [MiB]", y=label)
 
 
-def _shade(predicted: pd.DataFrame, ax: Axes) -> None:
-    """Shade the sizes up to the middle between the last that does not converge and the next."""
+def _shade_stuck(predicted: pd.DataFrame, ax: Axes) -> None:
+    """Shade the sizes that are predicted not to converge, half a step beyond the outermost on either side."""
     stuck = predicted.loc[predicted["status"] != "completed", "cache_size_bytes"]
     if stuck.empty:
         return
-    edges = np.sqrt(2.0)
-    low, high = float(stuck.min()) / MIB / edges, float(stuck.max()) / MIB * edges
+    half_step = np.sqrt(2.0)  # sizes are powers of two
+    low, high = float(stuck.min()) / MIB / half_step, float(stuck.max()) / MIB * half_step
     ax.axvspan(low, high, color=LIMIT["color"], alpha=0.12, linewidth=0, label="predicted not to converge")

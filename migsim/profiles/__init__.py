@@ -1,10 +1,11 @@
-"""What a host's migrations cost: profiles, and the costs that other people published.
+"""What migrations cost a host: measured profiles, and costs that other people published.
 
 - `profile`: `HostProfile` and its `Term`s, read from and written to JSON
-- `bundled`: the profiles that come with migsim, the only copies of them
+- `terms`: the table of terms: unit, meaning, the mechanism that needs it, the probe that measures it
+- `bundled`: the profiles that come with migsim
 - `published`: published costs with their sources, as presets
 
-Measuring a profile is `migsim.calibrate.host.run`'s.
+Profiles are measured by `migsim.calibrate.host`; the laws that take their terms are in `migsim.models`.
 """
 
 from migsim.profiles.profile import HostProfile, Term

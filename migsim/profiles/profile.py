@@ -1,4 +1,4 @@
-"""What a host costs the model: terms with a median and a spread, from probe migrations."""
+"""The host profile: the terms of one host, each a median and a spread, as probe migrations show them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import Field
 from migsim.documents import Declared, RecordedModel
 from migsim.errors import MigsimError, ProfileError, near_misses
 from migsim.html import html_table
+from migsim.intervals import NORMAL_DEVIATE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,22 +19,22 @@ if TYPE_CHECKING:
 __all__ = ["HostProfile", "Term"]
 
 SHARED = 0.5
-"""How much of the variance of a host's times is common to them."""
+"""Share of the variance of a host's times that is common to all of them."""
 
 
 class Term(Declared):
-    """One term of the host.
+    """One cost of a host, such as the time of a page.
 
     Attributes
     ----------
     median : float
         In `unit`.
     spread : float
-        Standard deviation of the natural log of one more run.
+        Standard deviation of the natural logarithm of one more run's value.
     n : int
-        Measurements behind it.
+        Number of measured values.
     unit : str
-        Of the median, such as ``"s/page"``.
+        Unit of the median, such as ``"s/page"``.
     """
 
     _error: ClassVar[type[MigsimError]] = ProfileError
@@ -45,41 +46,39 @@ class Term(Declared):
     unit: str = ""
 
     def sample(self, rng: np.random.Generator, common: float = 0.0) -> float:
-        """Draw a value: log-normal about the median.
+        """Draw a value, log-normal about the median.
 
         Parameters
         ----------
         rng : numpy.random.Generator
-            Where chance comes from.
         common : float
-            A standard normal deviate shared with other terms: they move together in part, as a machine that
-            is slow at one thing is slow at most.
+            Standard normal deviate of the host's common factor, 0 for none: a slow machine tends to be slow at
+            everything.
         """
-        # drawn even when it changes nothing, so that streams stay aligned between profiles
+        # A spread of 0 takes its number too, so that the draws of other terms stay the same between profiles.
         return self.at(float(rng.standard_normal()), common or None)
 
-    def at(self, own: float, common: float | None = None) -> float:
-        """Return the value at a standard normal deviate of its own, and one that it shares with other terms.
+    def at(self, deviate: float, common: float | None = None) -> float:
+        """Return the value at standard normal deviates: the term's, and that of the host's common factor.
 
         Examples
         --------
         >>> Term(median=2.0, spread=0.1).at(0.0), round(Term(median=2.0, spread=0.1).at(1.0), 3)
         (2.0, 2.21)
         """
-        deviation = own
         if common is not None:
-            deviation = math.sqrt(SHARED) * common + math.sqrt(1 - SHARED) * own
-        return self.median * math.exp(self.spread * deviation)
+            deviate = math.sqrt(SHARED) * common + math.sqrt(1 - SHARED) * deviate
+        return self.median * math.exp(self.spread * deviate)
 
     def interval(self) -> tuple[float, float]:
-        """Return the middle 80 % of what `sample` draws.
+        """Return the interval that holds the middle 80 % of the draws of `sample`.
 
         Examples
         --------
         >>> [round(end, 2) for end in Term(median=1.0, spread=0.1).interval()]
         [0.88, 1.14]
         """
-        factor = math.exp(1.2816 * self.spread)
+        factor = math.exp(NORMAL_DEVIATE * self.spread)
         return self.median / factor, self.median * factor
 
 
@@ -89,15 +88,15 @@ class HostProfile(RecordedModel):
     Attributes
     ----------
     terms : dict of str to Term
-        By name.
+        By the term's name.
     qemu_version : str
-        The QEMU that was measured.
+        Version of the QEMU that was measured.
     accel : {"kvm", "tcg"}
         Its accelerator.
     machine : dict
-        What the host is (see `migsim.provenance.Machine`).
+        The host's hardware (see `migsim.provenance.Machine`).
     provenance : dict
-        Who measured it, and when.
+        How and when the profile was measured (see `migsim.provenance.Provenance`).
 
     Examples
     --------
@@ -122,7 +121,7 @@ class HostProfile(RecordedModel):
         Raises
         ------
         ProfileError
-            Naming the term, where the profile lacks it.
+            Where the profile lacks the term.
         """
         try:
             return self.terms[name]
@@ -142,23 +141,26 @@ class HostProfile(RecordedModel):
         return {name: term.median for name, term in self.terms.items()}
 
     def sample(self, rng: np.random.Generator) -> dict[str, float]:
-        """Draw every term once, in the order of their names; those that are times move together in part.
+        """Draw every term once, in the order of the names; times share the host's common factor.
 
-        Terms of multifd come last, so that a profile to which they are added draws the others as before.
+        Terms of multifd are drawn last, so that adding them to a profile leaves the draws of the others as they were.
+        """
+        common = float(rng.standard_normal())
+        order = sorted(self.terms, key=_drawing_order)
+        return self.at(common, {name: float(rng.standard_normal()) for name in order})
+
+    def at(self, common: float, deviates: Mapping[str, float]) -> dict[str, float]:
+        """Return every term at standard normal deviates.
 
         Parameters
         ----------
-        rng : numpy.random.Generator
-            Where chance comes from.
+        common : float
+            Deviate of the common factor, for terms that are times.
+        deviates : mapping of str to float
+            Deviate of each term, by name; 0 for a term that it lacks.
         """
-        common = float(rng.standard_normal())
-        turns = [name for name, _ in sorted(self.terms.items(), key=_drawn_in_turn)]
-        return self.at(common, {name: float(rng.standard_normal()) for name in turns})
-
-    def at(self, common: float, own: Mapping[str, float]) -> dict[str, float]:
-        """Return every term at standard normal deviates: one that the times share, and each one's own (0 if absent)."""
         return {
-            name: term.at(own.get(name, 0.0), common if term.unit.startswith("s") else None)
+            name: term.at(deviates.get(name, 0.0), common if term.unit.startswith("s") else None)
             for name, term in self.terms.items()
         }
 
@@ -171,8 +173,8 @@ class HostProfile(RecordedModel):
         return html_table(caption, ("term", "median", "unit", "80 % from", "to", "measured"), rows)
 
 
-def _drawn_in_turn(item: tuple[str, Term]) -> tuple[bool, str]:
-    return item[0].startswith("multifd_"), item[0]
+def _drawing_order(name: str) -> tuple[bool, str]:
+    return name.startswith("multifd_"), name
 
 
 def _measured_by(name: str) -> str:

@@ -1,9 +1,9 @@
-"""The conversation with a QEMU's monitor: the only room that imports qemu.qmp.
+"""QMP sessions with QEMU's monitor; no other package imports qemu.qmp.
 
-- `session`: a synchronous session over a monitor socket, `QmpSession`
-- `messages`: what it hears, `QmpEvent`, and what QEMU refuses, `QmpCommandError`
+- `session`: `QmpSession`, a synchronous session over a monitor socket
+- `messages`: `QmpEvent`, an event, and `QmpCommandError`, the refusal of a command
 
-What commands mean is elsewhere: `migsim.qapi` has QEMU's vocabulary, `migsim.tracer` and `migsim.lab` talk to guests.
+The names and types of QEMU's settings are defined in `migsim.qapi`; `migsim.tracer` and `migsim.lab` use the sessions.
 """
 
 from migsim.qmp.messages import QmpCommandError, QmpEvent

@@ -1,4 +1,4 @@
-"""What QEMU's monitor says beside answers: its events, and its refusals."""
+"""Messages of QEMU's monitor: events, and the refusal of a command."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class QmpCommandError(QmpError):
     command : str
         The refused command.
     error_class : str
-        QMP's class, as ``CommandNotFound`` or ``GenericError``.
+        QMP's error class, such as ``CommandNotFound`` or ``GenericError``.
     description : str
-        QEMU's own words.
+        QEMU's error text.
     """
 
     def __init__(self, command: str, error_class: str, description: str) -> None:
@@ -31,23 +31,23 @@ class QmpCommandError(QmpError):
         self.description = description
         super().__init__(
             f"QEMU refused {command}: {description.rstrip('.')}.",
-            f"This is QMP error class {error_class}.",
-            "Check the command's arguments and that this QEMU version knows them.",
+            f"QMP's error class is {error_class}.",
+            "Check the command's arguments, and that this QEMU version takes them.",
         )
 
 
 @dataclass(frozen=True)
 class QmpEvent:
-    """One asynchronous message of QEMU.
+    """One event of QEMU.
 
     Attributes
     ----------
     name : str
-        As ``STOP`` or ``MIGRATION_PASS``.
+        The event's name, such as ``STOP`` or ``MIGRATION_PASS``.
     data : dict
-        The event's own members.
+        The event's data.
     seconds : float
-        When it happened: QEMU's time stamp on the host's clock, seconds since 1970.
+        QEMU's time stamp: host clock, seconds since 1970.
     """
 
     name: str
@@ -56,7 +56,7 @@ class QmpEvent:
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> QmpEvent:
-        """Read one from QMP's wire form; a missing or odd time stamp counts as now.
+        """Read an event from a QMP message; a missing or invalid time stamp is replaced by the current time.
 
         Examples
         --------

@@ -1,7 +1,7 @@
-"""QEMU's monitor socket, spoken synchronously.
+"""A synchronous session over QEMU's monitor socket.
 
-`QmpSession` is the only user of `qemu.qmp`: it runs that library's asyncio client in a thread of its own,
-keeps every event with QEMU's time stamp, and turns whatever goes wrong into a `QmpError`.
+`QmpSession` runs the asyncio client of `qemu.qmp` in a thread of its own, keeps every event with QEMU's time stamp,
+and turns every error into a `QmpError`.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["QmpSession"]
 
 _T = TypeVar("_T")
-# How much later than the loop's own deadline the calling thread gives up on the loop itself.
+# How long after a command's timeout the calling thread still waits for the loop to report it.
 _GRACE_S = 5.0
-_PARTING_S = 1.0
+_DISCONNECT_S = 1.0
 
 
 class QmpSession:
@@ -40,23 +40,24 @@ class QmpSession:
     Parameters
     ----------
     socket_path : path
-        A unix socket that QEMU offers by ``-qmp unix:PATH,server=on,wait=off``.
+        A unix socket that QEMU listens on: ``-qmp unix:PATH,server=on,wait=off``.
     timeout_s : float
-        How long connecting, and by default each command, may take.
+        Time limit for connecting, and by default for each command.
 
     Attributes
     ----------
     events : list of QmpEvent
-        All received so far, in order.
+        All events received so far, in order.
     version : QemuVersion
-        From the greeting.
+        QEMU's version, from the greeting.
     peer_pid : int or None
-        The process that listens on the socket.
+        Process id of QEMU, which listens on the socket.
 
     Raises
     ------
     QmpError
-        From every method, and nothing else: no socket, not QMP, closed mid-way, refused, too late.
+        The only error that the methods raise: there is no socket, it is not a QMP monitor, the connection was closed,
+        QEMU refused a command, or the time limit is over.
 
     Examples
     --------
@@ -72,18 +73,18 @@ class QmpSession:
         self.version = QemuVersion.parse("0.0")
         self.package = ""
         self.peer_pid: int | None = None
-        self._waited_for: set[int] = set()
+        self._returned_events: set[int] = set()
         self._lock = threading.RLock()
-        self._arrival = threading.Condition(self._lock)
+        self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._life: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._answers: set[Future[Any]] = set()
+        self._client_task: asyncio.Task[None] | None = None
+        self._command_tasks: set[asyncio.Task[None]] = set()
+        self._open_answers: set[Future[Any]] = set()
         self._client: QMPClient | None = None
-        self._lost: str | None = None
+        self._end_reason: str | None = None
 
-    # -- life ---------------------------------------------------------------------------------------------
+    # -- connecting and disconnecting ---------------------------------------------------------------------
 
     def __enter__(self) -> QmpSession:
         try:
@@ -104,82 +105,85 @@ class QmpSession:
     @property
     def connected(self) -> bool:
         """Whether commands can still be sent."""
-        return self._client is not None and self._lost is None
+        return self._client is not None and self._end_reason is None
 
     def _open(self) -> None:
-        import qemu.qmp  # noqa: F401  here, where an import may be interrupted
+        # Imported in the calling thread, because Ctrl-C can interrupt only that one.
+        import qemu.qmp  # noqa: F401
 
-        # qemu.qmp logs at ERROR what it also raises; without a handler Python would print it on stderr.
+        # qemu.qmp logs every error that it raises; without a handler Python would print it on stderr.
         logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
-        greeted: Future[None] = Future()
-        self._answers.add(greeted)
-        self._thread = threading.Thread(target=self._serve, args=(greeted,), name="migsim-qmp", daemon=True)
+        greeting: Future[None] = Future()
+        self._open_answers.add(greeting)
+        self._thread = threading.Thread(
+            target=self._run_thread, args=(greeting,), name="migsim-qmp", daemon=True
+        )
         self._thread.start()
-        self._answer(greeted, self.timeout_s, "the greeting")
+        self._wait_for_answer(greeting, self.timeout_s, "the greeting")
 
-    def _serve(self, greeted: Future[None]) -> None:
-        """Live from the dialling to the end, in the session's own thread.
+    def _run_thread(self, greeting: Future[None]) -> None:
+        """Run the connection from its start to its end, in the session's thread.
 
-        Loop and socket are made and closed in here, where no signal is handled: an interrupt of the main thread
-        meets neither half-made.
+        The loop and the socket are created and closed in this thread. No signal is handled here, so Ctrl-C cannot
+        interrupt these steps halfway.
         """
         end: BaseException = ConnectionError()
         try:
-            with contextlib.closing(self._dial()) as dial:
-                self.peer_pid = _peer_pid(dial)
-                asyncio.run(self._live(dial, greeted))
+            with contextlib.closing(self._connect_socket()) as monitor:
+                self.peer_pid = _peer_pid(monitor)
+                asyncio.run(self._run_client(monitor, greeting))
         except asyncio.CancelledError:
-            pass  # by close()
+            pass  # close() cancelled the client
         except Exception as error:
             end = error
         finally:
             with self._lock:
                 self._loop = None
-                self._lost = self._lost or "QEMU closed the connection"
-                self._arrival.notify_all()
-            for answer in list(self._answers):
+                self._end_reason = self._end_reason or "QEMU closed the connection"
+                self._changed.notify_all()
+            for answer in list(self._open_answers):
                 if not answer.done():
                     answer.set_exception(end)
 
-    def _dial(self) -> socket.socket:
-        dial = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        dial.settimeout(self.timeout_s)
+    def _connect_socket(self) -> socket.socket:
+        monitor = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        monitor.settimeout(self.timeout_s)
         try:
-            dial.connect(self.socket_path)
+            monitor.connect(self.socket_path)
         except OSError as error:
-            dial.close()
+            monitor.close()
             raise QmpError(
                 f"Cannot connect to the monitor socket {self.socket_path}: {error.strerror or error}.",
                 "QEMU must be running and listening there.",
                 "Start it with -qmp unix:PATH,server=on,wait=off, or check the path and its permissions.",
             ) from error
-        dial.setblocking(False)
-        return dial
+        monitor.setblocking(False)
+        return monitor
 
-    async def _live(self, dial: socket.socket, greeted: Future[None]) -> None:
+    async def _run_client(self, monitor: socket.socket, greeting: Future[None]) -> None:
         from qemu.qmp import QMPClient
 
         loop = asyncio.get_running_loop()
-        # The loop prints exceptions that nobody awaited when they are collected: qemu.qmp leaves some behind
-        # when QEMU dies, and what matters of them is raised by the call that they broke.
+        # When QEMU ends, qemu.qmp leaves exceptions that nobody awaits, and the loop would print them. The call
+        # that they concern raises them anyway.
         loop.set_exception_handler(lambda _loop, _context: None)
         with self._lock:
-            if self._lost is not None:  # closed meanwhile
+            if self._end_reason is not None:  # close() was called meanwhile
                 return
-            self._loop, self._life = loop, asyncio.current_task()
+            self._loop, self._client_task = loop, asyncio.current_task()
         client = QMPClient("migsim")
         try:
-            # A client that fails to connect disconnects by itself.
-            await asyncio.wait_for(client.connect(dial), self.timeout_s)
+            # If connecting fails, the client disconnects without being told to.
+            await asyncio.wait_for(client.connect(monitor), self.timeout_s)
             try:
                 self._read_greeting(client)
-                greeted.set_result(None)
+                greeting.set_result(None)
                 await self._listen(client)
             finally:
-                await self._part(client)
+                await self._disconnect(client)
         finally:
             with self._lock:
-                self._life = None
+                self._client_task = None
 
     def _read_greeting(self, client: QMPClient) -> None:
         version: Any = client.greeting.QMP.version if client.greeting is not None else {}
@@ -189,173 +193,177 @@ class QmpSession:
         self._client = client
 
     async def _listen(self, client: QMPClient) -> None:
-        """Move events to `self.events` until the connection ends."""
+        """Add the client's events to `self.events` until the connection ends."""
         from qemu.qmp import Runstate
 
         ended = asyncio.ensure_future(client.runstate_changed())
         try:
-            await asyncio.sleep(0)  # lets `ended` begin to wait: a change before that would pass it by
+            await asyncio.sleep(0)  # `ended` starts to wait only now; it would miss an earlier change
             while client.runstate == Runstate.RUNNING:
                 message = asyncio.ensure_future(client.events.get())
                 await asyncio.wait({message, ended}, return_when=asyncio.FIRST_COMPLETED)
                 if not message.done():
                     message.cancel()
                     break
-                self._keep(message.result())
+                self._add_event(message.result())
                 while not client.events.empty():
-                    self._keep(await client.events.get())
+                    self._add_event(await client.events.get())
         finally:
             ended.cancel()
 
-    async def _part(self, client: QMPClient) -> None:
-        """Disconnect, say why the connection ended, and let those who wait for an answer know."""
+    async def _disconnect(self, client: QMPClient) -> None:
+        """Disconnect, note why the connection ended, and wait for the open commands to fail."""
         with self._lock:
-            self._life = None  # from here on nothing is cut short
+            self._client_task = None  # from here on close() must not cancel the client
         reason = "QEMU closed the connection"
         try:
-            await asyncio.wait_for(client.disconnect(), _PARTING_S)
+            await asyncio.wait_for(client.disconnect(), _DISCONNECT_S)
         except EOFError:
             pass
         except Exception as error:
             reason = _one_line(error)
         with self._lock:
-            self._lost = self._lost or reason
-            self._arrival.notify_all()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_PARTING_S)
+            self._end_reason = self._end_reason or reason
+            self._changed.notify_all()
+        if self._command_tasks:
+            await asyncio.wait(self._command_tasks, timeout=_DISCONNECT_S)
 
-    def _keep(self, message: Mapping[str, Any]) -> None:
+    def _add_event(self, message: Mapping[str, Any]) -> None:
         with self._lock:
             self.events.append(QmpEvent.from_message(message))
-            self._arrival.notify_all()
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Disconnect; a second call does nothing."""
         with self._lock:
-            self._lost = self._lost or "the session is closed"
-            self._arrival.notify_all()
-            if self._loop is not None and self._life is not None:
-                self._loop.call_soon_threadsafe(self._life.cancel)
+            self._end_reason = self._end_reason or "the session is closed"
+            self._changed.notify_all()
+            if self._loop is not None and self._client_task is not None:
+                self._loop.call_soon_threadsafe(self._client_task.cancel)
         if self._thread is not None:
-            with contextlib.suppress(RuntimeError):  # it was interrupted before it began
+            with contextlib.suppress(RuntimeError):  # Ctrl-C may have come before the thread was started
                 self._thread.join(_GRACE_S)
         self._client = None
 
-    # -- use ----------------------------------------------------------------------------------------------
+    # -- commands and events ------------------------------------------------------------------------------
 
     def execute(
         self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout_s: float | None = None
     ) -> Any:
-        """Run one QMP command and return what QEMU answers.
+        """Run one QMP command and return QEMU's answer.
 
         Raises
         ------
         QmpCommandError
-            When QEMU refuses the command.
+            QEMU refuses the command.
         QmpError
-            When there is no connection (any more) or no answer in time.
+            There is no connection, or no answer within the time limit.
         """
-        within_s = self.timeout_s if timeout_s is None else timeout_s
+        answer_timeout_s = self.timeout_s if timeout_s is None else timeout_s
         answer: Future[Any] = Future()
 
-        def ask(client: QMPClient) -> None:  # in the loop's thread
-            task = asyncio.ensure_future(_settle(answer, client.execute(command, arguments), within_s))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        def start_command(client: QMPClient) -> None:  # runs in the loop's thread
+            task = asyncio.ensure_future(
+                _set_answer(answer, client.execute(command, arguments), answer_timeout_s)
+            )
+            self._command_tasks.add(task)
+            task.add_done_callback(self._command_tasks.discard)
 
         with self._lock:
-            if self._client is None or self._loop is None or self._lost is not None:
-                raise self._gone(command)
-            self._answers.add(answer)
-            self._loop.call_soon_threadsafe(ask, self._client)
-        return self._answer(answer, within_s, command)
+            if self._client is None or self._loop is None or self._end_reason is not None:
+                raise self._no_connection(command)
+            self._open_answers.add(answer)
+            self._loop.call_soon_threadsafe(start_command, self._client)
+        return self._wait_for_answer(answer, answer_timeout_s, command)
 
     def wait_event(self, *names: str, timeout_s: float) -> QmpEvent:
-        """Return the earliest event of one of `names` that no earlier call returned; wait for it if need be.
+        """Return the earliest event of one of `names` that no earlier call returned; wait for it if necessary.
 
         Raises
         ------
         QmpError
-            When none comes in time or the connection ends.
+            No such event comes within the time limit, or the connection ends.
         """
         deadline = time.monotonic() + timeout_s
-        with self._arrival:
+        with self._changed:
             while True:
                 for index, event in enumerate(self.events):
-                    if event.name in names and index not in self._waited_for:
-                        self._waited_for.add(index)
+                    if event.name in names and index not in self._returned_events:
+                        self._returned_events.add(index)
                         return event
-                if self._lost is not None:
-                    raise self._gone(f"event {' or '.join(names)}")
+                if self._end_reason is not None:
+                    raise self._no_connection(f"event {' or '.join(names)}")
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise QmpError(
                         f"No event {' or '.join(names)} came within {timeout_s:g} s on {self.socket_path}.",
-                        "QEMU sends it when the state changes.",
-                        "Check that QEMU is running and what its log says.",
+                        "QEMU sends such an event when the state of the guest or of the migration changes.",
+                        "Check that QEMU is running, and read its log.",
                     )
-                self._arrival.wait(left)
+                self._changed.wait(left)
 
-    def _answer(self, answer: Future[_T], timeout_s: float, what: str) -> _T:
+    def _wait_for_answer(self, answer: Future[_T], timeout_s: float, request: str) -> _T:
         try:
             return answer.result(timeout_s + _GRACE_S)
         except QmpError:
             raise
         except TimeoutError as error:
             raise QmpError(
-                f"No answer to {what} within {timeout_s:g} s on {self.socket_path}.",
-                "A QMP monitor serves one client at a time and answers at once unless QEMU hangs.",
-                "Close other monitor clients of this guest, or look at what QEMU is doing.",
+                f"No answer to {request} within {timeout_s:g} s on {self.socket_path}.",
+                "A QMP monitor serves one client at a time, and answers at once unless QEMU hangs.",
+                "Close other monitor clients of this guest, or check whether QEMU hangs.",
             ) from error
         except (asyncio.CancelledError, ConnectionError, EOFError) as error:
-            raise self._gone(what) from error
+            raise self._no_connection(request) from error
         except Exception as error:
-            raise self._translate(error, what) from error
+            raise self._translate(error, request) from error
         finally:
-            self._answers.discard(answer)
+            self._open_answers.discard(answer)
 
-    def _translate(self, error: Exception, what: str) -> QmpError:
+    def _translate(self, error: Exception, request: str) -> QmpError:
         from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, StateError
 
         if isinstance(error, ExecuteError):
-            return QmpCommandError(what, error.error_class, str(error))
+            return QmpCommandError(request, error.error_class, str(error))
         if isinstance(error, ExecInterruptedError | StateError):
-            return self._gone(what)
+            return self._no_connection(request)
         cause = error.exc if isinstance(error, ConnectError) else error
         if isinstance(error, ConnectError):
             return QmpError(
                 f"{self.socket_path} is not a QMP monitor: {_one_line(cause)}.",
-                "QEMU greets every client with a JSON object named QMP.",
-                "Give the socket of -qmp (not -monitor, -serial or a migration socket).",
+                "A QMP monitor greets every client with a JSON object named QMP.",
+                "Give the socket of QEMU's option -qmp (not of -monitor or -serial, and no migration socket).",
             )
         return QmpError(
-            f"{what} failed on {self.socket_path}: {_one_line(error)}.",
-            "The monitor must answer in QMP's form.",
+            f"{request} failed on {self.socket_path}: {_one_line(error)}.",
+            "The monitor must answer with QMP messages.",
             "Check that the socket belongs to QEMU's QMP monitor.",
         )
 
-    def _gone(self, what: str) -> QmpError:
-        reason = self._lost or ("it is not open" if self._client is None else "QEMU closed the connection")
+    def _no_connection(self, request: str) -> QmpError:
+        reason = self._end_reason or (
+            "it is not open" if self._client is None else "QEMU closed the connection"
+        )
         return QmpError(
-            f"No connection for {what} on {self.socket_path}: {reason}.",
-            "A session lives from entering its block until QEMU or the caller closes it.",
+            f"No connection for {request} on {self.socket_path}: {reason}.",
+            "A session is open inside its `with` block, until QEMU or the caller closes it.",
             "Check that QEMU is still running.",
         )
 
 
-async def _settle(answer: Future[Any], work: Coroutine[Any, Any, Any], within_s: float) -> None:
-    """Put what comes of a coroutine into `answer`, for another thread."""
+async def _set_answer(answer: Future[Any], work: Coroutine[Any, Any, Any], answer_timeout_s: float) -> None:
+    """Await a coroutine, and put its result or its exception into `answer` for the calling thread."""
     try:
-        got = await asyncio.wait_for(work, within_s)
+        result = await asyncio.wait_for(work, answer_timeout_s)
     except BaseException as error:
         answer.set_exception(error)
     else:
-        answer.set_result(got)
+        answer.set_result(result)
 
 
-def _peer_pid(dial: socket.socket) -> int | None:
+def _peer_pid(monitor: socket.socket) -> int | None:
     try:
-        raw = dial.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        raw = monitor.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     except OSError:
         return None
     pid = int(struct.unpack("3i", raw)[0])
@@ -363,7 +371,7 @@ def _peer_pid(dial: socket.socket) -> int | None:
 
 
 def _one_line(error: BaseException) -> str:
-    """Return the first line of what an error says, with its kind where it says nothing."""
+    """Return an error's text in one line of at most 200 characters; its type where it has no text."""
     if isinstance(error, EOFError):
         return "it closed the connection"
     text = " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""One simulated migration for the terminal: its figures, then round by round."""
+"""Table of one simulated migration for a terminal: its figures, then its rounds."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ if TYPE_CHECKING:
 __all__ = ["MOST_ROUNDS", "replay_table"]
 
 MOST_ROUNDS = 24
-"""Of more rounds the first and the last are shown."""
+"""Most rounds that are shown; of more, only the first and the last are."""
 
 
-def replay_table(made: MigrationResult, console: Console) -> None:
+def replay_table(result: MigrationResult, console: Console) -> None:
     """Print a simulated migration: verdict, figures, rounds, assumptions."""
-    completed = made.outcome.status == "completed"
+    completed = result.outcome.status == "completed"
     word = "converges" if completed else "does not converge"
-    console.print(f"[bold]{word}[/bold]. {made.outcome.reason}")
+    console.print(f"[bold]{word}[/bold]. {result.outcome.reason}")
     figures = [
-        ("total-time", format_duration_s(made.total_time_ms / 1000)),
-        ("downtime", format_duration_s(made.downtime_ms / 1000) if completed else "-"),
-        ("guest loses in all", format_duration_s(made.costs.get("guest-lost-s", 0.0))),
-        ("ram.transferred", format_bytes(int(made.transferred_bytes))),
-        ("ram.dirty-sync-count", f"{made.rounds:.0f}"),
+        ("total-time", format_duration_s(result.total_time_ms / 1000)),
+        ("downtime", format_duration_s(result.downtime_ms / 1000) if completed else "-"),
+        ("guest loses in all", format_duration_s(result.costs.get("guest-lost-s", 0.0))),
+        ("ram.transferred", format_bytes(int(result.transferred_bytes))),
+        ("ram.dirty-sync-count", f"{result.rounds:.0f}"),
     ]
-    if "xbzrle-cache" in made.info:
-        found = made.info["xbzrle-cache"]
-        figures.append(("cache hit rate", f"{cache_hit_rate(made.info):.1%}"))
-        figures.append(("pages encoded, overflown", f"{found['pages']:,}, {found['overflow']:,}"))
+    if "xbzrle-cache" in result.info:
+        cache = result.info["xbzrle-cache"]
+        figures.append(("cache hit rate", f"{cache_hit_rate(result.info):.1%}"))
+        figures.append(("pages encoded, overflown", f"{cache['pages']:,}, {cache['overflow']:,}"))
     for label, value in figures:
         console.print(f"{label:26}{value}", highlight=False)
-    _print_rounds(made, console)
-    for note in made.scenario["assumptions"]:
+    _print_rounds(result, console)
+    for note in result.scenario["assumptions"]:
         console.print(f"assumed: {note}", style="dim")
 
 
-def _print_rounds(made: MigrationResult, console: Console) -> None:
+def _print_rounds(result: MigrationResult, console: Console) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for heading in ("round", "begins", "lasts", "dirty pages found", "pages sent", "sent"):
         table.add_column(heading, justify="right")
-    rows = made.iterations
+    rows = result.iterations
     shown = (
         rows
         if len(rows) <= MOST_ROUNDS
         else rows.iloc[[*range(MOST_ROUNDS // 2), *range(-MOST_ROUNDS // 2, 0)]]
     )
-    before = 0
+    previous = 0
     names = [
         "dirty_sync_count",
         "start_s",
@@ -64,9 +64,9 @@ def _print_rounds(made: MigrationResult, console: Console) -> None:
         "transferred_bytes",
     ]
     for number, start_s, end_s, dirty, normal, duplicate, sent in shown[names].to_numpy(float).tolist():
-        if number > before + 1:
+        if number > previous + 1:
             table.add_row("...", *[""] * 5)
-        before = number
+        previous = number
         table.add_row(
             f"{number:.0f}",
             f"{start_s:.2f} s",

@@ -1,4 +1,4 @@
-"""Tables for the terminal."""
+"""Tables for a terminal: a prediction, a comparison with measured runs, a host profile, a fitted workload."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 __all__ = ["comparison_table", "fit_table", "prediction_table", "profile_table"]
 
 
-def prediction_table(made: Prediction, console: Console) -> None:
+def prediction_table(prediction: Prediction, console: Console) -> None:
     """Print a prediction: verdict and reason, figures with 80 % intervals, downtime parts, assumptions."""
     from rich.table import Table
 
-    result = made.result
+    result = prediction.result
     completed = result.outcome.status == "completed"
     word = "converges" if completed else "does not converge"
     console.print(
-        f"[bold]{word}[/bold] ({made.completed_fraction:.0%} of the draws). {result.outcome.reason}"
+        f"[bold]{word}[/bold] ({prediction.completed_fraction:.0%} of the draws). {result.outcome.reason}"
     )
     table = Table(box=None, pad_edge=False)
     for heading in ("", "predicted", "80 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")
-    medians = made.medians
+    medians = prediction.medians
     for name in INTERVALS:
         figure = FIGURES[name]
         form = _FORMS[figure.unit]
@@ -45,32 +45,35 @@ def prediction_table(made: Prediction, console: Console) -> None:
     if result.downtime_parts_ms:
         parts = ", ".join(f"{name} {ms:.1f}" for name, ms in result.downtime_parts_ms.items())
         console.print(f"downtime in ms: {parts}")
-    for line in _mechanisms(made):
+    for line in _mechanism_lines(prediction):
         console.print(line)
-    for note in made.assumptions:
+    for note in prediction.assumptions:
         console.print(f"assumed: {note}", style="dim")
 
 
-def _mechanisms(made: Prediction) -> list[str]:
-    """What a prediction says of XBZRLE, auto-converge and dirty-limit, a line each."""
+def _mechanism_lines(prediction: Prediction) -> list[str]:
+    """Describe what auto-converge, XBZRLE and dirty-limit do in a prediction, a line for each that is on."""
     from migsim.results import throttle_steps
 
     lines = []
-    throttled = made.result.scenario.get("capabilities", {}).get("auto-converge")
-    steps = [f"{percentage} % from {made.median(f'throttle-{percentage}'):.1f} s"
-             for percentage in (throttle_steps(made.result.timeline) if throttled else ())]  # fmt: skip
+    throttled = prediction.result.scenario.get("capabilities", {}).get("auto-converge")
+    percentages = throttle_steps(prediction.result.timeline) if throttled else ()
+    steps = [
+        f"{percentage} % from {prediction.median(f'throttle-{percentage}'):.1f} s"
+        for percentage in percentages
+    ]
     if steps:
         lines.append(f"throttled: {', '.join(steps)}")
-    cache = made.result.info.get("xbzrle-cache")
+    cache = prediction.result.info.get("xbzrle-cache")
     if cache and cache["pages"] + cache["cache-miss"]:
         lines.append(
-            f"XBZRLE: finds {made.median('cache-hit-rate'):.0%} of the pages, {_bytes(cache['bytes'])} encoded, "
+            f"XBZRLE: cache hit rate {prediction.median('cache-hit-rate'):.0%}, {_bytes(cache['bytes'])} encoded, "
             f"{cache['overflow']:,} pages overflow"
         )
-    sleep_us = made.result.info.get("dirty-limit-throttle-time-per-round")
+    sleep_us = prediction.result.info.get("dirty-limit-throttle-time-per-round")
     if sleep_us:
         lines.append(
-            f"dirty-limit: a vCPU sleeps {sleep_us / 1000:.0f} ms at each full ring; syncs wait for it"
+            f"dirty-limit: a vCPU sleeps {sleep_us / 1000:.0f} ms whenever its ring is full; bitmap syncs wait for it"
         )
     return lines
 
@@ -93,11 +96,11 @@ _FORMS: dict[str, Callable[[float], str]] = {
     "syncs": _count,
     "percent": _count,
 }
-"""How a figure is written, by its unit."""
+"""Function that writes a figure, by the unit of the figure."""
 
 
 def comparison_table(frame: pd.DataFrame, console: Console) -> None:
-    """Print what `migsim.results.compare` gave: a row per scenario and metric."""
+    """Print the table of `migsim.results.compare`: a row for each scenario and metric."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -106,22 +109,24 @@ def comparison_table(frame: pd.DataFrame, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("scenario", "", "predicted", "80 % interval", "measured", "lowest .. highest", "error"):
         table.add_column(heading, justify="left" if heading in ("scenario", "") else "right")
-    before = ""
+    previous = ""
     for row in summarise(frame).to_dict("records"):
         same = (frame["name"] == row["name"]) & (frame["metric"] == row["metric"])
-        of = frame[same].to_dict("records")[0]
+        first = frame[same].to_dict("records")[0]  # the prediction is the same in all rows of a scenario
         form = _FORMS[str(row["unit"])]
-        verdict = of["predicted_verdict"] + ("" if of["verdict_right"] else f", but {of['measured_verdict']}")
-        if row["name"] != before:
+        verdict = first["predicted_verdict"]
+        if not first["verdict_right"]:
+            verdict += f", but {first['measured_verdict']}"
+        if row["name"] != previous:
             table.add_row(f"[bold]{escape(str(row['name']))}[/bold]", verdict)
-            before = str(row["name"])
+            previous = str(row["name"])
         if row["measured"] != row["measured"]:
             continue
         table.add_row(
             "",
             str(row["metric"]),
             _or_dash(form, row["predicted"]),
-            f"{_or_dash(form, of['low'])} .. {_or_dash(form, of['high'])}",
+            f"{_or_dash(form, first['low'])} .. {_or_dash(form, first['high'])}",
             _or_dash(form, row["measured"]),
             f"{_or_dash(form, row['lowest'])} .. {_or_dash(form, row['highest'])}",
             f"{row['relative_error']:+.1%}" if row["relative_error"] == row["relative_error"] else "-",
@@ -153,9 +158,12 @@ def fit_table(fit: WorkloadFit, console: Console) -> None:
     classes = Table(box=None, pad_edge=False)
     for heading in ("pages", "writes per page per s", "pattern", "places"):
         classes.add_column(heading, justify="right")
-    for c in fit.workload.classes:
+    for page_class in fit.workload.classes:
         classes.add_row(
-            f"{c.pages:,}", f"{c.writes_per_page_per_s:.3g}", c.pattern, f"{len(c.extents)} extents"
+            f"{page_class.pages:,}",
+            f"{page_class.writes_per_page_per_s:.3g}",
+            page_class.pattern,
+            f"{len(page_class.extents)} extents",
         )
     console.print(classes)
     points = Table(box=None, pad_edge=False)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from migsim.errors import RecordError
+from migsim.results.figures import COMPARED, FIGURES
 from migsim.results.guest_speed import guest_speed_frame
 from migsim.results.iterations import iterations_frame
+from migsim.results.lazy import LazyTable
 from migsim.results.render import result_html
 from migsim.results.timeline import timeline_frame
-from migsim.results.waiting import Later
 from migsim.units import format_bytes, format_duration_s
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class MigrationResult:
     guest_speed : pandas.DataFrame
         A simulated guest's speed over time, until it runs on at the destination: see `migsim.results.guest_speed`.
     intervals : dict of str to (float, float)
-        80 % interval of a metric (``total-time``, ``downtime``, ``transferred``, ``rounds``), in its unit.
+        80 % interval of each figure of `migsim.results.figures.INTERVALS`, in its unit.
     scenario, provenance, guest_log, host_load
         What ran, who wrote it, the guest's serial lines, the host's load while it ran.
     """
@@ -109,7 +110,7 @@ class MigrationResult:
             raise RecordError(
                 f"The kind is {self.kind!r}.", "A result is measured or simulated.", "Correct it."
             )
-        waiting = {name: value for name, value in self.__dict__.items() if isinstance(value, Later)}
+        waiting = {name: value for name, value in self.__dict__.items() if isinstance(value, LazyTable)}
         for name in waiting:
             del self.__dict__[name]
         self.__dict__["_waiting"] = waiting
@@ -154,12 +155,8 @@ class MigrationResult:
 
     def metrics(self) -> dict[str, float]:
         """Return the numbers that results are compared by: see `migsim.results.figures.COMPARED`."""
-        return {
-            "total-time": self.total_time_ms,
-            "downtime": self.downtime_ms,
-            "transferred": self.transferred_bytes,
-            "rounds": self.rounds,
-        }
+        measured = {"rounds": self.rounds}  # before 2.1, where QEMU does not count them
+        return {name: measured.get(name, self._number(*FIGURES[name].qemu_field)) for name in COMPARED}
 
     def save(self, path: str | Path) -> None:
         """Write the record as JSON, whole or not at all.

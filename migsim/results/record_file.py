@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from migsim.results.migration_result import MigrationResult
 
-__all__ = ["FORMAT", "VERSION", "read_record", "write_record"]
+__all__ = ["FORMAT", "VERSION", "parse_record", "read_record", "record_text", "write_record"]
 
 FORMAT = "migsim-record"
 VERSION = 1
@@ -28,6 +28,17 @@ _LISTS = ("events", "guest_log")
 
 def write_record(result: MigrationResult, path: str | Path) -> None:
     """Write `result` to `path`; see `MigrationResult.save`."""
+    write_text_atomically(path, record_text(result))
+
+
+def record_text(result: MigrationResult) -> str:
+    """Return what a file of `result` holds.
+
+    Raises
+    ------
+    RecordError
+        Where `info` is not what ``query-migrate`` answers.
+    """
     validate_migration_info(result.info, result.qemu_version, where=f"{result.name}: info")
     data: dict[str, Any] = {"format": FORMAT, "version": VERSION}
     data |= {name: getattr(result, name) for name in _TEXT}
@@ -45,49 +56,64 @@ def write_record(result: MigrationResult, path: str | Path) -> None:
         f"{json.dumps(key)}: {json.dumps(_plain(value), allow_nan=False)}" for key, value in data.items()
     ]
     # a key a line: records stay small, and a diff shows which part changed
-    write_text_atomically(path, "{\n" + ",\n".join(lines) + "\n}\n")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
     """Read the arguments of a `MigrationResult`; see `MigrationResult.load`."""
-    data = _read_json(path)
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        found = data.get("format") if isinstance(data, dict) else type(data).__name__
-        raise RecordError(
-            f"{path} is no migration record (its format is {found!r}).",
-            f'A record starts with "format": "{FORMAT}".',
-            "Check the path; `migsim lab migrate` writes records.",
-        )
-    if data.get("version") != VERSION:
-        raise RecordError(
-            f"{path} has version {data.get('version')!r}.",
-            f"This migsim reads version {VERSION} of {FORMAT}.",
-            "Update migsim, or record again.",
-        )
-    try:
-        return _arguments(data, path)
-    except KeyError as error:
-        raise RecordError(f"{path} lacks {error.args[0]!r}.", "A record holds it.", "Record again.") from None
-    except (TypeError, ValueError, AttributeError) as error:
-        raise RecordError(f"{path} is damaged: {error}.", "", "Record again.") from None
-
-
-def _read_json(path: str | Path) -> Any:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise RecordError(f"Cannot read {path}: {error.strerror}.", "", "Check the path.") from None
     except UnicodeDecodeError:
         raise RecordError(f"{path} is not text.", "Records are JSON.", "Check the path.") from None
+    return parse_record(text, str(path))
+
+
+def parse_record(text: str, where: str) -> dict[str, Any]:
+    """Read the arguments of a `MigrationResult` from what a file holds.
+
+    Parameters
+    ----------
+    text : str
+    where : str
+        What errors call it.
+
+    Raises
+    ------
+    RecordError
+        Where the text is cut short, foreign, or of a newer migsim.
+    """
     try:
-        return json.loads(text)
+        data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RecordError(
-            f"{path} is not whole JSON: {error}.", "Records are JSON and written whole.", "Record again."
+            f"{where} is not whole JSON: {error}.", "Records are JSON and written whole.", "Record again."
         ) from None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        raise RecordError(
+            f"{where} is no migration record (its format is {found!r}).",
+            f'A record starts with "format": "{FORMAT}".',
+            "Check the path; `migsim lab migrate` writes records.",
+        )
+    if data.get("version") != VERSION:
+        raise RecordError(
+            f"{where} has version {data.get('version')!r}.",
+            f"This migsim reads version {VERSION} of {FORMAT}.",
+            "Update migsim, or record again.",
+        )
+    try:
+        return _arguments(data, where)
+    except KeyError as error:
+        raise RecordError(
+            f"{where} lacks {error.args[0]!r}.", "A record holds it.", "Record again."
+        ) from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise RecordError(f"{where} is damaged: {error}.", "", "Record again.") from None
 
 
-def _arguments(data: dict[str, Any], path: str | Path) -> dict[str, Any]:
+def _arguments(data: dict[str, Any], where: str) -> dict[str, Any]:
     from migsim.results.guest_speed import guest_speed_frame
     from migsim.results.iterations import iterations_frame
     from migsim.results.migration_result import Outcome
@@ -96,9 +122,9 @@ def _arguments(data: dict[str, Any], path: str | Path) -> dict[str, Any]:
     for names, kind in ((_TEXT, str), (_OBJECTS, dict), (_LISTS, list)):
         for name in names:
             if not isinstance(data[name], kind):
-                raise RecordError(f"{path}: {name} is {data[name]!r:.60}.", f"It is a {kind.__name__}.", "")
+                raise RecordError(f"{where}: {name} is {data[name]!r:.60}.", f"It is a {kind.__name__}.", "")
             found[name] = data[name]
-    validate_migration_info(found["info"], found["qemu_version"], where=f"{path}: info")
+    validate_migration_info(found["info"], found["qemu_version"], where=f"{where}: info")
     rows = _rows(data["iterations"])
     return found | {
         "outcome": Outcome(data["outcome"]["status"], str(data["outcome"].get("reason", ""))),

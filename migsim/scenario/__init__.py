@@ -1,9 +1,10 @@
-"""What a user declares: a guest of the lab, its QEMU, and a migration's settings.
+"""What a user declares: a guest of the lab, its QEMU, and the migration's settings.
 
-- `guest`: what a lab guest is and is told to write
-- `lab`: a lab scenario with QEMU and `MigrationSettings`, read from TOML
+- `guest`: the guest machine, and what its workload does
+- `lab`: `LabScenario` with its QEMU and its `MigrationSettings`, read from TOML
 
-What is measured lives elsewhere: a host in `migsim.profiles`, a guest's writing in `migsim.workload`.
+What is measured or fitted lives elsewhere: hosts in `migsim.profiles`, a guest's writes in `migsim.workload`. The lab
+that runs a scenario is `migsim.lab`.
 """
 
 from migsim.scenario.guest import GuestSpec, GuestWorkload, LinuxWorkload, PageClass

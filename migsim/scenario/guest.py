@@ -1,4 +1,4 @@
-"""What our guest is told to do, and the machine it runs in."""
+"""The guest of a lab scenario: its machine, and the workload of our guest or of a Linux guest."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _LINUX_LEAST_BYTES = 512 << 20
 
 
 class PageClass(Declared):
-    """A range of pages that is written to in one way.
+    """A range of pages that is written in one way.
 
     Attributes
     ----------
     base_page, pages : int
         The range, in 4 KiB pages of the guest's workload area.
     share : float
-        Its part of all writes, relative to the other classes' shares.
+        Weight of the class among all writes, relative to the shares of the other classes.
     pattern : {"random", "sweep", "zipf"}
-        Which page is next: any, the following one, or the more popular ones more often.
+        Which page is written next: a random one, the following one, or a random one by popularity (Zipf's law).
     zipf_exponent : float
-        Steepness of the popularity, with ``pattern = "zipf"``.
+        Exponent of Zipf's law, with ``pattern = "zipf"``.
     content : {"bytes", "page", "zero"}
         What a write does: changes `changed_bytes` bytes, replaces the page by random data, or clears it.
     """
@@ -48,26 +48,27 @@ class PageClass(Declared):
 
 
 class GuestWorkload(Declared):
-    """What the guest is told to do.
+    """The workload of our own guest.
 
     Attributes
     ----------
     touched_pages : int
-        Pages written to before the guest is ready, from the first on.
+        Number of pages, from the first on, that are written once before the guest is ready.
     fill : {"word", "page"}
-        Whether such a page gets one word of data or is full of it.
+        Whether such a page gets one word of data, or data all over.
     classes : tuple of PageClass
-        Empty: the guest only fills its memory, then idles.
+        Without any the guest fills its memory and then idles.
     pace : {"closed", "clock"}
-        As fast as it can (a throttled guest writes less), or `writes_per_s` by the clock (it catches up).
+        ``closed``: writes as fast as it can, so that a throttled guest writes less. ``clock``: `writes_per_s` by the
+        clock, late writes are caught up.
     work : int
-        Turns of an empty loop after each write: a guest that computes, too.
+        Turns of an empty loop after each write: a guest that computes besides writing.
     check : bool
-        Keep checksums of what was written and check them for ever.
+        Whether the guest keeps checksums of its pages and compares them all the time.
     report_s : float
-        Time between two lines on the serial port.
+        Time between two progress lines on the serial port.
     seed : int
-        Of the guest's own generator.
+        Seed of the guest's random generator.
     """
 
     touched_pages: int = Field(default=0, ge=0)
@@ -90,27 +91,27 @@ class GuestWorkload(Declared):
 
     @property
     def highest_page(self) -> int:
-        """One past the last page that the workload names."""
+        """Page number after the last page that the workload writes."""
         return max([self.touched_pages, *(c.base_page + c.pages for c in self.classes)])
 
 
 class LinuxWorkload(Declared):
-    """A Linux guest instead of our own, and what it does.
+    """The workload of a Linux guest, which then takes the place of our own.
 
     Attributes
     ----------
     workload : {"order-entry", "store", "idle"}
         PostgreSQL under the five order-entry transactions, an in-memory store, or nothing.
     users : int
-        Users in a closed loop: each waits for its answer, thinks, and asks again.
+        Users in a closed loop: each thinks, asks for a transaction, and waits for the answer.
     think_s : float
-        Mean time that a user thinks, whole milliseconds.
+        Mean think time of a user, whole milliseconds.
     shared_buffers_percent : int
-        The database's buffers, or the store's data, in percent of the guest's RAM.
+        Size of the database's buffers, or of the store's data, in percent of the guest's RAM.
     report_s : float
         Time between two lines of counters on the second serial port, whole milliseconds.
     seed : int
-        Of the users' choices.
+        Seed of the users' choices.
     """
 
     workload: Literal["order-entry", "store", "idle"] = "order-entry"
@@ -129,20 +130,20 @@ class LinuxWorkload(Declared):
 
 
 class GuestSpec(Declared):
-    """The guest machine.
+    """The guest machine and its workload.
 
     Attributes
     ----------
     ram_bytes : int
-        Memory, a whole number of MiB.
+        Size of the memory, a whole number of MiB.
     memory : {"plain", "aliased"}
-        Ordinary memory, or pieces that all show the same `alias_bytes` of the host.
+        Ordinary memory, or several views of the same `alias_bytes` of host memory.
     vcpus : int
         Virtual processors.
     workload : GuestWorkload
-        What our own guest does.
+        Workload of our own guest.
     linux : LinuxWorkload or None
-        A Linux guest in its place; then `workload` is left out.
+        Workload of a Linux guest; `workload` is then left out.
     """
 
     ram_bytes: Bytes = Field(gt=0, le=2**40)

@@ -1,4 +1,4 @@
-"""A live migration as the lab runs it: QEMU, guest, settings; read from and written as TOML."""
+"""The lab scenario: one live migration with its QEMU, guest and settings, read from and written as TOML."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 class MigrationSettings(Declared):
     """Migration parameters and capabilities, in QAPI's names.
 
-    Inside a `LabScenario` they are checked against its QEMU's version and held in QAPI's units; on their own,
-    `for_version` does that.
+    A `LabScenario` checks its settings against its QEMU's version and holds them in QAPI's units. Settings that stand
+    alone are checked and converted by `for_version`.
 
     Examples
     --------
@@ -42,14 +42,16 @@ class MigrationSettings(Declared):
         Raises
         ------
         ParameterError, UnitError
-            For what that QEMU would not take.
+            For a setting that this version refuses.
         """
         active = check_capabilities(self.capabilities, version)
-        read = check_parameters(self.parameters, version, active)
-        return type(self)(parameters=read, capabilities={name: name in active for name in self.capabilities})
+        parameters = check_parameters(self.parameters, version, active)
+        return type(self)(
+            parameters=parameters, capabilities={name: name in active for name in self.capabilities}
+        )
 
     def effective(self, version: QemuVersion | str) -> dict[str, Any]:
-        """Return every parameter of `version`: as set here, or QEMU's default."""
+        """Return the value of every parameter of `version`: the setting, or else QEMU's default."""
         return defaults(version) | self.for_version(version).parameters
 
     @classmethod
@@ -59,7 +61,7 @@ class MigrationSettings(Declared):
         Raises
         ------
         ParameterError, UnitError
-            For what `version` would not take.
+            For a setting that `version` refuses.
 
         Examples
         --------
@@ -81,18 +83,18 @@ class MigrationSettings(Declared):
 
 
 class QemuSpec(Declared):
-    """Which QEMU, and how it runs.
+    """The QEMU of a scenario, and how it is started.
 
     Attributes
     ----------
     command : str
         Program and arguments, as for a shell; ``$NAME`` stands for an environment variable.
     version : str
-        The version that the command has to be, such as ``"10.0"``.
+        Version of that QEMU, such as ``"10.0"``; the lab checks it.
     accel : {"kvm", "tcg"}
         Accelerator.
     dirty_ring_size : int
-        Entries of KVM's dirty ring a vCPU; 0 is the dirty bitmap.
+        Entries of the dirty ring of each vCPU (KVM); 0 for the dirty bitmap.
     extra_arguments : tuple of str
         Appended to the command line.
     """
@@ -121,11 +123,11 @@ class QemuSpec(Declared):
 
     @property
     def qemu_version(self) -> QemuVersion:
-        """`version`, ordered."""
+        """`version` as a `QemuVersion`, which can be compared."""
         return QemuVersion.parse(self.version)
 
     def expanded_command(self) -> str:
-        """Return `command` with environment variables put in.
+        """Return `command` with its environment variables replaced by their values.
 
         Raises
         ------
@@ -152,15 +154,15 @@ class LabScenario(Declared):
     Attributes
     ----------
     name : str
-        Repeats of one scenario share it.
+        Name of the scenario; all its repeats carry it.
     qemu, guest, migration : QemuSpec, GuestSpec, MigrationSettings
-        What runs, and how it migrates; the settings are held in QAPI's units.
+        QEMU, guest, and migration settings in QAPI's units.
     settle_s : float
-        Time the guest works before the migration starts.
+        Time that the guest works before the migration starts.
     deadline_s : float
-        When a migration that has not completed is cancelled.
+        Time after which a migration that has not completed is cancelled.
     transport : {"unix", "tcp"}
-        A socket of the host, or TCP over loopback.
+        A Unix socket, or TCP over loopback.
     """
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -175,7 +177,7 @@ class LabScenario(Declared):
     @classmethod
     def _in_qapi_units(cls, value: MigrationSettings, info: ValidationInfo) -> MigrationSettings:
         qemu = info.data.get("qemu")
-        if qemu is None:  # its own error is reported
+        if qemu is None:  # qemu is wrong itself, which pydantic reports
             return value
         settings = value.for_version(qemu.version)
         if settings.capabilities.get("dirty-limit") and not qemu.dirty_ring_size:
@@ -209,7 +211,7 @@ class LabScenario(Declared):
         return cls.from_dict(data, where=where)
 
     def to_toml(self) -> str:
-        """Return the scenario as TOML; `from_toml` reads it back to an equal one."""
+        """Return the scenario as TOML; `from_toml` reads it back."""
         import tomli_w
 
         return tomli_w.dumps(self.as_dict())

@@ -150,7 +150,8 @@ def guest_performance(
 
     Examples
     --------
-    >>> guest_performance(prediction, UserLoop.of_one(75, think_s=1.0, demand_s=0.005)).medians["lost"] # doctest: +SKIP
+    >>> loop = UserLoop.of_one_class(75, think_s=1.0, demand_s=0.005)
+    >>> guest_performance(prediction, loop).medians["lost"]            # doctest: +SKIP
     """
     question = prediction.question
     loop = loop or (question.users if question else None)
@@ -161,10 +162,10 @@ def guest_performance(
             "Give a UserLoop, here or with the question (users=...).",
         )
     seed = seed if seed is not None else question.seed if question else 1
-    courses = [SpeedCourse.of(frame) for frame in prediction.guest_speeds]
+    courses = [SpeedCourse.from_guest_speed(frame) for frame in prediction.guest_speeds]
     window = _window_s(courses, window_s, interval_s)
     grid = np.linspace(0.0, window, max(round(window / interval_s), 1) + 1)
-    expected = _completed(loop, [SpeedCourse.of(prediction.result.guest_speed), *courses], grid)
+    expected = _completed(loop, [SpeedCourse.from_guest_speed(prediction.result.guest_speed), *courses], grid)
     simulated = max(4, int(MOST_TRANSACTIONS / (loop.steady().throughput_per_s * window)))
     runs = [
         simulate_users(loop, course, window, seed=seed + k) for k, course in enumerate(courses[:simulated])
@@ -197,7 +198,7 @@ def lost_by_draw(prediction: Prediction, loop: UserLoop, *, window_s: float) -> 
     ParameterError
         As `guest_performance`.
     """
-    courses = [SpeedCourse.of(frame) for frame in prediction.guest_speeds]
+    courses = [SpeedCourse.from_guest_speed(frame) for frame in prediction.guest_speeds]
     grid = np.array([0.0, _window_s(courses, window_s, window_s)])
     return loop.steady().throughput_per_s * window_s - _completed(loop, courses, grid)[:, -1]
 

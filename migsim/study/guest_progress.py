@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from migsim.lab.guest.serial import Progress, parse_line
+from migsim.lab.guest.serial import ProgressLine, parse_line
 from migsim.results import MigrationResult
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def guest_progress(run: MigrationResult) -> pd.DataFrame:
         if "guest_s" not in run.timeline:
             return pd.DataFrame(columns=columns)
         return run.timeline[["t_s"]].assign(work_s=run.timeline["guest_s"], side="source")
-    reports = [(row, line) for row in run.guest_log if isinstance(line := parse_line(row["line"]), Progress)]
+    reports = [
+        (row, line) for row in run.guest_log if isinstance(line := parse_line(row["line"]), ProgressLine)
+    ]
     timed = [i for i, (row, _) in enumerate(reports) if row.get("t_s", -1.0) > 0]
     before = [line for row, line in reports[: timed[0] if timed else 0] if row.get("t_s") is None]
     if not timed or reports[timed[0]][0]["side"] != "source" or len(before) < 2:
@@ -70,7 +72,7 @@ def guest_lost_s(run: MigrationResult) -> float:
     return float(last["t_s"] - last["work_s"])
 
 
-def _pace(run: MigrationResult, before: list[Progress]) -> float:
+def _pace(run: MigrationResult, before: list[ProgressLine]) -> float:
     """Writes a second of the guest when nothing slows it."""
     clocked_writes_per_s = run.scenario.get("guest", {}).get("workload", {}).get("writes-per-s")
     if clocked_writes_per_s:

@@ -2,7 +2,8 @@
 
 A trace of a lab guest holds the guest's description in `meta.guest`; a record holds it in its scenario. The trace
 matches when both are equal (same RAM, same workload; only the seed of a Linux guest's users may differ) and the
-accelerator, which sets the guest's speed, is the same. A profile matches by QEMU's release and the accelerator.
+accelerator, which sets the guest's speed, is the same. A profile matches by QEMU's release and the accelerator; the
+bundled profiles are always searched too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from migsim.errors import ProfileError, TraceError
 from migsim.profiles import HostProfile
+from migsim.profiles.bundled import bundled_profiles
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult, transactions
 from migsim.scenario import LabScenario
@@ -63,24 +65,43 @@ def matching_trace(record: MigrationResult, folder: Path, collector: str = "stre
     return next((t for t in same if t.meta.collector == collector), same[0])
 
 
-def matching_profile(record: MigrationResult, folder: Path) -> HostProfile:
-    """Find the host profile for a record's QEMU release and accelerator in a folder; of several, the nearest in time.
+def matching_profile(record: MigrationResult, folder: Path | None = None) -> HostProfile:
+    """Find the host profile for a record's QEMU release and accelerator.
+
+    Of several, those of the record's machine come first, then the nearest in time.
+
+    Parameters
+    ----------
+    record : MigrationResult
+    folder : Path, optional
+        A folder of profiles (``*.json``) to search beside the bundled ones.
 
     Raises
     ------
     ProfileError
-        When the folder has none.
+        When the folder does not exist, a profile in it cannot be read, or none matches.
     """
-    profiles = [HostProfile.load(path) for path in sorted(folder.glob("*.json"))]
+    if folder is not None and not folder.is_dir():
+        raise ProfileError(
+            f"There is no folder {folder}.",
+            "Its profiles are looked at beside the bundled ones.",
+            "Check the path, or give a profile with --host.",
+        )
+    paths = [*(sorted(folder.glob("*.json")) if folder else ()), *bundled_profiles()]
+    profiles = [HostProfile.load(path) for path in paths]
     of_kind = [
         profile
         for profile in profiles
         if profile.accel == record.accel and _same_release(profile.qemu_version, record)
     ]
     if of_kind:
-        return min(of_kind, key=lambda profile: _apart_s(_measured(profile), record))
+        return min(
+            of_kind,
+            key=lambda profile: (_other_machine(profile, record), _apart_s(_measured(profile), record)),
+        )
     raise ProfileError(
-        f"No profile in {folder} is of QEMU {record.qemu_version} with {record.accel}.",
+        f"No bundled profile{f', and none in {folder},' if folder else ''} is of QEMU {record.qemu_version} "
+        f"with {record.accel}.",
         "Costs differ between releases and accelerators.",
         "Measure it with `migsim calibrate host`, or give a profile with --host.",
     )
@@ -135,6 +156,12 @@ def _same_release(version: str, record: MigrationResult) -> bool:
 def _measured(profile: HostProfile) -> str:
     """Return when a profile's probes ran."""
     return str(profile.provenance.get("measured") or profile.provenance.get("made", ""))
+
+
+def _other_machine(profile: HostProfile, record: MigrationResult) -> bool:
+    """Whether a profile was measured on other processors than the record."""
+    measured, ran = (made.provenance.get("machine") or {} for made in (profile, record))
+    return any(measured.get(name) != ran.get(name) for name in ("cpu_model", "cpus", "architecture"))
 
 
 def _apart_s(started: str, record: MigrationResult) -> float:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["Prediction", "predict"]
 
 
+WEIGHTS = {"total-time": 4.0, "downtime": 2.0, "transferred": 2.0, "rounds": 0.5}
+"""How much each figure counts where the draw nearest the medians is chosen."""
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The predicted migration: its outcome, figures with 80 % intervals, and assumptions.
@@ -158,7 +162,7 @@ def _summarise(simulated: list[_DrawResult], question: Question, workload: Workl
     kept = [d for d in simulated if d.result.outcome.status == status]
     table = np.array([[d.figures[name] for name in INTERVALS] for d in kept])
     middle = np.median(table, axis=0)
-    weights = np.array([4.0, 2.0, 2.0, 0.5, 0.0, 0.0])
+    weights = np.array([WEIGHTS.get(name, 0.0) for name in INTERVALS])
     distance = np.nansum(weights * np.abs(table - middle) / np.maximum(np.abs(middle), 1e-9), axis=1)
     central = kept[int(np.argmin(distance))].result
     low = np.percentile(table, 10, axis=0, method="lower")

@@ -18,11 +18,11 @@ from migsim.models.guest.scaling import (
     RULE,
     Exponent,
     Exponents,
-    Kind,
+    PageKind,
     draw_rule,
     median_rule,
     page_kinds,
-    place,
+    scaled_extents,
     scaled_pages,
     scaled_writes_per_s,
 )
@@ -111,7 +111,7 @@ def scale_workload(
     larger: GuestSize,
     *,
     every: float = EVERY_TRANSACTION,
-    exponents: Mapping[Kind, Exponents] | None = None,
+    exponents: Mapping[PageKind, Exponents] | None = None,
     vcpu_exponent: float = VCPU_EXPONENT.median,
 ) -> Workload:
     """Scale a traced guest's workload to a larger guest.
@@ -160,7 +160,7 @@ def scale_workload(
         workload.zero_pages,
         larger.zero_fraction,
     )
-    places = place(
+    places = scaled_extents(
         [c.extents for c in workload.classes], pages, total, workload.ram_total_bytes // PAGE_BYTES
     )
     classes = []
@@ -256,7 +256,7 @@ def _transactions_ratio(pace: float, traced: GuestSize, larger: GuestSize, vcpu_
     return float((larger.vcpus / traced.vcpus) ** vcpu_exponent)
 
 
-def _notes(traced: GuestSize, larger: GuestSize, kinds: list[Kind | None], ratio: float) -> list[str]:
+def _notes(traced: GuestSize, larger: GuestSize, kinds: list[PageKind | None], ratio: float) -> list[str]:
     """Return the assumptions of scaling, a sentence each; the first says that the guest is scaled."""
     pool, stays = RULE["pool"].pages, RULE["transaction"].pages
     buffers, users = larger.buffers_bytes / traced.buffers_bytes, larger.users / traced.users

@@ -1,7 +1,11 @@
-"""The dirty-page trace: what a guest wrote to and when, with no page contents in it.
+"""The dirty-page trace: which pages a guest wrote to and when; page contents are never stored.
 
-A trace is one ``.trace`` file (a zip of ``meta.json`` and Parquet members); while it is recorded it is a
-``FILE.part`` folder that opens just the same, up to the last whole interval.
+- `meta`: what a trace says about itself, `meta.json`; `members`: the columns of its Parquet files
+- `writer`, `journal`: recording a trace into a ``FILE.part`` folder, and packing the folder into ``FILE``
+- `reader`: opening a trace, packed or left over from a crash; `render`: its summary as text and as HTML
+- `curve`: unique dirty pages against window length; `content`: how the sampled pages changed
+
+Recording a guest is done by `migsim.tracer`, fitting a workload to a trace by `migsim.calibrate`.
 """
 
 from migsim.trace.curve import UniqueDirtyCurve

@@ -1,4 +1,4 @@
-"""How long the contents of a trace's sampled pages had to change."""
+"""Content samples of a trace, with the times in which each sampled page may have been written."""
 
 from __future__ import annotations
 
@@ -11,20 +11,28 @@ if TYPE_CHECKING:
 
     from migsim.trace.reader import Trace
 
-__all__ = ["content_since"]
+__all__ = ["content_with_write_times"]
 
 
-def content_since(trace: Trace) -> pd.DataFrame:
-    """Content samples with the times in which each page may have been written to.
+def content_with_write_times(trace: Trace) -> pd.DataFrame:
+    """Return the content samples with the times in which each page may have been written.
 
-    `since_s` ends with the sync that found the page dirty: in it the page was written to at least once. It began when
-    the page was sent before, or with the interval, however long ago that was: in the intervals between the page was
-    clean, or they would have sent it. `after_s` is from that sync to the page's sending, when it may have been written
-    to again; 0 where the trace does not tell, and `since_s` then is the interval's length, `interval_s`.
+    Three columns are added to `Trace.content`:
+
+    ``interval_s``
+        Length of the interval at whose end the page was found dirty.
+    ``since_s``
+        Time in which the page was written at least once. It ends with the sync that found the page dirty. It begins
+        when the page was last sent, or with the interval if the page was sent before that: in any interval in
+        between the page was clean, because a dirty page would have been sent. Where the trace does not hold the
+        times, it is `interval_s`.
+    ``after_s``
+        Time from that sync until the page was sent, in which the page may have been written again; 0 where the
+        trace does not hold the times.
 
     Examples
     --------
-    >>> content_since(Trace.open("db.trace"))["since_s"].median()             # doctest: +SKIP
+    >>> content_with_write_times(Trace.open("db.trace"))["since_s"].median()             # doctest: +SKIP
     """
     table, samples = trace.intervals, trace.content
     lengths = np.zeros(int(table["interval"].max()) + 1 if len(table) else 1)

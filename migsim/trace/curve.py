@@ -1,24 +1,24 @@
-r"""Unique dirty pages against window length: U(t), the one curve that migrations depend on.
+r"""The unique-dirty curve U(t): the number of distinct pages that a guest writes within a window of t seconds.
 
-What a point says depends on its mode:
+The meaning of a point depends on its mode:
 
 ``page-sampling``
-    A few hundred pages per GiB hashed twice: f of them changed, U = f N. Standard deviation
-    :math:`N\sqrt{f(1-f)/s}`. Rewrites with equal contents do not count.
+    QEMU hashes s of the N pages twice. If the share f of them changed, U = f N, with a standard deviation of
+    :math:`N\sqrt{f(1-f)/s}`. Writes that leave a page's contents as they were do not count.
 ``dirty-bitmap``
-    Exact, but the logging's own faults slow the guest while it is measured. Left out under TCG, where QEMU
-    answers 0 whatever the guest writes: it counts where KVM's log is read.
+    An exact count, but the write faults of dirty logging slow the guest during the measurement. These windows
+    are left out under TCG: QEMU counts pages only where it reads KVM's log, and answers 0 otherwise.
 ``dirty-ring``
-    calc-dirty-rate's counters, or, where the trace holds events, those: from each re-protection the number of
-    *distinct* pages among the events of the next t seconds. (From any other instant the pages that were
-    already dirty would be missing: they are logged once only until they are re-protected.)
+    The counters of calc-dirty-rate. Where the trace holds events, they are used instead: for each re-protection
+    of all pages, the number of *distinct* pages among the events of the next t seconds. (Counting cannot start at
+    another time, because pages that are dirty already are not logged again before the next re-protection.)
 ``stream``
-    Whole precopy rounds, as they were: pages sent again in a round against the round's length. A page's log
-    window is not the round exactly, because QEMU clears the log lazily, chunk by chunk; calibration corrects
-    for that.
+    Whole precopy rounds: pages sent again in a round, against the round's length. A page is not logged for
+    exactly the length of its round, because QEMU clears the log lazily, chunk by chunk; `migsim.calibrate`
+    corrects for that.
 
-calc-dirty-rate answers in whole MiB/s, rounded down: points stand in the middle of the step, and the step's
-width is part of their deviation.
+calc-dirty-rate answers in whole MiB/s, rounded down. Such a point is put in the middle of the rounding step, and
+the step's width is part of its standard deviation.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 
 __all__ = ["UniqueDirtyCurve", "unique_dirty_curve"]
 
-_STARTS = 16
-_STEPS = 32
-_GAP_S = 1e-4
-_POOL = 0.1  # intervals whose lengths differ by less than this share are one point
-_Row = tuple[float, float, float, str]
+_STARTS = 16  # at most this many re-protections are counted from
+_STEPS = 32  # window lengths at which events are counted
+_GAP_S = 1e-4  # intervals closer together than this follow each other without a gap
+_POOL = 0.1  # intervals whose lengths differ by less than this share are pooled into one point
+_Row = tuple[float, float, float, str]  # window_s, dirty_pages, sd_pages, mode
 
 
 @dataclass(frozen=True)
 class UniqueDirtyCurve:
-    """Points of U(t), by mode and ascending window.
+    """Points of U(t), ordered by mode and then by window length.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class UniqueDirtyCurve:
     dirty_pages : array of float
         Mean number of unique pages written within such a window.
     sd_pages : array of float
-        Standard deviation of one such measurement, never 0.
+        Standard deviation of one such measurement; above 0.
     mode : array of str
     """
 
@@ -66,14 +66,14 @@ class UniqueDirtyCurve:
         return int(self.window_s.size)
 
     def only(self, *modes: str) -> UniqueDirtyCurve:
-        """The points of these modes."""
+        """Return the points of the named modes."""
         keep = np.isin(self.mode, modes)
         return UniqueDirtyCurve(
             self.window_s[keep], self.dirty_pages[keep], self.sd_pages[keep], self.mode[keep]
         )
 
     def table(self) -> pd.DataFrame:
-        """The points as a table."""
+        """Return the points as a table, one a row."""
         import pandas as pd
 
         return pd.DataFrame(
@@ -87,7 +87,7 @@ class UniqueDirtyCurve:
 
 
 def unique_dirty_curve(trace: Trace) -> UniqueDirtyCurve:
-    """Pool the curve from windows, events and intervals, whichever the trace holds.
+    """Make the curve from the trace's windows and from its events, or from its intervals where it has no events.
 
     Examples
     --------
@@ -95,8 +95,8 @@ def unique_dirty_curve(trace: Trace) -> UniqueDirtyCurve:
     >>> unique_dirty_curve(trace).only("stream")                      # doctest: +SKIP
     """
     rows = _from_windows(trace)
-    logged = len(trace.columns("events")["page"])
-    rows += _from_events(trace, trace.events()) if logged else _from_intervals(trace)
+    event_count = len(trace.columns("events")["page"])
+    rows += _from_events(trace, trace.events()) if event_count else _from_intervals(trace)
     rows.sort(key=lambda row: (row[3], row[0]))
     return UniqueDirtyCurve(
         np.array([row[0] for row in rows], dtype=float),
@@ -107,29 +107,30 @@ def unique_dirty_curve(trace: Trace) -> UniqueDirtyCurve:
 
 
 def _from_windows(trace: Trace) -> list[_Row]:
-    page = trace.meta.page_bytes
+    page_bytes = trace.meta.page_bytes
     total = trace.meta.total_pages
     rows: list[_Row] = []
     table = trace.columns("windows")
     for mode, window_s in sorted(set(zip(table["mode"], table["window_s"], strict=True))):
-        own = (table["mode"] == mode) & (table["window_s"] == window_s)
+        answers = (table["mode"] == mode) & (table["window_s"] == window_s)
         if mode == "dirty-bitmap" and trace.meta.accel == "tcg":
             continue
-        dirty = table["dirty_bytes"][own].astype(float) / page
-        step = table["resolution_bytes"][own].astype(float) / page
+        dirty = table["dirty_bytes"][answers].astype(float) / page_bytes
+        step = table["resolution_bytes"][answers].astype(float) / page_bytes
         dirty = np.where(dirty > 0, dirty + step / 2, 0.0)
         mean = float(dirty.mean())
         variance = float(dirty.var(ddof=1)) if dirty.size > 1 else 0.0
-        # One answer cannot show its own spread: state at least what its method cannot avoid.
+        # A single answer shows no spread, so the variance is at least that of the method: rounding, and then
+        # either sampling or counting.
         floor = float((step**2).mean()) / 12
-        sampled = float(table["sampled_pages"][own].mean())
+        sampled = float(table["sampled_pages"][answers].mean())
         if sampled > 0:
             share = min(max(mean / total, 1 / sampled), 1 - 1 / sampled) if sampled > 2 else 0.5
             floor += total**2 * share * (1 - share) / sampled
         else:
             floor += max(mean, 1.0)
         sd = float(np.sqrt(max(variance, floor)))
-        rows.append((float(table["measured_s"][own].mean()), min(mean, float(total)), sd, str(mode)))
+        rows.append((float(table["measured_s"][answers].mean()), min(mean, float(total)), sd, str(mode)))
     return rows
 
 
@@ -157,36 +158,36 @@ def _from_intervals(trace: Trace) -> list[_Row]:
 def _from_events(trace: Trace, events: pd.DataFrame) -> list[_Row]:
     time_s = events["time_us"].to_numpy(np.int64) * 1e-6
     page = events["page"].to_numpy(np.int64)
-    starts, ends = _watched(trace.intervals)
+    starts, ends = _counting_periods(trace.intervals)
     if starts.size > _STARTS:
         kept = np.linspace(0, starts.size - 1, _STARTS).astype(int)
         starts, ends = starts[kept], ends[kept]
     longest = float((ends - starts).max(initial=0.0))
     if longest <= 0:
         return []
-    ladder = np.geomspace(min(1e-3, longest), longest, _STEPS)
-    counts = np.full((starts.size, ladder.size), np.nan)
+    windows = np.geomspace(min(1e-3, longest), longest, _STEPS)
+    counts = np.full((starts.size, windows.size), np.nan)
     for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
         low, high = np.searchsorted(time_s, [start - 1e-6, end])
-        _, seen = np.unique(page[low:high], return_index=True)
-        firsts = np.sort(time_s[low:high][seen])
-        inside = ladder <= end - start + 1e-9
-        counts[row, inside] = np.searchsorted(firsts, start + ladder[inside])
+        _, first_index = np.unique(page[low:high], return_index=True)
+        first_write_s = np.sort(time_s[low:high][first_index])
+        inside = windows <= end - start + 1e-9
+        counts[row, inside] = np.searchsorted(first_write_s, start + windows[inside])
     rows: list[_Row] = []
-    for column, window in enumerate(ladder):
+    for column, window in enumerate(windows):
         sample = counts[~np.isnan(counts[:, column]), column]
         if sample.size:
             rows.append((float(window), float(sample.mean()), _deviation(sample), "dirty-ring"))
     return rows
 
 
-def _watched(intervals: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Where counting may start, and until when events followed without a gap or a loss.
+def _counting_periods(intervals: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the times at which counting may start, and for each the end of the events without gap or loss.
 
-    Every interval begins at a re-protection of all pages, so each is a start.
+    Every interval begins at a re-protection of all pages, so counting may start with each.
     """
-    good = intervals[intervals["lost_events"] == 0]
-    starts, ends = good["start_s"].to_numpy(float), good["end_s"].to_numpy(float)
+    without_loss = intervals[intervals["lost_events"] == 0]
+    starts, ends = without_loss["start_s"].to_numpy(float), without_loss["end_s"].to_numpy(float)
     until = ends.copy()
     for index in range(len(starts) - 2, -1, -1):
         if starts[index + 1] - ends[index] <= _GAP_S:
@@ -195,6 +196,6 @@ def _watched(intervals: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDAr
 
 
 def _deviation(sample: npt.NDArray[np.float64]) -> float:
-    """Return the sample's standard deviation, and never less than counting's own."""
-    spread = float(sample.var(ddof=1)) if sample.size > 1 else 0.0
-    return float(np.sqrt(max(spread, float(sample.mean()), 1.0)))
+    """Return the sample's standard deviation; at least that of a Poisson count with the sample's mean."""
+    variance = float(sample.var(ddof=1)) if sample.size > 1 else 0.0
+    return float(np.sqrt(max(variance, float(sample.mean()), 1.0)))

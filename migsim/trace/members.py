@@ -1,4 +1,4 @@
-"""The Parquet members of a trace: their columns, and reading and writing them."""
+"""The Parquet members of a trace: their columns, reading and writing them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = [
     "MEMBERS",
     "column_array",
     "expand_runs",
+    "member_schema",
+    "member_table",
+    "open_parquet_writer",
     "page_runs",
-    "parquet_writer",
-    "read_table",
-    "schema",
-    "table",
+    "read_member",
 ]
 
 _COLUMNS: dict[str, dict[str, str]] = {
@@ -52,14 +52,14 @@ _COLUMNS: dict[str, dict[str, str]] = {
         "after_sync_s": "float32",
     },
 }
-_LATER = {"content": ("between_s", "after_sync_s")}
-"""Columns that older traces lack: read as NaN."""
+_OPTIONAL_COLUMNS = {"content": ("between_s", "after_sync_s")}
+"""Columns that older traces lack; a missing one is read as NaN."""
 
 MEMBERS = tuple(_COLUMNS)
 
 
-def schema(member: str, total_pages: int) -> pa.Schema:
-    """Arrow schema of a member; page numbers take 32 bits where `total_pages` lets them."""
+def member_schema(member: str, total_pages: int) -> pa.Schema:
+    """Return the Arrow schema of a member; page numbers have 32 bits where `total_pages` fits into them."""
     import pyarrow as pa
 
     page = "uint32" if total_pages <= 1 << 32 else "uint64"
@@ -71,33 +71,34 @@ def schema(member: str, total_pages: int) -> pa.Schema:
     )
 
 
-def table(member: str, total_pages: int, columns: dict[str, Any]) -> pa.Table:
-    """Columns (arrays or scalars repeated to the longest) as the member's table."""
+def member_table(member: str, total_pages: int, columns: dict[str, Any]) -> pa.Table:
+    """Make a member's table from its columns; a scalar is repeated to the length of the longest column."""
     import pyarrow as pa
 
-    shape = schema(member, total_pages)
+    table_schema = member_schema(member, total_pages)
     length = max(np.size(value) for value in columns.values())
     arrays = []
-    for name, kind in zip(shape.names, shape.types, strict=True):
+    for name, kind in zip(table_schema.names, table_schema.types, strict=True):
         value = columns[name]
         if np.ndim(value) == 0:
             value = [value] * length
         arrays.append(pa.array(value).cast(kind) if len(value) else pa.array([], type=kind))
-    return pa.Table.from_arrays(arrays, schema=shape)
+    return pa.Table.from_arrays(arrays, schema=table_schema)
 
 
-def parquet_writer(target: str | IO[bytes], member: str, shape: pa.Schema) -> Any:
-    """Open a Parquet writer as traces want it: zstd; DELTA_BINARY_PACKED integers; no dictionary.
+def open_parquet_writer(target: str | IO[bytes], table_schema: pa.Schema) -> Any:
+    """Open a Parquet writer with the encoding of traces: zstd, integers DELTA_BINARY_PACKED, no dictionary.
 
-    Page runs ascend within an interval, so deltas are small: this was the smallest encoding of those tried.
+    Page numbers ascend within an interval, so the differences that DELTA_BINARY_PACKED stores are small: of the
+    encodings tried, this one gave the smallest files.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    integers = [f.name for f in shape if pa.types.is_integer(f.type)]
+    integers = [column.name for column in table_schema if pa.types.is_integer(column.type)]
     return pq.ParquetWriter(
         target,
-        shape,
+        table_schema,
         compression="zstd",
         use_dictionary=False,
         column_encoding={name: "DELTA_BINARY_PACKED" for name in integers},
@@ -106,27 +107,28 @@ def parquet_writer(target: str | IO[bytes], member: str, shape: pa.Schema) -> An
     )
 
 
-def read_table(source: Any, member: str, total_pages: int) -> pa.Table:
-    """Read a member; raises what pyarrow raises, and ValueError where a column is missing."""
+def read_member(source: Any, member: str, total_pages: int) -> pa.Table:
+    """Read a member; raises pyarrow's errors, and ValueError where a column is missing."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    shape = schema(member, total_pages)
-    with pq.ParquetFile(source, page_checksum_verification=True) as file:  # read_table loads far more
-        found = file.read()
-    for name in _LATER.get(member, ()):
-        if name not in found.column_names:
-            found = found.append_column(name, pa.array(np.full(found.num_rows, np.nan), type=pa.float32()))
-    missing = set(shape.names) - set(found.column_names)
+    table_schema = member_schema(member, total_pages)
+    # pyarrow.parquet.read_table would import many more modules
+    with pq.ParquetFile(source, page_checksum_verification=True) as file:
+        table = file.read()
+    for name in _OPTIONAL_COLUMNS.get(member, ()):
+        if name not in table.column_names:
+            table = table.append_column(name, pa.array(np.full(table.num_rows, np.nan), type=pa.float32()))
+    missing = set(table_schema.names) - set(table.column_names)
     if missing:
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-    found = found.select(shape.names)
-    same = found.schema.equals(shape, check_metadata=True)
-    return found if same else found.cast(shape)  # cast() loads pyarrow.compute
+    table = table.select(table_schema.names)
+    same = table.schema.equals(table_schema, check_metadata=True)
+    return table if same else table.cast(table_schema)  # cast() imports pyarrow.compute, so only where needed
 
 
 def column_array(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    """Return a column as an array, without what pyarrow's own conversion does: load pandas.
+    """Return a column as an array; unlike pyarrow's own conversion, this does not import pandas.
 
     Examples
     --------
@@ -148,14 +150,14 @@ def column_array(column: pa.ChunkedArray) -> npt.NDArray[Any]:
 
 
 def page_runs(pages: npt.ArrayLike) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint32]]:
-    """Page numbers, in any order and with repeats, as ascending runs (first page, length).
+    """Turn page numbers, in any order and with repeats, into ascending runs (first page, length).
 
     Examples
     --------
     >>> [part.tolist() for part in page_runs([7, 3, 4, 5, 7])]
     [[3, 7], [3, 1]]
     """
-    numbers = np.sort(np.asarray(pages, dtype=np.uint64))  # np.unique takes ten times as long
+    numbers = np.sort(np.asarray(pages, dtype=np.uint64))  # with np.unique this takes ten times as long
     if numbers.size == 0:
         return numbers, np.zeros(0, np.uint32)
     numbers = numbers[np.concatenate(([True], numbers[1:] != numbers[:-1]))]
@@ -165,7 +167,7 @@ def page_runs(pages: npt.ArrayLike) -> tuple[npt.NDArray[np.uint64], npt.NDArray
 
 
 def expand_runs(first_page: npt.NDArray[Any], npages: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Undo `page_runs`.
+    """Turn runs back into page numbers: the inverse of `page_runs`.
 
     Examples
     --------

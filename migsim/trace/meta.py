@@ -1,4 +1,4 @@
-"""What a trace says about itself: `meta.json`."""
+"""The meta data of a trace, `meta.json`: its fields, reading and writing them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class RamBlock:
-    """One of QEMU's RAM blocks and where its pages lie in the trace's global page numbers.
+    """One of QEMU's RAM blocks, and its place in the trace's global page numbers.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class RamBlock:
 
     @staticmethod
     def stack(blocks: typing.Iterable[tuple[str, int]], page_bytes: int = PAGE_BYTES) -> tuple[RamBlock, ...]:
-        """Number the pages of (name, bytes) blocks one block after the other."""
+        """Make blocks from (name, bytes) pairs; page numbers run through all blocks in the given order."""
         stacked, first = [], 0
         for name, size in blocks:
             pages = -(-size // page_bytes)
@@ -60,26 +60,29 @@ class TraceMeta:
     collector : str
         ``dirty-rate``, ``stream`` or ``dirty-ring``.
     qemu_version, accel : str
-        ``10.0.8``; ``kvm``, ``tcg`` or "" where unknown.
+        For example ``10.0.8``; ``kvm``, ``tcg`` or "" where unknown.
     ram_bytes : int
-        The guest's RAM (what ``-m`` said).
+        The guest's RAM, as given by QEMU's ``-m``.
     ram_blocks : tuple of RamBlock
-        Every migrated block, largest first; their order numbers the pages.
+        Every migrated block, largest first; page numbers run through them in this order.
     vcpus, page_bytes : int
     zero_pages : int or None
-        Pages that hold only zeros (None: unknown), and `zero_pages_source` says how that is known.
+        Number of pages that hold only zeros; None where unknown. `zero_pages_source` says how it was found.
     started : str
-        ISO time, UTC.
+        When the recording began: ISO time, UTC.
     duration_s : float
     complete : bool
         False where the recording was cut short; `note` says why.
-    guest, provenance : dict
-        Free: what the guest was told to do, where that is known; who made the file.
+    guest : dict
+        The guest's declared workload, where it is known; any keys.
+    provenance : dict
+        Who made the file; any keys.
     self_check : dict
-        Free: what the collector found of its own effect on the guest.
+        What the collector found about its own effect on the guest; any keys.
     command : str
-        The command that recorded it.
+        The command that recorded the trace.
     lost_events : int
+        Dirty-ring events that the kernel dropped.
     """
 
     collector: str
@@ -103,11 +106,11 @@ class TraceMeta:
 
     @property
     def total_pages(self) -> int:
-        """Pages of all blocks; of `ram_bytes` alone where the blocks are unknown."""
+        """Number of pages of all blocks; where the blocks are unknown, of `ram_bytes`."""
         return sum(block.pages for block in self.ram_blocks) or self.ram_bytes // self.page_bytes
 
     def to_json(self) -> str:
-        """Write as the text of ``meta.json``."""
+        """Return the text of ``meta.json``."""
         return json.dumps(
             {"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1, ensure_ascii=False
         )
@@ -119,26 +122,29 @@ class TraceMeta:
         Raises
         ------
         TraceError
-            Not JSON, not a trace's, of a newer version, or with a field of the wrong type.
+            The text is not JSON, not a trace's meta data, of a newer version, or has a field of the wrong type.
         """
         try:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise _refused(where, f"meta.json is not JSON ({error})") from error
+            raise _unreadable(where, f"meta.json is not JSON ({error})") from error
         if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise _refused(where, "it is not a migsim trace")
+            raise _unreadable(where, "it is not a migsim trace")
         if data.get("version") != VERSION:
             raise TraceError(
-                f"{where} is a trace of version {data.get('version')!r}.",
+                f"{where} has version {data.get('version')!r} of the trace format.",
                 f"This migsim reads version {VERSION}.",
                 "Read it with the migsim that recorded it.",
             )
         values = {name: value for name, value in data.items() if name not in ("format", "version")}
-        return cls(**_checked(_check_moved(values), where))
+        return cls(**_check_fields(_move_self_check(values), where))
 
 
-def _check_moved(values: dict[str, Any]) -> dict[str, Any]:
-    """Take the self-check out of `guest`, where the first traces kept it: `guest` has to equal a scenario's."""
+def _move_self_check(values: dict[str, Any]) -> dict[str, Any]:
+    """Move the self-check out of `guest`, where the first traces kept it.
+
+    `guest` is compared with the guest of a scenario, so it must hold nothing else.
+    """
     guest = values.get("guest")
     if not isinstance(guest, dict) or "self_check" not in guest:
         return values
@@ -146,28 +152,30 @@ def _check_moved(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "guest": rest, "self_check": values.get("self_check") or guest["self_check"]}
 
 
-def _checked(values: dict[str, Any], where: str) -> dict[str, Any]:
+def _check_fields(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return the arguments of `TraceMeta`; refuse missing fields, unknown fields and wrong types."""
     hints = typing.get_type_hints(TraceMeta)
     missing = {"collector", "qemu_version", "ram_bytes"} - values.keys()
     if missing:
-        raise _refused(where, f"meta.json lacks {', '.join(sorted(missing))}")
+        raise _unreadable(where, f"meta.json lacks {', '.join(sorted(missing))}")
     for name in list(values):
         if name not in hints:
-            raise _refused(
+            raise _unreadable(
                 where, f"meta.json has an unknown field {name!r}. {near_misses(name, hints)}".rstrip()
             )
         if name == "ram_blocks":
-            values[name] = _blocks(values[name], where)
-        elif not _is_a(values[name], hints[name]):
-            raise _refused(where, f"meta.json says {name}: {values[name]!r}, which is no {hints[name]}")
+            values[name] = _read_blocks(values[name], where)
+        elif not _has_type(values[name], hints[name]):
+            raise _unreadable(where, f"{name} in meta.json is {values[name]!r}, not of type {hints[name]}")
     if values["ram_bytes"] < 0 or values.get("page_bytes", 4096) <= 0:
-        raise _refused(where, "meta.json states a negative size")
+        raise _unreadable(where, "meta.json states a negative ram_bytes, or a page_bytes below 1")
     return values
 
 
-def _is_a(value: object, hint: Any) -> bool:
+def _has_type(value: object, hint: Any) -> bool:
+    """Say whether a JSON value fits a field's type; True and False are not numbers here."""
     if isinstance(hint, types.UnionType):
-        return any(_is_a(value, part) for part in typing.get_args(hint))
+        return any(_has_type(value, part) for part in typing.get_args(hint))
     kind = typing.get_origin(hint) or hint
     if kind is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -176,24 +184,24 @@ def _is_a(value: object, hint: Any) -> bool:
     return isinstance(value, kind)
 
 
-def _blocks(value: object, where: str) -> tuple[RamBlock, ...]:
-    names = {f.name for f in fields(RamBlock)}
+def _read_blocks(value: object, where: str) -> tuple[RamBlock, ...]:
+    names = {column.name for column in fields(RamBlock)}
     hints = typing.get_type_hints(RamBlock)
     blocks = []
     for entry in value if isinstance(value, list) else [None]:
         if (
             not isinstance(entry, dict)
             or entry.keys() != names
-            or not all(_is_a(entry[name], hints[name]) for name in names)
+            or not all(_has_type(entry[name], hints[name]) for name in names)
         ):
-            raise _refused(where, "meta.json's ram_blocks are not (name, first_page, pages)")
+            raise _unreadable(where, "ram_blocks in meta.json are not objects of name, first_page and pages")
         blocks.append(RamBlock(**entry))
     return tuple(blocks)
 
 
-def _refused(where: str, why: str) -> TraceError:
+def _unreadable(where: str, why: str) -> TraceError:
     return TraceError(
         f"Cannot read {where} as a trace: {why}.",
-        "A trace is what `migsim trace record` writes: a zip of meta.json and Parquet members.",
+        "`migsim trace record` writes traces: zip files of meta.json and Parquet members.",
         "Check the path, or record the trace again.",
     )

@@ -1,4 +1,4 @@
-"""Reading a trace, packed or left over."""
+"""Reading a trace: a packed ``.trace`` file, or the ``.part`` folder that an interrupted recording left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from migsim.errors import TraceError
 from migsim.trace.curve import UniqueDirtyCurve, unique_dirty_curve
 from migsim.trace.journal import part_path, whole_commits
-from migsim.trace.members import MEMBERS, column_array, expand_runs, read_table, schema
+from migsim.trace.members import MEMBERS, column_array, expand_runs, member_schema, read_member
 from migsim.trace.meta import TraceMeta
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ __all__ = ["Trace"]
 
 
 class Trace:
-    """A recorded trace; members are read when first asked for.
+    """A recorded trace; each member is read from disk when it is first used.
 
     Attributes
     ----------
@@ -46,14 +46,14 @@ class Trace:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Trace:
-        """Open a ``.trace`` file, or a ``.part`` folder that a crash left over.
+        """Open a ``.trace`` file, or the ``.part`` folder that a crash left.
 
-        Where the file is missing but its ``.part`` folder is there, the folder is opened.
+        Where the file does not exist but its ``.part`` folder does, the folder is opened.
 
         Raises
         ------
         TraceError
-            Missing, foreign, truncated or corrupt.
+            The file is missing, not a trace, cut short or damaged.
         """
         path = Path(path)
         if not path.exists() and part_path(path).is_dir():
@@ -72,7 +72,7 @@ class Trace:
             raise _unreadable(path, getattr(error, "strerror", None) or str(error)) from error
         foreign = names - {f"{member}.parquet" for member in MEMBERS}
         if foreign:
-            raise _unreadable(path, f"it holds a foreign member {min(foreign)!r}")
+            raise _unreadable(path, f"it holds {min(foreign)!r}, which is no member of a trace")
         return cls(path, meta)
 
     @classmethod
@@ -84,9 +84,9 @@ class Trace:
         except OSError as error:
             raise _unreadable(folder, f"the folder has no readable meta.json ({error.strerror})") from error
         pieces, left_out = whole_commits(folder, meta.total_pages)
-        notes = [meta.note, "recording was cut off"]
+        notes = [meta.note, "the recording was cut off"]
         if left_out:
-            notes.append(f"{left_out} damaged part(s) at the end left out")
+            notes.append(f"{left_out} damaged part(s) at the end are left out")
         trace = cls(folder, replace(meta, complete=False, note="; ".join(filter(None, notes))), pieces)
         ends = [0.0, *trace.intervals["end_s"], *(trace.windows["start_s"] + trace.windows["measured_s"])]
         trace.meta = replace(
@@ -98,19 +98,20 @@ class Trace:
 
     @property
     def intervals(self) -> pd.DataFrame:
-        """One row an interval: ``interval start_s end_s dirty_pages sent_pages zero_pages lost_events``."""
+        """Intervals, one a row: ``interval start_s end_s dirty_pages sent_pages zero_pages lost_events``."""
         return self._frame("intervals")
 
     @property
     def windows(self) -> pd.DataFrame:
-        """One row a ``calc-dirty-rate`` answer."""
+        """Answers to ``calc-dirty-rate``, one a row."""
         return self._frame("windows")
 
     @property
     def content(self) -> pd.DataFrame:
-        """One row a sampled re-sent page; ``xbzrle_bytes`` is -1 where the encoding overflows.
+        """Sampled re-sent pages, one a row; ``xbzrle_bytes`` is -1 where the encoding overflows.
 
-        `between_s` and `after_sync_s` are NaN where the trace does not tell (see `content_since`).
+        `between_s` and `after_sync_s` are NaN where the trace does not hold them;
+        `migsim.trace.content.content_with_write_times` says what follows from them.
         """
         return self._frame("content")
 
@@ -119,7 +120,7 @@ class Trace:
         return self._frame("events")
 
     def pages(self, interval: int) -> npt.NDArray[np.int64]:
-        """Page numbers dirtied in an interval, ascending.
+        """Page numbers that were dirtied in an interval, ascending.
 
         Raises
         ------
@@ -136,7 +137,7 @@ class Trace:
         return expand_runs(runs["first_page"][low:high], runs["npages"][low:high])
 
     def columns(self, member: str) -> dict[str, npt.NDArray[Any]]:
-        """Arrays of a member, by the names of its columns: what `intervals` and its like are made of, without pandas.
+        """Return a member's columns as arrays by name: the data of `intervals`, `windows` etc., without pandas.
 
         Parameters
         ----------
@@ -150,9 +151,9 @@ class Trace:
         return columns
 
     def unique_dirty_curve(self) -> UniqueDirtyCurve:
-        """Unique dirty pages against window length, pooled from all that the trace holds.
+        """Return unique dirty pages against window length, from the trace's windows, events and intervals.
 
-        See `migsim.trace.curve` for what each mode's points mean.
+        `migsim.trace.curve` says what each mode's points mean.
         """
         if "curve" not in self._cache:
             self._cache["curve"] = unique_dirty_curve(self)
@@ -169,26 +170,27 @@ class Trace:
         import pyarrow as pa
 
         total = self.meta.total_pages
-        empty = pa.Table.from_batches([], schema=schema(member, total))  # empty_table() loads pandas
+        # Schema.empty_table() would import pandas
+        empty = pa.Table.from_batches([], schema=member_schema(member, total))
         try:
             if self._pieces is not None:
                 return pa.concat_tables(
-                    [empty, *(read_table(p, member, total) for p in self._pieces[member])]
+                    [empty, *(read_member(p, member, total) for p in self._pieces[member])]
                 )
             with zipfile.ZipFile(self.path) as archive:
                 if f"{member}.parquet" not in archive.namelist():
                     return empty
-                # read() checks the member's CRC, which seeking inside it would not.
+                # Reading the whole member checks its CRC; seeking inside it would not.
                 data = archive.read(f"{member}.parquet")
-            return read_table(pa.BufferReader(data), member, total)
+            return read_member(pa.BufferReader(data), member, total)
         except (OSError, EOFError, ValueError, RuntimeError, pa.ArrowException, zipfile.BadZipFile) as error:
             raise _unreadable(self.path, f"{member}.parquet is damaged ({error})") from error
 
     def __repr__(self) -> str:
-        whole = "" if self.meta.complete else ", incomplete"
+        incomplete = "" if self.meta.complete else ", incomplete"
         return (
             f"<Trace {self.path.name}: {self.meta.collector}, {self.meta.duration_s:.1f} s, "
-            f"{len(self.intervals)} intervals, {len(self.windows)} windows{whole}>"
+            f"{len(self.intervals)} intervals, {len(self.windows)} windows{incomplete}>"
         )
 
     def _repr_html_(self) -> str:
@@ -200,6 +202,6 @@ class Trace:
 def _unreadable(path: Path, why: str) -> TraceError:
     return TraceError(
         f"Cannot read {path} as a trace: {why}.",
-        "A trace is what `migsim trace record` writes: a zip of meta.json and Parquet members.",
-        "Check the path; a copy that was cut short must be copied again.",
+        "`migsim trace record` writes traces: zip files of meta.json and Parquet members.",
+        "Check the path; copy the file again if the copy was cut short.",
     )

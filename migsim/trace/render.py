@@ -1,4 +1,4 @@
-"""A trace at a glance: rows for the terminal, HTML with a small picture for notebooks."""
+"""The summary of a trace: rows of text for the terminal, HTML with a small picture for notebooks."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ __all__ = ["summary", "to_html"]
 
 
 def summary(trace: Trace) -> list[tuple[str, str]]:
-    """(label, text) rows that say what a trace holds; each dirty rate names its window."""
+    """Return (label, text) rows that describe a trace; each dirty rate is given with its window length."""
     meta = trace.meta
     lost = meta.lost_events or int(trace.intervals["lost_events"].sum())
     rows = [
         ("collector", meta.collector),
-        ("guest", _guest(trace)),
+        ("guest", _guest_text(trace)),
         ("recorded", f"{meta.started or 'unknown time'}, {meta.duration_s:.1f} s"),
         ("intervals", f"{len(trace.intervals)} intervals, {len(trace.windows)} dirty-rate windows"),
         ("pages", f"{meta.total_pages:,} of {meta.page_bytes} bytes in {len(meta.ram_blocks)} blocks"),
-        ("zero pages", _zero(trace)),
+        ("zero pages", _zero_pages_text(trace)),
     ]
-    rows += [(f"dirty rate, {mode}", text) for mode, text in _rates(trace)]
+    rows += [(f"dirty rate, {mode}", text) for mode, text in _rate_texts(trace)]
     if len(trace.content):
-        rows.append(("content", _content(trace)))
+        rows.append(("content", _content_text(trace)))
     rows.append(("lost events", f"{lost:,}"))
     rows.append(("complete", "yes" if meta.complete else "no"))
     if meta.self_check:
-        found = [f"{name.replace('_', ' ')}: {value}" for name, value in meta.self_check.items()]
-        rows.append(("self-check", ", ".join(found)))
+        checks = [f"{name.replace('_', ' ')}: {value}" for name, value in meta.self_check.items()]
+        rows.append(("self-check", ", ".join(checks)))
     if meta.note:
         rows.append(("note", meta.note))
     return rows
 
 
-def _guest(trace: Trace) -> str:
+def _guest_text(trace: Trace) -> str:
     meta = trace.meta
     size = meta.ram_bytes
-    shown = f"{size / 2**30:.6g} GiB" if size >= 2**30 else f"{size / 2**20:.6g} MiB"
-    parts = [f"{shown} RAM", f"{meta.vcpus} vCPU", f"QEMU {meta.qemu_version}", meta.accel]
+    size_text = f"{size / 2**30:.6g} GiB" if size >= 2**30 else f"{size / 2**20:.6g} MiB"
+    parts = [f"{size_text} RAM", f"{meta.vcpus} vCPU", f"QEMU {meta.qemu_version}", meta.accel]
     return ", ".join(part for part in parts if part)
 
 
-def _zero(trace: Trace) -> str:
+def _zero_pages_text(trace: Trace) -> str:
     meta = trace.meta
     if meta.zero_pages is None:
         return "unknown"
@@ -55,27 +55,28 @@ def _zero(trace: Trace) -> str:
     return f"{meta.zero_pages:,} ({share:.1%}){source}"
 
 
-def _rates(trace: Trace) -> list[tuple[str, str]]:
+def _rate_texts(trace: Trace) -> list[tuple[str, str]]:
+    """Return (mode, dirty rates) for each mode, at up to five window lengths."""
     curve = trace.unique_dirty_curve()
     rows = []
     for mode in dict.fromkeys(curve.mode.tolist()):
-        part = curve.only(mode)
-        chosen = np.unique(np.linspace(0, len(part) - 1, min(len(part), 5)).round().astype(int))
+        of_mode = curve.only(mode)
+        chosen = np.unique(np.linspace(0, len(of_mode) - 1, min(len(of_mode), 5)).round().astype(int))
         texts = []
         for index in chosen:
-            window, dirty = part.window_s[index], part.dirty_pages[index]
+            window, dirty = of_mode.window_s[index], of_mode.dirty_pages[index]
             texts.append(
-                f"{dirty * trace.meta.page_bytes / window / 1e6:.3g} MB/s over {_window(window)} windows"
+                f"{dirty * trace.meta.page_bytes / window / 1e6:.3g} MB/s over {_window_text(window)} windows"
             )
         rows.append((mode, ", ".join(texts)))
     return rows
 
 
-def _window(seconds: float) -> str:
+def _window_text(seconds: float) -> str:
     return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
-def _content(trace: Trace) -> str:
+def _content_text(trace: Trace) -> str:
     content = trace.content
     encoded = content["xbzrle_bytes"].to_numpy()
     fits = encoded >= 0
@@ -88,7 +89,7 @@ def _content(trace: Trace) -> str:
 
 
 def to_html(trace: Trace) -> str:
-    """Render a table and the unique-dirty curve, as HTML that needs nothing from outside."""
+    """Return the summary as a table beside the unique-dirty curve: HTML without external resources."""
     body = "".join(
         f"<tr><th style='text-align:left'>{escape(label)}</th>"
         f"<td style='text-align:left'>{escape(text)}</td></tr>"
@@ -105,11 +106,11 @@ _COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#8c564b")
 
 def _svg(trace: Trace) -> str:
     curve = trace.unique_dirty_curve()
-    shown = (curve.window_s > 0) & (curve.dirty_pages > 0)
-    if not shown.any():
+    positive = (curve.window_s > 0) & (curve.dirty_pages > 0)
+    if not positive.any():
         return ""
-    x, y = np.log10(curve.window_s[shown]), curve.dirty_pages[shown] * trace.meta.page_bytes / 2**20
-    modes = curve.mode[shown]
+    x, y = np.log10(curve.window_s[positive]), curve.dirty_pages[positive] * trace.meta.page_bytes / 2**20
+    modes = curve.mode[positive]
     width, height, left, bottom = 360.0, 220.0, 56.0, 34.0
     low, high = float(x.min()), float(max(x.max(), x.min() + 0.1))
     top = float(y.max()) * 1.05
@@ -120,18 +121,18 @@ def _svg(trace: Trace) -> str:
         "aria-label='unique dirty memory by window' font-family='sans-serif' font-size='11'>",
         f"<path d='M{left} 4V{height - bottom + 4}H{width - 8}' fill='none' stroke='#888'/>",
         f"<text x='{left - 4}' y='14' text-anchor='end'>{top:.3g} MiB</text>",
-        f"<text x='{left}' y='{height - 16}'>{escape(_window(10**low))}</text>",
-        f"<text x='{width - 8}' y='{height - 16}' text-anchor='end'>{escape(_window(10**high))}</text>",
+        f"<text x='{left}' y='{height - 16}'>{escape(_window_text(10**low))}</text>",
+        f"<text x='{width - 8}' y='{height - 16}' text-anchor='end'>{escape(_window_text(10**high))}</text>",
         f"<text x='{(left + width) / 2}' y='{height - 3}' text-anchor='middle'>window (log)</text>",
     ]
     for number, mode in enumerate(dict.fromkeys(modes.tolist())):
         colour = _COLOURS[number % len(_COLOURS)]
-        mine = modes == mode
-        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(at_x[mine], at_y[mine], strict=True))
+        of_mode = modes == mode
+        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(at_x[of_mode], at_y[of_mode], strict=True))
         parts.append(f"<polyline points='{points}' fill='none' stroke='{colour}'/>")
         parts += [
             f"<circle cx='{a:.1f}' cy='{b:.1f}' r='2.5' fill='{colour}'/>"
-            for a, b in zip(at_x[mine], at_y[mine], strict=True)
+            for a, b in zip(at_x[of_mode], at_y[of_mode], strict=True)
         ]
         parts.append(
             f"<text x='{left + 8}' y='{18 + 14 * number}' fill='{colour}'>{escape(str(mode))}</text>"

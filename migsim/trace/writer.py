@@ -1,4 +1,4 @@
-"""Recording a trace: interval by interval into `FILE.part`, packed into `FILE` at the end."""
+"""Writing a trace: interval by interval into `FILE.part`, packed into `FILE` at the end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ import numpy.typing as npt
 from migsim.errors import HostError, MigsimError
 from migsim.files import atomic_path
 from migsim.trace.journal import Journal, whole_commits
-from migsim.trace.members import MEMBERS, page_runs, parquet_writer, read_table, schema, table
+from migsim.trace.members import (
+    MEMBERS,
+    member_schema,
+    member_table,
+    open_parquet_writer,
+    page_runs,
+    read_member,
+)
 from migsim.trace.meta import TraceMeta
 
 if TYPE_CHECKING:
@@ -28,21 +35,21 @@ _ROW_GROUP = 1 << 20
 
 
 class TraceWriter:
-    """Writes a trace; a context manager that packs on leaving, also when an exception passes.
+    """Writes a trace; a context manager that packs the trace on exit, also after an exception.
 
-    Leaving with an exception closes with ``complete=False`` and the exception as the note; where nothing at
-    all was recorded, nothing is left behind.
+    After an exception the trace is closed with ``complete=False`` and the exception as its note. If nothing was
+    recorded until then, no file is left.
 
     Parameters
     ----------
     path : path
-        The ``.trace`` file to be; ``path + ".part"`` must not exist.
+        The ``.trace`` file to write; ``path + ".part"`` must not exist.
     meta : TraceMeta
 
     Raises
     ------
     HostError
-        The disk is full or cannot be written. What was added before stays readable in ``path + ".part"``.
+        The disk is full or cannot be written. Earlier intervals stay readable in ``path + ".part"``.
 
     Examples
     --------
@@ -79,19 +86,19 @@ class TraceWriter:
         pages: npt.ArrayLike | None = None,
         runs: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     ) -> int:
-        """Add one interval, with the events and content added since the one before, in one piece.
+        """Add one interval, with the events and content added since the previous one, as one commit.
 
         Parameters
         ----------
         start_s, end_s : float
-            Since the trace began.
+            Seconds since the trace began.
         dirty_pages : int, optional
-            Unique pages dirtied; by default counted from `pages` or `runs`, or -1 (unknown).
+            Unique pages dirtied. By default they are counted from `pages` or `runs`; -1 (unknown) without either.
         sent_pages, zero_pages, lost_events : int
         pages : array of int, optional
-            Global page numbers, in any order.
+            Global numbers of the dirtied pages, in any order.
         runs : (first_page, npages), optional
-            The same as ascending runs.
+            The dirtied pages as ascending runs, instead of `pages`.
 
         Returns
         -------
@@ -106,9 +113,9 @@ class TraceWriter:
         pieces = {}
         if runs is not None and np.size(runs[0]):
             pieces["runs"] = self._table("runs", interval=number, first_page=runs[0], npages=runs[1])
-        for member, waiting in (("events", self._events), ("content", self._content)):
-            if waiting:
-                columns = {name: np.concatenate([part[name] for part in waiting]) for name in waiting[0]}
+        for member, parts in (("events", self._events), ("content", self._content)):
+            if parts:
+                columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
                 pieces[member] = self._table(member, interval=number, **columns)
         pieces["intervals"] = self._table(
             "intervals",
@@ -131,15 +138,15 @@ class TraceWriter:
         """Add ``calc-dirty-rate`` answers: mappings with the columns of ``windows.parquet``."""
         rows = list(windows)
         if rows:
-            names = schema("windows", self.meta.total_pages).names
+            names = member_schema("windows", self.meta.total_pages).names
             columns = {name: [row[name] for row in rows] for name in names}
             self._journal.commit({"windows": self._table("windows", **columns)})
             self.windows += len(rows)
             self._end_s = max(self._end_s, *(row["start_s"] + row["measured_s"] for row in rows))
 
     def add_events(self, time_us: npt.ArrayLike, page: npt.ArrayLike, vcpu: npt.ArrayLike) -> None:
-        """Add dirty-ring events of the interval under way; they reach the disk with `add_interval`."""
-        self._events.append(_columns(time_us=time_us, page=page, vcpu=vcpu))
+        """Add dirty-ring events of the current interval; they are written with the next `add_interval`."""
+        self._events.append(_equal_length_arrays(time_us=time_us, page=page, vcpu=vcpu))
 
     def add_content(
         self,
@@ -150,13 +157,13 @@ class TraceWriter:
         between_s: npt.ArrayLike = np.nan,
         after_sync_s: npt.ArrayLike = np.nan,
     ) -> None:
-        """Add statistics of re-sent pages; they reach the disk with the next `add_interval`.
+        """Add statistics of re-sent pages; they are written with the next `add_interval`.
 
-        `between_s` is the time from one sending to the other, `after_sync_s` the later one's after the sync that
-        found the page dirty; NaN where unknown.
+        `between_s` is the time between the two sendings that were compared. `after_sync_s` is the time from the sync
+        that found the page dirty until its second sending. Both are NaN where unknown.
         """
         self._content.append(
-            _columns(
+            _equal_length_arrays(
                 page=page,
                 changed_bytes=changed_bytes,
                 runs=runs,
@@ -167,14 +174,14 @@ class TraceWriter:
         )
 
     def update_meta(self, **changes: Any) -> None:
-        """Change fields of the meta data, on disk too."""
+        """Change fields of the meta data, in memory and on disk."""
         self.meta = replace(self.meta, **changes)
         self._journal.write_meta(self.meta)
 
     def close(self, complete: bool = True, note: str = "") -> None:
         """Pack the folder into the file; a second call does nothing.
 
-        Where nothing was recorded and `complete` is false, the folder is removed and no file is written.
+        If nothing was recorded and `complete` is false, the folder is removed and no file is written.
         """
         if self._closed:
             return
@@ -188,7 +195,7 @@ class TraceWriter:
         try:
             self._journal.write_meta(self.meta)
         except HostError as error:
-            raise _still_in(self._journal.folder, error) from error
+            raise _error_naming_folder(self._journal.folder, error) from error
         pack_part(self._journal.folder, self.path)
 
     def __enter__(self) -> Self:
@@ -208,28 +215,29 @@ class TraceWriter:
         try:
             self.close(complete=False, note=note)
         except MigsimError as second:
-            # The first failure is the story; the folder stays readable by itself.
+            # The first error goes up; the folder stays readable without packing.
             error.add_note(str(second))
 
     def _table(self, member: str, **columns: Any) -> Any:
-        return table(member, self.meta.total_pages, columns)
+        return member_table(member, self.meta.total_pages, columns)
 
 
-def _columns(**columns: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
+def _equal_length_arrays(**columns: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
+    """Turn columns into arrays; a scalar is repeated to the length of the longest."""
     arrays = {name: np.atleast_1d(np.asarray(value)) for name, value in columns.items()}
     length = max(array.size for array in arrays.values())
     return {name: np.broadcast_to(array, (length,)) for name, array in arrays.items()}
 
 
 def pack_part(folder: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    """Pack a ``.part`` folder's whole intervals into the file `target` and remove the folder.
+    """Pack the undamaged intervals of a ``.part`` folder into the file `target`, and remove the folder.
 
     Raises
     ------
     HostError
         The disk is full or cannot be written; the folder then stays as it is.
     TraceError
-        The folder is not a trace's.
+        The folder holds no trace.
     """
     folder, target = Path(folder), Path(target)
     meta = TraceMeta.from_json((folder / "meta.json").read_bytes(), str(folder))
@@ -243,34 +251,35 @@ def pack_part(folder: str | os.PathLike[str], target: str | os.PathLike[str]) ->
             for member in MEMBERS:
                 if pieces[member]:
                     with archive.open(f"{member}.parquet", "w", force_zip64=True) as stream:
-                        _join(stream, member, pieces[member], meta.total_pages)
+                        _write_member(stream, member, pieces[member], meta.total_pages)
     except HostError as error:
-        raise _still_in(folder, error) from error
+        raise _error_naming_folder(folder, error) from error
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _still_in(folder: Path, error: HostError) -> HostError:
+def _error_naming_folder(folder: Path, error: HostError) -> HostError:
+    """Return an error of packing that names the folder in which the recording still is."""
     return HostError(error.what, f"The recording is whole and readable in {folder}.", error.todo)
 
 
-def _join(stream: IO[bytes], member: str, pieces: list[Path], total_pages: int) -> None:
+def _write_member(stream: IO[bytes], member: str, pieces: list[Path], total_pages: int) -> None:
     """Concatenate pieces into row groups of about a million rows, so that memory stays bounded."""
     import pyarrow as pa
 
-    writer = parquet_writer(_Counted(stream), member, schema(member, total_pages))  # type: ignore[arg-type]
+    writer = open_parquet_writer(_PositionedStream(stream), member_schema(member, total_pages))  # type: ignore[arg-type]
     with writer:
-        waiting: list[Any] = []
+        tables: list[Any] = []
         for path in pieces:
-            waiting.append(read_table(path, member, total_pages))
-            if sum(part.num_rows for part in waiting) >= _ROW_GROUP:
-                writer.write_table(pa.concat_tables(waiting))
-                waiting = []
-        if waiting:
-            writer.write_table(pa.concat_tables(waiting))
+            tables.append(read_member(path, member, total_pages))
+            if sum(table.num_rows for table in tables) >= _ROW_GROUP:
+                writer.write_table(pa.concat_tables(tables))
+                tables = []
+        if tables:
+            writer.write_table(pa.concat_tables(tables))
 
 
-class _Counted:
-    """A write-only stream that knows its position, which zip members do not and Parquet asks for."""
+class _PositionedStream:
+    """A write-only stream that knows its position: Parquet asks for it, and a zip member does not have one."""
 
     closed = False
 
@@ -287,7 +296,7 @@ class _Counted:
         return self._position
 
     def flush(self) -> None:
-        """Nothing to do: the zip writes through."""
+        """Do nothing: every write goes to the zip at once."""
 
     def close(self) -> None:
         self.closed = True

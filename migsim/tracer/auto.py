@@ -1,4 +1,4 @@
-"""Which collectors there are, and the best of them for a guest on this host."""
+"""The list of collectors, and the choice of the best one for a guest on this host."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from migsim.qmp import QmpSession
     from migsim.tracer.base import Collector
 
-__all__ = ["METHODS", "choose", "collector"]
+__all__ = ["METHODS", "choose_collector", "make_collector"]
 
-# Best first: every write with its time; page numbers per round; totals only.
+# Best first: each logged page with its time; page numbers of each round; totals only.
 _COLLECTORS = {
     "dirty-ring": ("migsim.tracer.ring.collector", "DirtyRingCollector"),
     "stream": ("migsim.tracer.stream.collector", "StreamCollector"),
@@ -22,17 +22,17 @@ _COLLECTORS = {
 METHODS = ("auto", *_COLLECTORS)
 
 
-def collector(name: str) -> Collector:
-    """Make a collector by name.
+def make_collector(name: str) -> Collector:
+    """Make the collector of a name.
 
     Raises
     ------
     UsageError
-        There is none of that name.
+        No collector has that name.
 
     Examples
     --------
-    >>> collector("dirty-rate").name
+    >>> make_collector("dirty-rate").name
     'dirty-rate'
     """
     if name not in _COLLECTORS:
@@ -40,30 +40,30 @@ def collector(name: str) -> Collector:
             f"There is no collector {name!r}.", f"There are {', '.join(METHODS)}.", near_misses(name, METHODS)
         )
     module, attribute = _COLLECTORS[name]
-    made: Collector = getattr(importlib.import_module(module), attribute)()
-    return made
+    collector: Collector = getattr(importlib.import_module(module), attribute)()
+    return collector
 
 
-def choose(session: QmpSession, method: str = "auto") -> tuple[Collector, str]:
-    """Pick a collector that works for this guest, and say why it is this one.
+def choose_collector(session: QmpSession, method: str = "auto") -> tuple[Collector, str]:
+    """Choose the best collector that works for this guest; return it and the reason for the choice.
 
     Raises
     ------
     HostError
-        The method asked for, or every one, cannot work here.
+        The requested method does not work here, or no method does.
     UsageError
         There is no such method.
     """
-    refused: list[str] = []
+    refusals: list[str] = []
     for name in _COLLECTORS if method == "auto" else (method,):
-        candidate = collector(name)
+        candidate = make_collector(name)
         available = candidate.check(session)
         if available:
-            others = f" (not {'; not '.join(refused)})" if refused else ""
+            others = f" (not {'; not '.join(refusals)})" if refusals else ""
             return candidate, f"{name}: {available.why}{others}"
-        refused.append(f"{name}: {available.why}")
+        refusals.append(f"{name}: {available.why}")
     raise HostError(
-        f"Cannot trace this guest by {method}: {'; '.join(refused)}.",
-        "A collector works only where host, QEMU and guest offer what it needs.",
+        f"Cannot trace this guest by {method}: {'; '.join(refusals)}.",
+        "Each collector needs certain features of host, QEMU and guest.",
         "Use --method auto, or provide what is missing." if method != "auto" else "Provide what is missing.",
     )

@@ -1,4 +1,4 @@
-"""What every collector offers, and what it is given."""
+"""The interface of a collector, and the callbacks that it is given."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ if TYPE_CHECKING:
     from migsim.qmp import QmpSession
     from migsim.trace import TraceWriter
 
-__all__ = ["Availability", "Collector", "Progress", "Stop", "never_stop", "silent"]
+__all__ = ["Availability", "Collector", "ProgressCallback", "StopCallback", "never_stop", "no_progress"]
 
-Progress = Callable[[float, str], None]
-Stop = Callable[[], bool]
+ProgressCallback = Callable[[float, str], None]
+"""Called with the seconds recorded so far and a few words."""
+StopCallback = Callable[[], bool]
+"""Called several times a second; once it returns true, the recording ends soon."""
 
 
-def silent(_done_s: float, _note: str = "") -> None:
-    """Show no progress."""
+def no_progress(_done_s: float, _note: str = "") -> None:
+    """Ignore the progress."""
 
 
 def never_stop() -> bool:
-    """Record to the end."""
+    """Return False: the recording goes on to its end."""
     return False
 
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Whether a collector can work on this guest from this host, and why (not).
+    """Whether a collector works for a guest on this host, and why or why not.
 
     Examples
     --------
@@ -43,18 +45,18 @@ class Availability:
 
 
 class Collector(Protocol):
-    """One way to see what a running guest writes to.
+    """One way to record which pages a running guest writes.
 
     Attributes
     ----------
     name : str
-        As in ``--method`` and ``TraceMeta.collector``.
+        The value of ``--method`` and of ``TraceMeta.collector``.
     """
 
     name: str
 
     def check(self, session: QmpSession) -> Availability:
-        """Say whether this collector can record now; changes nothing that lasts."""
+        """Say whether this collector can record the guest now; leaves the guest and the host as they were."""
         ...
 
     def record(
@@ -63,26 +65,26 @@ class Collector(Protocol):
         writer: TraceWriter,
         *,
         duration_s: float,
-        progress: Progress,
-        stop: Stop,
+        progress: ProgressCallback,
+        stop: StopCallback,
     ) -> None:
         """Record for about `duration_s` seconds.
 
         Parameters
         ----------
         session : QmpSession
-            Connected; the guest stays as it was found.
+            Connected to the guest's QEMU. All settings are put back at the end.
         writer : TraceWriter
-            Gets intervals and windows; it is closed by the caller.
+            Gets intervals and windows; the caller closes it.
         duration_s : float
         progress : callable
-            ``progress(seconds done, a few words)``.
+            ``progress(seconds recorded so far, a few words)``.
         stop : callable
-            Asked several times a second; once true, the collector ends soon, with what it has.
+            Called several times a second; once it returns true, the collector ends soon and keeps its intervals.
 
         Raises
         ------
         MigsimError
-            Whatever goes wrong; everything added to the writer before is kept.
+            Recording failed; everything added to the writer before is kept.
         """
         ...

@@ -1,4 +1,4 @@
-"""What is asked of a guest before it is traced: what it is, and whether it is free to be."""
+"""Queries before a guest is traced: its description, its RAM blocks, and whether a migration is under way."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RamBlockLine",
+    "count_resident_pages",
     "describe_guest",
-    "hmp",
     "is_root",
-    "parse_ramblock",
-    "ram_block_lines",
+    "parse_info_ramblock",
+    "query_ram_blocks",
     "refuse_while_busy",
-    "resident_pages",
+    "run_hmp",
 ]
 
 _IDLE = frozenset({"none", "completed", "failed", "cancelled"})
@@ -38,24 +38,24 @@ _MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) ")
 
 
 class RamBlockLine(NamedTuple):
-    """One line of ``info ramblock``; `host_address` is None where QEMU does not tell (before 8.0)."""
+    """One line of ``info ramblock``; `host_address` is None where QEMU does not print it (before 8.0)."""
 
     name: str
     used_bytes: int
     host_address: int | None
 
 
-def hmp(session: QmpSession, line: str) -> str:
+def run_hmp(session: QmpSession, line: str) -> str:
     """Run a human monitor command and return its text."""
     return str(session.execute("human-monitor-command", {"command-line": line}))
 
 
-def parse_ramblock(text: str) -> list[RamBlockLine]:
-    """Read ``info ramblock``, in its order, which is migration's: largest first.
+def parse_info_ramblock(text: str) -> list[RamBlockLine]:
+    """Parse ``info ramblock``; it lists the blocks in the order of a migration: largest first.
 
     Examples
     --------
-    >>> parse_ramblock("   pc.ram    4 KiB  0x0 0x0000000020000000 0x0000000020000000")
+    >>> parse_info_ramblock("   pc.ram    4 KiB  0x0 0x0000000020000000 0x0000000020000000")
     [RamBlockLine(name='pc.ram', used_bytes=536870912, host_address=None)]
     """
     return [
@@ -66,59 +66,60 @@ def parse_ramblock(text: str) -> list[RamBlockLine]:
     ]
 
 
-def ram_block_lines(session: QmpSession) -> list[RamBlockLine]:
-    """Ask a guest for its RAM blocks.
+def query_ram_blocks(session: QmpSession) -> list[RamBlockLine]:
+    """Ask QEMU for the guest's RAM blocks.
 
     Raises
     ------
     QmpError
-        The answer lists none.
+        The answer lists no block.
     """
-    text = hmp(session, "info ramblock")
-    lines = parse_ramblock(text)
+    text = run_hmp(session, "info ramblock")
+    lines = parse_info_ramblock(text)
     if not lines:
         raise QmpError(
-            f"`info ramblock` says {text.strip()[:80]!r}.",
-            "It should list the guest's RAM blocks, one a line.",
-            "Check that the socket is a full monitor of a QEMU that has the human monitor built in.",
+            f"QEMU answered `info ramblock` with {text.strip()[:80]!r}.",
+            "The answer should list the guest's RAM blocks, one a line.",
+            "Check that the socket is a QMP monitor of a QEMU that is built with the human monitor.",
         )
     return lines
 
 
 def refuse_while_busy(session: QmpSession) -> None:
-    """Raise where a migration or somebody else's dirty-rate measurement is under way.
+    """Raise an error while a migration or another dirty-rate measurement of the guest is under way.
 
     Raises
     ------
     QmpError
-        Busy: tracing would disturb it, and be disturbed by it.
+        The guest is busy: it and the tracing would disturb each other.
     """
     status = session.execute("query-migrate").get("status", "none")
     if status not in _IDLE:
         raise QmpError(
             f"A migration of this guest is under way (query-migrate says {status!r}).",
-            "Tracing and migrating share one dirty log, so one would falsify the other.",
-            "Wait until it has ended, or cancel it.",
+            "Tracing and migrating use the same dirty log, so each would falsify the other.",
+            "Wait until the migration has ended, or cancel it.",
         )
     if session.execute("query-dirty-rate").get("status") == "measuring":
         raise QmpError(
-            "Somebody is measuring this guest's dirty rate (query-dirty-rate says 'measuring').",
+            "Another client is measuring this guest's dirty rate (query-dirty-rate says 'measuring').",
             "QEMU runs one such measurement at a time.",
             "Wait until it has ended; the longest takes 60 s.",
         )
 
 
 def describe_guest(session: QmpSession, collector: str, command: str = "") -> TraceMeta:
-    """Fill in what a trace says about the guest.
+    """Make the meta data of a trace from QEMU's answers about the guest.
 
-    Zero pages are estimated from QEMU's resident set where this user may read it; see `resident_pages`.
+    The number of zero pages is estimated from QEMU's resident set where this user may read it; see
+    `count_resident_pages`.
     """
-    lines = ram_block_lines(session)
+    lines = query_ram_blocks(session)
     blocks = RamBlock.stack((line.name, line.used_bytes) for line in lines)
     memory = session.execute("query-memory-size-summary")
     kvm = session.execute("query-kvm")
     total = sum(block.pages for block in blocks)
-    resident = resident_pages(session.peer_pid, lines)
+    resident = count_resident_pages(session.peer_pid, lines)
     return TraceMeta(
         collector=collector,
         qemu_version=str(session.version),
@@ -134,16 +135,19 @@ def describe_guest(session: QmpSession, collector: str, command: str = "") -> Tr
     )
 
 
-def resident_pages(pid: int | None, lines: list[RamBlockLine], proc: Path = Path("/proc")) -> int | None:
-    """Count the guest pages that QEMU's process has resident: no fewer than were ever written to.
+def count_resident_pages(
+    pid: int | None, lines: list[RamBlockLine], proc: Path = Path("/proc")
+) -> int | None:
+    """Count the resident guest pages of QEMU's process: at least all pages that were ever written.
 
-    A page never touched, or only read, is not resident in private memory; a huge page counts whole; pages
-    swapped out count too. Blocks without a known place count whole.
+    A page that was never touched, or only read, is not resident in private memory. A huge page counts with all of
+    its pages, and pages that were swapped out count too. Of a block whose address is unknown, all pages count.
 
     Returns
     -------
     int or None
-        In pages of 4 KiB; None where the process may not be looked at, or the RAM cannot be found in it.
+        Pages of 4 KiB; None where this user may not read the process's mappings, or where most of the guest's RAM
+        is not found in them.
     """
     if pid is None or not lines:
         return None
@@ -163,7 +167,7 @@ def resident_pages(pid: int | None, lines: list[RamBlockLine], proc: Path = Path
 
 
 def _mappings(smaps: str) -> Iterator[tuple[int, int, int]]:
-    """(start, end, resident bytes) of each mapping."""
+    """Yield (start, end, resident bytes) of each mapping."""
     start = end = resident = 0
     for row in smaps.splitlines():
         if match := _MAPPING.match(row):
@@ -177,15 +181,16 @@ def _mappings(smaps: str) -> Iterator[tuple[int, int, int]]:
 
 
 def _resident_bytes(line: RamBlockLine, mappings: list[tuple[int, int, int]]) -> int | None:
+    """Return how much of a RAM block is resident; None where its mapping is not found."""
     if line.host_address is None:
-        # Unknown place: RAM of some size is one mapping of just that size, or it is not found at all.
-        found = [resident for start, end, resident in mappings if end - start == line.used_bytes]
-        return found[0] if len(found) == 1 else None
+        # Without an address the block is only found if exactly one mapping has its size.
+        same_size = [resident for start, end, resident in mappings if end - start == line.used_bytes]
+        return same_size[0] if len(same_size) == 1 else None
     low, high = line.host_address, line.host_address + line.used_bytes
     inside = [resident for start, end, resident in mappings if start < high and end > low]
     return sum(inside) if inside else None
 
 
 def is_root() -> bool:
-    """Say whether this process may use tracefs."""
+    """Say whether this process runs as root, which reading tracefs needs."""
     return os.geteuid() == 0

@@ -1,4 +1,4 @@
-"""Recording one trace from start to end: connect, look, collect, pack; whatever fails on the way."""
+"""Recording one trace from start to end: connecting, choosing a collector, collecting, packing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migsim.errors import MigsimError
-from migsim.tracer.auto import choose
-from migsim.tracer.base import Progress, Stop, never_stop, silent
+from migsim.tracer.auto import choose_collector
+from migsim.tracer.base import ProgressCallback, StopCallback, never_stop, no_progress
 from migsim.tracer.preflight import describe_guest, refuse_while_busy
 
 if TYPE_CHECKING:
@@ -21,17 +21,29 @@ __all__ = ["Recording", "record_trace"]
 
 @dataclass(frozen=True)
 class Recording:
-    """What became of a recording: `path` exists unless nothing at all was recorded."""
+    """The outcome of a recording.
+
+    Attributes
+    ----------
+    path : Path
+        The trace; no file exists there if nothing was recorded.
+    collector_reason : str
+        The collector's name, and why it was chosen.
+    intervals, windows : int
+        How many of each were recorded.
+    complete : bool
+        False where the user ended the recording early.
+    """
 
     path: Path
-    why: str
+    collector_reason: str
     intervals: int
     windows: int
     complete: bool
 
     @property
-    def held(self) -> str:
-        """What the trace holds, in words."""
+    def contents(self) -> str:
+        """Text with the number of intervals and of windows in the trace."""
         parts = [f"{self.intervals} intervals"] * bool(self.intervals)
         parts += [f"{self.windows} dirty-rate windows"] * bool(self.windows)
         return " and ".join(parts) or "nothing"
@@ -45,9 +57,9 @@ def record_trace(
     duration_s: float = 30.0,
     command: str = "",
     guest: dict[str, Any] | None = None,
-    progress: Progress = silent,
-    stop: Stop = never_stop,
-    chosen: Progress = silent,
+    progress: ProgressCallback = no_progress,
+    stop: StopCallback = never_stop,
+    on_chosen: ProgressCallback = no_progress,
     self_check: Callable[[], dict[str, Any]] | None = None,
 ) -> Recording:
     """Trace a running guest into a file.
@@ -55,71 +67,74 @@ def record_trace(
     Parameters
     ----------
     qmp : path
-        The guest's QMP socket.
+        The QMP socket of the guest's QEMU.
     path : path
-        The trace; replaced when it exists, once the new one is whole.
+        The trace. An existing file is replaced once the new one is whole.
     method : str
         ``auto``, ``dirty-rate``, ``stream`` or ``dirty-ring``.
     duration_s : float
     command : str
-        Kept in the trace.
+        The command that is recorded in the trace's meta data.
     guest : dict, optional
-        What the guest was told to do, where that is known; kept in the trace.
+        The guest's declared workload, where it is known; kept in the trace's meta data.
     progress, stop : callable
         See `Collector.record`.
-    chosen : callable
-        Called once with (0, why this collector) before it starts.
+    on_chosen : callable
+        Called once, before the collector starts, with 0 and the reason for the choice.
     self_check : callable, optional
-        Asked at the end how the guest fared meanwhile; kept beside the collector's own check.
+        Called at the end; its findings about the guest are kept beside those of the collector.
 
     Returns
     -------
     Recording
-        ``complete`` is false where `stop` cut it short.
+        ``complete`` is false where `stop` ended the recording early.
 
     Raises
     ------
     MigsimError
-        Nothing could be recorded; or recording broke off, and then the message says what the trace holds.
+        Nothing could be recorded, or the recording broke off; the message then says what the trace holds.
     """
     from migsim.qmp import QmpSession
     from migsim.trace import TraceWriter
 
     with QmpSession(qmp) as session:
         refuse_while_busy(session)
-        collector, why = choose(session, method)
-        chosen(0.0, why)
+        collector, reason = choose_collector(session, method)
+        on_chosen(0.0, reason)
         writer = TraceWriter(
             path, replace(describe_guest(session, collector.name, command), guest=guest or {})
         )
         try:
             collector.record(session, writer, duration_s=duration_s, progress=progress, stop=stop)
-            if self_check is not None and (found := self_check()):
-                writer.update_meta(self_check=writer.meta.self_check | found)
+            if self_check is not None and (findings := self_check()):
+                writer.update_meta(self_check=writer.meta.self_check | findings)
         except MigsimError as error:
-            raise _broken_off(error, writer) from error
+            raise _close_after_error(error, writer) from error
         except BaseException:
             writer.close(complete=False, note="interrupted")
             raise
         stopped = stop()
         writer.close(complete=not stopped, note="interrupted by the user" if stopped else "")
-    return Recording(Path(path), why, writer.intervals, writer.windows, not stopped)
+    return Recording(Path(path), reason, writer.intervals, writer.windows, not stopped)
 
 
-def _broken_off(error: MigsimError, writer: TraceWriter) -> MigsimError:
-    """Keep what was recorded and say so."""
+def _close_after_error(error: MigsimError, writer: TraceWriter) -> MigsimError:
+    """Close the trace as incomplete; return the error with a sentence on what the trace holds."""
     anything = bool(writer.intervals or writer.windows)
-    held = f"{writer.intervals} intervals and {writer.windows} dirty-rate windows"
+    contents = f"{writer.intervals} intervals and {writer.windows} dirty-rate windows"
     try:
         writer.close(complete=False, note=f"broken off: {error.what}")
     except MigsimError as second:
-        where = f"{writer.path}.part keeps what was recorded ({held}); it could not be packed: {second.what}"
+        rest = (
+            f"{writer.path}.part keeps what was recorded ({contents}); it could not be packed: {second.what}"
+        )
     else:
-        where = (
-            f"{writer.path} keeps what was recorded until then ({held})."
+        rest = (
+            f"{writer.path} keeps what was recorded until then ({contents})."
             if anything
             else "Nothing was recorded."
         )
-    kept: MigsimError = type(error).__new__(type(error))
-    MigsimError.__init__(kept, error.what, error.rule, f"{error.todo} {where}".strip())
-    return kept
+    # a subclass may have an __init__ of its own, with other parameters
+    extended: MigsimError = type(error).__new__(type(error))
+    MigsimError.__init__(extended, error.what, error.rule, f"{error.todo} {rest}".strip())
+    return extended

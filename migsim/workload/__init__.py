@@ -2,7 +2,8 @@
 
 - `classes`: `Workload`, its `WorkloadClass`es and their `PageContent`
 
-A trace becomes a workload in `migsim.calibrate.workload.fit`; what a lab guest is told to write is `migsim.scenario`'s.
+Workloads are fitted to traces by `migsim.calibrate.workload`; what a lab guest is told to write is declared in
+`migsim.scenario`.
 """
 
 from migsim.workload.classes import PageContent, Workload, WorkloadClass

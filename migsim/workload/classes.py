@@ -1,4 +1,4 @@
-"""A guest's writing as calibration fits it: classes of pages with a rate each."""
+"""The workload: a guest's writes as calibration fits them, in classes of pages with one rate each."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class PageContent(Declared):
     Attributes
     ----------
     bytes_a_write : int
-        Bytes that it changes.
+        Bytes that one write fills.
     places : int
-        Where it may begin, evenly spaced over the page; a power of two.
+        Number of offsets at which a write may begin, evenly spaced over the page; a power of two.
     same_fraction : float
         Chance that a written byte has its old value.
     in_order : bool
-        Whether each write to a page goes to the place after the last one's, or to any.
+        Whether a write to a page begins at the place after that of the last write, or at a random one.
     whole_fraction : float
-        Share of the written pages that are replaced whole instead.
+        Share of the written pages whose whole contents are replaced.
     """
 
     bytes_a_write: int = Field(ge=1, le=PAGE_BYTES)
@@ -45,20 +45,20 @@ class PageContent(Declared):
 
 
 class WorkloadClass(Declared):
-    """Pages that are written to alike.
+    """Pages that are written at one rate and in one pattern.
 
     Attributes
     ----------
     pages : int
-        How many.
+        Number of pages.
     writes_per_page_per_s : float
-        Writes to each of them, a second of guest time.
+        Writes to each page in a second of guest time.
     pattern : {"random", "sweep"}
-        Each page independently, or one after the other.
+        Each page is written independently of the others, or all in turn.
     extents : tuple of (first_page, pages)
-        Where they lie, in global page numbers; empty where unknown.
+        Where the pages lie, in global page numbers; empty where unknown.
     content : PageContent, optional
-        What writes do to the pages' contents; None where unknown.
+        What a write does to its page's contents; None where unknown.
     """
 
     pages: int = Field(gt=0)
@@ -85,32 +85,33 @@ class WorkloadClass(Declared):
 
     @property
     def writes_per_s(self) -> float:
-        """Writes to all of its pages, a second of guest time."""
+        """Writes to all pages of the class in a second of guest time."""
         return self.pages * self.writes_per_page_per_s
 
 
 class Workload(RecordedModel):
-    """A guest's writing, fitted to a trace.
+    """A guest's writes, fitted to a trace.
 
     Attributes
     ----------
     ram_bytes : int
         The guest's memory.
     ram_total_bytes : int
-        All migrated memory (``ram.total``): with video memory and ROMs.
+        All migrated memory (``ram.total``), video memory and ROMs included.
     zero_pages : int
         Pages that are zero when the migration starts.
     classes : tuple of WorkloadClass
-        The fit.
+        The fitted classes.
     load_fraction : float
-        Share of its full speed that the guest needs for its work. 1: a closed loop, which loses what throttling takes;
-        less: work by the clock, which is slowed only below that speed, and caught up.
+        Share of its full speed that the guest needs for its work. With 1 the guest is a closed loop and loses the work
+        that throttling prevents. With less its work comes by the clock: only a lower speed delays it, and the guest
+        catches up later.
     writes_spread : float
-        Standard deviation of the natural log of the whole write rate.
+        Standard deviation of the natural logarithm of the guest's write rate.
     assumptions : tuple of str
-        What the fit took for granted, a sentence each.
+        What the fit assumes, a sentence each.
     source : str
-        The trace it came from.
+        Description of the trace.
     """
 
     _format: ClassVar[str] = "migsim-workload"
@@ -131,14 +132,14 @@ class Workload(RecordedModel):
             raise ValueError("ram-total-bytes counts the guest's memory too; it cannot be below ram-bytes.")
         pages = self.ram_total_bytes // PAGE_BYTES
         if self.zero_pages > pages:
-            raise ValueError(f"zero-pages is more than the {pages} pages there are.")
+            raise ValueError(f"zero-pages is more than the {pages} pages of ram-total-bytes.")
         if sum(c.pages for c in self.classes) > pages:
-            raise ValueError(f"The classes have more than the {pages} pages there are.")
+            raise ValueError(f"The classes have more than the {pages} pages of ram-total-bytes.")
         return self
 
     @property
     def writes_per_s(self) -> float:
-        """All writes, a second of guest time."""
+        """Writes of all classes in a second of guest time."""
         return sum(c.writes_per_s for c in self.classes)
 
     def _repr_html_(self) -> str:
@@ -159,7 +160,7 @@ class Workload(RecordedModel):
         return f"<div>{table}{html_list('Assumed', self.assumptions)}</div>"
 
     def scaled(self, factor: float) -> Workload:
-        """Return the workload with every write rate multiplied.
+        """Return a copy with every write rate multiplied by `factor`.
 
         Examples
         --------

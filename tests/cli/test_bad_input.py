@@ -17,12 +17,13 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from migsim.calibrate.host.probe_runs import KeptProbes
 from migsim.cli import main
 from migsim.lab import guest_log, machine
 from migsim.lab.qemu import QemuProcess
@@ -109,7 +110,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     terms = {name: Term(median=1e-5, spread=0.1) for name in HOST_TERMS}
     HostProfile(terms=terms, qemu_version="10.0").save(folder / "host.json")
     write_record(folder / "record.json", LabScenario.from_toml(SCENARIO).as_dict())
-    for name in ("good.trace", "host.json", "record.json"):
+    KeptProbes(folder / "kept.zip").add("probe-cold-1", MigrationResult.load(folder / "record.json"))
+    for name in ("good.trace", "host.json", "record.json", "kept.zip"):
         damaged(folder, folder / name)
     for name in ("host.json", "record.json"):
         data = json.loads((folder / name).read_text())
@@ -149,13 +151,18 @@ def children() -> list[str]:
 
 
 @pytest.fixture
+def scratch() -> Iterator[Path]:
+    """Where command lines keep their sockets, whose names hold 107 bytes at most; `tmp_path` is longer under xdist."""
+    with tempfile.TemporaryDirectory(prefix="migsim-test-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 def migsim(
-    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    inputs: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[str], tuple[int, str, str]]:
     """Run a command line among the inputs; whatever it says, it leaves no file and no process."""
     monkeypatch.chdir(inputs)
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
 
     def run(line: str) -> tuple[int, str, str]:
@@ -259,7 +266,7 @@ BAD_LINES = {
     "compare host.json --trace good.trace --host host.json": "no migration record",
     "compare orphan-record.json --trace good.trace --host host.json": "record of 'small'.*name is missing",
     "compare record.json --traces nowhere --host host.json": "traces in nowhere is of the guest",
-    "compare record.json --trace good.trace --hosts nowhere": "No profile in nowhere",
+    "compare record.json --trace good.trace --hosts nowhere": "There is no folder nowhere",
     # profiles
     "predict good.trace --host missing.json": "No such file",
     "predict good.trace --host cut-host.json": "not whole JSON",
@@ -280,6 +287,12 @@ BAD_LINES = {
     "predict good.trace --host host.json --fresh-pages some": "fresh-pages is 'some'",
     "predict good.trace --host host.json --dirty-ring-size -1": "dirty-ring-size",
     "predict good.trace --host host.json --dirty-ring-size 1000": "power of two",
+    # records of probes
+    "calibrate host -o h.json --qemu-version 7.2 --keep host.json": "does not end in .zip",
+    "calibrate host -o h.json --qemu-version 7.2 --keep cut-kept.zip": "Cannot read the records in cut-kept.zip",
+    "calibrate host -o h.json --qemu-version 7.2 --keep host.json/k.zip": "Cannot make the folder host.json",
+    "calibrate host -o h.json --qemu-version 7.2 --keep /proc/k.zip": "Cannot write /proc/k.zip",
+    "calibrate multifd host.json --keep noise-kept.zip": "Cannot read the records in noise-kept.zip",
     # where to write
     "predict good.trace --host host.json --plot nowhere/p.png": "Cannot write nowhere/p.png",
     "calibrate trace good.trace --host host.json --plot nowhere/p.png": "Cannot write nowhere/p.png",
@@ -490,10 +503,11 @@ LONG_LINES = [
     ("sign", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
 )
 @pytest.mark.parametrize("line", LONG_LINES)
-def test_a_signal_leaves_nothing(inputs: Path, tmp_path: Path, line: str, sign: int, code: int) -> None:
+def test_a_signal_leaves_nothing(
+    inputs: Path, scratch: Path, tmp_path: Path, line: str, sign: int, code: int
+) -> None:
     (inputs / "waits.toml").write_text(SCENARIO.replace("[qemu]", '[qemu]\ncommand = "./fake-qemu"'))
-    scratch, out = tmp_path / "scratch", tmp_path / "out"
-    scratch.mkdir()
+    out = tmp_path / "out"
     out.mkdir()
     environment = os.environ | {"PYTHONPATH": str(Path(main.__file__).parents[2]), "TMPDIR": str(scratch)}
 
@@ -509,7 +523,7 @@ def test_a_signal_leaves_nothing(inputs: Path, tmp_path: Path, line: str, sign: 
         started = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
         assert started
         run.send_signal(sign)
-        said = run.communicate(timeout=30)[1]
+        said = run.communicate(timeout=60)[1]
     assert (run.returncode, said) == (code, "")
     assert list(scratch.iterdir()) == list(out.iterdir()) == []
     assert not any(Path(f"/proc/{pid}").exists() for pid in started)

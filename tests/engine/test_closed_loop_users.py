@@ -70,7 +70,7 @@ def test_classes_wait_in_proportion_to_what_they_need():
 
 
 def test_over_a_changing_speed_the_mean_of_runs_is_the_chains_expectation():
-    loop = UserLoop.of_one(60, think_s=1.0, demand_s=0.012)
+    loop = UserLoop.of_one_class(60, think_s=1.0, demand_s=0.012)
     course = SpeedCourse([0, 3, 3.8, 6], [3, 3.8, 6, 9], [1.0, 0.0, 1.0, 0.4])
     grid = np.linspace(0.0, 14.0, 1401)
     expected = expected_course(loop, course.mean_speed(grid), grid).completed[0]
@@ -91,8 +91,8 @@ def test_nothing_is_completed_in_a_blackout_and_users_queue_up():
 
 
 def test_a_blackout_loses_what_the_law_says():
-    outside = UserLoop.of_one(75, think_s=1.0, demand_s=0.005)
-    inside = UserLoop.of_one(75, think_s=1.0, demand_s=0.005, inside=True)
+    outside = UserLoop.of_one_class(75, think_s=1.0, demand_s=0.005)
+    inside = UserLoop.of_one_class(75, think_s=1.0, demand_s=0.005, inside=True)
     course = SpeedCourse([0, 2, 3], [2, 3, 4], [1.0, 0.0, 1.0], [False, True, False])
     for loop in (outside, inside):
         lost = [loop.steady().throughput_per_s * 7 - len(r.done_s) for r in runs(loop, course, 7.0, 100)]
@@ -101,7 +101,7 @@ def test_a_blackout_loses_what_the_law_says():
 
 
 def test_users_inside_do_not_see_the_blackout():
-    loop = UserLoop.of_one(75, think_s=1.0, demand_s=0.005, inside=True)
+    loop = UserLoop.of_one_class(75, think_s=1.0, demand_s=0.005, inside=True)
     course = SpeedCourse([0, 2, 7], [2, 7, 8], [1.0, 0.0, 1.0], [False, True, False])
     whole = simulate_users(loop, SpeedCourse.constant(1.0, 5.0), 5.0, seed=4)
     stopped = simulate_users(loop, course, 10.0, seed=4)

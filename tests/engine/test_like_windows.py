@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import simpy
 
-from benchmarks.guests import GIB, migration, oltp
+from benchmarks.guests import GIB, oltp, precopy
 from migsim.engine.events import precopy as des
 from migsim.engine.events.precopy import simulate
+from migsim.engine.events.repeated_windows import Mark, Window
 from migsim.engine.inputs import SimulationInput
-from migsim.engine.like_windows import Mark, Window
 from migsim.engine.segments import cut
 from migsim.profiles.terms import HOST_TERMS
 from migsim.qapi import QemuVersion
@@ -62,7 +62,7 @@ def some_migration(number):
         "max-bandwidth": draw.choice([0, 30_000_000, 300_000_000]),
         "downtime-limit": draw.choice([30, 900]),
     }
-    what = migration(guest, deadline_s=200.0, **limits)
+    what = precopy(guest, deadline_s=200.0, **limits)
     capability = draw.choice(["", "", "auto-converge"])
     return replace(
         what, capabilities={capability: True} if capability else {}, fresh_pages=draw.choice([None, 9000])
@@ -139,13 +139,13 @@ def test_data_that_fill_whole_windows_are_not_sent_again_for_the_zero_pages_afte
 
 @pytest.mark.parametrize("gib", [128, 16 * 1024])
 def test_events_do_not_grow_with_ram(gib, events):
-    made = simulate(migration(oltp(gib * GIB)))
+    made = simulate(precopy(oltp(gib * GIB)))
     assert made.outcome.status == "completed"
     assert events[0] < 500
 
 
 def test_a_huge_guest_is_cut_less_and_migrates_alike(monkeypatch):
-    what = migration(oltp(1536 * GIB, all_written=True))
+    what = precopy(oltp(1536 * GIB, all_written=True))
     few = simulate(what)
     assert len(cut(what.workload)) < 1000
     monkeypatch.setattr("migsim.engine.segments.HUGE_PAGES", 1 << 40)

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migsim.engine.events.guest_clock import GuestClock
-from migsim.engine.events.memory import SendCosts
+from migsim.engine.guest_clock import GuestClock
 from migsim.engine.pages.contents import SampledLengths
 from migsim.engine.pages.memory import PageMemory
 from migsim.engine.pages.replay import zero_map
 from migsim.engine.pages.writes import TraceWrites
 from migsim.engine.pages.xbzrle import PageXbzrle
+from migsim.engine.sending import SendCosts
 from migsim.errors import TraceError
 from migsim.models.loop.switchover import PagesLeft
 from migsim.qapi import QemuVersion

@@ -18,7 +18,7 @@ from migsim.lab.qemu import QemuProcess, split_command
 from migsim.models.xbzrle.cache import XbzrleCache, cache_pages
 from migsim.models.xbzrle.encoding import RECORD_BYTES, counted_bytes
 from migsim.qapi import QemuVersion
-from migsim.tracer.preflight import hmp
+from migsim.tracer.preflight import run_hmp
 from migsim.tracer.stream.reader import StreamReader
 from migsim.tracer.stream.source import listening_socket
 
@@ -65,7 +65,7 @@ def migrated(version, folder):
         wait_ready(source, 60.0)
         run = source.qmp.execute
         offsets = dict(
-            re.findall(r"^\s*(\S+)\s+\d+ \S+\s+(0x\w+)", hmp(source.qmp, "info ramblock"), re.MULTILINE)
+            re.findall(r"^\s*(\S+)\s+\d+ \S+\s+(0x\w+)", run_hmp(source.qmp, "info ramblock"), re.MULTILINE)
         )
         for name in EVENTS:
             run("trace-event-set-state", {"name": name, "enable": True})

@@ -6,10 +6,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TRACES = "traces"
-RECORDS = "validation/records"
+RECORDS = "validation/data/records"
 CALIBRATED = {
-    "kvm-10.0-a": "validation/hosts/kvm-10.0-a.json",
-    "kvm-7.2-a": "validation/hosts/kvm-7.2-a.json",
+    "kvm-10.0-a": "validation/data/hosts/kvm-10.0-a.json",
+    "kvm-7.2-a": "validation/data/hosts/kvm-7.2-a.json",
 }
 """Profiles that are not bundled, by name; ``host:NAME`` in a command line stands for one."""
 

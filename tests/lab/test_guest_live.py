@@ -133,12 +133,14 @@ def test_clock_paced_rate_is_the_hosts(tmp_path):
 
     def until(log):
         if log.progress:
-            seen.append((time.monotonic(), log.progress[-1]))
+            seen.append((time.monotonic(), log.progress[-1].t_us / 1e6))
         return seen and seen[-1][0] - seen[0][0] > 2
 
     log = run_guest(tmp_path, guest_command_line(workload), until)
-    (start, first), (end, last) = seen[0], seen[-1]
-    assert (last.t_us - first.t_us) / 1e6 == pytest.approx(end - start, abs=0.4)
+    # A busy host looks late, never early: the least late look of each half counts.
+    ahead = [host_s - guest_s for host_s, guest_s in seen]
+    early, late = min(ahead[: len(ahead) // 2]), min(ahead[len(ahead) // 2 :])
+    assert late - early == pytest.approx(0, abs=0.2)
     assert log.writes_per_s() == pytest.approx(5000, rel=0.03)
 
 

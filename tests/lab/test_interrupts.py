@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from migsim import qmp
 from migsim.lab import qemu
 from migsim.lab.qemu import QemuProcess
+from migsim.qmp import session
 
 PLAYED = """
 import json, socket, sys
@@ -38,7 +38,7 @@ Line = tuple[str, int]
 class Tracer:
     """Notes the lines of QemuProcess and QmpSession that the main thread comes to; raises SIGINT at one of them."""
 
-    FILES = (qemu.__file__, qmp.__file__)
+    FILES = (qemu.__file__, session.__file__)
     # No program can guard the moment at which a `with` block hands over to its __exit__.
     BEYOND = ("__exit__", "_close")
 

@@ -12,7 +12,7 @@ from migsim.errors import GuestError, HostError
 from migsim.lab import guest_log, linux_machine, record
 from migsim.lab.linux_log import parse_linux
 from migsim.lab.linux_machine import image_folder, linux_arguments
-from migsim.lab.migrate import Observed
+from migsim.lab.migrate import ObservedRun
 from migsim.lab.running import RunningGuest
 from migsim.scenario import LinuxWorkload
 
@@ -79,7 +79,7 @@ def test_the_guests_own_error_ends_the_wait():
 
 def test_a_guest_that_says_nothing_is_quoted():
     with pytest.raises(
-        GuestError, match=r"not ready after 0\.1 s; it said: .*Linux version 6.*--ready-timeout"
+        GuestError, match=r"not ready after 0\.1 s; its last lines: .*Linux version 6.*--ready-timeout"
     ):
         guest_log.wait_ready(Guest(console="Linux version 6\n"), 0.1)
 
@@ -88,19 +88,19 @@ def test_it_goes_on_when_its_lines_come():
     guest = Guest(READY)
     guest_log.wait_ready(guest, 1.0)
     assert not guest_log.wait_progress(guest, lines=1, passes=0, deadline_s=0.1)
-    hearing = guest_log.Hearing(guest)
+    serial_watch = guest_log.SerialWatch(guest)
 
-    class Speaks(guest_log.Hearing):
-        def listen(self, *, first=False):
+    class Speaks(guest_log.SerialWatch):
+        def stamp_new_lines(self, *, first=False):
             guest.said += work(guest.said.count("\n"), 5)
-            hearing.listen()
+            serial_watch.stamp_new_lines()
 
-    assert guest_log.wait_progress(guest, lines=2, passes=0, deadline_s=5.0, hearing=Speaks())
+    assert guest_log.wait_progress(guest, lines=2, passes=0, deadline_s=5.0, serial_watch=Speaks())
 
 
 def test_lines_cut_off_and_the_console_are_told_apart():
     guest = Guest(READY.replace("\n", "\r\n") + "migsim-linux wo", "[ 1.0] a\r\n\r\n[ 2.0] b\r\n")
-    rows = guest_log.Hearing(guest).lines(0.0)
+    rows = guest_log.SerialWatch(guest).lines(0.0)
     assert rows == [
         {"side": "source", "line": READY.strip()},
         {"side": "source", "line": "migsim-linux wo", "cut": True},
@@ -112,7 +112,7 @@ def test_lines_cut_off_and_the_console_are_told_apart():
 def test_a_traced_guest_says_how_it_worked(monkeypatch):
     monkeypatch.setattr("migsim.lab.running.image_facts", lambda: {"kernel": "6"})
     guest = Guest(READY + work(0, 0) + work(1, 10) + work(2, 20))
-    running = RunningGuest(Path("s"), guest, linux=True, settled=3)
+    running = RunningGuest(Path("s"), guest, linux=True, reports_before=3)
     assert running.self_check()["operations_per_s_traced"] is None
     guest.said += work(3, 25) + work(4, 30)
     found = running.self_check()
@@ -155,21 +155,21 @@ def test_where_the_image_is(monkeypatch, tmp_path):
 
 def test_times_of_lines_are_numbers_or_left_out():
     guest = Guest(READY)
-    hearing = guest_log.Hearing(guest)
+    serial_watch = guest_log.SerialWatch(guest)
     guest.said += work(1, 1)
-    hearing.listen()
-    (first, second) = hearing.lines(0.0)
+    serial_watch.stamp_new_lines()
+    (first, second) = serial_watch.lines(0.0)
     assert "t_s" not in first and math.isfinite(second["t_s"])
 
 
 def test_a_fault_on_either_side_makes_a_failed_run():
     well, panicked = Guest(READY), Guest(READY, "[ 9.0] Kernel panic - not syncing: x\n", role="destination")
     assert record._fault(well) is None
-    seen = Observed(well, panicked, progressed=True)
+    seen = ObservedRun(well, panicked, progressed=True)
     outcome = record._after_arrival(seen)
     assert outcome.status == "failed" and "Kernel panic" in outcome.reason
-    assert record._after_arrival(Observed(panicked, well, progressed=True)).status == "failed"
-    assert record._after_arrival(Observed(well, well, progressed=True)).status == "completed"
-    assert "stayed silent" in record._after_arrival(Observed(well, well, progressed=False)).reason
-    stopped = Observed(panicked, well, not_converged=True)
+    assert record._after_arrival(ObservedRun(panicked, well, progressed=True)).status == "failed"
+    assert record._after_arrival(ObservedRun(well, well, progressed=True)).status == "completed"
+    assert "stayed silent" in record._after_arrival(ObservedRun(well, well, progressed=False)).reason
+    stopped = ObservedRun(panicked, well, not_converged=True)
     assert record._outcome(stopped, {}, []).status == "failed"

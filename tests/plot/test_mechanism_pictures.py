@@ -1,4 +1,4 @@
-"""Throttling and XBZRLE in pictures: predicted lines with bands, measured black markers, the numbers as given."""
+"""Pictures of throttling and XBZRLE: predicted lines with bands, measured black markers, the numbers as given."""
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ def figures(total_s, **throttle):
 
 
 @pytest.fixture
-def made():
+def prediction():
     t_s = np.arange(0.0, 10.0, 0.1)
     simulated = result(
         "simulated",
@@ -65,12 +65,12 @@ def labels(ax):
 
 
 def at(line, t_s):
-    """What a step line says at a time."""
+    """Value of a step line at a time."""
     return line.get_ydata()[line.get_xdata() <= t_s][-1]
 
 
-def test_steps_begin_at_the_medians_of_the_draws(made, ax):
-    plot_throttle(made, ax=ax)
+def test_steps_begin_at_the_medians_of_the_draws(prediction, ax):
+    plot_throttle(prediction, ax=ax)
     (line,) = ax.get_lines()
     assert [at(line, t) for t in (0, 3.9, 4.0, 6.9, 7.0, 10.0)] == [
         0,
@@ -79,22 +79,22 @@ def test_steps_begin_at_the_medians_of_the_draws(made, ax):
         20,
         30,
         30,
-    ]  # 40 % in one draw of three
+    ]  # only one draw of three reaches 40 %
     assert line.get_color() == "#1f77b4"
 
 
-def test_the_band_lies_between_early_and_late_draws(made, ax):
-    plot_throttle(made, ax=ax)
+def test_the_band_lies_between_early_and_late_draws(prediction, ax):
+    plot_throttle(prediction, ax=ax)
     (band,) = ax.collections
     corners = band.get_paths()[0].vertices
     assert corners[corners[:, 1] == 20, 0].min() == pytest.approx(np.percentile([3, 4, 5], 10))
     assert corners[corners[:, 1] == 30, 0].max() == 10.0
 
 
-def test_measured_samples_are_black_at_changes_and_once_a_second(made, ax):
+def test_measured_samples_are_black_at_changes_and_once_a_second(prediction, ax):
     t_s = np.arange(0.05, 3.0, 0.1)
     run = measured([(t, np.nan if t < 0.5 else 20 if t < 2.32 else 30) for t in t_s])
-    plot_throttle(made, [run, run], ax=ax)
+    plot_throttle(prediction, [run, run], ax=ax)
     _, first, second = ax.get_lines()
     assert first.get_xdata() == pytest.approx([0.55, 1.05, 2.05, 2.35])
     assert first.get_ydata().tolist() == [20, 20, 20, 30]
@@ -102,13 +102,13 @@ def test_measured_samples_are_black_at_changes_and_once_a_second(made, ax):
     assert labels(ax) == ["predicted, middle 80 %", "measured, 2 runs"]
 
 
-def test_a_run_without_throttling_has_no_markers(made, ax):
-    plot_throttle(made, [result("measured", timeline=pd.DataFrame({"t_s": [1.0]}))], ax=ax)
+def test_a_run_without_throttling_has_no_markers(prediction, ax):
+    plot_throttle(prediction, [result("measured", timeline=pd.DataFrame({"t_s": [1.0]}))], ax=ax)
     assert len(ax.get_lines()[1].get_xdata()) == 0
 
 
-def test_work_ends_in_the_interval_of_what_is_lost(made, ax):
-    plot_guest_work(made, ax=ax)
+def test_the_bar_at_the_end_of_the_work_is_the_interval_of_the_lost_time(prediction, ax):
+    plot_guest_work(prediction, ax=ax)
     line, bar, free = ax.get_lines()
     assert line.get_ydata()[-1] == pytest.approx(4 + 9.9 / 2)
     assert bar.get_ydata() == pytest.approx([9.9 - 3.0, 9.9 - 1.0])
@@ -117,13 +117,13 @@ def test_work_ends_in_the_interval_of_what_is_lost(made, ax):
 
 
 @pytest.mark.parametrize("curve", ROUNDS)
-def test_rounds_are_those_of_the_results(made, ax, curve):
+def test_rounds_are_those_of_the_results(prediction, ax, curve):
     unit = ROUNDS[curve][2]
-    plot_rounds(made, [measured([(1.0, 20)])], curve, limit=5.0, ax=ax)
-    line, seen, limit = ax.get_lines()
-    assert line.get_ydata() * unit == pytest.approx(made.result.iterations[curve])
-    assert seen.get_xdata().tolist() == [1.0]
-    assert seen.get_color() == "black"
+    plot_rounds(prediction, [measured([(1.0, 20)])], curve, limit=5.0, ax=ax)
+    line, measured_line, limit = ax.get_lines()
+    assert line.get_ydata() * unit == pytest.approx(prediction.result.iterations[curve])
+    assert measured_line.get_xdata().tolist() == [1.0]
+    assert measured_line.get_color() == "black"
     assert limit.get_linestyle() == "--"
 
 
@@ -141,7 +141,7 @@ def sizes():
     )
 
 
-def test_cache_sizes_are_drawn_in_mib_and_those_that_do_not_do_are_shaded(sizes, ax):
+def test_cache_sizes_are_in_mib_and_those_that_do_not_converge_are_shaded(sizes, ax):
     plot_cache_sizes(sizes, ax=ax)
     (line,) = ax.get_lines()
     assert line.get_xdata().tolist() == [16, 32, 64]
@@ -162,9 +162,9 @@ def test_runs_that_did_not_converge_are_hollow(sizes, ax):
         }
     )
     plot_cache_sizes(sizes, runs, "transferred_bytes", ax=ax)
-    _, done, stuck = ax.get_lines()
-    assert (done.get_xdata().tolist(), done.get_ydata().tolist()) == ([64], [1])
-    assert done.get_markerfacecolor() == done.get_color() == stuck.get_color() == "black"
+    _, completed, stuck = ax.get_lines()
+    assert (completed.get_xdata().tolist(), completed.get_ydata().tolist()) == ([64], [1])
+    assert completed.get_markerfacecolor() == completed.get_color() == stuck.get_color() == "black"
     assert stuck.get_markerfacecolor() == "none"
 
 

@@ -1,4 +1,4 @@
-"""Maps, lines, tornadoes and sizings: what is drawn is what was computed."""
+"""Pictures of sweeps, sensitivities and sizings draw the numbers that were computed."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ from migsim.plot.tornado import plot_tornado, save_tornado, tornado_numbers
 from migsim.study.sensitivity import sensitivity
 from migsim.study.size.search import size
 from migsim.study.sweep.run import sweep
-from migsim.units import format_value
 from tests.study.small_guest import GUEST, host
 
 
@@ -31,7 +30,7 @@ def grid():
     return sweep(GUEST, host=host(), vary=vary, settings={"max-cpu-throttle": 50}, deadline_s=60.0)
 
 
-def test_a_map_has_a_row_a_value_of_y(grid):
+def test_a_map_has_a_row_for_each_value_of_y(grid):
     numbers = map_numbers(grid, "total-time", x="max-bandwidth", y="downtime-limit")
     at = grid.dataset.isel({"cpu-throttle-initial": 0})
     assert numbers.shape == (3, 5)
@@ -45,16 +44,16 @@ def test_a_map_has_a_row_a_value_of_y(grid):
 
 
 @pytest.mark.parametrize(
-    ("more", "words"),
+    ("changed", "words"),
     [
         ({"x": "max-bandwith"}, "max-bandwidth"),
         ({"at": {"cpu-throttle-initial": 30}}, "20, 99"),
-        ({"at": {"cpu-throttle": 30}}, "no 'cpu-throttle'"),
+        ({"at": {"cpu-throttle": 30}}, "no axis or figure 'cpu-throttle'"),
     ],
 )
-def test_a_map_of_what_is_not_there_is_refused(grid, more, words):
+def test_a_map_of_an_unknown_name_or_value_is_refused(grid, changed, words):
     with pytest.raises(ParameterError, match=words):
-        map_numbers(grid, "downtime", **({"x": "max-bandwidth", "y": "downtime-limit"} | more))
+        map_numbers(grid, "downtime", **({"x": "max-bandwidth", "y": "downtime-limit"} | changed))
 
 
 def test_a_map_draws_the_numbers_and_the_verdicts(grid, ax):
@@ -77,26 +76,26 @@ def test_the_verdict_of_every_cell_is_drawn_once(grid, ax):
 
 
 def test_one_axis_is_a_line_with_a_band(ax):
-    made = sweep(GUEST, host=host(), vary={"max-bandwidth": "10MB/s:200MB/s:5"}, draws=4, deadline_s=60.0)
-    plot_map(made, "downtime", ax=ax)
+    result = sweep(GUEST, host=host(), vary={"max-bandwidth": "10MB/s:200MB/s:5"}, draws=4, deadline_s=60.0)
+    plot_map(result, "downtime", ax=ax)
     line = ax.lines[0]
-    np.testing.assert_array_equal(line.get_xdata(), made["max-bandwidth"].values * 8)
-    completed = made["outcome"].values == "completed"
-    np.testing.assert_array_equal(line.get_ydata()[completed], made["downtime"].values[completed])
+    np.testing.assert_array_equal(line.get_xdata(), result["max-bandwidth"].values * 8)
+    completed = result["outcome"].values == "completed"
+    np.testing.assert_array_equal(line.get_ydata()[completed], result["downtime"].values[completed])
     assert np.isnan(line.get_ydata()[~completed]).all() and not completed.all()
     assert ax.collections  # the band
 
 
 def test_samples_are_points(ax):
     vary = {"max-bandwidth": "10MB/s:200MB/s:log", "downtime-limit": "20:300"}
-    made = sweep(GUEST, host=host(), vary=vary, samples=16, deadline_s=60.0)
-    plot_map(made, "total-time", ax=ax)
+    result = sweep(GUEST, host=host(), vary=vary, samples=16, deadline_s=60.0)
+    plot_map(result, "total-time", ax=ax)
     assert sum(len(c.get_offsets()) for c in ax.collections) == 16
 
 
 def test_choices_can_be_an_axis(ax):
-    made = sweep(GUEST, host=host(), vary={"auto-converge": "on|off"}, draws=2)
-    plot_map(made, "total-time", ax=ax)
+    result = sweep(GUEST, host=host(), vary={"auto-converge": "on|off"}, draws=2)
+    plot_map(result, "total-time", ax=ax)
     assert [t.get_text() for t in ax.get_xticklabels()] == ["on", "off"]
 
 
@@ -107,46 +106,37 @@ def test_pictures_are_written(grid, tmp_path):
 
 
 def test_a_tornado_has_the_widest_bar_on_top(ax, tmp_path):
-    made = sensitivity(GUEST, host=host(0.05, device_state_s=0.5), of="blackout", samples=16)
-    rows = tornado_numbers(made, top=4)
+    result = sensitivity(GUEST, host=host(0.05, device_state_s=0.5), of="blackout", samples=16)
+    rows = tornado_numbers(result, top=4)
     widths = (rows["high"] - rows["low"]).abs()
     assert len(rows) == 4 and widths.is_monotonic_decreasing
-    assert set(rows["input"][:2]) == {"device_state_s", "host"}  # which has its part of it
-    plot_tornado(made, top=4, ax=ax)
+    assert set(rows["input"][:2]) == {
+        "device_state_s",
+        "host",
+    }  # the common factor of all host times acts on it too
+    plot_tornado(result, top=4, ax=ax)
     ends = [bar.get_x() + bar.get_width() for bar in ax.patches]
     assert ends == pytest.approx([*rows["low"], *rows["high"]])
     top = max(ax.patches, key=lambda bar: bar.get_y())
-    assert top.get_x() == pytest.approx(made.median)
+    assert top.get_x() == pytest.approx(result.median)
     assert [t.get_text() for t in ax.get_yticklabels()] == rows["input"].tolist()
-    save_tornado(made, tmp_path / "t.png")
+    save_tornado(result, tmp_path / "t.png")
     assert (tmp_path / "t.png").stat().st_size > 5_000
 
 
 def test_a_sizing_shows_shares_figures_and_limits(tmp_path):
-    made = size(
+    sizing = size(
         GUEST,
         host=host(),
         require=["total-time<2.5s", "downtime<1s", "outcome=completed"],
         minimise="max-bandwidth=20MB/s:400MB/s:log",
         draws=3,
     )
-    figure = plot_sizing(made)
+    figure = plot_sizing(sizing)
     shares, total, downtime = figure.axes
-    np.testing.assert_array_equal(shares.lines[1].get_ydata(), made.table["met"])
+    np.testing.assert_array_equal(shares.lines[1].get_ydata(), sizing.table["met"])
     assert total.lines[-1].get_ydata()[0] == 2500 and downtime.lines[-1].get_ydata()[0] == 1000
     for panel in figure.axes:
-        assert any(list(line.get_xdata()) == [made.value * 8] * 2 for line in panel.lines)
-    save_sizing(made, tmp_path / "s.png")
+        assert any(list(line.get_xdata()) == [sizing.value * 8] * 2 for line in panel.lines)
+    save_sizing(sizing, tmp_path / "s.png")
     assert (tmp_path / "s.png").stat().st_size > 5_000
-
-
-def test_values_are_written_with_their_units():
-    assert [
-        format_value(v, u) for v, u in ((5e8, "bytes/s"), (2**30, "bytes"), (1.5, "s"), (50, "percent"))
-    ] == [
-        "4 Gbps",
-        "1 GiB",
-        "1.5 s",
-        "50 %",
-    ]
-    assert format_value("zstd", "") == "zstd" and format_value(0.5, "1") == "0.5"

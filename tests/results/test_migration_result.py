@@ -94,7 +94,11 @@ def test_a_bare_record_round_trips(tmp_path):
     same(MigrationResult.load(tmp_path / "r.json"), bare)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=40,
+    deadline=None,
+)
 @given(st.data())
 def test_a_cut_or_altered_record_is_refused_or_read_but_never_crashes(tmp_path, data):
     path = tmp_path / "r.json"

@@ -134,7 +134,7 @@ def test_the_interval_holds_runs_of_the_users():
     made = guest_performance(prediction(*[PLAIN] * 60), INSIDE, window_s=20.0)
     low, high = made.intervals["lost-in-a-run"]
     usual = INSIDE.steady().throughput_per_s * 20.0
-    course = SpeedCourse.of(PLAIN)
+    course = SpeedCourse.from_guest_speed(PLAIN)
     lost = [usual - len(simulate_users(INSIDE, course, 20.0, seed=900 + k).done_s) for k in range(60)]
     held = np.mean([(low <= x <= high) for x in lost])
     assert 0.6 <= held <= 0.95
@@ -196,7 +196,7 @@ def test_a_simulated_migration_goes_all_the_way():
 
 def test_a_made_up_record_meets_the_prediction_made_from_its_own_past():
     """Loop fitted to what the guest said before; lost transactions compared over the record's window."""
-    course = SpeedCourse.of(PLAIN)
+    course = SpeedCourse.from_guest_speed(PLAIN)
     rows = []
     for seed in range(6):
         run = measured(course, INSIDE, seed=seed)
@@ -217,7 +217,7 @@ def test_a_made_up_record_meets_the_prediction_made_from_its_own_past():
 
 
 def test_of_a_busy_loop_not_every_draw_is_simulated_one_by_one():
-    busy = UserLoop.of_one(400, think_s=0.02, demand_s=0.0001, vcpus=4, inside=True)
+    busy = UserLoop.of_one_class(400, think_s=0.02, demand_s=0.0001, vcpus=4, inside=True)
     made = guest_performance(prediction(*[PLAIN] * 6), busy, window_s=14.0)
     assert busy.steady().throughput_per_s > 18_000
     assert [("lost-in-a-run" in draw, "lost" in draw) for draw in made.draws] == [(True, True)] * 4 + [
@@ -229,10 +229,12 @@ def test_of_a_busy_loop_not_every_draw_is_simulated_one_by_one():
 def test_what_tells_nothing_is_refused():
     with pytest.raises(ParameterError, match="has no guest speeds"):
         guest_performance(replace(prediction(PLAIN), runs=()), LOOP)
-    with pytest.raises(ParameterError, match="over 0 s"):
+    with pytest.raises(ParameterError, match="window is 0 s"):
         guest_performance(prediction(PLAIN), LOOP, window_s=0.0)
-    fit = fit_loop(transactions(measured(SpeedCourse.of(PLAIN), INSIDE, seed=1)), users=75, think_s=1.0)
-    silent = measured(SpeedCourse.of(PLAIN), INSIDE, seed=1).replace(guest_log=[])
+    fit = fit_loop(
+        transactions(measured(SpeedCourse.from_guest_speed(PLAIN), INSIDE, seed=1)), users=75, think_s=1.0
+    )
+    silent = measured(SpeedCourse.from_guest_speed(PLAIN), INSIDE, seed=1).replace(guest_log=[])
     with pytest.raises(RecordError):
         compare_guest_performance(prediction(PLAIN), fit, silent)
 
@@ -242,7 +244,7 @@ def test_what_tells_nothing_is_refused():
 
 def test_pictures_show_the_tables_they_are_given():
     made = guest_performance(prediction(*[PLAIN] * 3), INSIDE)
-    ax = plot_transactions(made, [measured(SpeedCourse.of(PLAIN), INSIDE, seed=1)])
+    ax = plot_transactions(made, [measured(SpeedCourse.from_guest_speed(PLAIN), INSIDE, seed=1)])
     steps = ax.patches[0]
     assert isinstance(steps, StepPatch)
     drawn, _edges, _baseline = steps.get_data()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from migsim.models.guest.speed import SpeedPiece, work_s
 from migsim.results import MigrationResult
 from migsim.study.guest_progress import guest_progress
 from migsim.study.matching import matching_profile, matching_trace, predict_record
-
-ROOT = Path(__file__).parents[2]
+from validation.places import HOSTS, RECORDS, TRACES
 
 
 @pytest.mark.parametrize(
@@ -25,10 +22,10 @@ ROOT = Path(__file__).parents[2]
 )
 def test_work_over_time_is_a_recorded_guests(name):
     """At every line that the guest wrote on the source; 10 % of what it has lost by the end."""
-    run = MigrationResult.load(ROOT / "validation" / "records" / f"{name}.json")
+    run = MigrationResult.load(RECORDS / f"{name}.json")
     trace, host = (
-        matching_trace(run, ROOT / "traces"),
-        matching_profile(run, ROOT / "validation" / "hosts"),
+        matching_trace(run, TRACES),
+        matching_profile(run, HOSTS),
     )
     made = predict_record(run, trace, host, draws=1).result
     pieces = [SpeedPiece(**row) for row in made.guest_speed.to_dict("records")]

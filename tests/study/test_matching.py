@@ -1,14 +1,15 @@
-"""Which trace belongs to a record."""
+"""Which trace and which profile belong to a record."""
 
 import dataclasses
 from types import SimpleNamespace
 
 import pytest
 
-from migsim.errors import TraceError
-from migsim.profiles import HostProfile
+from migsim.errors import ProfileError, TraceError
+from migsim.profiles import HostProfile, Term
+from migsim.profiles.bundled import bundled_profile, bundled_profiles
 from migsim.results import MigrationResult, Outcome
-from migsim.study.matching import matching_trace, question_of_record
+from migsim.study.matching import matching_profile, matching_trace, question_of_record
 from migsim.study.question import Question
 from migsim.trace import TraceMeta, TraceWriter
 
@@ -111,3 +112,53 @@ def test_a_linux_guests_load_is_how_busy_it_said_it_was_before(busy_us, load, sc
     assert asked({"operations_per_s_traced": 50.0}).load == pytest.approx(load)
     assert asked({"operations_per_s_traced": 50.0}).writes_scale == pytest.approx(scale)
     assert asked({}).writes_scale == 1.0
+
+
+# Profiles
+
+MACHINE = {"cpu_model": "A", "cpus": 2, "architecture": "x86_64", "kernel": "Linux 6.1"}
+
+
+def run(version="10.0.2", accel="kvm", made="2026-11-24T22:00:00+00:00", machine=None):
+    provenance = {"made": made, "machine": machine or bundled_profile("10.0").provenance["machine"]}
+    return record(TOLD).replace(qemu_version=version, accel=accel, provenance=provenance)
+
+
+def keep_profile(path, version="10.0", measured="2026-11-24T21:00:00+00:00", machine=None):
+    provenance = {"measured": measured, "machine": machine or bundled_profile("10.0").provenance["machine"]}
+    profile = HostProfile(terms={"connect_s": Term(median=1e-3)}, qemu_version=version, provenance=provenance)
+    profile.save(path)
+    return profile
+
+
+@pytest.mark.parametrize("path", bundled_profiles(), ids=lambda path: path.stem)
+def test_bundled_profiles_are_always_looked_at(tmp_path, path):
+    bundled = HostProfile.load(path)
+    of_kind = run(version=bundled.qemu_version, accel=bundled.accel)
+    keep_profile(tmp_path / "other.json", version="9.0")
+    assert matching_profile(of_kind) == matching_profile(of_kind, tmp_path) == bundled
+
+
+def test_of_several_profiles_the_nearest_in_time(tmp_path):
+    day, bundled = (
+        keep_profile(tmp_path / "day.json", measured="2026-11-23T20:00:00+00:00"),
+        bundled_profile("10.0"),
+    )
+    assert matching_profile(run(made="2026-11-23T21:00:00+00:00"), tmp_path) == day
+    assert matching_profile(run(made="2026-11-24T21:00:00+00:00"), tmp_path) == bundled
+
+
+def test_a_profile_of_the_records_machine_comes_before_one_that_is_nearer_in_time(tmp_path):
+    own = keep_profile(tmp_path / "own.json", measured="2027-06-01T00:00:00+00:00", machine=MACHINE)
+    here = MACHINE | {"kernel": "Linux 6.2"}
+    assert matching_profile(run(machine=here), tmp_path) == own
+    assert matching_profile(run(), tmp_path) == bundled_profile("10.0")
+
+
+def test_no_profile_of_the_release_and_no_folder_are_errors(tmp_path):
+    with pytest.raises(ProfileError, match=r"No bundled profile is of QEMU 9\.0\.4 with kvm"):
+        matching_profile(run(version="9.0.4"))
+    with pytest.raises(ProfileError, match=r"none in .* is of QEMU 9\.0\.4 with kvm"):
+        matching_profile(run(version="9.0.4"), tmp_path)
+    with pytest.raises(ProfileError, match="There is no folder"):
+        matching_profile(run(), tmp_path / "nowhere")

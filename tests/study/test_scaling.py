@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.errors import ParameterError
-from migsim.models.guest.scaling import RULE, draw_rule, median_rule, page_kinds, place, scaled_pages
+from migsim.models.guest.scaling import RULE, draw_rule, median_rule, page_kinds, scaled_extents, scaled_pages
 from migsim.profiles import HostProfile, Term
 from migsim.profiles.terms import HOST_TERMS
 from migsim.scenario import MigrationSettings
@@ -161,7 +161,7 @@ def test_laid_out_pieces_never_overlap(gaps, ratio):
         for places, f in zip(extents, (ratio, 1.0, ratio**0.5), strict=True)
     ]
     total = int(at * ratio) + sum(pages)
-    made = place(extents, pages, total, at)
+    made = scaled_extents(extents, pages, total, at)
     laid = sorted((first, first + n) for places in made for first, n in places)
     assert all(end <= begin for (_, end), (begin, _) in pairwise(laid))
     assert not laid or laid[-1][1] <= total

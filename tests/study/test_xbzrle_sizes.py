@@ -1,15 +1,13 @@
 """Cache sizes predicted one by one, and read from records."""
 
-from pathlib import Path
-
 import pytest
 
-from migsim import HostProfile, MigrationResult, MigrationSettings, Trace
+from migsim import MigrationResult, MigrationSettings, Trace, bundled_profile
 from migsim.results import cache_hit_rate
 from migsim.study.predict import predict
 from migsim.study.xbzrle_sizes import measured_sizes, predicted_sizes
+from validation.places import RECORDS, TRACES
 
-ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
 SETTINGS = MigrationSettings(parameters={"max-bandwidth": 50_000_000, "downtime-limit": 300})
 HOW = {"qemu_version": "10.0", "deadline_s": 20.0, "draws": 3, "seed": 5}
@@ -17,9 +15,7 @@ HOW = {"qemu_version": "10.0", "deadline_s": 20.0, "draws": 3, "seed": 5}
 
 @pytest.fixture(scope="module")
 def guest():
-    return Trace.open(ROOT / "traces" / "delta-2g.trace"), HostProfile.load(
-        ROOT / "validation" / "hosts" / "kvm-10.0.json"
-    )
+    return Trace.open(TRACES / "delta-2g.trace"), bundled_profile("10.0")
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +51,8 @@ def test_settings_given_are_left_as_they_are(table):
 
 
 def test_records_are_read_and_those_without_xbzrle_left_out():
-    records = ROOT / "validation" / "records"
     coded, plain = (
-        MigrationResult.load(records / f"kvm-{name}-1.json")
+        MigrationResult.load(RECORDS / f"kvm-{name}-1.json")
         for name in ("xbzrle-delta-2g-64mib-q100", "hot-4g-2gbps-300ms-q100")
     )
     (row,) = measured_sizes([coded, plain]).to_dict("records")

@@ -1,4 +1,4 @@
-"""A trace's columns as arrays: what its tables hold, and without pandas."""
+"""The columns of a trace as arrays: equal to its tables, without importing pandas."""
 
 import subprocess
 import sys

@@ -1,3 +1,5 @@
+"""The trace format: written, read back, and refused where it is not a trace."""
+
 import json
 import zipfile
 
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from migsim.errors import HostError, TraceError
 from migsim.trace import RamBlock, Trace, TraceMeta, TraceWriter
-from migsim.trace.content import content_since
+from migsim.trace.content import content_with_write_times
 from migsim.trace.members import expand_runs, page_runs
 from migsim.trace.render import summary
 
@@ -36,7 +38,7 @@ def write(path, meta=META):
     return path
 
 
-def test_what_goes_in_comes_out(tmp_path):
+def test_a_trace_reads_back_as_written(tmp_path):
     trace = Trace.open(write(tmp_path / "a.trace"))
     assert trace.meta.ram_blocks == BLOCKS
     assert trace.meta.complete
@@ -135,16 +137,16 @@ def test_a_wrong_meta_is_refused(change):
     assert TraceMeta.from_json(META.to_json()) == META
 
 
-def test_a_self_check_among_what_the_guest_was_told_is_taken_out(tmp_path):
-    told = {"workload": {"seed": 1}}
+def test_a_self_check_inside_guest_is_moved_out(tmp_path):
+    declared = {"workload": {"seed": 1}}
     check = {"guest_stopped_ms": 0.0}
     data = json.loads(META.to_json())
     del data["self_check"]
-    old = TraceMeta.from_json(json.dumps(data | {"guest": told | {"self_check": check}}))
-    assert (old.guest, old.self_check) == (told, check)
+    old = TraceMeta.from_json(json.dumps(data | {"guest": declared | {"self_check": check}}))
+    assert (old.guest, old.self_check) == (declared, check)
     write(tmp_path / "a.trace", old)
     trace = Trace.open(tmp_path / "a.trace")
-    assert (trace.meta.guest, trace.meta.self_check) == (told, check)
+    assert (trace.meta.guest, trace.meta.self_check) == (declared, check)
     assert ("self-check", "guest stopped ms: 0.0") in summary(trace)
 
 
@@ -175,13 +177,13 @@ def test_page_numbers_of_blocks():
     assert np.sum([b.pages for b in BLOCKS]) == META.total_pages
 
 
-def test_contents_say_how_long_they_had_to_change(tmp_path):
+def test_content_samples_have_the_times_of_their_writes(tmp_path):
     path = tmp_path / "t.trace"
     with TraceWriter(path, META) as writer:
-        # Sent in the interval before; long ago; and at an unknown time.
+        # page 3 was last sent in the previous interval, page 4 long before it, page 5 at an unknown time
         writer.add_content([3, 4], [8, 8], [1, 1], [11, 11], between_s=[0.9, 7.0], after_sync_s=[0.1, 0.25])
         writer.add_content([5], [8], [1], [11])
         writer.add_interval(1.0, 2.0, sent_pages=3, zero_pages=0, pages=[3, 4, 5])
-    seen = content_since(Trace.open(path))
-    assert seen["since_s"].to_numpy() == pytest.approx([0.8, 1.0, 1.0])
-    assert seen["after_s"].to_numpy() == pytest.approx([0.1, 0.25, 0.0])
+    samples = content_with_write_times(Trace.open(path))
+    assert samples["since_s"].to_numpy() == pytest.approx([0.8, 1.0, 1.0])
+    assert samples["after_s"].to_numpy() == pytest.approx([0.1, 0.25, 0.0])

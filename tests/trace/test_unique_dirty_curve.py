@@ -1,3 +1,5 @@
+"""The unique-dirty curve from windows, rounds and events; the summary of a trace."""
+
 import numpy as np
 import pytest
 
@@ -78,9 +80,9 @@ def test_events_count_distinct_pages_from_each_reset(tmp_path):
 
     def fill(writer):
         for start in (0.0, 0.5):
-            mine = (time_us >= start * 1e6) & (time_us < (start + 0.5) * 1e6)
-            writer.add_events(time_us[mine], page[mine], 0)
-            writer.add_interval(start, start + 0.5, pages=page[mine])
+            inside = (time_us >= start * 1e6) & (time_us < (start + 0.5) * 1e6)
+            writer.add_events(time_us[inside], page[inside], 0)
+            writer.add_interval(start, start + 0.5, pages=page[inside])
 
     curve = recorded(tmp_path / "a.trace", fill, "dirty-ring").unique_dirty_curve()
     assert curve.window_s[-1] == pytest.approx(1.0)

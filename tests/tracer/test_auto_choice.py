@@ -1,7 +1,9 @@
+"""Choosing a collector: the best one that works, and the reasons against the better ones."""
+
 import pytest
 
 from migsim.errors import HostError, UsageError
-from migsim.tracer import METHODS, auto, choose, collector
+from migsim.tracer import METHODS, auto, choose_collector, make_collector
 from migsim.tracer.base import Availability
 
 
@@ -17,7 +19,7 @@ class Fake:
 @pytest.fixture
 def offered(monkeypatch):
     def offer(*names):
-        monkeypatch.setattr(auto, "collector", lambda name: Fake(name, name in names))
+        monkeypatch.setattr(auto, "make_collector", lambda name: Fake(name, name in names))
 
     return offer
 
@@ -32,7 +34,7 @@ def offered(monkeypatch):
 )
 def test_the_best_that_works_and_why(offered, names, best):
     offered(*names)
-    chosen, why = choose(None)
+    chosen, why = choose_collector(None)
     assert chosen.name == best
     assert why.startswith(f"{best}: it works")
     if best != "dirty-ring":
@@ -42,17 +44,17 @@ def test_the_best_that_works_and_why(offered, names, best):
 def test_nothing_works(offered):
     offered()
     with pytest.raises(HostError, match="no dirty-rate here"):
-        choose(None)
+        choose_collector(None)
     with pytest.raises(HostError, match=r"by stream: stream: no stream here.*--method auto"):
-        choose(None, "stream")
+        choose_collector(None, "stream")
 
 
 def test_every_method_has_a_collector_of_its_name():
     assert METHODS == ("auto", "dirty-ring", "stream", "dirty-rate")
     for name in METHODS[1:]:
-        assert collector(name).name == name
+        assert make_collector(name).name == name
 
 
 def test_an_unknown_method():
     with pytest.raises(UsageError, match="Did you mean 'dirty-rate'"):
-        collector("dirty-rat")
+        make_collector("dirty-rat")

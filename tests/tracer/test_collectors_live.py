@@ -1,4 +1,4 @@
-"""Both QMP-only collectors on real guests of our own image; the guest must run on as it was."""
+"""The dirty-rate and dirty-ring collectors on real guests of our own image; the guest must run on unchanged."""
 
 import os
 import signal
@@ -55,7 +55,7 @@ def writes(qemu):
 
 def runs_on(qemu):
     before = len(writes(qemu))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         now = writes(qemu)
         if len(now) >= before + 2:
@@ -151,7 +151,7 @@ def recorder(socket, trace, duration="30s"):
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         folder = trace.with_name(trace.name + ".part")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while len(list(folder.glob("*.parquet"))) < 3 and time.monotonic() < deadline:
             time.sleep(0.05)
         yield process
@@ -165,7 +165,7 @@ def test_ctrl_c_and_a_dying_qemu_leave_readable_traces(tmp_path):
     with guest(tmp_path, "10.0") as qemu:
         with recorder(qemu.socket_path, tmp_path / "a.trace") as process:
             process.send_signal(signal.SIGINT)
-            _, text = process.communicate(timeout=20)
+            _, text = process.communicate(timeout=60)
             assert process.returncode == 130, text
             assert "interrupted" in text and "keeps" in text
         assert runs_on(qemu)
@@ -174,7 +174,7 @@ def test_ctrl_c_and_a_dying_qemu_leave_readable_traces(tmp_path):
         time.sleep(0.5)
         with recorder(qemu.socket_path, tmp_path / "b.trace") as process:
             os.kill(qemu.pid, signal.SIGKILL)
-            _, text = process.communicate(timeout=40)
+            _, text = process.communicate(timeout=60)
         assert process.returncode == 3, text
         assert "Traceback" not in text
         assert "keeps what was recorded" in text

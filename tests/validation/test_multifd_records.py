@@ -1,25 +1,17 @@
 """Multifd against recorded live migrations: the bounds are what is met today; `validation/README.md` shows more."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from validation.mechanisms import MULTIFD, guest_lost_s, mechanism_of
+from validation.places import HOSTS, RECORDS, TRACES
 from validation.scores import load_records, score
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def scored():
-    runs = load_records(ROOT / "validation" / "records")
-    hosts = ROOT / "validation" / "hosts"
-    return [
-        score(repeats, ROOT / "traces", hosts, draws=16)
-        for name, repeats in runs.items()
-        if "-multifd-" in name
-    ]
+    runs = load_records(RECORDS)
+    return [score(repeats, TRACES, HOSTS, draws=16) for name, repeats in runs.items() if "-multifd-" in name]
 
 
 def off(s, metric):

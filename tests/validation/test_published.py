@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from migsim.errors import RecordError
-from validation.published import FOLDER, Fixture, load, load_all
+from validation.places import PAGES
+from validation.published import Fixture, load, load_all
 from validation.published.table import Answer, compare, relative_error
 from validation.published_predictions import PREDICTORS, answers, page, predictions
 
@@ -85,7 +86,7 @@ def test_known_misses_still_miss(table):
 
 
 def test_the_page_is_what_the_models_say_today(given):
-    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    text = (PAGES / "published" / "README.md").read_text(encoding="utf-8")
     assert text == page(FIXTURES, given)
 
 

@@ -4,25 +4,21 @@ The bounds are the validation's aims where they are met, and what is met today w
 which. A prediction sees trace, profile, settings and deadline only.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from migsim.results import cache_hit_rate
 from validation.mechanisms import MECHANISMS, guest_lost_s, mechanism_of, step_errors
+from validation.places import HOSTS, RECORDS, SCENARIOS, TRACES
 from validation.scores import METRICS, load_records, score
 from validation.users import compared
 
-ROOT = Path(__file__).parents[2]
-RECORDS = load_records(ROOT / "validation" / "records")
+EVERY = load_records(RECORDS)
 
 
 @pytest.fixture(scope="module")
 def every():
-    return [
-        score(runs, ROOT / "traces", ROOT / "validation" / "hosts", draws=40) for runs in RECORDS.values()
-    ]
+    return [score(runs, TRACES, HOSTS, draws=40) for runs in EVERY.values()]
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +61,9 @@ def test_what_users_lose(every):
 
 
 def test_there_is_a_record_of_every_scenario():
-    declared = {p.stem for p in (ROOT / "validation" / "scenarios").glob("*.toml")}
-    assert set(RECORDS) == declared
-    assert len(RECORDS) >= 10
+    declared = {p.stem for p in SCENARIOS.glob("*.toml")}
+    assert set(EVERY) == declared
+    assert len(EVERY) >= 10
 
 
 def test_no_verdict_is_wrong(every):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +13,8 @@ from migsim.results import MigrationResult
 from migsim.scenario import LabScenario, MigrationSettings
 from migsim.study.matching import matching_profile
 from migsim.study.scaling import GuestSize, predict_scaled, scale_workload
+from validation.places import HOSTS, RECORDS, TRACES
 
-ROOT = Path(__file__).parents[2]
 GIB = 1 << 30
 SIZES = {"order-2g": 2, "order-4g": 4, "order-8g": 8}
 
@@ -23,7 +22,7 @@ SIZES = {"order-2g": 2, "order-4g": 4, "order-8g": 8}
 @cache
 def traced(name):
     """A traced guest: its fitted workload, and its size with what it completed a second."""
-    trace = migsim.Trace.open(ROOT / "traces" / f"{name}.trace")
+    trace = migsim.Trace.open(TRACES / f"{name}.trace")
     pace = trace.meta.self_check["operations_per_s_traced"]
     return migsim.fit_workload(trace).workload, GuestSize(SIZES[name] * GIB, 1, 75, transactions_per_s=pace)
 
@@ -75,7 +74,7 @@ def test_what_each_kind_of_page_does_in_a_larger_guest(name):
 )
 def test_the_live_migration_of_a_larger_guest(name, knows_zero, total, sent):
     """Predicted from the trace of the guest of 2 GiB, and from how much of its memory the larger one has used."""
-    paths = sorted((ROOT / "validation/records").glob(f"tcg-{name}-800mbps-300ms-q100-*.json"))
+    paths = sorted(RECORDS.glob(f"tcg-{name}-800mbps-300ms-q100-*.json"))
     runs = [MigrationResult.load(path) for path in paths]
     assert runs
     scenario = LabScenario.from_dict(runs[0].scenario, where=name)
@@ -91,7 +90,7 @@ def test_the_live_migration_of_a_larger_guest(name, knows_zero, total, sent):
         workload,
         small,
         larger,
-        host=matching_profile(runs[0], ROOT / "validation/hosts"),
+        host=matching_profile(runs[0], HOSTS),
         settings=MigrationSettings(parameters=scenario.migration.parameters),
         qemu_version=scenario.qemu.version,
         deadline_s=scenario.deadline_s,

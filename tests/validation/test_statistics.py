@@ -7,8 +7,9 @@ import pytest
 
 from migsim.models.loop.migration_thread import close_window
 from migsim.results import MigrationResult
+from validation.places import RECORDS
 
-RECORDS = sorted((Path(__file__).parents[2] / "validation" / "records").glob("*.json"))
+PATHS = sorted(RECORDS.glob("*.json"))
 PERIOD_S = 0.1
 
 
@@ -50,7 +51,7 @@ def misses(run: MigrationResult) -> tuple[int, list[str]]:
     return compared, odd
 
 
-@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_expected_downtime_is_dirty_bytes_over_bandwidth(path: Path) -> None:
     compared, odd = misses(MigrationResult.load(path))
     # Two syncs between a window's end and the look are not told apart: one sample at the most.

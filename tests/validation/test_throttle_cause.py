@@ -8,8 +8,6 @@ after one (`validation.experiments.sleeping_slices`).
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -17,8 +15,7 @@ from migsim.calibrate.users import fit_loop
 from migsim.models.users.course import expected_course, lost_by_waiting
 from migsim.results import MigrationResult, transactions
 from migsim.study.guest_progress import guest_progress
-
-RECORDS = Path(__file__).parents[2] / "validation" / "records"
+from validation.places import RECORDS
 
 
 def runs(pattern):

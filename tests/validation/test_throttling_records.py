@@ -3,7 +3,6 @@
 import json
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from statistics import median
 
 import pytest
@@ -13,8 +12,8 @@ from migsim.models.throttle.auto_converge import ThrottleState, close_period
 from migsim.models.throttle.cpu_throttle import run_fraction
 from migsim.models.throttle.dirty_limit import LimitState, full_time_us, step
 from migsim.models.throttle.trigger import throttle_rules
+from validation.places import RECORDS
 
-RECORDS = Path(__file__).parents[2] / "validation" / "records"
 THROTTLED = sorted(RECORDS.glob("kvm-throttle-*.json"))
 LIMITED = sorted(RECORDS.glob("kvm-dirty-limit-*.json"))
 STEPS = {

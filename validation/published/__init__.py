@@ -1,7 +1,7 @@
 """Figures that others published, as data with their sources, and which of them the models are held to.
 
-One TOML file a source. A figure is a cell: ``table.row.column``, the column's name carrying its unit. A table carries
-one evidence tag for all its cells:
+One TOML file a source, in `validation/data/published/`. A figure is a cell: ``table.row.column``, the column's name
+carrying its unit. A table carries one evidence tag for all its cells:
 
 =====  ====================================================================
 V      read at the named source
@@ -45,10 +45,9 @@ from pydantic import Field, field_validator, model_validator
 
 from migsim.documents import Declared, read_file_text
 from migsim.errors import MigsimError, RecordError, near_misses
+from validation.places import PUBLISHED
 
 __all__ = ["Fixture", "Hardware", "Table", "Use", "load", "load_all"]
-
-FOLDER = Path(__file__).parent
 
 Number = int | float
 Cell = str | Number | tuple[Number, ...]
@@ -265,7 +264,7 @@ class Fixture(_Part):
         return [path for path, _ in self.cells() if self.use_of(path).role == role]
 
 
-def load(name: str, folder: Path = FOLDER) -> Fixture:
+def load(name: str, folder: Path = PUBLISHED) -> Fixture:
     """Read one source's file by its name, without the ending.
 
     Raises
@@ -285,6 +284,6 @@ def load(name: str, folder: Path = FOLDER) -> Fixture:
     return Fixture.from_dict({"name": name} | data, where=path.name)
 
 
-def load_all(folder: Path = FOLDER) -> dict[str, Fixture]:
+def load_all(folder: Path = PUBLISHED) -> dict[str, Fixture]:
     """Read every source's file, in the order of their names."""
     return {path.stem: load(path.stem, folder) for path in sorted(folder.glob("*.toml"))}

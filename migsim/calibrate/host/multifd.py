@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from migsim.calibrate.host.run import Probe, term_of
+from migsim.calibrate.host.probe_runs import Probe, run_probes
+from migsim.calibrate.host.run import term_of
 from migsim.calibrate.host.terms import active_seconds
 from migsim.errors import ProfileError
 from migsim.models.dirty.bitmap import GIB
@@ -129,32 +130,21 @@ def measure_multifd(
     ------
     HostError, QemuError, GuestError
         As `migsim.lab.run_migration`.
+    RecordError
+        When a kept record cannot be read.
     ParameterError
         Where the release has no multifd.
     ProfileError
         When the profile is of another QEMU, or a probe shows no thread of multifd.
     """
     from migsim.lab.machine import free_shared_bytes
-    from migsim.lab.migrate import run_migration
 
     multifd_rules(qemu.qemu_version)
     cold = COLD_ALIAS_BYTES
     while cold > GIB // 4 and free_shared_bytes() < 2.2 * cold:
         cold //= 2
-    runs: list[MigrationResult] = []
     every = [(p, n) for n in range(1, repeats + 1) for p in multifd_probes(qemu, cold_alias_bytes=cold)]
-    for done, (probe, number) in enumerate(every):
-        if progress:
-            progress(done, probe.purpose)
-        record = keep / f"{probe.scenario.name}-{number}.json" if keep else None
-        if record and record.exists():
-            runs.append(MigrationResult.load(record))
-            continue
-        runs.append(run_migration(probe.scenario, command=command))
-        if record:
-            record.parent.mkdir(parents=True, exist_ok=True)
-            runs[-1].save(record)
-    return fit_multifd(host, runs)
+    return fit_multifd(host, run_probes(every, progress=progress, keep=keep, command=command))
 
 
 def fit_multifd(host: HostProfile, runs: Iterable[MigrationResult]) -> HostProfile:

@@ -11,12 +11,12 @@ repeats' deviation, drawn towards a usual one (few repeats say little about it),
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from migsim.calibrate.host import terms
+from migsim.calibrate.host.probe_runs import Probe, run_probes
 from migsim.errors import ProfileError
 from migsim.models.dirty.bitmap import GIB
 from migsim.models.throttle.trigger import throttle_rules
@@ -42,15 +42,6 @@ RING = "probe-ring-1g"
 DATA = "probe-data-1g"
 USUAL_SPREAD = 0.12
 USUAL_WEIGHT = 4
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One probe migration: what it is for, the scenario, and how often it runs in each repeat."""
-
-    purpose: str
-    scenario: LabScenario
-    runs: int = 1
 
 
 def probes(qemu: QemuSpec, *, cold_alias_bytes: int = COLD_ALIAS_BYTES) -> list[Probe]:
@@ -161,40 +152,30 @@ def measure_host(
     progress : callable, optional
         Called with (probes done, what the next is for).
     keep : Path, optional
-        A folder for the probes' records. A record that is there already is read instead of run again, so that
-        a killed calibration goes on, and one that is whole is fitted anew.
+        A folder or a ``.zip`` archive for the probes' records. A record that is there already is read instead of run
+        again, so that a killed calibration goes on, and one that is whole is fitted anew.
 
     Raises
     ------
     HostError, QemuError, GuestError
         As `migsim.lab.run_migration`.
+    RecordError
+        When a kept record cannot be read.
     ProfileError
         When a probe does not complete or does not show its term.
     """
     from migsim.lab.machine import free_shared_bytes
-    from migsim.lab.migrate import run_migration
 
     cold = COLD_ALIAS_BYTES
     while cold > GIB // 4 and free_shared_bytes() < 2.2 * cold:
         cold //= 2
-    runs: list[MigrationResult] = []
     every = [
         (probe, (repeat - 1) * probe.runs + run)
         for repeat in range(1, repeats + 1)
         for probe in probes(qemu, cold_alias_bytes=cold)
         for run in range(1, probe.runs + 1)
     ]
-    for done, (probe, number) in enumerate(every):
-        if progress:
-            progress(done, probe.purpose)
-        record = keep / f"{probe.scenario.name}-{number}.json" if keep else None
-        if record and record.exists():
-            runs.append(MigrationResult.load(record))
-            continue
-        runs.append(run_migration(probe.scenario, command=command))
-        if record:
-            record.parent.mkdir(parents=True, exist_ok=True)
-            runs[-1].save(record)
+    runs = run_probes(every, progress=progress, keep=keep, command=command)
     return fit_profile(runs, qemu, command=command)
 
 
@@ -325,7 +306,7 @@ def _by_size(runs: list[MigrationResult]) -> dict[str, Term]:
     ]
     made: dict[str, Term] = {}
     for name, seconds in (("setup", setup), ("sync", sync)):
-        base, slope, _ = terms.linear(gib, seconds)
+        base, slope, _ = terms.fit_line(gib, seconds)
         off = np.log(np.array(seconds) / np.maximum(base + slope * np.array(gib), 1e-9))
         spread = _spread(off, 2)
         made[f"{name}_base_s"] = Term(median=base, spread=spread, n=len(runs), unit="s")
@@ -341,7 +322,7 @@ def _windows(runs: list[MigrationResult]) -> dict[str, Term]:
         if (w := terms.window_overhead_s(r)) is not None
     ]
     term_of("window_overhead_s", [w for _, w in seen], "s")
-    base, slope, _ = terms.linear([x for x, _ in seen], [max(w, 1e-5) for _, w in seen])
+    base, slope, _ = terms.fit_line([x for x, _ in seen], [max(w, 1e-5) for _, w in seen])
     off = np.log([max(w, 1e-5) / max(base + slope * x, 1e-5) for x, w in seen])
     spread = _spread(off, 2)
     unit = "s/(GiB/s)"

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.errors import ProfileError
+from migsim.intervals import HIGH_PERCENT, LOW_PERCENT
 from migsim.models.dirty.bitmap import GIB
 from migsim.profiles import Term
 from migsim.qapi import QemuVersion
@@ -32,12 +33,12 @@ from migsim.results import MigrationResult
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TERMS", "SyncFit", "collect_syncs", "dirty_slopes", "fit_sync_cost"]
+__all__ = ["SYNC_TERMS", "SyncFit", "collect_syncs", "dirty_slopes", "fit_sync_cost"]
 
 Floats = NDArray[np.float64]
 Kind = Literal["first", "running", "final"]
 
-TERMS = {"sync_base_s": "s", "sync_s_per_gib": "s/GiB", "sync_s_per_dirty_page": "s/page"}
+SYNC_TERMS = {"sync_base_s": "s", "sync_s_per_gib": "s/GiB", "sync_s_per_dirty_page": "s/page"}
 """Terms of the fit, and their units."""
 
 HUBER = 1.345
@@ -56,7 +57,7 @@ class SyncFit:
     Attributes
     ----------
     terms : dict of str to Term
-        `TERMS`; `spread` is that of one sync about the fit, robust, the same for all three.
+        `SYNC_TERMS`; `spread` is that of one sync about the fit, robust, the same for all three.
     intervals : dict of str to (float, float)
         Middle 90 % of each term.
     residuals : pandas.DataFrame
@@ -74,7 +75,7 @@ class SyncFit:
 
     def seconds(self, ram_bytes: float, dirty_pages: float = 0.0) -> float:
         """Duration of a sync by the fit."""
-        base, per_gib, per_page = (self.terms[name].median for name in TERMS)
+        base, per_gib, per_page = (self.terms[name].median for name in SYNC_TERMS)
         return base + per_gib * ram_bytes / GIB + per_page * dirty_pages
 
     @property
@@ -102,8 +103,8 @@ class SyncFit:
                 "measured_us": groups["sync_s"].median() * 1e6,
                 "fitted_us": groups["fitted_s"].median() * 1e6,
                 "residual": groups["off"].median(),
-                "low": groups["off"].quantile(0.1),
-                "high": groups["off"].quantile(0.9),
+                "low": groups["off"].quantile(LOW_PERCENT / 100),
+                "high": groups["off"].quantile(HIGH_PERCENT / 100),
             }
         )
 
@@ -186,9 +187,9 @@ def fit_sync_cost(syncs: pd.DataFrame, *, kind: Kind = "running", draws: int = 2
     return SyncFit(
         terms={
             name: Term(median=float(value), spread=spread, n=len(rows), unit=unit)
-            for (name, unit), value in zip(TERMS.items(), terms, strict=True)
+            for (name, unit), value in zip(SYNC_TERMS.items(), terms, strict=True)
         },
-        intervals={name: (float(a), float(b)) for name, a, b in zip(TERMS, low, high, strict=True)},
+        intervals={name: (float(a), float(b)) for name, a, b in zip(SYNC_TERMS, low, high, strict=True)},
         residuals=rows.assign(fitted_s=fitted, log_residual=np.log(y / np.maximum(fitted, 1e-9))),
         slopes=dirty_slopes(rows, kind=kind),
         kind=kind,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from migsim.lab.guest.serial import Progress, parse_line
+from migsim.lab.guest.serial import ProgressLine, parse_line
 from migsim.models.loop.behaviour import behaviour_of
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
 from migsim.models.loop.rate_limit import WINDOW_S, window_bytes, window_quota_bytes
@@ -25,8 +25,8 @@ __all__ = [
     "connect_s",
     "device_state_bytes",
     "dirty_fault_s",
+    "fit_line",
     "guest_speed",
-    "linear",
     "page_cost_s",
     "resent_page_s",
     "ring_entries_per_write",
@@ -176,7 +176,7 @@ def device_state_bytes(run: MigrationResult) -> float:
     )
 
 
-def linear(x: Sequence[float], seconds: Sequence[float]) -> tuple[float, float, float]:
+def fit_line(x: Sequence[float], seconds: Sequence[float]) -> tuple[float, float, float]:
     """Fit seconds = base + slope x, both at least 0; returns them and the deviation of the logarithm."""
     from scipy.optimize import nnls
 
@@ -228,13 +228,13 @@ def ring_entries_per_write(run: MigrationResult) -> float | None:
     return float(entries / (full_us.min() * 1e-6) / writes_per_s)
 
 
-def _reports(run: MigrationResult) -> list[Progress]:
+def _reports(run: MigrationResult) -> list[ProgressLine]:
     """What the guest reported on the source's serial line."""
     said = [parse_line(row["line"]) for row in run.guest_log if row["side"] == "source"]
-    return [p for p in said if isinstance(p, Progress)]
+    return [p for p in said if isinstance(p, ProgressLine)]
 
 
-def _speed(lines: Sequence[Progress]) -> float | None:
+def _speed(lines: Sequence[ProgressLine]) -> float | None:
     """Writes a second between the first and the last of some reports."""
     if len(lines) < 2 or lines[-1].t_us - lines[0].t_us < 500_000:
         return None

@@ -36,8 +36,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.events.guest_clock import GuestClock
 from migsim.engine.events.precopy import simulate
+from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
 from migsim.engine.pages.contents import SampledLengths
 from migsim.engine.pages.memory import PageMemory
@@ -96,41 +96,42 @@ def replay_pages(
     return simulate(migration, seed=seed, memory=memory), _assumptions(trace, writes, memory)
 
 
-def page_memory(what: SimulationInput, writes: TraceWrites, zero: NDArray[np.bool_]) -> PageMemory:
-    """Make the memory that a migration is replayed on.
+def page_memory(migration: SimulationInput, writes: TraceWrites, zero: NDArray[np.bool_]) -> PageMemory:
+    """Make the memory of a replayed migration.
 
     Parameters
     ----------
-    what : SimulationInput
-        Of its workload only the load is used.
+    migration : SimulationInput
+        Only the load of its workload is used.
     writes : TraceWrites
     zero : ndarray of bool, shape (pages,)
     """
-    coder = None
-    if what.on("xbzrle"):
-        coder = PageXbzrle(
+    xbzrle = None
+    if migration.has_capability("xbzrle"):
+        xbzrle = PageXbzrle(
             SampledLengths(writes),
             writes.rng,
-            cache_size_bytes=int(what.parameter("xbzrle-cache-size")),
-            version=what.version,
-            terms=what.terms,
+            cache_size_bytes=int(migration.parameter("xbzrle-cache-size")),
+            version=migration.version,
+            terms=migration.terms,
         )
     return PageMemory(
         writes,
         zero,
-        chunked=what.chunked,
-        fresh_pages=what.fresh_pages,
-        clock=GuestClock(what.workload.load_fraction),
-        xbzrle=coder,
+        chunked=migration.chunked,
+        fresh_pages=migration.fresh_pages,
+        clock=GuestClock(migration.workload.load_fraction),
+        xbzrle=xbzrle,
         block_pages=[block.pages for block in writes.trace.meta.ram_blocks],
     )
 
 
 def zero_map(trace: Trace, writes: TraceWrites) -> NDArray[np.bool_]:
-    """Say which pages are taken to be zero, shape (pages,).
+    """Say which pages are assumed to be zero, shape (pages,).
 
-    None that was written to; of the others all but as many as the trace counts with data, which are laid right
-    behind the last written page of the first block, and from page 0 on where there is not enough room.
+    The trace only counts the zero pages. A page that was written is not zero. Of the other pages, as many hold data as
+    the count says: those right behind the last written page of the first block, and where these are too few, further
+    ones from page 0 on.
     """
     zero = np.asarray(writes.hits == 0)
     if trace.meta.zero_pages is None:
@@ -154,7 +155,7 @@ def zero_map(trace: Trace, writes: TraceWrites) -> NDArray[np.bool_]:
 
 
 def _workload(trace: Trace, writes: TraceWrites, zero_pages: int, load: float) -> Workload:
-    """Pages by how often they are written: what full rings are reckoned with."""
+    """Make a workload of page classes by write rate; the dirty ring's law needs it."""
     rows = zip(writes.pages_of_hits.tolist(), writes.rate_of_hits.tolist(), strict=True)
     return Workload(
         ram_bytes=trace.meta.ram_bytes,
@@ -169,7 +170,7 @@ def _workload(trace: Trace, writes: TraceWrites, zero_pages: int, load: float) -
 
 
 def _assumptions(trace: Trace, writes: TraceWrites, memory: PageMemory) -> list[str]:
-    """What the replay took for granted, a sentence each."""
+    """Say what the replay assumed, a sentence each."""
     notes = ["Of an interval's pages each was written at instants as likely as any other."]
     if writes.guest_s > writes.lap_s:
         notes.append(

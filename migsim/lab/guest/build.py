@@ -1,4 +1,4 @@
-"""Builds the guest's image from its sources with gcc and binutils."""
+"""The build of the guest's image from its sources, with gcc and binutils."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LINK = (
 
 
 def sources_sha256() -> str:
-    """Digest of all the image's sources, names included."""
+    """Return the digest of the image's sources: file names and contents."""
     digest = hashlib.sha256()
     for name in SOURCES:
         data = (HERE / name).read_bytes()
@@ -50,12 +50,12 @@ def sources_sha256() -> str:
 
 
 def toolchain(gcc: str = "gcc") -> str:
-    """Versions of the compiler and of the assembler it calls, as one line.
+    """Return the versions of the compiler and of its assembler, in one line.
 
     Raises
     ------
     HostError
-        If `gcc` is not there or does not run.
+        Where `gcc` is missing or does not run.
     """
     version = _run([gcc, "--version"]).splitlines()[0]
     assembler = _run([gcc, "-Wa,--version", "-x", "assembler", "-c", "/dev/null", "-o", "/dev/null"])
@@ -68,9 +68,9 @@ def build_image(out: Path, *, gcc: str = "gcc") -> Path:
     Parameters
     ----------
     out
-        Where the image goes.
+        Path of the image to write.
     gcc
-        The compiler; `objcopy` is found beside it or on PATH.
+        The compiler; `objcopy` is found on PATH.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def build_image(out: Path, *, gcc: str = "gcc") -> Path:
     Raises
     ------
     HostError
-        If a tool is missing or fails; its own words are in the message.
+        Where a tool is missing or fails; the error quotes the tool.
     """
     with tempfile.TemporaryDirectory(prefix="migsim-guest-") as folder:
         objects = []
@@ -95,7 +95,7 @@ def build_image(out: Path, *, gcc: str = "gcc") -> Path:
 
 
 def build_record(image: Path, *, gcc: str = "gcc") -> dict[str, Any]:
-    """What ties an image to its sources: digests of both, and the toolchain."""
+    """Return what ties an image to its sources: both digests, and the toolchain."""
     return {
         "sources_sha256": sources_sha256(),
         "image_sha256": hashlib.sha256(image.read_bytes()).hexdigest(),
@@ -108,14 +108,14 @@ def _run(command: list[str]) -> str:
         done = subprocess.run(command, capture_output=True, text=True, cwd=HERE, check=False)
     except OSError as error:
         raise HostError(
-            f"cannot run {command[0]!r}: {error.strerror}",
-            "the guest's image is built with gcc and binutils",
-            "install them, or use the image that migsim ships",
+            f"Cannot run {command[0]!r}: {error.strerror}.",
+            "The guest's image is built with gcc and binutils.",
+            "Install them, or use the image that migsim ships.",
         ) from None
     if done.returncode:
         raise HostError(
-            f"{' '.join(command[:1] + command[-3:])} failed: {done.stderr.strip()}",
-            "the guest's sources are for gcc 12 or newer on x86-64",
-            "try another compiler, or use the image that migsim ships",
+            f"{' '.join(command[:1] + command[-3:])} failed: {done.stderr.strip()}.",
+            "The guest's sources are for gcc 12 or newer on x86-64.",
+            "Try another compiler, or use the image that migsim ships.",
         )
     return done.stdout

@@ -1,4 +1,4 @@
-"""A `GuestWorkload` as the guest's command line; its meaning is told in `migsim.lab.guest`."""
+"""The command line that tells the guest its workload; `migsim.lab.guest` says what its words mean."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from migsim.errors import ScenarioError
 
 MAX_CLASSES = 16
 SCHEDULE_SLOTS = 1024
-_MOST_EXACT_WEIGHT = 128  # up to this sum the guest builds whole batches from any weights
+_MOST_EXACT_WEIGHT = 128  # up to this sum the guest's schedule holds any weights exactly
 
 
 class _PageClass(Protocol):
@@ -48,23 +48,23 @@ class _Workload(Protocol):
 
 
 def guest_command_line(workload: _Workload) -> str:
-    """What QEMU's ``-append`` gets.
+    """Return the command line of a workload, for QEMU's ``-append``.
 
     Parameters
     ----------
     workload
-        A `migsim.scenario.GuestWorkload`. Attributes ``fill`` ("word" or "page"), ``work`` (turns of an empty
-        loop after each write) and ``tsc_khz`` are passed on where it has them.
+        A `migsim.scenario.GuestWorkload`. The attributes ``fill``, ``work`` and ``tsc_khz`` are passed on where the
+        workload has them.
 
     Returns
     -------
     str
-        Settings apart by spaces, after ``--``.
+        Settings separated by spaces, after ``--``.
 
     Raises
     ------
     ScenarioError
-        If there are more classes than 16, or ``check`` with writes of more than 4088 bytes.
+        For more than 16 classes, or for ``check`` with writes of more than 4088 bytes.
 
     Examples
     --------
@@ -74,14 +74,14 @@ def guest_command_line(workload: _Workload) -> str:
     """
     if len(workload.classes) > MAX_CLASSES:
         raise ScenarioError(
-            f"The guest is given {len(workload.classes)} page classes.",
-            f"It takes at most {MAX_CLASSES}.",
+            f"The workload has {len(workload.classes)} page classes.",
+            f"Our guest takes at most {MAX_CLASSES}.",
             "Merge some of them.",
         )
     words = ["--", f"touch={workload.touched_pages}"]
     if getattr(workload, "fill", "word") == "page":
         words.append("fill=page")
-    if workload.check:  # before the classes: the guest checks them against it
+    if workload.check:  # before the classes, which the guest checks against this setting
         words.append("check=1")
     weights = schedule_weights([c.share for c in workload.classes])
     words += [
@@ -104,17 +104,17 @@ def _class_word(c: _PageClass, weight: int, *, check: bool) -> str:
     if check and c.content == "bytes" and c.changed_bytes > 4088:
         raise ScenarioError(
             f"A page class changes {c.changed_bytes} bytes a write.",
-            "With check the first 8 bytes of a page are the guest's own: at most 4088.",
+            "With check the guest keeps the first 8 bytes of a page for itself, so a write has at most 4088.",
             'Use content = "page", or leave check out.',
         )
     return f"class={c.base_page}:{c.pages}:{weight}:{pattern}:{content}"
 
 
 def schedule_weights(shares: list[float]) -> list[int]:
-    """Integer weights in the proportion of `shares`.
+    """Return integer weights in the proportion of `shares`.
 
-    Exact where the proportion is one of small integers (sum up to 128), otherwise rounded to 1024ths, each at
-    least 1.
+    They are exact where small integers (of a sum up to 128) have that proportion. Otherwise they are rounded to
+    1024ths, each at least 1.
 
     Examples
     --------
@@ -134,10 +134,10 @@ def schedule_weights(shares: list[float]) -> list[int]:
             return [w // divisor for w in whole]
     parts = [share / sum(shares) * SCHEDULE_SLOTS for share in shares]
     weights = [max(1, int(part)) for part in parts]
-    by_need = sorted(range(len(parts)), key=lambda i: weights[i] - parts[i])
+    by_shortfall = sorted(range(len(parts)), key=lambda i: weights[i] - parts[i])
     missing = SCHEDULE_SLOTS - sum(weights)
     for i in range(missing):
-        weights[by_need[i % len(by_need)]] += 1
-    for _ in range(-missing):  # the minimum of 1 took more than there was: the largest gives
+        weights[by_shortfall[i % len(by_shortfall)]] += 1
+    for _ in range(-missing):  # weights raised to 1 made the sum too large: the largest weight shrinks
         weights[max(range(len(weights)), key=weights.__getitem__)] -= 1
     return weights

@@ -1,4 +1,4 @@
-"""Where the guest's workload pages are: in the RAM block, and in the guest-physical map."""
+"""The place of the guest's workload pages in its RAM and in the guest-physical address space."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from migsim.errors import ScenarioError
 from migsim.units import PAGE_BYTES
 
 WORKLOAD_BASE_PAGE = 4096  # 16 MiB: firmware, image, page tables, sampling tables lie below
-RECORD_BYTES = 16  # what check=1 keeps a page
 _GIB = 1 << 30
 # machine: (memory from which on RAM has a hole, where the hole begins); pc and q35 of QEMU 2.0 and newer
 _HOLES = {"pc": (0xE0000000, 3 * _GIB), "q35": (0xB0000000, 2 * _GIB)}
 
 
 def workload_page_to_ram_page(page: int) -> int:
-    """Page number of workload page `page` in the guest's RAM (``pc.ram``, or its back ends in a row).
+    """Return the page number of a workload page in the guest's RAM (``pc.ram``, or its back ends in their order).
 
     Examples
     --------
@@ -24,7 +23,7 @@ def workload_page_to_ram_page(page: int) -> int:
 
 
 def ram_page_to_guest_address(page: int, ram_bytes: int, machine: str = "pc") -> int:
-    """Guest-physical address in bytes of a page of the guest's RAM.
+    """Return the guest-physical address, in bytes, of a page of the guest's RAM.
 
     Parameters
     ----------
@@ -38,7 +37,7 @@ def ram_page_to_guest_address(page: int, ram_bytes: int, machine: str = "pc") ->
     Raises
     ------
     ScenarioError
-        If the machine is another one, or the page is outside RAM.
+        For another machine, or a page outside RAM.
 
     Examples
     --------
@@ -62,15 +61,3 @@ def ram_page_to_guest_address(page: int, ram_bytes: int, machine: str = "pc") ->
     if ram_bytes < split_from or offset < hole:
         return offset
     return offset - hole + 4 * _GIB
-
-
-def needed_ram_bytes(highest_page: int, *, check: bool) -> int:
-    """Memory in bytes that a guest needs for workload pages ``0 .. highest_page - 1``.
-
-    Examples
-    --------
-    >>> needed_ram_bytes(4096, check=False) >> 20
-    32
-    """
-    records = -(-highest_page * RECORD_BYTES // PAGE_BYTES) * PAGE_BYTES if check else 0
-    return (WORKLOAD_BASE_PAGE + highest_page) * PAGE_BYTES + records

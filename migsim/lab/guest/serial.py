@@ -1,4 +1,4 @@
-r"""What the guest says on its serial line.
+r"""The lines on our guest's serial port, and how they are read.
 
 ::
 
@@ -11,10 +11,9 @@ r"""What the guest says on its serial line.
     migsim-guest check FAILED page=77 expected=0x00000000000000a1 got=0x0000000000000000
     migsim-guest error unknown setting: foo=3                     the guest has halted
 
-``t_us`` counts guest time since ``ready``, by the time stamp counter, which does not run while the machine is
-stopped. Of ``check ok`` the kind ``stamps`` compares each page's first word, ``words`` the sum of all others;
-each kind says so at most once between two progress lines.
-After 20 ``FAILED`` lines mismatches are only counted.
+``t_us`` is guest time since ``ready``, from the time stamp counter, which stands still while the machine is stopped.
+``check ok`` of the kind ``stamps`` compares each page's first word, of the kind ``words`` the sum of all others; each
+kind reports at most once between two progress lines. After 20 ``FAILED`` lines the guest only counts mismatches.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _PREFIX = "migsim-guest "
 
 @dataclass(frozen=True)
 class Ready:
-    """The guest has touched its pages and begins to write."""
+    """The guest has written its first pages and begins its workload."""
 
     boot_us: int
     tsc: int
@@ -40,8 +39,8 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Writes done and pages checked since ready; `t_us` is guest time in microseconds since ready."""
+class ProgressLine:
+    """Writes and checked pages since ready; `t_us` is guest time since ready, in microseconds."""
 
     t_us: int
     tsc: int
@@ -61,7 +60,7 @@ class CheckPass:
 
 @dataclass(frozen=True)
 class CheckFailed:
-    """A page that does not hold what was written to it."""
+    """A page that does not hold the data written to it."""
 
     page: int
     expected: int
@@ -75,15 +74,15 @@ class GuestFault:
     message: str
 
 
-Line = Ready | Progress | CheckPass | CheckFailed | GuestFault
+Line = Ready | ProgressLine | CheckPass | CheckFailed | GuestFault
 
 
 @dataclass
 class SerialLog:
-    """All that a guest has said so far."""
+    """The lines of one guest so far, by kind."""
 
     ready: Ready | None = None
-    progress: list[Progress] = field(default_factory=list)
+    progress: list[ProgressLine] = field(default_factory=list)
     passes: list[CheckPass] = field(default_factory=list)
     failures: list[CheckFailed] = field(default_factory=list)
     fault: GuestFault | None = None
@@ -91,11 +90,11 @@ class SerialLog:
 
     @property
     def failed(self) -> int:
-        """Mismatches that the guest has found."""
+        """Number of damaged pages that the guest has found."""
         return max(len(self.failures), self.progress[-1].failed if self.progress else 0)
 
     def writes_per_s(self) -> float:
-        """Mean rate from the first to the last progress line, per guest second; 0 if fewer than two."""
+        """Return the mean rate of writes, a second of guest time, over all progress lines; 0 for fewer than two."""
         if len(self.progress) < 2 or self.progress[-1].t_us <= self.progress[0].t_us:
             return 0.0
         first, last = self.progress[0], self.progress[-1]
@@ -107,30 +106,30 @@ class SerialLog:
         Raises
         ------
         GuestError
-            With the guest's own words.
+            With the guest's own message.
         """
         if self.fault:
             raise GuestError(
                 f"The guest halted: {self.fault.message}.",
-                "It takes only command lines that it understands and pages that its RAM holds.",
+                "Our guest halts where it does not understand its command line, or its RAM does not hold the pages.",
                 "Correct the workload or the memory size.",
             )
         if self.failed:
             first = f"first workload page {self.failures[0].page}" if self.failures else "pages not named"
             raise GuestError(
                 f"The guest found {self.failed} damaged pages, {first}.",
-                "A guest with check = true finds every page as it wrote it.",
+                "With check = true the guest compares every page with what it wrote.",
                 "This QEMU or this host loses memory: keep the log and report it.",
             )
 
 
 def parse_line(line: str) -> Line | None:
-    """Read one line; None for anything that is not a whole, known line of the guest's.
+    """Read one line; None where it is not a complete line of our guest.
 
     Examples
     --------
     >>> parse_line("migsim-guest progress t_us=500 tsc=9 writes=64 checked=0")
-    Progress(t_us=500, tsc=9, writes=64, checked=0, failed=0)
+    ProgressLine(t_us=500, tsc=9, writes=64, checked=0, failed=0)
     """
     line = line.strip()
     if not line.startswith(_PREFIX):
@@ -155,7 +154,9 @@ def _build(kind: str, values: dict[str, str]) -> Line | None:
     if kind == "ready":
         return Ready(**whole("boot_us", "tsc", "tsc_khz", "ram_bytes", "touched", "workload_base"))
     if kind == "progress":
-        return Progress(**whole("t_us", "tsc", "writes", "checked"), failed=int(values.get("failed", "0")))
+        return ProgressLine(
+            **whole("t_us", "tsc", "writes", "checked"), failed=int(values.get("failed", "0"))
+        )
     if kind == "check ok":
         return CheckPass(kind=values["kind"], **whole("passes", "pages"))
     if kind == "check FAILED":
@@ -164,9 +165,9 @@ def _build(kind: str, values: dict[str, str]) -> Line | None:
 
 
 def parse_serial(text: str) -> SerialLog:
-    r"""Read a serial log that may end anywhere and hold other lines (the firmware's) too.
+    r"""Read a serial log, which may also hold other lines, such as the firmware's.
 
-    A last line without its end is left out: its numbers may be cut off.
+    A last line without its end is left out, because its numbers may be cut off.
 
     Examples
     --------
@@ -191,7 +192,7 @@ def _add(log: SerialLog, line: str) -> None:
     match parse_line(line):
         case Ready() as ready:
             log.ready = ready
-        case Progress() as progress:
+        case ProgressLine() as progress:
             log.progress.append(progress)
         case CheckPass() as done:
             log.passes.append(done)

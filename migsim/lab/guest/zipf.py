@@ -1,4 +1,4 @@
-"""The guest's Zipf law in floating point, for models and tests."""
+"""The Zipf law of our guest's writes, in floating point."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ BUCKETS = 1024
 
 
 def bucket_edges(pages: int, exponent: float) -> NDArray[np.float64]:
-    """The 1025 page positions (real numbers, 0 to `pages`) between which equal shares of the writes fall.
+    """Return the 1025 page positions (real numbers, 0 to `pages`) between which equal shares of the writes fall.
 
     Parameters
     ----------
     pages
-        Pages of the class.
+        Number of pages of the class.
     exponent
         Zipf's s; the guest rounds it to thousandths.
 
@@ -40,12 +40,12 @@ def bucket_edges(pages: int, exponent: float) -> NDArray[np.float64]:
 
 
 def page_shares(pages: int, exponent: float) -> NDArray[np.float64]:
-    """Part of the class's writes that each page gets; the sum is 1.
+    """Return the share of a class's writes that each page gets; the sum is 1.
 
     Parameters
     ----------
     pages
-        Pages of the class.
+        Number of pages of the class.
     exponent
         Zipf's s.
 

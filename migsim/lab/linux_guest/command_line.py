@@ -1,4 +1,4 @@
-"""What the Linux guest is told on its kernel's command line."""
+"""The kernel's command line, which tells the Linux guest its workload."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ WORKLOADS = ("order-entry", "store", "idle")
 # Mean think time at which 75 users keep one emulated processor half to two thirds busy.
 THINK_MS = {"order-entry": 700, "store": 50, "idle": 1000}
 
-# The console is the first serial port. The time stamp counter stands still with the machine, so it is the clock, and
-# need not be checked against others; what a virtual machine does not have is not searched for.
+# The console is the first serial port. The time stamp counter is the clock, because QEMU stops and moves it with the
+# machine; the kernel need not check it against other clocks. Options that slow the boot of a virtual machine are off.
 KERNEL_ARGUMENTS = (
     "console=ttyS0 loglevel=7 panic=-1 tsc=reliable clocksource=tsc no_timer_check mitigations=off nokaslr "
     "random.trust_cpu=on rcupdate.rcu_expedited=1"
@@ -28,22 +28,22 @@ def kernel_command_line(
     report_ms: int = 1000,
     seed: int = 1,
 ) -> str:
-    """What QEMU's ``-append`` gets.
+    """Return the command line of a workload, for QEMU's ``-append``.
 
     Parameters
     ----------
     workload
         ``order-entry`` (PostgreSQL), ``store`` (redis) or ``idle``.
     users
-        Closed loop: each thinks, asks, and waits for the answer.
+        Number of users in the closed loop.
     think_ms
-        Mean of the exponential think time, in milliseconds; None for the workload's own (`THINK_MS`).
+        Mean of the exponential think time, in milliseconds; None for the workload's default (`THINK_MS`).
     shared_buffers_percent
-        Of the guest's RAM: PostgreSQL's shared buffers, or the store's data.
+        Size of PostgreSQL's shared buffers, or of the store's data, in percent of the guest's RAM.
     report_ms
         Time between two ``work`` lines, in milliseconds.
     seed
-        Of the users' random choices.
+        Seed of the users' random choices.
 
     Raises
     ------

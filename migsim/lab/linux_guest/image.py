@@ -1,6 +1,6 @@
-"""A built Linux guest: a folder with the kernel, the first file system, the disk, and a manifest.
+"""The image of the Linux guest: a folder with the kernel, the initial file system, the disk, and a manifest.
 
-The manifest ``image.json`` is written last, into a folder that gets its name only when it is whole.
+The manifest ``image.json`` is written last, and the folder gets its name after that.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ _BUILD = "Build it with: migsim lab build-guest"
 
 @dataclass(frozen=True)
 class LinuxImage:
-    """What `build_image` has made.
+    """An image that `migsim.lab.linux_guest.build_image` has built.
 
     Attributes
     ----------
     folder
-        Where it lies.
+        Its folder.
     kernel_release
-        As ``uname -r`` says inside.
+        Version of the kernel, as ``uname -r`` prints it.
     packages
-        Debian package -> version.
+        Version of each Debian package.
     sizes_bytes, sha256
-        By file name.
+        Of each file, by name.
     sources_sha256
-        Digest of migsim's own files that went into it.
+        Digest of migsim's files that the image was built from.
     """
 
     folder: Path
@@ -50,17 +50,17 @@ class LinuxImage:
 
     @property
     def kernel(self) -> Path:
-        """For QEMU's ``-kernel``."""
+        """The kernel, for QEMU's ``-kernel``."""
         return self.folder / "vmlinuz"
 
     @property
     def initrd(self) -> Path:
-        """For QEMU's ``-initrd``."""
+        """The initial file system, for QEMU's ``-initrd``."""
         return self.folder / "initrd.img"
 
     @property
     def root(self) -> Path:
-        """The root disk, raw, never written: ``-drive if=virtio,format=raw,readonly=on``."""
+        """The root disk, raw and read-only: ``-drive if=virtio,format=raw,readonly=on``."""
         return self.folder / "root.img"
 
     @classmethod
@@ -72,12 +72,12 @@ class LinuxImage:
         folder
             As given to `build_image`.
         digests
-            Also read all the files and compare their SHA-256 (about a second).
+            Whether the files are read and their SHA-256 compared too (about a second).
 
         Raises
         ------
         HostError
-            If the folder holds no whole image, or one of other sources than today's.
+            Where the folder holds no complete image, or one that was built from other sources.
         """
         folder = Path(folder)
         data = _manifest(folder)
@@ -127,7 +127,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def sources_sha256() -> str:
-    """Digest of migsim's own files that decide what an image holds, names included."""
+    """Return the digest of migsim's files that decide what an image holds: names and contents."""
     digest = hashlib.sha256()
     names = {path.name for path in _HERE.iterdir() if path.suffix in {".c", ".h", ".sh", ".sql"}}
     for path in (_HERE / name for name in sorted(names | {"packages.py", "tree.py"})):
@@ -137,6 +137,6 @@ def sources_sha256() -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Digest of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

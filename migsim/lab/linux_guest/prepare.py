@@ -1,7 +1,7 @@
-"""The one boot of the Linux guest with its disk writable, in which it makes its database.
+"""The boot of the Linux guest with a writable disk, in which it makes its database.
 
-A build was seen to wait for this boot until its time was over. A boot that works touches its disk every few
-seconds; one that stays silent is ended and begun again from the disk as it was laid out.
+Some boots hang. A working boot writes to its disk every few seconds; one that does not is ended and started again from
+the disk as it was laid out.
 """
 
 from __future__ import annotations
@@ -19,77 +19,86 @@ __all__ = ["BOOTS", "BOOT_TIMEOUT_S", "POWEROFF_S", "SILENCE_S", "prepare"]
 
 BOOTS = 3
 SILENCE_S = 120.0
-"""Thirty times the longest time that a working boot leaves its disk alone."""
+"""Time without a write after which a boot counts as hung: thirty times the longest pause of a working boot."""
 BOOT_TIMEOUT_S = 600.0
-"""Ten times what a boot takes."""
+"""Longest time of a boot: ten times the usual one."""
 POWEROFF_S = 10.0
-"""What the guest gets to switch itself off; its disk is read-only by then, and whole."""
+"""Time for the guest to switch itself off; its disk is read-only and complete by then."""
 
 
-def prepare(made: Path, qemu: str, *, lay_out: Callable[[], None], tell: Callable[[str], None]) -> None:
-    """Boot the guest of folder `made` with ``root.img`` writable until the database is in it.
+def prepare(
+    image_folder: Path, qemu: str, *, lay_out: Callable[[], None], tell: Callable[[str], None]
+) -> None:
+    """Boot the guest of `image_folder` with ``root.img`` writable until the database is loaded.
 
     Parameters
     ----------
-    made
+    image_folder
         Holds ``vmlinuz`` and ``initrd.img``.
     qemu
         The command that starts QEMU.
     lay_out
-        Makes ``root.img`` anew; called before each boot.
+        Writes ``root.img``; called before each boot.
     tell
-        Told each boot that came to nothing.
+        Called with a sentence about each boot that hung.
 
     Raises
     ------
     GuestError
-        If the guest says that it cannot, if QEMU dies, or if no boot gets there; says how each one ended.
+        Where the guest reports an error, QEMU dies, or all boots hang; it says how each boot ended.
     """
     ends: list[str] = []
     while len(ends) < BOOTS:
         lay_out()
-        why = _boot(made, qemu)
+        why = _boot(image_folder, qemu)
         if why is None:
             return
         ends.append(f"boot {len(ends) + 1} {why}")
         tell(ends[-1].partition("; its console")[0])
     raise GuestError(
         f"The guest did not load its database: {'; '.join(ends)}.",
-        "The image is booted once, under emulation, while it is built; a boot that stands still is begun again, "
+        "The image is booted under emulation while it is built; a boot that hangs is started again, "
         f"{BOOTS} boots at most.",
-        "Try it while the machine has less to do; report this with the text above if it comes again.",
+        "Build while the machine is less busy; if it fails again, report it with the text above.",
     )
 
 
-def _boot(made: Path, qemu: str) -> str | None:
-    """Boot once; None when the database is loaded, or how the boot stood still."""
-    disk = made / "root.img"
+def _boot(image_folder: Path, qemu: str) -> str | None:
+    """Boot once; return None when the database is loaded, or else how the boot hung."""
+    disk = image_folder / "root.img"
     command = [
         *split_command(qemu),
-        # one processor: the load keeps no second one busy, and nothing waits for another one that is not run
+        # One processor: loading keeps no second one busy, and no vCPU waits for another that is not scheduled.
         *("-machine", "pc,accel=tcg", "-cpu", "max", "-smp", "1", "-m", "1G", "-display", "none"),
-        *("-nodefaults", "-no-reboot", "-kernel", str(made / "vmlinuz"), "-initrd", str(made / "initrd.img")),
+        *(
+            "-nodefaults",
+            "-no-reboot",
+            "-kernel",
+            str(image_folder / "vmlinuz"),
+            "-initrd",
+            str(image_folder / "initrd.img"),
+        ),
         *("-append", f"{KERNEL_ARGUMENTS} migsim.prepare=1"),
         *("-drive", f"file={str(disk).replace(',', ',,')},if=virtio,format=raw,cache=unsafe"),
     ]
-    # its sockets want a short path
+    # A Unix socket's path is short.
     with (
         tempfile.TemporaryDirectory(prefix="migsim-") as folder,
         QemuProcess(command, Path(folder), "guest", console=True) as guest,
     ):
-        begun = heard = time.monotonic()
-        sign: object = None
+        begun = latest_sign = time.monotonic()
+        last_state: object = None
         while guest.alive:
-            said, now = guest.serial_text(), time.monotonic()
-            if "migsim-linux error" in said:
+            reports, now = guest.serial_text(), time.monotonic()
+            if "migsim-linux error" in reports:
                 break
-            # its kernel may go on complaining on the console, so that is no sign of work
-            if (latest := (said, disk.stat().st_mtime_ns)) != sign:
-                sign, heard = latest, now
-            if "migsim-linux prepared" in said:
-                if now - heard > POWEROFF_S:
+            # The console is no sign of work: the kernel of a hung guest may go on writing to it.
+            if (state := (reports, disk.stat().st_mtime_ns)) != last_state:
+                last_state, latest_sign = state, now
+            if "migsim-linux prepared" in reports:
+                if now - latest_sign > POWEROFF_S:
                     break
-            elif now - heard > SILENCE_S:
+            elif now - latest_sign > SILENCE_S:
                 return f"stood still for {SILENCE_S:g} s: {_last_words(guest)}"
             elif now - begun > BOOT_TIMEOUT_S:
                 return f"took more than {BOOT_TIMEOUT_S:g} s: {_last_words(guest)}"

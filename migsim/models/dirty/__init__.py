@@ -1,11 +1,11 @@
-"""Dirty pages: how many a guest makes, which of them QEMU learns of, and what learning costs.
+"""Dirty pages: how many a guest makes, which of them QEMU reports, and what dirty tracking costs.
 
-- `page_writes`: how many distinct pages a guest writes in a while
-- `hit_rates`: how often pages are written, from how often a trace saw them dirty
-- `log`, `tcg_log`: which of them the log reports at the next sync, under KVM and under TCG
+- `page_writes`: the number of distinct pages that a guest writes in a time
+- `hit_rates`: how often a page is written, from the intervals in which a trace found it dirty
+- `log`, `tcg_log`: which written pages the dirty log reports at the next sync, under KVM and under TCG
 - `ring`: a vCPU's dirty ring
-- `bitmap`: layout and size by release, and the cost of a sync in sum
-- `sync`, `log_start`: that cost by its parts; the freeze at the start
+- `bitmap`: layout and size of the bitmaps by release, and the cost of a sync as a whole
+- `sync`, `log_start`: the parts of a sync's cost; the freeze at the start
 
-What is sent of them is `migsim.models.loop`'s.
+How dirty pages are sent is in `migsim.models.loop`.
 """

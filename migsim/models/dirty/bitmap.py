@@ -6,9 +6,11 @@ Law
 
 `M` the RAM that QEMU tracks (GiB). :math:`c_{GiB}` is the scan of kernel, slot and migration
 bitmaps; it is measured on the host (`migsim calibrate host`) because it spans from microseconds a GiB (one bit a page,
-word-wise, QEMU 2.0+) to milliseconds (one byte a page, one call a page, 1.3 to 1.7). `bitmap_sync` has its parts.
+word-wise, QEMU 2.0+) to milliseconds (one byte a page, one call a page, 1.3 to 1.7). `migsim.models.dirty.sync`
+has its parts.
 
-Starting the log (`log_global_start`) costs :math:`c_0 + c_{GiB} M` once, under the big lock; `log_start` has its parts.
+Starting the log (`log_global_start`) costs :math:`c_0 + c_{GiB} M` once, under the big lock;
+`migsim.models.dirty.log_start` has its parts.
 
 A word-wise scan pays for a word of 64 pages that holds a dirty one, not for the page. With a share `d` of the pages
 dirty at random, :math:`W (1 - (1-d)^{64})` of `W` words hold one.
@@ -68,7 +70,7 @@ RING: Kernel = (5, 11)
 
 @dataclass(frozen=True, slots=True)
 class BitmapLayout:
-    """How a QEMU release on a kernel keeps track of dirty pages.
+    """How a QEMU release tracks dirty pages on a Linux release.
 
     Attributes
     ----------
@@ -77,15 +79,16 @@ class BitmapLayout:
     migration_bitmap : bool
         Whether migration has a bitmap of its own (1.3 on).
     passes : {0, 1, 2}
-        Passes over all pages that a sync makes to fill it: 0 in 1.2, 2 in 1.3, then 1.
+        Passes over all pages that a sync makes to fill the migration bitmap: 0 in 1.2, 2 in 1.3, then 1.
     step : {"none", "page", "word"}
-        What such a pass looks at.
+        Unit of such a pass.
     clear_chunks : bool
-        Whether the kernel's log is cleared lazily, a chunk before its first page is sent (4.1 on, KVM).
+        Whether the kernel's log is cleared lazily: a chunk is cleared before its first page is sent (4.1 on, KVM).
     manual_protect, initially_all_set : bool
-        Whether KVM re-protects only when told, and starts with every page dirty instead of protected.
+        Whether KVM protects pages again only when told, and whether it starts with every page dirty instead of
+        protected.
     dirty_ring : bool
-        Whether KVM's dirty ring takes the place of its bitmap.
+        Whether KVM uses the dirty ring instead of the bitmap.
     """
 
     qemu_bits_per_page: Literal[8, 1]
@@ -99,7 +102,7 @@ class BitmapLayout:
 
 
 def tree_release(version: QemuVersion | str) -> QemuVersion:
-    """Say which release a source tree behaves like: a development tree (micro 50 and up) like the next one.
+    """Return the release that a source tree behaves like: a development tree (micro 50 and up) like the next release.
 
     Examples
     --------
@@ -120,7 +123,7 @@ def bitmap_layout(
     arch: Literal["x86", "arm64"] = "x86",
     dirty_ring: bool = False,
 ) -> BitmapLayout:
-    """Look up how a release tracks dirty pages under KVM.
+    """Return how a release tracks dirty pages under KVM.
 
     Parameters
     ----------
@@ -135,7 +138,7 @@ def bitmap_layout(
     Raises
     ------
     ParameterError
-        For a dirty ring that the release or the kernel does not have.
+        For a dirty ring that the release or the kernel lacks.
 
     Examples
     --------
@@ -156,12 +159,12 @@ def bitmap_layout(
             "Leave it out, or choose a later QEMU and kernel.",
         )
     if not since(2, 0):
-        own = since(1, 3)
+        has_bitmap = since(1, 3)
         return BitmapLayout(
             qemu_bits_per_page=8,
-            migration_bitmap=own,
-            passes=0 if not own else (1 if since(1, 4) else 2),
-            step="page" if own else "none",
+            migration_bitmap=has_bitmap,
+            passes=0 if not has_bitmap else (1 if since(1, 4) else 2),
+            step="page" if has_bitmap else "none",
         )
     manual = since(4, 1) and kernel >= LOG_PROTECT and not dirty_ring
     return BitmapLayout(
@@ -177,7 +180,7 @@ def bitmap_layout(
 
 
 def bitmap_size_bytes(ram_bytes: int, bits_per_page: int, page_bytes: int = PAGE_BYTES) -> int:
-    """Size of a dirty bitmap.
+    """Return the size of a dirty bitmap.
 
     Parameters
     ----------
@@ -191,7 +194,7 @@ def bitmap_size_bytes(ram_bytes: int, bits_per_page: int, page_bytes: int = PAGE
     Raises
     ------
     ParameterError
-        For another width, or a size that is none.
+        For another number of bits, or a negative size.
 
     Examples
     --------
@@ -217,7 +220,7 @@ def bitmap_size_bytes(ram_bytes: int, bits_per_page: int, page_bytes: int = PAGE
 
 
 def bitmap_size_table(gib: Iterable[int] = TALK_GIB) -> pd.DataFrame:
-    """Tabulate the bitmap's size by guest size and layout; by default the talk's table.
+    """Tabulate the bitmap's size by guest size and layout; by default for the guest sizes of the talk.
 
     Returns
     -------
@@ -242,7 +245,7 @@ def bitmap_size_table(gib: Iterable[int] = TALK_GIB) -> pd.DataFrame:
 
 
 def tracking_bytes(layout: BitmapLayout, ram_bytes: int) -> int:
-    """Memory that dirty tracking takes on the source while it migrates: QEMU-wide, migration, slot and kernel copies.
+    """Return the memory that dirty tracking takes on the source: QEMU-wide, migration, slot and kernel bitmaps.
 
     Examples
     --------
@@ -256,13 +259,13 @@ def tracking_bytes(layout: BitmapLayout, ram_bytes: int) -> int:
 
 
 def dirty_words(ram_pages: float, dirty_pages: float, spread: Literal["random", "runs"] = "random") -> float:
-    """Words of a bitmap that hold a dirty page, in the mean.
+    """Return the mean number of words of a bitmap that hold a dirty page.
 
     Parameters
     ----------
     ram_pages, dirty_pages : float
     spread : {"random", "runs"}
-        Dirty pages anywhere, or in runs of whole words.
+        Dirty pages at random places, or in runs of whole words.
 
     Examples
     --------
@@ -283,7 +286,7 @@ def sync_s(
     sync_base_s: float,
     sync_s_per_gib: float,
 ) -> float:
-    """Duration of one bitmap sync.
+    """Return the duration of one bitmap sync.
 
     Examples
     --------
@@ -294,7 +297,7 @@ def sync_s(
 
 
 def setup_s(ram_bytes: float, *, setup_base_s: float, setup_s_per_gib: float) -> float:
-    """Duration of the setup: bitmaps allocated and filled, the log started, the first sync.
+    """Return the duration of the setup: bitmaps allocated and filled, the log started, the first sync.
 
     Examples
     --------

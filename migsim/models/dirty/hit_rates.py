@@ -39,7 +39,7 @@ Ints = NDArray[np.int64]
 GRID = 60
 STEPS = 300
 SATURATED = 4.0
-"""Writes in the shortest interval from which on a page counts as dirty in every interval."""
+"""A page with this many writes in the shortest interval counts as dirty in every interval."""
 
 _SLOWEST = 0.02  # writes in the whole trace
 
@@ -47,16 +47,16 @@ _SLOWEST = 0.02  # writes in the whole trace
 def rates_by_hits(
     pages: NDArray[np.integer], lengths_s: Floats, *, short: tuple[float, float] | None = None
 ) -> Floats:
-    """Mean rate of the pages that were dirty in h intervals, for each h.
+    """Return the mean rate of the pages that were dirty in h intervals, for each h.
 
     Parameters
     ----------
     pages : ndarray of int, shape (intervals + 1,)
-        How many pages were dirty in h intervals.
+        Number of pages that were dirty in h intervals.
     lengths_s : ndarray, shape (intervals,)
         Guest time of each interval, more than 0.
     short : (float, float), optional
-        A window shorter than the intervals in seconds, and the pages that it sees.
+        A window shorter than the intervals, in seconds, and the pages that are dirty in it.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def rates_by_hits(
 
     Examples
     --------
-    Pages alike, twice a second: how often each was seen says nothing more.
+    All pages are written twice a second, so the number of intervals in which one was dirty tells nothing more.
 
     >>> rates_by_hits(np.array([0, 5, 25, 61, 79, 54, 15]), np.full(6, 0.5)).round().tolist()
     [0.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]
@@ -74,20 +74,20 @@ def rates_by_hits(
     rates = np.geomspace(_SLOWEST / lengths_s.sum(), SATURATED / lengths_s.min(), GRID)
     chance = _chance_of_hits(random_fraction(rates[None, :], lengths_s[:, None]))
     chance = chance[1:] / (1 - chance[0])
-    seen = np.asarray(pages[1:], dtype=float)
+    dirty_pages = np.asarray(pages[1:], dtype=float)
     share = np.full(GRID, 1 / GRID)
     member = np.zeros((n, GRID))
-    for _ in range(STEPS if seen.sum() else 0):
+    for _ in range(STEPS if dirty_pages.sum() else 0):
         weight = share * chance
         member = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-300)
-        share = seen @ member / seen.sum()
-    if short is not None and seen.sum():
-        rates[-1] = _saturated_rate(rates, share * seen.sum(), *short)
+        share = dirty_pages @ member / dirty_pages.sum()
+    if short is not None and dirty_pages.sum():
+        rates[-1] = _saturated_rate(rates, share * dirty_pages.sum(), *short)
     return np.concatenate(([0.0], member @ rates))
 
 
 def _chance_of_hits(dirty: Floats) -> Floats:
-    """Chance of h successes among independent trials, shape (trials + 1, rates), of chances (trials, rates)."""
+    """Return the chance of h successes in independent trials, shape (trials + 1, rates), from (trials, rates)."""
     chance = np.zeros((len(dirty) + 1, dirty.shape[1]))
     chance[0] = 1.0
     for p in dirty:
@@ -97,7 +97,7 @@ def _chance_of_hits(dirty: Floats) -> Floats:
 
 
 def _saturated_rate(rates: Floats, pages: Floats, window_s: float, seen_pages: float) -> float:
-    """Rate of the last class with which a window sees so many pages; its own where it has next to none."""
+    """Return the last class's rate with which `seen_pages` are dirty in the window; unchanged if it has few pages."""
     others = float(pages[:-1] @ random_fraction(rates[:-1], window_s))
     if pages[-1] < 0.01 * pages.sum():
         return float(rates[-1])
@@ -106,12 +106,12 @@ def _saturated_rate(rates: Floats, pages: Floats, window_s: float, seen_pages: f
 
 
 def writes_of_dirty(mean_writes: Floats, rng: np.random.Generator) -> Ints:
-    """Draw how often pages were written that are known to have been written at least once.
+    """Draw the number of writes to pages that were written at least once.
 
     Parameters
     ----------
     mean_writes : ndarray
-        Rate times length; more than 0.
+        Rate times length of the interval; more than 0.
     rng : numpy.random.Generator
 
     Examples
@@ -121,14 +121,14 @@ def writes_of_dirty(mean_writes: Floats, rng: np.random.Generator) -> Ints:
     (1, 1.6)
     """
     mean = np.maximum(mean_writes, 1e-9)
-    # The first write's instant, given that there is one; those after it are Poisson.
+    # Draw the first write's instant, given that there is one; the writes after it are Poisson.
     first = -np.log1p(rng.random(len(mean)) * np.expm1(-mean))
     drawn: Ints = 1 + rng.poisson(np.maximum(mean - first, 0.0))
     return drawn
 
 
 def writes_within(writes: Ints, share: float, rng: np.random.Generator) -> Ints:
-    """Draw how many of each page's writes fall into a share of their interval.
+    """Draw the number of each page's writes that fall into a share of their interval.
 
     Examples
     --------

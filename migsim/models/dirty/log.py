@@ -49,7 +49,7 @@ CHUNK_PAGES = 1 << 18
 
 
 def protect_window(version: QemuVersion, accel: str, dirty_ring: bool) -> Literal["chunk", "sync"]:
-    """Say from when on a page that was sent counts again.
+    """Return whether a sent page counts again from its chunk's clearing or from the sync on.
 
     Examples
     --------
@@ -65,14 +65,14 @@ def protect_window(version: QemuVersion, accel: str, dirty_ring: bool) -> Litera
 def reported_pages(
     pages: Floats, unsent: Floats, sent: Floats, written_since_sync: Floats, written_since_clear: Floats
 ) -> Floats:
-    """Dirty pages in the migration bitmap right after a sync, for each set of pages.
+    """Return the dirty pages in the migration bitmap right after a sync, for each set of pages.
 
     Parameters
     ----------
     pages, unsent, sent : ndarray
-        Pages of the set; of those dirty at the last sync, the ones not yet and already sent.
+        Pages of the set; pages dirty at the last sync and not sent since; pages dirty then and sent since.
     written_since_sync, written_since_clear : ndarray
-        Fraction written since the last sync, and since the set's chunk was cleared.
+        Fraction of pages written since the last sync, and since the set's chunk was cleared.
 
     Examples
     --------

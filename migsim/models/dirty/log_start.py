@@ -20,7 +20,8 @@ a page fault          whoever needs `mmu_lock`: :math:`t_{log}` and the kernel's
 guest code            not at all; it pays at its first write to each page, a fault or the split of a mapping
 ====================  ==================================================================================
 
-What all-set saves at the start is paid chunk by chunk later (`bitmap_sync.clear_s`), in slices of a GiB.
+What all-set saves at the start is paid chunk by chunk later (`migsim.models.dirty.sync.clear_s`), in
+slices of a GiB.
 
 Under TCG nothing is protected: the log start empties every TLB, and each entry is filled once more.
 
@@ -46,7 +47,7 @@ __all__ = ["MAPPINGS", "StartFreeze", "log_start_s", "log_stop_s", "start_freeze
 
 MappingSize = Literal["4k", "2m", "1g"]
 MAPPINGS: tuple[MappingSize, ...] = ("4k", "2m", "1g")
-"""Sizes of the mappings that the guest's memory is in."""
+"""Page sizes with which the guest's memory may be mapped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class StartFreeze:
     Attributes
     ----------
     mark_s : float
-        Every page marked by hand (1.2).
+        Time in which every page is marked by hand (1.2).
     log_s : float
         `log_global_start`.
     sync : SyncParts
@@ -69,20 +70,20 @@ class StartFreeze:
 
     @property
     def total_s(self) -> float:
-        """How long the big lock is held: I/O exits, timers and the monitor wait this long at most."""
+        """Time that the big lock is held: the longest wait of I/O exits, timers and the monitor."""
         return self.mark_s + self.log_s + self.sync.total_s
 
     @property
     def fault_stall_s(self) -> float:
-        """How long a page fault waits for `mmu_lock` at most."""
+        """Longest wait of a page fault for `mmu_lock`."""
         return self.log_s + self.sync.mmu_lock_s
 
     def stalls_s(self) -> dict[str, float]:
-        """Longest wait, by who waits."""
+        """Return the longest wait of I/O exits, page faults and guest code."""
         return {"io-exit": self.total_s, "page-fault": self.fault_stall_s, "guest-code": 0.0}
 
     def parts_ms(self) -> dict[str, float]:
-        """Parts in ms; they sum to the freeze."""
+        """Return the parts in ms; they sum to the freeze."""
         return {
             "mark": self.mark_s * 1000,
             "log-start": self.log_s * 1000,
@@ -97,23 +98,23 @@ def log_start_s(
     mapping: MappingSize = "4k",
     initially_all_set: bool = False,
 ) -> float:
-    """Duration of `log_global_start`.
+    """Return the duration of `log_global_start`.
 
     Parameters
     ----------
     mapped_bytes : float
-        Guest memory that is mapped: what the guest has touched.
+        Guest memory that is mapped, because the guest has touched it.
     costs : mapping of str to float
         ``log_start_s_per_gib_4k`` (``_2m``, ``_1g``, ``_all_set``), whichever applies.
     mapping : {"4k", "2m", "1g"}
-        Size of the mappings.
+        Page size of the mappings.
     initially_all_set : bool
         Whether the log starts full instead of with everything protected.
 
     Raises
     ------
     ParameterError
-        For another size of mappings, or a negative size.
+        For another page size, or a negative size of memory.
 
     Examples
     --------
@@ -126,7 +127,7 @@ def log_start_s(
         raise ParameterError(
             f"A log start over {mapped_bytes} bytes in mappings of {mapping!r}.",
             f"A size is 0 or more; mappings are {', '.join(MAPPINGS)} (x86 and arm64 with 4 KiB pages).",
-            "Say which the guest's memory is in.",
+            "Give the one that the guest's memory is mapped with.",
         )
     return costs[f"log_start_s_per_gib_{'all_set' if initially_all_set else mapping}"] * mapped_bytes / GIB
 
@@ -173,7 +174,7 @@ def start_freeze(
 
 
 def log_stop_s(version: QemuVersion | str, mapped_bytes: float, costs: Mapping[str, float]) -> float:
-    """Part of the downtime that stops the log: none from 2.5 on, which does it after the last byte.
+    """Return the part of the downtime that stops the log; 0 from 2.5 on, which stops it after the last byte.
 
     Examples
     --------

@@ -35,7 +35,7 @@ Floats = NDArray[np.float64]
 
 
 def random_fraction(writes_per_page_per_s: Floats | float, seconds: Floats | float) -> Floats:
-    r"""Fraction of pages written at least once in `seconds`, :math:`1-e^{-\lambda t}`.
+    r"""Return the fraction of pages written at least once in `seconds`, :math:`1-e^{-\lambda t}`.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def random_fraction(writes_per_page_per_s: Floats | float, seconds: Floats | flo
 
 
 def sweep_fraction(writes_per_page_per_s: Floats | float, seconds: Floats | float) -> Floats:
-    r"""Fraction of a cyclic sweep's pages written in `seconds`, :math:`\min(1, \lambda t)`."""
+    r"""Return the fraction of a cyclic sweep's pages that is written in `seconds`, :math:`\min(1, \lambda t)`."""
     fraction: Floats = np.minimum(1.0, writes_per_page_per_s * seconds)
     return fraction
 
@@ -55,7 +55,7 @@ def sweep_fraction(writes_per_page_per_s: Floats | float, seconds: Floats | floa
 def arc_fraction(
     offset: Floats | float, length: Floats | float, start: Floats | float, end: Floats | float
 ) -> Floats:
-    """Fraction of pieces of a cycle that a sweep passes between two positions.
+    """Return the fraction of pieces of a cycle that a sweep passes between two positions.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def arc_fraction(
 def unique_pages(
     pages: Floats, writes_per_page_per_s: Floats, is_sweep: NDArray[np.bool_], seconds: Floats
 ) -> Floats:
-    """Distinct pages that a list of page classes writes in windows of the given lengths.
+    """Return the distinct pages that page classes write in windows of the given lengths.
 
     Parameters
     ----------
@@ -112,11 +112,11 @@ def unique_pages(
 
 
 def guest_seconds(wall_s: float, faults: float, dirty_fault_s: float) -> float:
-    r"""Time a closed-loop guest really ran in `wall_s` during which it took `faults` dirty-log faults.
+    r"""Return the time that a closed-loop guest ran in `wall_s`, in which it took `faults` dirty-log faults.
 
     .. math:: t_g = t - c_{fault} D
 
-    never less than a twentieth of the wall time: by then the law no longer describes the guest.
+    It is never less than a twentieth of the wall time, where the law no longer describes the guest.
     """
     return max(wall_s - faults * dirty_fault_s, 0.05 * wall_s)
 
@@ -124,7 +124,7 @@ def guest_seconds(wall_s: float, faults: float, dirty_fault_s: float) -> float:
 def changed_pages_writes(
     logged: Floats | float, further: Floats | float, unlogged: Floats | float = 0.0
 ) -> Floats:
-    r"""Mean writes to all pages of a set, of which those that changed got as many as pages found dirty and changed.
+    r"""Return the mean writes to a page of a set, from the writes to those pages that were found dirty and changed.
 
     A page is sent, found dirty by a sync, and sent again. Expected are a writes between its sending and the sync, b
     between the sync and its next sending, and f between the begin of its protection and its first sending, which make
@@ -165,14 +165,14 @@ def changed_pages_writes(
 def drawn_pages(
     expected: Floats | float, room: Floats | float, deviate: Floats | float, sweeps: NDArray[np.bool_] | bool
 ) -> Floats:
-    """Draw how many of `room` pages are newly dirty: a binomial's spread about the expectation, none for a sweep.
+    """Draw how many of `room` pages are newly dirty: the expectation plus binomial chance, without chance for a sweep.
 
     Parameters
     ----------
     expected, room : ndarray or float
-        Pages expected, and pages that there are.
+        Expected newly dirty pages, and pages that can become dirty.
     deviate : ndarray or float
-        Standard normal.
+        Standard normal deviate.
     sweeps : ndarray of bool or bool
 
     Examples

@@ -55,13 +55,13 @@ RESERVED_ENTRIES = 64
 """Entries that KVM keeps free."""
 
 PML_ENTRIES = 512
-"""More of them where page-modification logging is on (Intel)."""
+"""Further entries that KVM keeps free where page-modification logging is on (Intel)."""
 
 MOST_ENTRIES = 65536
 
 
 def ring_fill_pages(ring_entries: int, *, pml: bool = False) -> int:
-    """Pages after which a ring is full.
+    """Return the number of pages after which a ring is full.
 
     Raises
     ------
@@ -89,14 +89,14 @@ def ring_fill_s(
     is_sweep: NDArray[np.bool_],
     fill_pages: float,
 ) -> float:
-    """Time a vCPU runs until it has written so many distinct pages; infinite when it has fewer.
+    """Return the time that a vCPU runs until it has written `fill_pages` distinct pages; infinite where it never does.
 
     Parameters
     ----------
     pages, writes_per_page_per_s, is_sweep : ndarray, shape (classes,)
-        What this vCPU writes, as `page_writes.unique_pages` takes it.
+        The vCPU's page classes, as `migsim.models.dirty.page_writes.unique_pages` takes them.
     fill_pages : float
-        `ring_fill_pages`.
+        As `ring_fill_pages` returns it.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def ring_fill_s(
     busy = writes_per_page_per_s > 0
     if float(np.sum(pages, where=busy)) <= fill_pages:
         return inf
-    high = fill_pages / float(pages @ writes_per_page_per_s)  # no page written twice: the shortest
+    high = fill_pages / float(pages @ writes_per_page_per_s)  # the shortest time: no page is written twice
     low = 0.0
     while written(high) < fill_pages:
         low, high = high, 2 * high
@@ -122,18 +122,18 @@ def ring_fill_s(
 
 @dataclass(frozen=True, slots=True)
 class RingInterval:
-    """What a vCPU does between two syncs.
+    """A vCPU's time between two syncs.
 
     Attributes
     ----------
     length_s : float
-        From one reap to the next: as planned, or until the sleeper wakes up.
+        Time from one reap to the next: as planned, or until the sleeping vCPU wakes up.
     fulls : int
-        Full rings, each with one sleep.
+        Number of full rings, each with one sleep.
     run_s : float
-        Time that it runs.
+        Time that the vCPU runs.
     rest_s : float
-        Time that it runs after the last full ring: the sync finds what it wrote then.
+        Time that it runs after the last full ring; the sync finds the pages written in it.
     """
 
     length_s: float
@@ -148,11 +148,11 @@ def ring_interval(fill_s: float, sleep_s: float, interval_s: float) -> RingInter
     Parameters
     ----------
     fill_s : float
-        `ring_fill_s`.
+        As `ring_fill_s` returns it.
     sleep_s : float
-        Its sleep at a full ring; 0 without a limit.
+        The vCPU's sleep at a full ring; 0 without a limit.
     interval_s : float
-        When the next sync begins, counted from the last reap.
+        Time from the last reap until the next sync begins.
 
     Examples
     --------
@@ -178,7 +178,7 @@ def ring_interval(fill_s: float, sleep_s: float, interval_s: float) -> RingInter
 
 
 def ring_run_fraction(fill_s: float, sleep_s: float) -> float:
-    """Share of time that a writing vCPU is not asleep, syncs apart.
+    """Return the share of time that a writing vCPU does not sleep, without the effect of syncs.
 
     Examples
     --------
@@ -189,9 +189,9 @@ def ring_run_fraction(fill_s: float, sleep_s: float) -> float:
 
 
 def sleepers_wait_s(fill_s: float, sleep_s: float, writers: int = 1) -> StopWait:
-    r"""How long whoever needs every vCPU, at a random instant, waits for those asleep.
+    r"""Return how long a sync, or stopping the guest, waits for sleeping vCPUs at a random instant.
 
-    A sync does, and stopping the guest. With `m` vCPUs, each at a phase of its own,
+    Both need every vCPU. With `m` vCPUs, each at a phase of its own,
 
     .. math:: \overline{t} = s - \frac{1}{m+1}\left(c - t_f (t_f/c)^m\right)
 

@@ -52,7 +52,7 @@ LAYOUTS: dict[str, BitmapLayout] = {
     "5.1": bitmap_layout("5.1"),
     "ring": bitmap_layout("6.1", dirty_ring=True),
 }
-"""One layout of each kind that syncs, by the releases that have it."""
+"""One layout for each kind of sync, by the releases that have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,11 @@ class SyncParts:
 
     @property
     def mmu_lock_s(self) -> float:
-        """The part in which page faults of the vCPUs wait too."""
+        """The part during which page faults of the vCPUs wait."""
         return self.log_s + self.protect_s + self.ring_s
 
     def parts_ms(self) -> dict[str, float]:
-        """Parts in ms, by name."""
+        """Return the parts in ms, by name."""
         return {part.name.removesuffix("_s"): getattr(self, part.name) * 1000 for part in fields(self)}
 
 
@@ -102,20 +102,20 @@ def sync_parts(
     dirty_pages : float
         Pages that the log holds.
     costs : mapping of str to float
-        Published (`migsim.profiles.published`) or own, in seconds; only those of the layout's steps are looked at.
+        In seconds, published (`migsim.profiles.published`) or measured; only the costs of the layout's steps are used.
     base_s : float
-        What a sync costs whatever the guest.
+        Cost of a sync that does not depend on the guest.
     kick_s : float
-        With the ring, how long the slowest vCPU takes to leave the guest (`dirty_ring.sleepers_wait_s`).
+        With the ring, how long the slowest vCPU takes to leave the guest (`migsim.models.dirty.ring`).
     spread : {"random", "runs"}
-        How the dirty pages lie; matters word-wise only.
+        Whether dirty pages lie at random or in runs; it matters for word-wise steps only.
 
     Raises
     ------
     ParameterError
-        For a negative size or count, or more dirty pages than there are.
+        For a negative size or count, or more dirty pages than the RAM has.
     ProfileError
-        When a preset lacks a cost.
+        Where `costs` lacks a cost.
 
     Examples
     --------
@@ -128,7 +128,7 @@ def sync_parts(
     if ram_bytes < 0 or not 0 <= dirty_pages <= pages:
         raise ParameterError(
             f"A sync of {dirty_pages} dirty pages in {ram_bytes} bytes of RAM.",
-            "Sizes are 0 or more, and no more pages are dirty than there are.",
+            "Sizes are 0 or more, and no more pages are dirty than the RAM has.",
             "Give RAM in bytes and dirty pages of 4 KiB.",
         )
     gib = ram_bytes / GIB
@@ -161,9 +161,9 @@ def sync_parts(
 def clear_s(
     layout: BitmapLayout, ram_bytes: float, costs: Mapping[str, float], *, chunk_pages: int = CHUNK_PAGES
 ) -> float:
-    """How long vCPUs' faults wait while one chunk is cleared, before its first page is sent.
+    """Return how long the vCPUs' faults wait while one chunk is cleared, before its first page is sent.
 
-    0 where the release clears at the sync. The last chunk of a guest may be smaller than the others.
+    It is 0 where the release clears at the sync. The last chunk of a guest may be smaller than the others.
 
     Examples
     --------
@@ -177,7 +177,7 @@ def clear_s(
 
 
 def sync_share(sync_s: float, rest_s: float) -> float:
-    """Share of the final sync in a downtime whose other parts take `rest_s`.
+    """Return the share of the final sync in a downtime whose other parts take `rest_s`.
 
     Examples
     --------

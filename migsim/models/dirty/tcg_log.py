@@ -55,13 +55,14 @@ __all__ = ["TLB_ENTRIES", "VICTIM_ENTRIES", "missed_fraction", "misses_writes", 
 Floats = NDArray[np.float64]
 
 TLB_ENTRIES = 256
-"""Of a mode's TLB as it starts; it grows at a flush when more than 70 % of it were in use."""
+"""Entries of a new TLB; it grows at a flush when more than 70 % of its entries were in use."""
 
 VICTIM_ENTRIES = 8
+"""Entries of the victim TLB."""
 
 
 def misses_writes(version: QemuVersion | str, accel: str) -> bool:
-    """Say whether writes go by the log unseen after a sync.
+    """Return whether the log misses writes after a sync.
 
     Examples
     --------
@@ -72,14 +73,14 @@ def misses_writes(version: QemuVersion | str, accel: str) -> bool:
 
 
 def missed_fraction(rate: ArrayLike, lost_per_s: ArrayLike, window_s: ArrayLike) -> Floats:
-    """Part of some pages that was written since the last sync, and of which the log knows nothing.
+    """Return the fraction of pages written since the last sync that the log does not report.
 
     Parameters
     ----------
     rate : array_like
-        Writes of each page, 1/s.
+        Writes to each page, 1/s.
     lost_per_s : array_like
-        How often its TLB entry gives way, 1/s.
+        Rate at which its TLB entry is replaced, 1/s.
     window_s : array_like
         Time since the sync.
 
@@ -103,8 +104,8 @@ def missed_fraction(rate: ArrayLike, lost_per_s: ArrayLike, window_s: ArrayLike)
             "Give writes of one page a second, and seconds.",
         )
     resident = np.divide(r, r + lost, out=np.zeros(np.broadcast(r, lost).shape), where=r + lost > 0)
-    # Written at least once before the entry gives way, and not after: the chances differ by a convolution, which has
-    # a limit of its own where both rates are equal.
+    # The page is written at least once before its entry is replaced, and not after. The chance is a convolution of two
+    # exponentials, whose formula needs its limit where both rates are equal.
     gap = r - lost
     near = np.abs(gap) < 1e-6 * np.maximum(r + lost, 1e-12)
     apart = np.divide(np.exp(-lost * t) - np.exp(-r * t), np.where(near, 1.0, gap))
@@ -112,7 +113,7 @@ def missed_fraction(rate: ArrayLike, lost_per_s: ArrayLike, window_s: ArrayLike)
 
 
 def seen_fraction(rate: ArrayLike, lost_per_s: ArrayLike, window_s: ArrayLike) -> Floats:
-    """Part of some pages that counts as dirty `window_s` after a sync; parameters as `missed_fraction`.
+    """Return the fraction of pages that the log reports `window_s` after a sync; parameters as `missed_fraction`.
 
     Examples
     --------
@@ -124,7 +125,7 @@ def seen_fraction(rate: ArrayLike, lost_per_s: ArrayLike, window_s: ArrayLike) -
 
 
 def tcg_notes(version: QemuVersion | str, accel: str) -> tuple[str, ...]:
-    """Sentences that a prediction for this QEMU has to carry.
+    """Return the assumptions that a prediction for this QEMU has to list.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""The guest's own work: how fast it goes, what a migration costs it, and how it grows.
+"""The guest's work: its speed, what a migration costs it, and how its writes grow with its size.
 
-- `speed`: how fast a guest works from one moment of its migration to the next
-- `work`: work done, lost and put off
-- `scaling`: a traced guest's writing, scaled to a larger guest by a stated rule
+- `speed`: the guest's speed over the time of its migration
+- `work`: work done, lost and delayed
+- `scaling`: the writes of a traced guest, scaled to a larger guest by a stated rule
 
-Who slows it down is `migsim.models.throttle`'s; its users are `migsim.models.users`'s.
+Throttling is in `migsim.models.throttle`, the guest's users in `migsim.models.users`.
 """

@@ -52,28 +52,28 @@ __all__ = [
     "RULE",
     "Exponent",
     "Exponents",
-    "Kind",
     "KindRule",
+    "PageKind",
     "draw_rule",
     "median_rule",
     "page_kinds",
-    "place",
+    "scaled_extents",
     "scaled_pages",
     "scaled_writes_per_s",
 ]
 
 Floats = NDArray[np.float64]
-Kind = Literal["pool", "session", "log", "transaction"]
+PageKind = Literal["pool", "session", "log", "transaction"]
 Exponents = tuple[float, float, float]
-"""Of the pages by the buffers and by the users, and of the writes by the transactions."""
+"""Exponents of the pages by the buffers, of the pages by the users, and of the writes by the transactions."""
 
 EVERY_TRANSACTION = 0.1
-"""Writes to a page per transaction, of all or of one user, from which on (nearly) every one is said to write it."""
+"""Writes to a page per transaction from which on (nearly) every transaction is said to write it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exponent:
-    """An exponent that is known to some degree: normal about `median` with the standard deviation `spread`."""
+    """An uncertain exponent: normal about `median` with the standard deviation `spread`."""
 
     median: float
     spread: float
@@ -81,7 +81,7 @@ class Exponent:
 
 @dataclass(frozen=True, slots=True)
 class KindRule:
-    """How a kind of pages grows: `pages` with the buffers and with the users, all `writes` with the transactions."""
+    """Exponents of one kind of pages: its pages by the buffers and by the users, its writes by the transactions."""
 
     pages: Exponent
     pages_by_users: Exponent
@@ -92,13 +92,13 @@ _NOT, _ABOUT_0, _ABOUT_1 = Exponent(0.0, 0.0), Exponent(0.0, 0.1), Exponent(1.0,
 _WRITES = Exponent(1.0, 0.1)
 _POOL = Exponent(0.3, 0.15)
 
-RULE: Mapping[Kind, KindRule] = {
+RULE: Mapping[PageKind, KindRule] = {
     "pool": KindRule(_POOL, _NOT, _WRITES),
     "session": KindRule(_ABOUT_0, _ABOUT_1, _WRITES),
     "log": KindRule(_ABOUT_0, _NOT, _WRITES),
     "transaction": KindRule(_ABOUT_0, _NOT, _WRITES),
 }
-"""The stated rule. For buffers 64 times as large a spread of 0.15 is a factor of 1.9 either way (standard error)."""
+"""The stated rule. With buffers 64 times as large, a spread of 0.15 is a standard error of a factor of 1.9."""
 
 
 def page_kinds(
@@ -108,8 +108,8 @@ def page_kinds(
     users: int,
     *,
     every: float = EVERY_TRANSACTION,
-) -> list[Kind | None]:
-    """Tell the kinds of page classes; None for one that is never written.
+) -> list[PageKind | None]:
+    """Return the kind of each page class; None for one that is never written.
 
     Examples
     --------
@@ -119,10 +119,10 @@ def page_kinds(
     if not transactions_per_s > 0 or users < 1:
         raise ParameterError(
             f"{users} users of the traced guest complete {transactions_per_s} transactions a second.",
-            "Pages are told apart by how often a transaction writes them.",
-            "Give what they completed while it was traced.",
+            "Kinds of pages are told apart by how often a transaction writes them.",
+            "Give the transactions that were completed while the guest was traced.",
         )
-    kinds: list[Kind | None] = []
+    kinds: list[PageKind | None] = []
     for rate, pattern in zip(writes_per_page_per_s, patterns, strict=True):
         if rate <= 0:
             kinds.append(None)
@@ -135,12 +135,14 @@ def page_kinds(
     return kinds
 
 
-def median_rule(rule: Mapping[Kind, KindRule] = RULE) -> dict[Kind, Exponents]:
-    """Exponents of each kind at their medians."""
+def median_rule(rule: Mapping[PageKind, KindRule] = RULE) -> dict[PageKind, Exponents]:
+    """Return the median exponents of each kind."""
     return {kind: (r.pages.median, r.pages_by_users.median, r.writes.median) for kind, r in rule.items()}
 
 
-def draw_rule(rng: np.random.Generator, rule: Mapping[Kind, KindRule] = RULE) -> dict[Kind, Exponents]:
+def draw_rule(
+    rng: np.random.Generator, rule: Mapping[PageKind, KindRule] = RULE
+) -> dict[PageKind, Exponents]:
     """Draw the exponents of each kind."""
 
     def drawn(e: Exponent) -> float:
@@ -151,19 +153,19 @@ def draw_rule(rng: np.random.Generator, rule: Mapping[Kind, KindRule] = RULE) ->
 
 def scaled_pages(
     pages: Sequence[int],
-    kinds: Sequence[Kind | None],
-    exponents: Mapping[Kind, Exponents],
+    kinds: Sequence[PageKind | None],
+    exponents: Mapping[PageKind, Exponents],
     buffers_ratio: float,
     users_ratio: float,
     total_pages: int,
     zero_pages: int,
     zero_fraction: float | None = None,
 ) -> tuple[list[int], int]:
-    """Pages of each class, and zero pages, in a guest of `total_pages`.
+    """Return the pages of each class, and the zero pages, of a guest of `total_pages`.
 
-    Written classes grow by the rule; they shrink together where they have more pages than there are. What is left is
-    shared by the zero pages and the classes that are never written, in proportion to what they have now, or so that of
-    all pages `zero_fraction` is zero, as far as the written ones leave room.
+    Written classes grow by the rule; they shrink together where they would have more than `total_pages`. The remaining
+    pages are divided among the zero pages and the classes that are never written, in the proportion that they have in
+    the traced guest. With `zero_fraction`, that share of all pages is zero, as far as the written classes leave room.
 
     Examples
     --------
@@ -178,26 +180,26 @@ def scaled_pages(
             wanted[k] = pages[k] * buffers_ratio**by_buffers * users_ratio**by_users
     wanted *= min(1.0, total_pages / max(wanted.sum(), 1.0))
     grown = np.maximum(np.floor(wanted + 0.5), np.array(written, float)).astype(int)
-    over = int(grown.sum()) - total_pages
-    if over > 0:  # rounding up
-        grown[int(np.argmax(grown))] -= over
+    excess = int(grown.sum()) - total_pages
+    if excess > 0:  # rounding up
+        grown[int(np.argmax(grown))] -= excess
     rest = total_pages - int(grown.sum())
-    still = np.array([*(0 if was else n for n, was in zip(pages, written, strict=True)), zero_pages], float)
+    unwritten = np.array([*(0 if w else n for n, w in zip(pages, written, strict=True)), zero_pages], float)
     if zero_fraction is not None:
-        zero = min(zero_fraction * total_pages, float(rest)) if still[:-1].any() else float(rest)
-        still[:-1] *= (rest - zero) / max(still[:-1].sum(), 1.0)
-        still[-1] = zero
-    if not still.any():
+        zero = min(zero_fraction * total_pages, float(rest)) if unwritten[:-1].any() else float(rest)
+        unwritten[:-1] *= (rest - zero) / max(unwritten[:-1].sum(), 1.0)
+        unwritten[-1] = zero
+    if not unwritten.any():
         return grown.tolist(), 0
-    ends = np.floor(np.cumsum(still) / still.sum() * rest + 0.5)  # whole pages that sum to the rest
+    ends = np.floor(np.cumsum(unwritten) / unwritten.sum() * rest + 0.5)  # whole pages that sum to the rest
     shares = np.diff(ends, prepend=0.0).astype(int)
     return (grown + shares[:-1]).tolist(), int(shares[-1])
 
 
 def scaled_writes_per_s(
-    writes_per_s: float, kind: Kind, exponents: Mapping[Kind, Exponents], transactions_ratio: float
+    writes_per_s: float, kind: PageKind, exponents: Mapping[PageKind, Exponents], transactions_ratio: float
 ) -> float:
-    """All writes to a class, a second of guest time.
+    """Return all writes to a class in a second of guest time.
 
     Examples
     --------
@@ -207,35 +209,35 @@ def scaled_writes_per_s(
     return float(writes_per_s * transactions_ratio ** exponents[kind][2])
 
 
-def place(
+def scaled_extents(
     extents: Sequence[Sequence[tuple[int, int]]],
     pages: Sequence[int],
     total_pages: int,
     traced_pages: int,
 ) -> list[tuple[tuple[int, int], ...]]:
-    """Lay classes out in a larger guest: in the order of their addresses, each piece and each gap in proportion.
+    """Return the extents of classes in a larger guest: the traced order, with all extents and gaps stretched.
 
     Parameters
     ----------
     extents : sequence of sequence of (int, int)
         Each class's (first page, pages) in the traced guest.
     pages : sequence of int
-        How many pages each class has now.
+        Number of pages of each class in the larger guest.
     total_pages, traced_pages : int
         RAM of the larger guest and of the traced one.
 
     Returns
     -------
     list of tuple of (int, int)
-        Of each class; empty where it had none.
+        Extents of each class; empty where the class has none in the traced guest.
 
     Examples
     --------
-    >>> place([[(0, 10), (50, 10)], [(20, 5)]], [40, 5], 200, 100)
+    >>> scaled_extents([[(0, 10), (50, 10)], [(20, 5)]], [40, 5], 200, 100)
     [((0, 20), (97, 20)), ((40, 5),)]
     """
     pieces = sorted((first, n, c) for c, places in enumerate(extents) for first, n in places)
-    made: list[list[tuple[int, int]]] = [[] for _ in extents]
+    placed: list[list[tuple[int, int]]] = [[] for _ in extents]
     if not pieces:
         return [() for _ in extents]
     first = np.array([p[0] for p in pieces], float)
@@ -251,17 +253,17 @@ def place(
     at = np.floor(np.cumsum(gaps[:-1]) + 1e-9).astype(int) + np.concatenate([[0], np.cumsum(edges)[:-1]])
     for begin, n, c in zip(at.tolist(), edges.tolist(), of.tolist(), strict=True):
         if n:
-            made[c].append((begin, n))
-    return [tuple(places) for places in made]
+            placed[c].append((begin, n))
+    return [tuple(places) for places in placed]
 
 
 def _rounded(new: Floats, of: NDArray[np.int64], pages: Sequence[int]) -> NDArray[np.int64]:
-    """Whole pages of each piece that sum to each class's pages."""
+    """Return whole numbers of pages for all pieces, which sum to each class's pages."""
     whole = np.zeros(len(new), np.int64)
     for c, n in enumerate(pages):
-        mine = np.flatnonzero(of == c)
-        if len(mine):
-            cumulated = np.floor(np.cumsum(new[mine]) + 0.5)
+        pieces = np.flatnonzero(of == c)
+        if len(pieces):
+            cumulated = np.floor(np.cumsum(new[pieces]) + 0.5)
             cumulated[-1] = n
-            whole[mine] = np.diff(cumulated, prepend=0.0).astype(np.int64)
+            whole[pieces] = np.diff(cumulated, prepend=0.0).astype(np.int64)
     return whole

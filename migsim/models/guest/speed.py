@@ -50,24 +50,24 @@ WHY: tuple[Why, ...] = (
     "blackout",
     "standstill",
 )
-"""What sets the speed of a piece. `processors` are short where sending needs them too; a `standstill` goes on to the
-deadline at the mean of the last rounds."""
+"""Causes of a piece's speed. `processors`: sending takes processors that the guest wants. `standstill`: a migration
+that does not converge goes on until its deadline at the mean speed of the last rounds."""
 
 ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class GuestMark:
-    """How far a guest has got at a bitmap sync.
+    """The guest's progress at a bitmap sync.
 
     Attributes
     ----------
     t_s : float
         Wall time.
     run_s : float
-        What its vCPUs have run, less what waits, in seconds at its own pace.
+        Time that its vCPUs have run, less the work that waits, in seconds at the guest's own pace.
     guest_s : float
-        Its work, in seconds at its own pace; from any start.
+        Work done, in seconds at the guest's own pace, counted from any start.
     """
 
     t_s: float
@@ -77,16 +77,16 @@ class GuestMark:
 
 @dataclass(frozen=True, slots=True)
 class SpeedPiece:
-    """A while in which the guest's speed stays the same.
+    """A period of constant speed of the guest.
 
     Attributes
     ----------
     t_s, until_s : float
-        Since QMP ``migrate``.
+        Begin and end, in seconds since QMP ``migrate``.
     speed_fraction : float
-        Share of its full speed that the guest is given.
+        Share of its full speed at which the guest can run.
     work_per_s : float
-        Work that it does in a second, in seconds at its own pace; above 1 where it catches up.
+        Work done in a second, in seconds at the guest's own pace; above 1 while it catches up.
     why : str
         One of `WHY`.
     """
@@ -107,22 +107,22 @@ def speed_pieces(
     setup_s: tuple[float, float] | None = None,
     slowed_by: Why = "throttle",
 ) -> list[SpeedPiece]:
-    """Cut time 0 to `until_s` into pieces of one speed.
+    """Divide the time from 0 to `until_s` into pieces of constant speed.
 
     Parameters
     ----------
     steps : sequence of (float, float)
-        When the share of the wall time that the vCPUs run changed, and what to; the first at 0.
+        Times at which the share of wall time that the vCPUs run changes, and the new share; the first at 0.
     marks : sequence of GuestMark
-        Ascending. Before the first and after the last one no fault is counted.
+        In order of time. Before the first and after the last mark no fault is counted.
     until_s : float
-        Where the last piece ends: when the guest stops, or is given up.
+        End of the last piece: the guest is stopped, or the migration given up.
     load : float
         Share of its full speed that the guest needs.
     setup_s : (float, float), optional
         Begin and end of the setup.
     slowed_by : str
-        What takes the vCPUs' time.
+        Cause of the pieces in which the vCPUs do not run all the time.
 
     Examples
     --------
@@ -150,7 +150,7 @@ def speed_pieces(
 
 
 def work_s(pieces: Sequence[SpeedPiece], at_s: ArrayLike) -> Floats:
-    """Work that the guest has done by some times, in seconds at its own pace; after the last piece none is added.
+    """Return the work that the guest has done at each time, in seconds at its own pace; none after the last piece.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def work_s(pieces: Sequence[SpeedPiece], at_s: ArrayLike) -> Floats:
 
 
 def check_pieces(t_s: Floats, until_s: Floats, speed: Floats) -> None:
-    """Refuse pieces that leave gaps, go backwards, or have a speed below 0.
+    """Raise ParameterError where pieces leave gaps, go backwards, or have a negative speed.
 
     Raises
     ------
@@ -175,13 +175,13 @@ def check_pieces(t_s: Floats, until_s: Floats, speed: Floats) -> None:
         return
     raise ParameterError(
         f"{len(t_s)} pieces of speed with gaps up to {gaps:.3g} s and speeds from {speed.min(initial=0.0):.3g}.",
-        "There is a piece, each begins where the one before ends and lasts, and no speed is negative.",
+        "There is at least one piece, each lasts and begins where the one before ends, and no speed is negative.",
         "Take them from a simulated result's guest_speed.",
     )
 
 
 def _kept(marks: Sequence[GuestMark]) -> list[GuestMark]:
-    """Marks that are apart; of several at one time the last."""
+    """Return the marks with one for each time: the last of several at one time."""
     kept: list[GuestMark] = []
     for mark in marks:
         if kept and mark.t_s - kept[-1].t_s < ROUNDING:
@@ -191,7 +191,7 @@ def _kept(marks: Sequence[GuestMark]) -> list[GuestMark]:
 
 
 def _share(a: GuestMark, b: GuestMark) -> float:
-    """What log faults leave of the work between two syncs."""
+    """Return the share of the vCPUs' running time that log faults leave for work between two syncs."""
     ran = b.run_s - a.run_s
     share = (b.guest_s - a.guest_s) / ran if ran > ROUNDING else 1.0
     return 1.0 if abs(share - 1) < ROUNDING else share
@@ -216,7 +216,7 @@ def _run_pieces(
 
 
 def _add(pieces: list[SpeedPiece], piece: SpeedPiece) -> None:
-    """Append a piece, joined to the last one where nothing differs."""
+    """Append a piece; it prolongs the last piece where speed, work and cause are the same."""
     if pieces:
         last = pieces[-1]
         same = (last.speed_fraction, last.work_per_s, last.why)

@@ -60,13 +60,13 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 ROUNDING = 1e-12
-"""A backlog this small, or a gain, is what adding up left."""
+"""A smaller backlog, or gain, is a rounding error of a sum."""
 
 
 def combined_speed(*courses: tuple[ArrayLike, ArrayLike]) -> tuple[Floats, Floats]:
-    """Multiply courses of speed, each given as start times and the speed from each on.
+    """Multiply courses of speed; each is an array of start times and one of the speeds from these times on.
 
-    Before a course's first start its speed is 1; its last speed lasts for ever.
+    Before a course's first start its speed is 1. Its last speed lasts for ever.
 
     Examples
     --------
@@ -84,14 +84,14 @@ def combined_speed(*courses: tuple[ArrayLike, ArrayLike]) -> tuple[Floats, Float
 
 
 def work_done_s(start_s: ArrayLike, speed: ArrayLike, at_s: ArrayLike) -> Floats:
-    """Work that a closed-loop guest has done since the first start, in seconds at full speed.
+    """Return the work that a closed-loop guest has done since the first start, in seconds at full speed.
 
     Parameters
     ----------
     start_s, speed : array_like, shape (pieces,)
         Speed from each start on; the last one lasts for ever.
     at_s : array_like
-        When to look, not before the first start.
+        Times, not before the first start.
 
     Examples
     --------
@@ -104,7 +104,7 @@ def work_done_s(start_s: ArrayLike, speed: ArrayLike, at_s: ArrayLike) -> Floats
         raise ParameterError(
             f"Work is asked for at {at.min()} s.",
             f"The course of speed starts at {start[0]} s.",
-            "Look later.",
+            "Ask for a later time.",
         )
     done = np.concatenate([[0.0], np.cumsum(np.diff(start) * v[:-1])])
     piece = np.searchsorted(start, at, side="right") - 1
@@ -112,7 +112,7 @@ def work_done_s(start_s: ArrayLike, speed: ArrayLike, at_s: ArrayLike) -> Floats
 
 
 def completion_s(start_s: ArrayLike, speed: ArrayLike, work_s: float) -> float:
-    """When a job begun at the first start is done; infinite where the guest stands still for ever.
+    """Return when a job begun at the first start is done; infinite where the guest is stopped for ever.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def completion_s(start_s: ArrayLike, speed: ArrayLike, work_s: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class ClosedLoop:
-    """What a closed-loop guest loses, in seconds at full speed.
+    """The work and the loss of a closed-loop guest, in seconds at full speed.
 
     Attributes
     ----------
@@ -148,7 +148,7 @@ class ClosedLoop:
 
 
 def closed_loop(start_s: ArrayLike, speed: ArrayLike, end_s: float) -> ClosedLoop:
-    """Add up what a guest that works as fast as it can loses until `end_s`.
+    """Compute the work and the loss until `end_s` of a guest that works as fast as it can.
 
     Examples
     --------
@@ -162,9 +162,9 @@ def closed_loop(start_s: ArrayLike, speed: ArrayLike, end_s: float) -> ClosedLoo
 
 
 def backlog_after(backlog_s: float, speed: float, load: float, seconds: float) -> float:
-    """Work that waits after `seconds` at one speed, in seconds at full speed.
+    """Return the work that waits after `seconds` at one speed, in seconds at full speed.
 
-    At a load of 1 this is the closed loop: what is lost is never caught up.
+    A load of 1 is the closed loop: lost work is never caught up.
 
     Examples
     --------
@@ -175,29 +175,29 @@ def backlog_after(backlog_s: float, speed: float, load: float, seconds: float) -
 
 
 def worked_s(backlog_s: float, speed: float, load: float, seconds: float) -> float:
-    """How far a guest's work gets in `seconds` at one speed, in seconds in which nothing holds it up.
+    """Return the progress of a guest's work in `seconds` at one speed, in seconds at its own pace.
 
     Examples
     --------
     >>> worked_s(0.0, 0.5, 1.0, 2.0), worked_s(0.0, 0.5, 0.5, 2.0)
     (1.0, 2.0)
     """
-    put_off = backlog_after(backlog_s, speed, load, seconds) - backlog_s
-    return seconds - put_off / load
+    delayed_s = backlog_after(backlog_s, speed, load, seconds) - backlog_s
+    return seconds - delayed_s / load
 
 
 @dataclass(frozen=True)
 class OpenLoop:
-    """What an open-loop guest puts off.
+    """The backlog of an open-loop guest.
 
     Attributes
     ----------
     start_s, backlog_s : ndarray, shape (pieces,)
-        The starts, and the work that waits at each, in seconds at full speed.
+        Starts of the pieces, and the work that waits at each, in seconds at full speed.
     drained_at_s : float
-        When nothing waits any more; infinite when the guest never catches up.
+        When the backlog is gone; infinite where the guest never catches up.
     peak_s : float
-        The most work that waits at once; infinite when it grows for ever.
+        Largest backlog; infinite where it grows for ever.
     waited_s2 : float
         Backlog integrated over time.
     load : float
@@ -220,7 +220,7 @@ class OpenLoop:
 
 
 def open_loop(start_s: ArrayLike, speed: ArrayLike, load: float) -> OpenLoop:
-    """Follow the backlog of a guest whose work arrives by the clock.
+    """Compute the backlog of a guest whose work arrives by the clock.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ def open_loop(start_s: ArrayLike, speed: ArrayLike, load: float) -> OpenLoop:
     net = np.concatenate([[0.0], np.cumsum(length[:-1] * gain[:-1])])
     backlog = net - np.minimum.accumulate(net)
     backlog[backlog < ROUNDING * (1 + np.abs(net).max())] = 0.0
-    # until when each piece has a backlog: its whole length unless it drains before
+    # How long each piece has a backlog: its whole length, unless the backlog drains earlier.
     drains = np.divide(backlog, -gain, out=np.full(len(v), np.inf), where=gain < 0)
     lasting = np.where((backlog == 0) & (gain <= 0), 0.0, np.minimum(length, drains))
     waits = lasting > 0
@@ -273,17 +273,17 @@ def vcpu_speed(
     coupling: Literal["none", "barrier", "lock-step"] = "none",
     together: bool = False,
 ) -> float:
-    """Speed of a guest whose vCPUs sleep.
+    """Return the speed of a guest whose vCPUs sleep now and then.
 
     Parameters
     ----------
     run_fraction : float
-        Share of time that a vCPU that sleeps now and then runs.
+        Share of time that a sleeping vCPU runs.
     vcpus : int
     writers : int, optional
-        How many of them sleep; all by default.
+        Number of vCPUs that sleep; all by default.
     coupling : {"none", "barrier", "lock-step"}
-        Whether vCPUs work by themselves, wait for the last at the end of long steps, or get on only when all run.
+        Whether vCPUs work independently, wait for the last one at the end of long steps, or work only while all run.
     together : bool
         Whether all sleep at the same time, as auto-converge makes them.
 

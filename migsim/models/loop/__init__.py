@@ -1,4 +1,4 @@
-"""The migration loop: what a release does, what goes into the stream, and when it ends.
+"""The migration loop: what each release does, what goes into the stream, and when the loop ends.
 
 - `behaviour`: which QEMU release does what
 - `page_stream`: bytes of each record in the stream
@@ -6,7 +6,7 @@
 - `migration_thread`: bandwidth estimate, threshold, when to sync, when to switch over
 - `switchover`: the parts of the blackout
 - `query_migrate`: the counters of QMP `query-migrate`
-- `copies`: how often a byte is copied, and the ceiling of one thread by its parts
+- `copies`: how often a byte is copied, and the most that one thread can send
 
-Which pages are dirty is `migsim.models.dirty`'s.
+Which pages are dirty is in `migsim.models.dirty`; the loop itself runs in `migsim.engine`.
 """

@@ -17,7 +17,7 @@ __all__ = ["Behaviour", "behaviour_of"]
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """What one QEMU release does differently from another in plain precopy.
+    """The differences between QEMU releases in plain precopy.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Behaviour:
 
 @lru_cache(maxsize=64)
 def behaviour_of(version: QemuVersion) -> Behaviour:
-    """Look up what a QEMU release does.
+    """Return the behaviour of a QEMU release.
 
     Examples
     --------

@@ -48,17 +48,18 @@ COPY_COSTS = {
     "kernel": "kernel_send_s_per_page",
     "cache": "copy_s_per_page",
 }
-"""The cost of a copy, by where it goes; a copy to the stream buffer costs what the buffer behind it lets it cost."""
+"""Name of a copy's cost, by where the copy goes. A copy to the stream buffer costs like the buffer after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopyPath:
-    """Where each byte of a page is copied to, in order.
+    """The places that each byte of a page is copied to, in order.
 
     Attributes
     ----------
     source, destination : tuple of str
-        ``"cache"``, ``"stream-buffer"``, ``"staging"``, ``"kernel"``; ``"guest"`` and ``"placement"`` there.
+        Of ``"cache"``, ``"stream-buffer"``, ``"staging"``, ``"kernel"``; on the destination also ``"guest"`` and
+        ``"placement"``.
     """
 
     source: tuple[str, ...]
@@ -66,7 +67,7 @@ class CopyPath:
 
     @property
     def copies(self) -> tuple[int, int]:
-        """Copies on the source and on the destination."""
+        """Number of copies on the source and on the destination."""
         return len(self.source), len(self.destination)
 
 
@@ -79,21 +80,21 @@ def copy_path(
     zero_copy: bool = False,
     postcopy: bool = False,
 ) -> CopyPath:
-    """Say where a page's bytes are copied to.
+    """Return where a page's bytes are copied to.
 
     Parameters
     ----------
     version : QemuVersion or str
     transport : {"stream", "multifd", "rdma"}
     staged : bool
-        1.2 only: over the limit or frozen.
+        Whether the stream is over its limit or frozen (1.2 only).
     xbzrle, zero_copy, postcopy : bool
         The capabilities.
 
     Raises
     ------
     ParameterError
-        For what the release does not have or QEMU refuses together.
+        For a capability that the release lacks, or a pair that QEMU refuses.
 
     Examples
     --------
@@ -146,12 +147,12 @@ def _check(release: QemuVersion, transport: Transport, xbzrle: bool, zero_copy: 
 
 @dataclass(frozen=True)
 class Ceiling:
-    """What one thread can send at most.
+    """The most that one thread can send.
 
     Attributes
     ----------
     parts_s : dict of str to float
-        Time of one page, by part; in the order in which they happen.
+        Time of one page's parts, in the order in which they happen.
     """
 
     parts_s: dict[str, float]
@@ -168,7 +169,7 @@ class Ceiling:
 
     @property
     def gbit_per_s(self) -> float:
-        """The same in Gbit/s."""
+        """Guest memory in Gbit/s."""
         return self.bytes_per_s * 8e-9
 
     @property
@@ -178,24 +179,24 @@ class Ceiling:
 
     @property
     def produce_bytes_per_s(self) -> float:
-        """Guest memory a second into user memory."""
+        """Guest memory a second that reaches user memory."""
         return PAGE_BYTES / self.produce_s
 
     @property
     def send_bytes_per_s(self) -> float:
-        """What the kernel takes a second; infinite where it copies nothing."""
+        """Guest memory a second that the kernel takes; infinite where it copies nothing."""
         kernel = self.parts_s.get("kernel", 0.0)
         return PAGE_BYTES / kernel if kernel else float("inf")
 
 
 def one_thread_ceiling(path: CopyPath, costs: Mapping[str, float]) -> Ceiling:
-    """Compute the ceiling of one thread that sends pages along a path.
+    """Compute the most that one thread can send along a path.
 
     Parameters
     ----------
     path : CopyPath
     costs : mapping of str to float
-        ``uniform_test_s_per_page`` and those of the copies: ``staging_copy_s_per_page``,
+        ``uniform_test_s_per_page`` and the costs of the copies: ``staging_copy_s_per_page``,
         ``kernel_send_s_per_page``, ``copy_s_per_page``.
 
     Examples

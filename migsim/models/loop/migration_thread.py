@@ -32,11 +32,11 @@ LEARN_BYTES = 10_000
 """Below this many bytes in a window `expected-downtime` is not refreshed."""
 
 DIRTY_RATE_PERIOD_S = 1.0
-"""`dirty-pages-rate` is computed at a sync more than this after the last one that computed it."""
+"""A sync computes `dirty-pages-rate` when the last computation was longer ago than this."""
 
 
 class WindowEstimate(NamedTuple):
-    """What a closed window says.
+    """The estimates that the thread takes from a closed window.
 
     Attributes
     ----------
@@ -45,11 +45,11 @@ class WindowEstimate(NamedTuple):
     threshold_bytes : float
         Switchover threshold.
     mbps : float
-        As QMP reports it, decimal megabit a second.
+        Rate as QMP reports it, in decimal megabits a second.
     pages_per_second : float
-        Pages handled in the window, a second.
+        Pages handled a second.
     expected_downtime_ms : float or None
-        None when this window does not refresh it.
+        None where this window does not refresh it.
     """
 
     bandwidth_bytes_per_ms: float
@@ -68,7 +68,7 @@ def close_window(
     dirty_pages_rate: float,
     avail_switchover_bandwidth: int = 0,
 ) -> WindowEstimate:
-    """Evaluate a window of the accounting clock.
+    """Compute the estimates at the end of a window (`migration_update_counters`).
 
     Examples
     --------
@@ -94,7 +94,7 @@ def needs_exact(estimate_bytes: float, threshold_bytes: float) -> bool:
 
 
 def may_switch_over(pending_bytes: float, threshold_bytes: float, inclusive: bool = False) -> bool:
-    """Whether what is pending lets the thread stop the guest.
+    """Whether the pending bytes allow the switchover (`migration_iteration_run`).
 
     Examples
     --------
@@ -106,5 +106,5 @@ def may_switch_over(pending_bytes: float, threshold_bytes: float, inclusive: boo
 
 
 def dirty_pages_rate(new_dirty_pages: float, period_s: float) -> float:
-    """Pages newly dirty in a closed period, a second."""
+    """Return the newly dirty pages a second of a closed period."""
     return new_dirty_pages / period_s

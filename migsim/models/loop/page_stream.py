@@ -34,14 +34,14 @@ SECTION_BYTES = 5 + 5
 """Section header and footer of one iterate call: in the stream, not counted as RAM."""
 
 BUFFER_BYTES = 32768
-"""The stream's buffer: what is copied into it is written when it is full."""
+"""Size of the stream's buffer, which is written when it is full."""
 
 BATCH_BYTES = 32 * NORMAL_PAGE_BYTES
-"""One write: 64 iovec entries, a header and a page each."""
+"""Bytes of one write: 64 iovec entries, which are 32 headers and 32 pages."""
 
 
 def ram_bytes_of(normal_pages: float, zero_pages: float, iterate_calls: float = 0) -> float:
-    """Bytes of RAM records in the stream, block names left out.
+    """Return the bytes of RAM records in the stream, without block names.
 
     Examples
     --------
@@ -54,14 +54,16 @@ def ram_bytes_of(normal_pages: float, zero_pages: float, iterate_calls: float = 
 def mean_page_s(
     first: float, fresh: float, normal_page_s: float, cold_page_s: float, fresh_page_s: float
 ) -> float:
-    """Mean time that raw pages take the sender, by the shares that go for the first time.
+    """Return the mean time that a raw page takes the sender.
 
     Parameters
     ----------
     first, fresh : float
-        Share that goes for the first time, and of all what the destination has to find memory for, too.
+        Share of the pages that are sent for the first time, and share for which the destination has to allocate
+        memory. The second is part of the first.
     normal_page_s, cold_page_s, fresh_page_s : float
-        A page sent again; for the first time; and to memory that is yet to be found.
+        Time of a page that was sent before; of one sent for the first time to memory that the destination has; of one
+        for which the destination allocates memory.
 
     Examples
     --------
@@ -74,7 +76,7 @@ def mean_page_s(
 def raw_pages_s(
     pages: float, first: float, fresh: float, normal_page_s: float, cold_page_s: float, fresh_page_s: float
 ) -> float:
-    """Time that raw pages take the sender, of which `first` go for the first time, `fresh` to memory yet to be found.
+    """Return the time that raw pages take the sender, as `mean_page_s`, with `first` and `fresh` as numbers of pages.
 
     Examples
     --------

@@ -18,19 +18,19 @@ from typing import Any
 from migsim.models.loop.behaviour import Behaviour
 from migsim.units import PAGE_BYTES
 
-__all__ = ["Counters", "XbzrleCounters", "encoding_rate", "mean_mbps", "migration_info"]
+__all__ = ["Counters", "XbzrleCounters", "encoding_rate", "mean_mbps", "migration_info", "transferred_bytes"]
 
 
 @dataclass(slots=True)
 class XbzrleCounters:
-    """QMP's `xbzrle-cache` while a migration runs.
+    """The counters of `xbzrle-cache` while a migration runs.
 
     Attributes
     ----------
     cache_size : int
         `xbzrle-cache-size`, in bytes.
     hits_are_pages : bool
-        Whether `pages` counts every page found (5.1 on), or only those sent encoded.
+        Whether `pages` counts every page found in the cache (5.1 on), or only the pages sent encoded.
     pages, cache_miss, overflow, bytes : float
         As QMP counts them.
     cache_miss_rate, encoding_rate : float
@@ -48,10 +48,10 @@ class XbzrleCounters:
     _before: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
     def close_period(self, target_pages: float) -> None:
-        """Close a dirty-rate period at whose end `target_pages` pages were handled in all.
+        """Update both rates at the end of a dirty-rate period; `target_pages` is the number of pages handled so far.
 
-        The miss rate is a share of these; the encoding rate is raw over encoded bytes, overflow and all. A period in
-        which nothing was sent changes neither.
+        The miss rate is a share of the period's handled pages. The encoding rate is raw over encoded bytes, with pages
+        that overflowed. A period in which no page was sent changes neither.
         """
         now = (self.cache_miss, target_pages, self.pages, self.bytes)
         misses, handled, pages, size = (a - b for a, b in zip(now, self._before, strict=True))
@@ -61,7 +61,7 @@ class XbzrleCounters:
             self._before = now
 
     def as_info(self) -> dict[str, Any]:
-        """Return the object that QMP shows."""
+        """Return the object `xbzrle-cache` of `query-migrate`."""
         return {
             "cache-size": self.cache_size,
             "bytes": round(self.bytes),
@@ -75,7 +75,7 @@ class XbzrleCounters:
 
 @dataclass(slots=True)
 class Counters:
-    """What QEMU counts while it migrates; bytes unless the name says otherwise.
+    """QEMU's counters while it migrates; bytes unless the name says otherwise.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Counters:
     multifd_stream : float
         Part of `ram_stream` that went through multifd's channels.
     downtime_stream : float
-        Part of the main channel's RAM records sent while the guest stood still.
+        Part of the main channel's RAM records that was sent while the guest was stopped.
     normal, duplicate : float
         Pages sent raw and as zero pages.
     xbzrle : XbzrleCounters, optional
@@ -94,7 +94,7 @@ class Counters:
     throttle_percentage : int, optional
         While auto-converge throttles.
     ring_sleep_us, ring_full_us : int, optional
-        With dirty-limit, once it acts: a vCPU's sleep each time its ring is full, and how long that takes.
+        With dirty-limit, once it acts: a vCPU's sleep at each full ring, and the time in which a ring fills.
     """
 
     total_bytes: int
@@ -119,16 +119,27 @@ class Counters:
 
     @property
     def target_pages(self) -> float:
-        """Pages handled, as `pages-per-second` and the miss rate count them: overflowing ones twice (5.1 on)."""
+        """Pages handled, as `pages-per-second` and the miss rate count them; from 5.1 on, pages that overflow twice."""
         return self.normal + self.duplicate + (self.xbzrle.pages if self.xbzrle else 0.0)
 
     def transferred(self, behaviour: Behaviour) -> float:
-        """`ram.transferred` by the release's definition."""
-        return self.ram_stream + (self.other_stream if behaviour.transferred_counts == "stream" else 0.0)
+        """Return `ram.transferred` by the release's definition."""
+        return transferred_bytes(self.ram_stream, self.other_stream, behaviour.transferred_counts == "stream")
+
+
+def transferred_bytes(ram_stream: float, other_stream: float, counts_all_stream: bool) -> float:
+    """`ram.transferred`, of RAM records only or of the whole stream.
+
+    Examples
+    --------
+    >>> transferred_bytes(100.0, 8.0, False), transferred_bytes(100.0, 8.0, True)
+    (100.0, 108.0)
+    """
+    return ram_stream + (other_stream if counts_all_stream else 0.0)
 
 
 def encoding_rate(pages: float, size_bytes: float) -> float:
-    """Raw over encoded bytes of pages found in XBZRLE's cache; 0 where nothing was encoded.
+    """Return raw over encoded bytes of the pages found in XBZRLE's cache; 0 where nothing was encoded.
 
     Examples
     --------
@@ -139,7 +150,7 @@ def encoding_rate(pages: float, size_bytes: float) -> float:
 
 
 def mean_mbps(stream_bytes: float, seconds: float) -> float:
-    """`mbps` of a completed migration: all of the stream over all of the time after the setup.
+    """Return `mbps` of a completed migration: the whole stream over the whole time after the setup.
 
     Examples
     --------
@@ -152,7 +163,7 @@ def mean_mbps(stream_bytes: float, seconds: float) -> float:
 def migration_info(
     counters: Counters, behaviour: Behaviour, *, status: str, total_s: float, downtime_s: float | None = None
 ) -> dict[str, Any]:
-    """Build the `query-migrate` answer of a moment.
+    """Build the answer to `query-migrate`.
 
     Parameters
     ----------

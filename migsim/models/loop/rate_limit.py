@@ -34,7 +34,7 @@ ITERATE_MAX_S = 0.051
 
 
 def window_quota_bytes(max_bandwidth: int) -> float:
-    """Quota of one window in bytes; infinite when `max_bandwidth` is 0 (no limit).
+    """Return the quota of one window in bytes; infinite where `max_bandwidth` is 0 (no limit).
 
     Examples
     --------
@@ -47,13 +47,13 @@ def window_quota_bytes(max_bandwidth: int) -> float:
 def window_bytes(
     quota_bytes: float, record_bytes: float, charged_at: Literal["enqueue", "flush"], copied: bool = False
 ) -> float:
-    """Bytes after which a window that sends records of one size stops.
+    """Return the bytes after which a window that sends records of one size stops.
 
     Parameters
     ----------
     quota_bytes : float
     record_bytes : float
-        Size of one record, header and all.
+        Size of one record with its header.
     charged_at : {"enqueue", "flush"}
     copied : bool
         Whether pages are copied into the stream's buffer, as XBZRLE does.
@@ -77,7 +77,7 @@ def window_bytes(
 def wake_up_s(
     max_bandwidth: int, *, window_overhead_s: float, window_overhead_s_per_gib_per_s: float
 ) -> float:
-    """How much longer than 100 ms a rate-limited window lasts, in the mean.
+    """Return the mean time that a rate-limited window lasts longer than 100 ms.
 
     Examples
     --------

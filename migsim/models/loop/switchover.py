@@ -26,17 +26,18 @@ __all__ = ["Blackout", "PagesLeft", "blackout", "blackout_s", "downtime_s", "flu
 
 @dataclass(frozen=True, slots=True)
 class PagesLeft:
-    """Pages left to send, by what they cost.
+    """Pages that remain to be sent in the blackout, by kind.
 
     Attributes
     ----------
     again : float
-        Sent before.
+        Pages that were sent before.
     first : float
-        Going for the first time, to memory that the destination has.
+        Pages sent for the first time, to memory that the destination has.
     fresh : float
-        Going for the first time, to memory that the destination has yet to find.
+        Pages sent for the first time, for which the destination allocates memory.
     zero : float
+        Zero pages.
     """
 
     again: float
@@ -47,7 +48,7 @@ class PagesLeft:
 
 @dataclass(frozen=True, slots=True)
 class Blackout:
-    """Parts of the time the guest stands still, in seconds."""
+    """Parts of the time in which the guest is stopped, in seconds."""
 
     stop_s: float
     sync_s: float
@@ -57,16 +58,16 @@ class Blackout:
 
     @property
     def downtime_s(self) -> float:
-        """What QMP reports as `downtime`."""
+        """`downtime` as QMP reports it."""
         return downtime_s(self.stop_s, self.sync_s, self.flush_s, self.device_s)
 
     @property
     def blackout_s(self) -> float:
-        """STOP on the source to RESUME on the destination."""
+        """Time from STOP on the source to RESUME on the destination."""
         return blackout_s(self.downtime_s, self.stop_s, self.load_s)
 
     def parts_ms(self) -> dict[str, float]:
-        """Parts of `downtime` in ms; they sum to it."""
+        """Return the parts of `downtime` in ms; they sum to it."""
         return {
             "stop": self.stop_s * 1000,
             "sync": self.sync_s * 1000,
@@ -86,7 +87,7 @@ def flush_s(
     zero_page_s: float,
     encoding_s: float = 0.0,
 ) -> float:
-    """Time that the last pages take: as `PagesLeft` has them, at what each costs, and what encoding adds.
+    """Return the time that the remaining pages take; numbers of pages as in `PagesLeft`, `encoding_s` for XBZRLE.
 
     Examples
     --------
@@ -98,12 +99,12 @@ def flush_s(
 
 
 def downtime_s(stop_s: float, sync_s: float, flush_s: float, device_s: float) -> float:
-    """What QMP reports as `downtime`."""
+    """Return `downtime` as QMP reports it."""
     return stop_s + sync_s + flush_s + device_s
 
 
 def blackout_s(downtime_s: float, stop_s: float, load_s: float) -> float:
-    """STOP on the source to RESUME on the destination."""
+    """Return the time from STOP on the source to RESUME on the destination."""
     return downtime_s - stop_s + load_s
 
 
@@ -120,7 +121,7 @@ def blackout(
     load_s: float,
     encoding_s: float = 0.0,
 ) -> Blackout:
-    """Compute the parts of the blackout for the pages that are left; with XBZRLE, `encoding_s` for those encoded.
+    """Compute the parts of the blackout for the remaining pages; `encoding_s` is the time of pages encoded by XBZRLE.
 
     Examples
     --------

@@ -82,29 +82,29 @@ PACKET_PAGES = 512 * 1024 // PAGE_BYTES
 """Pages of a full packet."""
 
 PACKET_BYTES = 320 + 8 * PACKET_PAGES
-"""A packet's header, with a place for each page."""
+"""Bytes of a packet's header, which has a place for each page."""
 
 GREETING_BYTES = 64
-"""What a channel sends first: who it is."""
+"""Bytes of a channel's first message, which names the channel."""
 
 FLUSH_BYTES = 8
-"""The main channel's note that the channels wait for each other (8.1 on)."""
+"""Bytes of the main channel's record that the channels wait for each other (8.1 on)."""
 
 
 @dataclass(frozen=True, slots=True)
 class MultifdRules:
-    """What a release's multifd does.
+    """The differences between QEMU releases in multifd.
 
     Attributes
     ----------
     waits_every : {"section", "round"}
         Whether channels wait for each other at the end of each iterate call (up to 8.0) or of each circle over RAM.
     waits_at_end : bool
-        Whether they do when the last pages are sent, besides (up to 9.2).
+        Whether they also wait when the last pages are sent (up to 9.2).
     spins : bool
         Whether the migration thread keeps a processor busy while it waits for a free channel (up to 8.0).
     charged_at : {"enqueue", "write"}
-        Whether a packet counts against the window when it is handed to a channel or when that has written it.
+        Whether a packet counts against the window when a channel gets it, or when the channel has written it.
     """
 
     waits_every: Literal["section", "round"]
@@ -114,18 +114,18 @@ class MultifdRules:
 
     @property
     def main_bytes_a_wait(self) -> int:
-        """What a wait takes on the main channel."""
+        """Bytes of a wait on the main channel."""
         return FLUSH_BYTES if self.waits_every == "round" else 0
 
 
 @lru_cache(maxsize=64)
 def multifd_rules(version: QemuVersion | str) -> MultifdRules:
-    """Look up what a release's multifd does.
+    """Return the rules of a QEMU release.
 
     Raises
     ------
     ParameterError
-        Before 4.0.
+        For a release before 4.0.
 
     Examples
     --------
@@ -149,22 +149,22 @@ def multifd_rules(version: QemuVersion | str) -> MultifdRules:
 
 
 def zero_page_detection(parameters: Mapping[str, Any], version: QemuVersion | str) -> ZeroPages:
-    """Who looks for zero pages: the parameter, or before it existed (9.0) the migration thread.
+    """Return who looks for zero pages: as the parameter says, and before 9.0 the migration thread.
 
     Examples
     --------
     >>> zero_page_detection({}, "7.2"), zero_page_detection({}, "10.0")
     ('legacy', 'multifd')
     """
-    held = defaults(version)
-    who: ZeroPages = parameters.get("zero-page-detection", held.get("zero-page-detection", "legacy"))
-    return who
+    default = defaults(version).get("zero-page-detection", "legacy")
+    detection: ZeroPages = parameters.get("zero-page-detection", default)
+    return detection
 
 
 def check_multifd(
     capabilities: Mapping[str, bool], parameters: Mapping[str, Any], version: QemuVersion | str
 ) -> None:
-    """Refuse what QEMU does not combine with multifd, takes and leaves without effect, or no law describes.
+    """Raise ParameterError for settings that QEMU refuses or ignores with multifd, or that no law describes.
 
     Raises
     ------
@@ -184,27 +184,27 @@ def check_multifd(
         if capabilities.get(other):
             raise ParameterError(
                 f"multifd and {other} are both on.",
-                f"{other} acts on pages of the main channel, which carries none: newer releases refuse the pair, "
-                f"QEMU {version} takes it and does nothing of the sort.",
+                f"{other} acts on pages of the main channel, which then carries none: newer releases refuse the pair, "
+                f"and QEMU {version} takes it without effect.",
                 "Switch one of them off.",
             )
-    coded = parameters.get("multifd-compression", "none")
-    if coded != "none":
+    compression = parameters.get("multifd-compression", "none")
+    if compression != "none":
         raise ParameterError(
-            f"multifd-compression is {coded!r}.",
-            "How far pages shrink hangs on what they hold, which a trace does not keep: no prediction can be made.",
+            f"multifd-compression is {compression!r}.",
+            "How far pages shrink depends on their contents, which a trace does not hold: no prediction can be made.",
             "Predict without it: its times are an upper bound where the network is the limit.",
         )
     if capabilities.get("zero-copy-send"):
         raise ParameterError(
             "zero-copy-send is on.",
-            "What it saves was measured on no host: the host profile has no term for it.",
+            "Its saving was measured on no host: the host profile has no term for it.",
             "Predict without it: its times are an upper bound.",
         )
 
 
 def packets(pages: ArrayLike) -> Floats:
-    """Packets that some pages of one block fill, the last of them perhaps in part.
+    """Return the number of packets for some pages of one block; the last packet may be filled in part.
 
     Examples
     --------
@@ -215,7 +215,7 @@ def packets(pages: ArrayLike) -> Floats:
 
 
 def whole_packets(pages: Floats | float) -> Floats:
-    """As `packets`, of an array or a number.
+    """Return what `packets` does, for an array or a number.
 
     Examples
     --------
@@ -227,7 +227,7 @@ def whole_packets(pages: Floats | float) -> Floats:
 
 
 def counted_pages(raw: float, zero: float, zero_pages: ZeroPages) -> tuple[float, float]:
-    """Pages that are sent whole, and pages that have a place in a packet, of some that are not zero and some that are.
+    """Return the pages sent whole, and the pages with a place in a packet, of `raw` non-zero and `zero` zero pages.
 
     Examples
     --------
@@ -238,7 +238,7 @@ def counted_pages(raw: float, zero: float, zero_pages: ZeroPages) -> tuple[float
 
 
 def counted_bytes(whole: float, through: float) -> float:
-    """Bytes in the channels of pages sent whole and of places in packets.
+    """Return the channels' bytes of pages sent whole and of places in packets.
 
     Examples
     --------
@@ -249,9 +249,10 @@ def counted_bytes(whole: float, through: float) -> float:
 
 
 def wait_bytes(queued_pages: float, channels: float) -> float:
-    """Bytes in the channels when they wait for each other.
+    """Return the channels' bytes of one wait for each other.
 
-    The last packet has a whole header though not all its places are used, and each channel sends one without pages.
+    The last packet has a whole header though it may use only some places, and each channel sends a packet without
+    pages.
 
     Examples
     --------
@@ -263,7 +264,7 @@ def wait_bytes(queued_pages: float, channels: float) -> float:
 
 
 def share_left(lost_s: float, window_s: float) -> float:
-    """Share of a window in which the guest had its processors, of which it lost some time.
+    """Return the share of a window in which the guest had its processors, from the time that it lost.
 
     Examples
     --------
@@ -276,7 +277,7 @@ def share_left(lost_s: float, window_s: float) -> float:
 def channel_bytes(
     raw_pages: ArrayLike, packet_count: ArrayLike, waits: ArrayLike, channels: ArrayLike
 ) -> Floats:
-    """`multifd-bytes`: everything that went through the channels.
+    """Return `multifd-bytes`: all bytes that went through the channels.
 
     Parameters
     ----------
@@ -285,7 +286,7 @@ def channel_bytes(
     packet_count : array_like
         Packets with pages in them.
     waits : array_like
-        How often the channels waited for each other.
+        Number of times that the channels waited for each other.
     channels : array_like
 
     Examples
@@ -301,7 +302,7 @@ def channel_bytes(
 
 
 def page_bytes(zero_pages: ZeroPages) -> tuple[float, float]:
-    """Bytes of a raw and of a zero page in full packets, header and all.
+    """Return the bytes of a raw and of a zero page in full packets, with their part of the header.
 
     Examples
     --------
@@ -320,10 +321,10 @@ def multifd_window_pages(
     *,
     in_flight: ArrayLike = 1.0,
 ) -> Floats:
-    """Raw pages that a rate-limited window carries through the channels.
+    """Return the raw pages that a rate-limited window carries through the channels.
 
-    The thread stops at the first check that finds more than the quota. What is handed to the channels and not written
-    by then goes in the same window; where packets count at once there is nothing of the sort.
+    The thread stops at the first check that finds more than the quota. Packets that the channels have by then and have
+    not written go in the same window. Where packets count when a channel gets them, there are none of these.
 
     Parameters
     ----------
@@ -331,8 +332,8 @@ def multifd_window_pages(
     channels : array_like
     charged_at : {"enqueue", "write"}
     in_flight : array_like
-        Share of the channels that have a packet then. All of them, where each has a processor. Where processors are
-        short it is the scheduler's choice: with four channels on two processors live windows carried none to all.
+        Share of the channels that have such a packet: all, where each has a processor. Where processors are short, the
+        scheduler decides: with four channels on two processors, measured windows carried from none to all.
 
     Examples
     --------

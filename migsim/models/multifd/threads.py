@@ -43,7 +43,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class PageWork:
-    """What a page costs, s; numbers, or arrays of one shape.
+    """Times of one page in seconds; numbers, or arrays of one shape.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class PageWork:
         return np.asarray(np.asarray(self.send_s, float) + np.asarray(self.receive_s, float))
 
     def needed_s(self, spins: ArrayLike = False) -> Floats:
-        """Processor time in the threads that take what they need and no more."""
+        """Return the processor time of a page in the threads that do not spin."""
         return np.asarray(self.ends_s + np.where(spins, 0.0, np.asarray(self.queue_s, float)))
 
 
@@ -80,7 +80,7 @@ def multifd_page_s(
     link_page_s: ArrayLike = 0.0,
     spins: ArrayLike = False,
 ) -> Floats:
-    """Time between two pages, s.
+    """Return the time between two pages, in seconds.
 
     Parameters
     ----------
@@ -88,9 +88,9 @@ def multifd_page_s(
     channels : array_like
         `multifd-channels`.
     cpus : array_like
-        Processors that both ends and the guest share.
+        Processors that both ends of the channels and the guest share.
     busy_vcpus : array_like
-        vCPUs that want a processor each all the time; 0 in the blackout.
+        Number of vCPUs that want a processor all the time; 0 in the blackout.
     link_page_s : array_like
         Time of a page on the network.
     spins : array_like of bool
@@ -98,7 +98,7 @@ def multifd_page_s(
 
     Examples
     --------
-    A page new to the destination, 9 us of faults there: two processors serve one busy vCPU and few channels.
+    A page new to the destination costs 9 us of faults there. Two processors serve one busy vCPU and few channels.
 
     >>> fresh = PageWork(0.1e-6, 0.7e-6, 9e-6)
     >>> (multifd_page_s(fresh, [1, 2, 4], cpus=2, busy_vcpus=1) * 1e6).round(2).tolist()
@@ -118,7 +118,7 @@ def multifd_page_s(
 def _threads_page_s(
     work_s: ArrayLike, wait_s: ArrayLike, threads: ArrayLike, needed_s: Floats, cpus: Floats, wanting: Floats
 ) -> Floats:
-    """Time between two pages that some threads of one kind can keep up with."""
+    """Return the shortest time between two pages that threads of one kind reach."""
     a, tau, n = np.asarray(work_s, float), np.asarray(wait_s, float), np.asarray(threads, float)
     middle = cpus * tau + wanting * a + n * needed_s
     inner = np.maximum(middle**2 - 4 * cpus * n * needed_s * tau, 0.0)
@@ -128,15 +128,15 @@ def _threads_page_s(
 def lost_a_page_s(
     page_s: float, time_0: float, time_1: float, time_2: float, lost_0: float, lost_1: float, lost_2: float
 ) -> float:
-    """Guest's time lost to a raw page that takes `page_s` in the mean, between three kinds of pages.
+    """Return the guest's time lost to a raw page, interpolated between three kinds of pages by the page's mean time.
 
     Parameters
     ----------
     page_s : float
     time_0, time_1, time_2 : float
-        Time of a page of each kind, ascending; of kinds that take as long the last one counts.
+        Time of a page of each kind, ascending; of kinds with equal times the last one counts.
     lost_0, lost_1, lost_2 : float
-        Guest's time lost to it.
+        Guest's time lost to a page of each kind.
 
     Examples
     --------
@@ -156,13 +156,13 @@ def lost_a_page_s(
 def guest_share(
     work: PageWork, page_s: ArrayLike, *, cpus: ArrayLike, busy_vcpus: ArrayLike, spins: ArrayLike = False
 ) -> Floats:
-    """Share of its full speed at which the guest runs while a page is sent every `page_s`.
+    """Return the share of its full speed at which the guest runs while a page is sent every `page_s`.
 
     Parameters
     ----------
     work : PageWork
     page_s : array_like
-        What `multifd_page_s` says, or longer where something else holds the sender up.
+        Result of `multifd_page_s`, or a longer time where something else delays the sender.
     cpus, busy_vcpus, spins : array_like
         As `multifd_page_s`.
 

@@ -1,9 +1,9 @@
-"""Slowing the guest down: when QEMU decides to, by how much, and how.
+"""Throttling: when QEMU slows the guest down, by how much, and how.
 
-- `trigger`: when a guest has to be slowed down, for auto-converge and dirty-limit alike
-- `auto_converge`: how far the vCPUs are throttled
-- `cpu_throttle`: when throttled vCPUs sleep, and how much they still run
+- `trigger`: the decision that a guest has to be slowed down, for auto-converge and dirty-limit alike
+- `auto_converge`: the throttle percentage
+- `cpu_throttle`: the sleeps of throttled vCPUs, and the share of time that they run
 - `dirty_limit`: the controller that holds each vCPU to a dirty rate
 
-What that costs the guest is `migsim.models.guest`'s.
+What throttling costs the guest's work is in `migsim.models.guest`.
 """

@@ -2,7 +2,7 @@ r"""Auto-converge: how far the vCPUs are throttled.
 
 Law
 ---
-Percentage form (2.5 on). An action (`throttle_trigger`) sets `cpu-throttle-initial` the first time, later
+Percentage form (2.5 on). An action (`migsim.models.throttle.trigger`) sets `cpu-throttle-initial` the first time, later
 
 .. math:: p' = \min(p + i,\; p_{max}), \qquad
           i_{tailslow} = \min\!\left(c - \lfloor c\,X_T / D \rfloor,\; i\right), \quad c = 100 - p
@@ -32,22 +32,22 @@ from migsim.models.throttle.trigger import (
     threshold_bytes,
 )
 
-__all__ = ["MAX_PERCENTAGE", "ThrottleState", "close_period", "next_percentage", "raised"]
+__all__ = ["MAX_PERCENTAGE", "ThrottleState", "close_period", "next_percentage", "raised_percentage"]
 
 MAX_PERCENTAGE = 99
-"""QEMU throttles by 1 to 99 %, whatever is asked for."""
+"""Highest throttle percentage: QEMU takes 1 to 99."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThrottleState:
-    """How far a guest is throttled.
+    """State of a guest's throttle.
 
     Attributes
     ----------
     percentage : int
         `cpu-throttle-percentage`; 0 while it is not throttled, and in the fixed form.
     trigger : Trigger
-        Bad periods counted so far; `trigger.acts` says whether the last period acted.
+        Its count of bad periods; `trigger.acts` says whether the last period acted.
     fixed_sleeps : bool
         Whether the fixed form is on.
     """
@@ -63,7 +63,7 @@ class ThrottleState:
 
     @property
     def active(self) -> bool:
-        """Whether the vCPUs are slowed down."""
+        """Whether the vCPUs are throttled."""
         return self.fixed_sleeps or self.percentage > 0
 
 
@@ -77,14 +77,14 @@ def next_percentage(
     maximum: int = MAX_PERCENTAGE,
     tailslow: bool = False,
 ) -> int:
-    """Percentage that an action sets.
+    """Return the percentage that an action sets.
 
     Parameters
     ----------
     percentage : int
-        In force, 0 for none.
+        The percentage in force, 0 for none.
     dirty_bytes, threshold_bytes : int
-        Of the bad period: dirty bytes, and the threshold's share of the sent ones. Only tailslow looks at them.
+        Dirty bytes of the bad period, and the threshold's share of its sent bytes; only tailslow uses them.
     initial, increment, maximum : int
         `cpu-throttle-initial`, `cpu-throttle-increment`, `max-cpu-throttle`.
     tailslow : bool
@@ -108,10 +108,10 @@ def next_percentage(
                 "QEMU throttles by whole percents from 1 to 99.",
                 f"Use {min(max(value, 1), MAX_PERCENTAGE)}.",
             )
-    return raised(percentage, dirty_bytes, threshold_bytes, initial, increment, maximum, tailslow)
+    return raised_percentage(percentage, dirty_bytes, threshold_bytes, initial, increment, maximum, tailslow)
 
 
-def raised(
+def raised_percentage(
     percentage: int,
     dirty_bytes: int,
     threshold_bytes: int,
@@ -120,11 +120,11 @@ def raised(
     maximum: int,
     tailslow: bool,
 ) -> int:
-    """Percentage that an action sets, parameters unchecked: see `next_percentage`.
+    """Return what `next_percentage` does, without checking the parameters.
 
     Examples
     --------
-    >>> raised(80, 100, 85, 20, 10, 99, True)
+    >>> raised_percentage(80, 100, 85, 20, 10, 99, True)
     83
     """
     if not percentage:
@@ -149,13 +149,13 @@ def close_period(
     tailslow: bool = False,
     in_block_bulk: bool = False,
 ) -> ThrottleState:
-    """Close a dirty-rate period of a migration with auto-converge.
+    """Return the throttle's state at the end of a dirty-rate period, with auto-converge.
 
     Parameters
     ----------
     state : ThrottleState
     dirty_bytes, transferred_bytes, threshold_percent, in_block_bulk
-        As `throttle_trigger.close_trigger` takes them.
+        As `migsim.models.throttle.trigger.close_trigger` takes them.
     rules : ThrottleRules
         Of the QEMU release.
     initial, increment, maximum, tailslow
@@ -169,11 +169,11 @@ def close_period(
     Examples
     --------
     >>> from migsim.models.throttle.trigger import throttle_rules
-    >>> state, seen = ThrottleState(), []
+    >>> state, percentages = ThrottleState(), []
     >>> for _ in range(6):
     ...     state = close_period(state, dirty_bytes=90, transferred_bytes=100, rules=throttle_rules("7.2"))
-    ...     seen.append(state.percentage)
-    >>> seen
+    ...     percentages.append(state.percentage)
+    >>> percentages
     [0, 20, 20, 30, 30, 40]
     """
     unknown = {

@@ -48,17 +48,17 @@ __all__ = [
 ]
 
 SLICE_S = 0.010
-"""What a throttled vCPU runs between two sleeps."""
+"""Time that a throttled vCPU runs between two sleeps."""
 
 FIXED_SLEEP_S = 0.030
-"""One sleep of the fixed form."""
+"""Length of one sleep in the fixed form."""
 
 FIXED_GAP_S = 0.041
 """The fixed form acts again when more than 40 whole milliseconds have passed."""
 
 
 def sleep_s(percentage: int) -> float:
-    """One sleep at a percentage, to the nanosecond as QEMU counts it; 0 at 0 %.
+    """Return the length of one sleep at a percentage, to the nanosecond as QEMU counts it; 0 at 0 %.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def sleep_s(percentage: int) -> float:
 
 
 def tick_s(percentage: int) -> float:
-    """Time between two ticks of the timer.
+    """Return the time between two ticks of the timer.
 
     Examples
     --------
@@ -83,16 +83,16 @@ def tick_s(percentage: int) -> float:
 
 
 def run_fraction(percentage: int, *, overrun_s: float = 0.0, late_s: float = 0.0) -> float:
-    """Share of wall time that each vCPU runs.
+    """Return the share of wall time that each vCPU runs.
 
     Parameters
     ----------
     percentage : int
         0 to 99.
     overrun_s : float
-        How much longer than asked a sleep lasts: timer slack (some 50 us), waking up, waiting for the big lock.
+        Time that a sleep lasts longer than set: timer slack (some 50 us), waking up, waiting for the big lock.
     late_s : float
-        How late the ticks come.
+        Delay of the ticks.
 
     Examples
     --------
@@ -109,13 +109,13 @@ def run_fraction(percentage: int, *, overrun_s: float = 0.0, late_s: float = 0.0
 
 
 def fixed_sleep_run_fraction(burst_s: float = WINDOW_S, window_s: float = WINDOW_S) -> float:
-    """Share of wall time that each vCPU runs under the fixed form.
+    """Return the share of wall time that each vCPU runs under the fixed form.
 
     Parameters
     ----------
     burst_s : float
-        For how long of every window the iterate loop runs: the window's quota over the speed without a limit; the
-        whole window without one.
+        Time of every window in which the iterate loop runs: with a limit, the window's quota over the speed without
+        one; the whole window without a limit.
     window_s : float
 
     Examples
@@ -126,7 +126,7 @@ def fixed_sleep_run_fraction(burst_s: float = WINDOW_S, window_s: float = WINDOW
     window, gap = round(window_s * 1e6), round(FIXED_GAP_S * 1e6)
     burst = min(round(burst_s * 1e6), window)
     at = actions = 0
-    while actions < window:  # in whole microseconds every phase has come back by then
+    while actions < window:  # in whole microseconds the phases repeat by then
         actions += 1
         at += gap
         phase = at % window
@@ -138,9 +138,9 @@ def fixed_sleep_run_fraction(burst_s: float = WINDOW_S, window_s: float = WINDOW
 
 
 def rearm_extra_run_s(percentage: int) -> float:
-    """How much longer the vCPUs run, in the mean, because an action restarts the timer (2.5 to 5.2).
+    """Return the mean time that the vCPUs run longer because an action restarts the timer (2.5 to 5.2).
 
-    A guest at its maximum is acted on again and again, every `acts_on` bad periods.
+    Actions go on at the maximum percentage, one in every `acts_on` bad periods.
 
     Examples
     --------
@@ -155,16 +155,16 @@ def rearm_extra_run_s(percentage: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class StopWait:
-    """How long stopping the guest waits for sleepers, in the mean over the instant and at most, in seconds."""
+    """Time that stopping the guest waits for sleeping vCPUs: mean over all instants, and maximum."""
 
     mean_s: float
     worst_s: float
 
 
 def stop_wait_s(state: ThrottleState, rules: ThrottleRules) -> StopWait:
-    """How much longer the blackout is because vCPUs sleep when the guest is stopped; nothing from 4.2 on.
+    """Return how long stopping the guest waits for sleeping vCPUs; 0 from 4.2 on.
 
-    The fixed form is taken at its densest, an action every 41 ms.
+    The fixed form is taken at its highest rate, an action every 41 ms.
 
     Examples
     --------

@@ -2,11 +2,11 @@ r"""dirty-limit: the controller that holds every vCPU to a dirty rate (QEMU 8.1 
 
 Law
 ---
-The trigger of auto-converge (`throttle_trigger`), the first time it acts, gives every vCPU the quota `k` =
-`vcpu-dirty-limit`; later actions change nothing unless the parameter did. From then on a thread measures each vCPU for
-`x-vcpu-dirty-limit-period`, syncs, and sets the sleep `s` that the vCPU takes at each full ring (`dirty_ring`). With
-`c` the measured rate, :math:`c_{max}` the highest ever seen of any vCPU, the ring's MiB and every quotient in whole
-numbers (MiB/s, percent, us):
+The trigger of auto-converge (`migsim.models.throttle.trigger`), the first time it acts, gives every vCPU the quota
+`k` = `vcpu-dirty-limit`; later actions change nothing unless the parameter did. From then on a thread measures each
+vCPU for `x-vcpu-dirty-limit-period`, syncs, and sets the sleep `s` that the vCPU takes at each full ring
+(`migsim.models.dirty.ring`). With `c` the measured rate, :math:`c_{max}` the highest ever seen of any vCPU, the
+ring's MiB and every quotient in whole numbers (MiB/s, percent, us):
 
 .. math:: F = \frac{10^6\,\mathrm{ring}}{c_{max}}, \qquad e = \frac{100\,|k - c|}{\max(k, c)}
 
@@ -61,16 +61,16 @@ __all__ = [
 ]
 
 TOLERANCE_MIB_PER_S = 25
-"""Within this of the quota a vCPU's sleep stays as it is."""
+"""A rate within this distance of the quota leaves the vCPU's sleep unchanged."""
 
 LINEAR_PERCENT = 50
-"""Above this error the sleep changes in proportion, else by a tenth of the ring's fill time."""
+"""Above this error the sleep changes in proportion to it; else by a tenth of the ring's fill time."""
 
 MAX_SLEEP_PERCENT = 99
-"""The longest sleep, in fill times of the ring."""
+"""Longest sleep, in fill times of the ring."""
 
 PERIOD_MS = 1000
-"""Default of `x-vcpu-dirty-limit-period`, and its maximum."""
+"""Default and maximum of `x-vcpu-dirty-limit-period`."""
 
 PAGES_PER_MIB = 256
 
@@ -82,9 +82,9 @@ class LimitState:
     Attributes
     ----------
     sleep_us : tuple of int
-        What each vCPU sleeps at a full ring.
+        Sleep of each vCPU at a full ring.
     peak_mib_per_s : int
-        The highest rate ever seen of any vCPU outside the tolerance.
+        Highest rate measured so far of any vCPU outside the tolerance.
     """
 
     sleep_us: tuple[int, ...]
@@ -92,12 +92,12 @@ class LimitState:
 
     @classmethod
     def start(cls, vcpus: int) -> LimitState:
-        """State at the moment the limit is set: nobody sleeps until the first measurement is over."""
+        """Return the state when the limit is set: no vCPU sleeps before the first measurement has ended."""
         return cls((0,) * vcpus)
 
 
 def full_time_us(ring_entries: int, peak_mib_per_s: int) -> int:
-    """Time in which QEMU believes a ring fills: all its entries, at the peak rate.
+    """Return the time in which QEMU takes a ring to fill: all its entries, at the peak rate.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def full_time_us(ring_entries: int, peak_mib_per_s: int) -> int:
 def step(
     state: LimitState, *, quota_mib_per_s: int, measured_mib_per_s: Sequence[int], ring_entries: int
 ) -> LimitState:
-    """Adjust every vCPU's sleep after a measurement.
+    """Return the state after a measurement: every vCPU's sleep adjusted.
 
     Parameters
     ----------
@@ -118,14 +118,14 @@ def step(
     quota_mib_per_s : int
         `vcpu-dirty-limit`.
     measured_mib_per_s : sequence of int
-        A rate for each vCPU (`measured_rate`).
+        Rate of each vCPU, as `measured_rate` returns it.
     ring_entries : int
         `dirty-ring-size`.
 
     Raises
     ------
     ParameterError
-        For a quota below 1, or rates that are not one a vCPU.
+        For a quota below 1, or for a number of rates that is not the number of vCPUs.
 
     Examples
     --------
@@ -139,8 +139,8 @@ def step(
     if len(measured_mib_per_s) != len(state.sleep_us):
         raise ParameterError(
             f"{len(measured_mib_per_s)} rates for {len(state.sleep_us)} vCPUs.",
-            "Every vCPU is measured.",
-            "Give one rate a vCPU.",
+            "The limit measures every vCPU.",
+            "Give one rate for each vCPU.",
         )
     sleeps, peak = [], state.peak_mib_per_s
     for sleep, rate in zip(state.sleep_us, measured_mib_per_s, strict=True):
@@ -161,9 +161,9 @@ def step(
 
 
 def measured_rate(pages: int, period_ms: int = PERIOD_MS, version: QemuVersion | str = "10.0") -> int:
-    """Dirty rate of a vCPU as the limit measures it, in whole MiB/s.
+    """Return the dirty rate of a vCPU as the limit measures it, in whole MiB/s.
 
-    `pages` are ring entries. Before 8.2 they are cut to whole MiB first, which shows in short periods.
+    `pages` is a number of ring entries. QEMU before 8.2 cuts it to whole MiB first, which matters in short periods.
 
     Examples
     --------
@@ -184,16 +184,17 @@ def measured_rate(pages: int, period_ms: int = PERIOD_MS, version: QemuVersion |
 def limited_rate(
     unthrottled_mib_per_s: float, sleep_us: float, ring_entries: int, *, pml: bool = False
 ) -> float:
-    """Rate of a vCPU that sleeps at every full ring, in MiB of distinct pages a second.
+    """Return the rate of a vCPU that sleeps at every full ring, in MiB of distinct pages a second.
 
     Parameters
     ----------
     unthrottled_mib_per_s : float
-        Its rate over the fill time of a ring while it runs.
+        Its rate while it runs, over the fill time of a ring.
     sleep_us : float
+        Its sleep at each full ring.
     ring_entries : int
     pml : bool
-        As in `dirty_ring.ring_fill_pages`.
+        As in `migsim.models.dirty.ring.ring_fill_pages`.
 
     Examples
     --------
@@ -206,17 +207,17 @@ def limited_rate(
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Where the controller leaves one steady writer.
+    """The controller's steady state for one steady writer.
 
     Attributes
     ----------
     sleep_us : int
     rate_mib_per_s : float
-        What it then writes, syncs and their waiting included.
+        Dirty rate of the writer; the time that syncs wait is included.
     run_fraction : float
-        Share of time that it runs.
+        Share of time that the writer runs.
     periods : int or None
-        Measurements until its sleep changed for the last time; None when it went on changing.
+        Measurements until the sleep changed for the last time; None where it never stopped changing.
     """
 
     sleep_us: int
@@ -235,7 +236,7 @@ def settle(
     version: QemuVersion | str = "10.0",
     most_periods: int = 200,
 ) -> Settled:
-    """Run the controller on one vCPU that writes distinct pages at a steady rate while it runs.
+    """Run the controller on one vCPU that, while it runs, writes distinct pages at a steady rate.
 
     Examples
     --------
@@ -249,15 +250,15 @@ def settle(
     pages_per_s = unthrottled_mib_per_s * PAGES_PER_MIB
     state, periods = LimitState.start(1), 0
     while True:
-        seen = ring_interval(fill_pages / pages_per_s, state.sleep_us[0] * 1e-6, period_ms / 1000)
-        rate = measured_rate(int(_pages(seen, fill_pages, pages_per_s)), period_ms, version)
+        interval = ring_interval(fill_pages / pages_per_s, state.sleep_us[0] * 1e-6, period_ms / 1000)
+        rate = measured_rate(int(_pages(interval, fill_pages, pages_per_s)), period_ms, version)
         new = step(
             state, quota_mib_per_s=quota_mib_per_s, measured_mib_per_s=[rate], ring_entries=ring_entries
         )
         if new.sleep_us == state.sleep_us or periods == most_periods:
             break
         state, periods = new, periods + 1
-    run = seen.run_s / seen.length_s
+    run = interval.run_s / interval.length_s
     return Settled(
         state.sleep_us[0],
         run * unthrottled_mib_per_s,
@@ -267,7 +268,7 @@ def settle(
 
 
 def throttle_time_per_round_us(state: LimitState) -> int:
-    """QMP's `dirty-limit-throttle-time-per-round`: the longest sleep of any vCPU.
+    """Return `dirty-limit-throttle-time-per-round` of QMP: the longest sleep of any vCPU.
 
     Examples
     --------
@@ -278,7 +279,7 @@ def throttle_time_per_round_us(state: LimitState) -> int:
 
 
 def ring_full_time_us(state: LimitState, measured_mib_per_s: Sequence[int], ring_entries: int) -> int:
-    """QMP's `dirty-limit-ring-full-time`, from the last rates of the vCPUs that run; 0 when they dirty nothing.
+    """Return `dirty-limit-ring-full-time` of QMP, from the last rates of the running vCPUs; 0 where all are 0.
 
     Examples
     --------
@@ -292,5 +293,5 @@ def ring_full_time_us(state: LimitState, measured_mib_per_s: Sequence[int], ring
     return full_time_us(ring_entries, peak) if peak else 0
 
 
-def _pages(seen: RingInterval, fill_pages: float, pages_per_s: float) -> float:
-    return seen.fulls * fill_pages + seen.rest_s * pages_per_s
+def _pages(interval: RingInterval, fill_pages: float, pages_per_s: float) -> float:
+    return interval.fulls * fill_pages + interval.rest_s * pages_per_s

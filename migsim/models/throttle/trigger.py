@@ -45,12 +45,13 @@ __all__ = [
     "close_trigger",
     "count_period",
     "is_bad_period",
+    "judge_period",
     "threshold_bytes",
     "throttle_rules",
 ]
 
 DEFAULT_THRESHOLD_PERCENT = 50
-"""`throttle-trigger-threshold`, and what was built in before 5.0."""
+"""Default of `throttle-trigger-threshold`, and the built-in value before 5.0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class ThrottleRules:
     form : {"none", "fixed", "percentage"}
         No auto-converge (up to 1.5), fixed sleeps (1.6 to 2.4), a percentage that rises (2.5 on).
     acts_on : int
-        Which bad period acts.
+        Number of the bad period that acts.
     needs_previous_rate : bool
         Whether a period counts only when the one before had a dirty rate (up to 2.9).
     threshold_parameter, maximum_parameter, tailslow_parameter : bool
@@ -74,9 +75,9 @@ class ThrottleRules:
     skips_block_bulk : bool
         Whether nothing is decided during the bulk phase of old block migration (2.11 to 9.0).
     rearms_timer : bool
-        Whether setting a percentage starts the timer anew, which gives the guest time (2.5 to 5.2).
+        Whether setting a percentage restarts the timer, which lets the guest run longer (2.5 to 5.2).
     stacks_sleeps : bool
-        Whether a tick that comes during a sleep adds another (2.5 to 2.9); later it is skipped.
+        Whether a tick during a sleep adds another sleep (2.5 to 2.9); later releases skip it.
     interruptible_sleep : bool
         Whether stopping the guest ends a sleep (4.2 on).
     background_sync_s : float or None
@@ -135,7 +136,7 @@ def throttle_rules(version: QemuVersion | str) -> ThrottleRules:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """What the trigger remembers between two periods.
+    """State of the trigger between two periods.
 
     Attributes
     ----------
@@ -155,7 +156,7 @@ class Trigger:
 def is_bad_period(
     dirty_bytes: int, transferred_bytes: int, threshold_percent: int = DEFAULT_THRESHOLD_PERCENT
 ) -> bool:
-    """Whether a period dirtied more than the threshold's share of what it sent.
+    """Whether a period's dirty bytes exceed the threshold's share of its sent bytes.
 
     Examples
     --------
@@ -166,7 +167,7 @@ def is_bad_period(
 
 
 def threshold_bytes(transferred_bytes: int, threshold_percent: int) -> int:
-    """Bytes that a period may dirty and not be bad.
+    """Return the most dirty bytes of a period that is not bad.
 
     Examples
     --------
@@ -185,13 +186,14 @@ def close_trigger(
     threshold_percent: int = DEFAULT_THRESHOLD_PERCENT,
     in_block_bulk: bool = False,
 ) -> Trigger:
-    """Close a period.
+    """Return the trigger's state at the end of a period.
 
     Parameters
     ----------
     trigger : Trigger
     dirty_bytes, transferred_bytes : int
-        Of the period; the second as `ram.transferred` counts it (`behaviour.Behaviour.transferred_counts`).
+        Bytes dirtied and sent in the period; the second as `ram.transferred` counts it
+        (`transferred_counts` of `migsim.models.loop.behaviour.Behaviour`).
     rules : ThrottleRules
     threshold_percent : int
         `throttle-trigger-threshold`.
@@ -223,15 +225,54 @@ def close_trigger(
             "QEMU takes 1 to 100 from 5.0 on; before, 50 is built in.",
             f"Use {min(max(threshold_percent, 1), 100) if rules.threshold_parameter else 50}.",
         )
-    counted = trigger.dirtied_before or not rules.needs_previous_rate
-    held = rules.skips_block_bulk and in_block_bulk
-    bad = is_bad_period(dirty_bytes, transferred_bytes, threshold_percent)
-    count, acts = count_period(trigger.bad_periods, counted and not held and bad, rules.acts_on)
-    return Trigger(count, dirty_bytes > 0, acts)
+    bad_periods, acts = judge_period(
+        trigger.bad_periods,
+        trigger.dirtied_before,
+        dirty_bytes,
+        transferred_bytes,
+        threshold_percent,
+        rules.needs_previous_rate,
+        rules.acts_on,
+        rules.skips_block_bulk and in_block_bulk,
+    )
+    return Trigger(bad_periods, dirty_bytes > 0, acts)
+
+
+def judge_period(
+    bad_periods: int,
+    dirtied_before: bool,
+    dirty_bytes: int,
+    transferred_bytes: int,
+    threshold_percent: int,
+    needs_previous_rate: bool,
+    acts_on: int,
+    held: bool = False,
+) -> tuple[int, bool]:
+    """Judge a closed period by numbers alone: the bad ones since the last action, and whether this one acts.
+
+    Parameters
+    ----------
+    bad_periods, dirtied_before
+        As `Trigger` has them.
+    dirty_bytes, transferred_bytes, threshold_percent
+        As `close_trigger` takes them, unchecked.
+    needs_previous_rate, acts_on
+        As `ThrottleRules` has them.
+    held : bool
+        Whether nothing is decided in this period.
+
+    Examples
+    --------
+    >>> judge_period(1, True, 60, 100, 50, False, 2), judge_period(0, False, 60, 100, 50, True, 3)
+    ((0, True), (0, False))
+    """
+    counted = (dirtied_before or not needs_previous_rate) and not held
+    bad = counted and is_bad_period(dirty_bytes, transferred_bytes, threshold_percent)
+    return count_period(bad_periods, bad, acts_on)
 
 
 def count_period(bad_periods: int, bad: bool, acts_on: int) -> tuple[int, bool]:
-    """Count a closed period: the bad ones since the last action, and whether this one acts.
+    """Return the bad periods since the last action, a closed period included, and whether that period acts.
 
     Examples
     --------
@@ -252,7 +293,7 @@ def background_sync_due(sync_count: int, sync_count_at_last_tick: int) -> bool:
     sync_count : int
         `dirty-sync-count` now; 1 during the bulk round.
     sync_count_at_last_tick : int
-        As the last tick left it, its own sync included; 0 before the first tick.
+        `dirty-sync-count` after the last tick, whose own sync counts; 0 before the first tick.
 
     Examples
     --------

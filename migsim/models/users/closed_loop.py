@@ -60,11 +60,11 @@ class TransactionClass:
     Attributes
     ----------
     name : str
-        As ``order-products``.
+        Such as ``order-products``.
     mix_fraction : float
         Share of the transactions that are of this kind.
     demand_s : float
-        Mean vCPU time that one needs, at full speed.
+        Mean vCPU time of one transaction, at full speed.
     """
 
     name: str
@@ -80,13 +80,13 @@ class UserLoop:
     ----------
     users : int
     think_s : float
-        Mean time between an answer and the next transaction; 0: none.
+        Mean time between an answer and the next request; 0 for none.
     classes : tuple of TransactionClass
-        Their shares sum to 1; their names differ.
+        Shares that sum to 1, names that differ.
     vcpus : int
     inside : bool
-        Whether the users are programs inside the guest, whose clock stands still while it is stopped: they neither
-        think on nor see the stop. Else they are outside, and wait for it.
+        Whether the users are programs inside the guest. Their clock stands still while the guest is stopped, so they
+        do not notice the stop. Users outside wait while the guest is stopped.
 
     Raises
     ------
@@ -94,7 +94,7 @@ class UserLoop:
 
     Examples
     --------
-    >>> loop = UserLoop.of_one(75, think_s=1.0, demand_s=0.005)
+    >>> loop = UserLoop.of_one_class(75, think_s=1.0, demand_s=0.005)
     >>> round(loop.steady().throughput_per_s, 2), round(loop.steady().utilisation_fraction, 3)
     (74.41, 0.372)
     """
@@ -123,10 +123,10 @@ class UserLoop:
             )
 
     @classmethod
-    def of_one(
+    def of_one_class(
         cls, users: int, *, think_s: float, demand_s: float, vcpus: int = 1, inside: bool = False
     ) -> UserLoop:
-        """Users whose transactions are all of one kind."""
+        """Return a loop whose transactions are all of one class."""
         return cls(users, think_s, (TransactionClass("transaction", 1.0, demand_s),), vcpus, inside)
 
     @property
@@ -135,7 +135,7 @@ class UserLoop:
         return sum(c.mix_fraction * c.demand_s for c in self.classes)
 
     def steady(self, speed_fraction: float = 1.0) -> ClosedNetwork:
-        """How it goes at one speed, above 0."""
+        """Return the steady state at one speed, above 0."""
         return closed_network(self.users, self.think_s, self.demand_s / speed_fraction, self.vcpus)
 
 
@@ -146,13 +146,13 @@ class ClosedNetwork:
     Attributes
     ----------
     throughput_per_s, response_s : float
-        Transactions completed a second, and their mean response time.
+        Transactions a second, and their mean response time.
     utilisation_fraction : float
-        Of all vCPUs.
+        Utilisation of all vCPUs.
     at_server : float
         Mean number of users who wait for an answer.
     chances : ndarray, shape (users + 1,)
-        That so many of them do.
+        Probability of each number of waiting users.
     """
 
     throughput_per_s: float
@@ -163,7 +163,7 @@ class ClosedNetwork:
 
 
 def closed_network(users: int, think_s: float, demand_s: float, vcpus: int = 1) -> ClosedNetwork:
-    """Solve the loop at one speed.
+    """Compute the steady state of a loop at one speed.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def closed_network(users: int, think_s: float, demand_s: float, vcpus: int = 1) 
 
 
 def response_time_s(users: float, throughput_per_s: float, think_s: float) -> float:
-    """Mean response time by the interactive response time law, :math:`N/X - Z`.
+    """Return the mean response time by the interactive response time law, :math:`N/X - Z`.
 
     Examples
     --------
@@ -214,7 +214,7 @@ def response_time_s(users: float, throughput_per_s: float, think_s: float) -> fl
 def throughput_bounds_per_s(
     users: int, think_s: float, demand_s: float, vcpus: int = 1
 ) -> tuple[float, float]:
-    """Least and most transactions a second that any closed loop with these means can complete.
+    """Return the fewest and the most transactions a second of any closed loop with these means.
 
     Examples
     --------
@@ -229,7 +229,7 @@ def throughput_bounds_per_s(
 def demand_from_response(
     users: int, think_s: float, response_s: float, vcpus: int = 1, *, tolerance: float = 1e-9
 ) -> float:
-    """Demand with which the loop has a mean response time: `closed_network` turned round.
+    """Return the demand with which the loop has a given mean response time (the inverse of `closed_network`).
 
     Parameters
     ----------
@@ -237,12 +237,12 @@ def demand_from_response(
     think_s, response_s : float
     vcpus : int
     tolerance : float
-        Relative.
+        Relative error.
 
     Examples
     --------
-    >>> seen = closed_network(75, 1.0, 0.01).response_s
-    >>> round(demand_from_response(75, 1.0, seen), 6)
+    >>> response_s = closed_network(75, 1.0, 0.01).response_s
+    >>> round(demand_from_response(75, 1.0, response_s), 6)
     0.01
     """
     _check(users, think_s, response_s, vcpus)

@@ -49,12 +49,12 @@ __all__ = ["ExpectedCourse", "blackout_lost", "expected_course", "lost_by_waitin
 Floats = NDArray[np.float64]
 
 GAMMA = 2 - 2**0.5
-"""The step of TR-BDF2 at whose end both of its stages share one matrix."""
+"""Share of a TR-BDF2 step that its first stage takes; with it both stages have the same matrix."""
 
 
 @dataclass(frozen=True)
 class ExpectedCourse:
-    """Expectation of a closed loop over time.
+    """Expected transactions of a closed loop over time.
 
     Attributes
     ----------
@@ -71,12 +71,12 @@ class ExpectedCourse:
 
 
 def expected_course(loop: UserLoop, speeds: ArrayLike, grid_s: ArrayLike) -> ExpectedCourse:
-    """Expected transactions of a loop that starts from its steady state at full speed.
+    """Compute the expected transactions of a loop that starts from its steady state at full speed.
 
     Parameters
     ----------
     loop : UserLoop
-        Of its users it counts as if they were outside: give speeds by the guest's own clock for those inside.
+        The users are counted as if they were outside the guest; for users inside give speeds by the guest's clock.
     speeds : array_like, shape (courses, n) or (n,)
         Mean speed in each interval of the grid.
     grid_s : array_like, shape (n + 1,)
@@ -84,9 +84,9 @@ def expected_course(loop: UserLoop, speeds: ArrayLike, grid_s: ArrayLike) -> Exp
 
     Examples
     --------
-    >>> loop = UserLoop.of_one(10, think_s=1.0, demand_s=0.05)
-    >>> made = expected_course(loop, np.ones(100), np.linspace(0, 1, 101))
-    >>> bool(abs(made.completed[0, -1] - loop.steady().throughput_per_s) < 1e-9)
+    >>> loop = UserLoop.of_one_class(10, think_s=1.0, demand_s=0.05)
+    >>> course = expected_course(loop, np.ones(100), np.linspace(0, 1, 101))
+    >>> bool(abs(course.completed[0, -1] - loop.steady().throughput_per_s) < 1e-9)
     True
     """
     v = np.atleast_2d(np.asarray(speeds, float))
@@ -112,12 +112,12 @@ def expected_course(loop: UserLoop, speeds: ArrayLike, grid_s: ArrayLike) -> Exp
 
 
 def blackout_lost(loop: UserLoop, blackout_s: float) -> float:
-    """Transactions that a loop loses by one blackout, in the fluid limit; see the module's law.
+    """Return the transactions that a loop loses by one blackout, in the fluid limit; see the module's law.
 
     Examples
     --------
-    >>> outside = UserLoop.of_one(75, think_s=1.0, demand_s=0.005)
-    >>> inside = UserLoop.of_one(75, think_s=1.0, demand_s=0.005, inside=True)
+    >>> outside = UserLoop.of_one_class(75, think_s=1.0, demand_s=0.005)
+    >>> inside = UserLoop.of_one_class(75, think_s=1.0, demand_s=0.005, inside=True)
     >>> round(blackout_lost(outside, 0.5), 1), round(blackout_lost(inside, 0.5), 1)
     (10.9, 37.3)
     """
@@ -143,19 +143,19 @@ def blackout_lost(loop: UserLoop, blackout_s: float) -> float:
 def lost_by_waiting(
     users: int, think_s: float, rest_response_s: float, *, completed: float, waited_s: float, stopped_s: float
 ) -> float:
-    """Transactions that users inside a guest lost, from how long they waited.
+    """Return the transactions that users inside a guest lost, from how long they waited.
 
     Parameters
     ----------
     users : int
     think_s, rest_response_s : float
-        Means: of thinking, and of the response time with nothing to slow the guest.
+        Mean think time, and mean response time while nothing slows the guest.
     completed : float
-        Answers in the window.
+        Transactions completed in the window.
     waited_s : float
-        What they took, summed, by the guest's clock.
+        Sum of their response times, by the guest's clock.
     stopped_s : float
-        For so long the guest's clock stood still.
+        Time that the guest's clock stood still.
 
     Examples
     --------
@@ -168,14 +168,14 @@ def lost_by_waiting(
 
 
 def _step(chances: Floats, up: Floats, down: Floats, step: float) -> tuple[Floats, Floats]:
-    """One step of TR-BDF2 for all courses, and the transactions completed in it."""
+    """Return the chances after one step of TR-BDF2, for all courses, and the transactions completed in it."""
     half = GAMMA * step / 2
     lower, upper = np.broadcast_to(up, down.shape), down
     flow = _flow(chances, lower, upper)
     middle = _solve(lower, upper, half, chances + half * flow)
     w = 1 / (GAMMA * (2 - GAMMA))
     after = _solve(lower, upper, half, w * middle - (w - 1) * chances)
-    # the quadrature that the same rule makes of the completions, whose rate is linear in the chances
+    # The completions are integrated by the same rule; their rate is linear in the chances.
     first, second, third = ((p * down).sum(axis=1) for p in (chances, middle, after))
     at_middle = half * (first + second)
     return after, w * at_middle + half * third
@@ -212,6 +212,6 @@ def _check_grid(steps: Floats, v: Floats) -> None:
         return
     raise ParameterError(
         f"{v.shape[1]} speeds from {v.min(initial=0.0):.3g} are given for {len(steps)} intervals.",
-        "Each interval of a rising grid has one speed, not below 0.",
-        "Take them from SpeedCourse.mean_speed of the same grid.",
+        "Each interval of an ascending grid has one speed, not below 0.",
+        "Take the speeds from SpeedCourse.mean_speed of the same grid.",
     )

@@ -32,14 +32,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SpeedCourse:
-    """Pieces of one speed each; 1 before the first and after the last.
+    """A server's speed in pieces; it is 1 before the first piece and after the last.
 
     Parameters
     ----------
     t_s, until_s, speed_fraction : array_like, shape (pieces,)
-        Pieces that follow each other.
+        Begin, end and speed of each piece, without gaps.
     stopped : array_like of bool, optional
-        Where the machine's own clock stands still too.
+        Whether the machine's clock stands still in each piece.
 
     Raises
     ------
@@ -73,12 +73,12 @@ class SpeedCourse:
 
     @classmethod
     def constant(cls, speed_fraction: float, until_s: float) -> SpeedCourse:
-        """One speed from time 0 to `until_s`."""
+        """Return a course of one speed from time 0 to `until_s`."""
         return cls([0.0], [until_s], [speed_fraction])
 
     @classmethod
-    def of(cls, guest_speed: Any) -> SpeedCourse:
-        """Read a result's `guest_speed` (see `migsim.results.guest_speed`): the clock stands still in the blackout."""
+    def from_guest_speed(cls, guest_speed: Any) -> SpeedCourse:
+        """Make a course of a result's `guest_speed` (see `migsim.results.guest_speed`); a blackout stops the clock."""
         return cls(
             guest_speed["t_s"],
             guest_speed["until_s"],
@@ -88,11 +88,11 @@ class SpeedCourse:
 
     @property
     def end_s(self) -> float:
-        """Where the last piece ends."""
+        """End of the last piece."""
         return self._edges[-1]
 
     def served_s(self, t_s: float) -> float:
-        """Service that the machine can give until `t_s`, in seconds at full speed; time 0 has had none."""
+        """Return the service that the machine can give from time 0 to `t_s`, in seconds at full speed."""
         k = bisect_right(self._edges, t_s) - 1
         if k < 0:
             return t_s
@@ -100,11 +100,11 @@ class SpeedCourse:
         return self._served[k] + (t_s - self._edges[k]) * speed
 
     def when_s(self, served_s: float) -> float:
-        """First time by which `served_s` have been served."""
+        """Return the first time by which the machine has given `served_s` of service."""
         k = bisect_right(self._served, served_s) - 1
         if k < 0:
             return served_s
-        while k and self._served[k] == served_s:  # the first of several with nothing served between them
+        while k and self._served[k] == served_s:  # the first of several edges without service between them
             k -= 1
         if k == len(self.speed_fraction):
             return self._edges[k] + served_s - self._served[k]
@@ -112,7 +112,7 @@ class SpeedCourse:
         return self._edges[k] + (gain / float(self.speed_fraction[k]) if gain else 0.0)
 
     def mean_speed(self, grid_s: ArrayLike) -> Floats:
-        """Mean speed in each interval of a grid, shape (n,) for n + 1 ascending times."""
+        """Return the mean speed in each interval of a grid, shape (n,) for n + 1 ascending times."""
         grid = np.asarray(grid_s, float)
         edges, served = np.array(self._edges), np.array(self._served)
         at = np.interp(grid, edges, served)
@@ -120,7 +120,7 @@ class SpeedCourse:
         return np.asarray(np.diff(at) / np.diff(grid))
 
     def guest_clock_s(self, t_s: ArrayLike) -> Any:
-        """What the machine's own clock shows, which began with the wall's."""
+        """Return the machine's clock at each wall time; both clocks begin at 0."""
         edges = np.array(self._edges)
         gone = np.concatenate([[0.0], np.cumsum(np.diff(edges) * self.stopped)])
         wall = np.asarray(t_s, float)
@@ -128,7 +128,7 @@ class SpeedCourse:
         return float(shown) if np.ndim(t_s) == 0 else shown
 
     def wall_s(self, guest_clock_s: ArrayLike) -> Floats:
-        """Wall time of what happened at some times of the machine's own clock; after a stop that ended there."""
+        """Return the wall time at each time of the machine's clock; where a stop ends there, the time after it."""
         lengths = (self.until_s - self.t_s)[self.stopped]
         shown = self.guest_clock_s(self.t_s[self.stopped])
         gone = np.concatenate([[0.0], np.cumsum(lengths)])
@@ -136,12 +136,12 @@ class SpeedCourse:
         return np.asarray(at + gone[np.searchsorted(shown, at, side="left")])
 
     def without_stops(self) -> SpeedCourse:
-        """The same by the machine's own clock: as what runs inside it sees it."""
+        """Return the course by the machine's clock, as programs inside see it."""
         if not self.stopped.any():
             return self
         runs = ~self.stopped
         if not runs.any():
             return SpeedCourse.constant(1.0, 1.0)
         begin, end = self.guest_clock_s(self.t_s[runs]), self.guest_clock_s(self.until_s[runs])
-        begin[1:] = end[:-1]  # but for rounding they are the same
+        begin[1:] = end[:-1]  # equal but for rounding
         return SpeedCourse(begin, end, self.speed_fraction[runs])

@@ -1,7 +1,9 @@
-"""XBZRLE: the cache of pages sent before, and how long a page's difference gets.
+"""XBZRLE: the cache of pages that were sent before, and the encoding of a page's changes.
 
-- `encoding`: the encoding of a page, its record, what it costs
-- `cache`, `fluid_cache`: which pages the cache holds: page by page, and as fractions of segments
+- `encoding`: the encoding of a page, its record in the stream, and its cost
+- `cache`, `fluid_cache`: the pages that the cache holds: exact by page, and as expected fractions of segments
 - `page_contents`: what a write does to the contents of its page
-- `content`, `overflow`: how long the encoding gets by the writes to a page, and whether it fits
+- `content`, `overflow`: the length of the encoding by the number of writes to a page, and whether it fits
+
+Which pages are sent, and when, is decided in `migsim.engine`.
 """

@@ -39,23 +39,24 @@ __all__ = ["PROTECTED_GENERATIONS", "XbzrleCache", "XbzrleRules", "cache_pages",
 Ints = npt.NDArray[np.int64]
 
 PROTECTED_GENERATIONS = 2
-"""An entry used in this many latest generations, the present one among them, is not replaced (2.3 on)."""
+"""An entry that was used in one of the last generations, this many with the present one, is not replaced (2.3 on)."""
 
 _NO_PAGE = -1
 
 
 @dataclass(frozen=True, slots=True)
 class XbzrleRules:
-    """What one QEMU release does differently from another with its XBZRLE cache.
+    """The differences between QEMU releases in the XBZRLE cache.
 
     Attributes
     ----------
     aged : bool
-        Whether entries used lately are protected (2.3 on).
+        Whether recently used entries are protected (2.3 on).
     zero_pages_cached : bool
         Whether zero pages are written into the cache (2.0 on).
     after_first_sweep : bool
-        Whether XBZRLE rests until every page was sent once (1.5 on), so that the second sweep meets an empty cache.
+        Whether XBZRLE is off until every page was sent once (1.5 on), so that the cache is empty before the second
+        sweep.
     resize_moves : bool
         Whether a resize keeps the entries (up to 1.7).
     hits_are_pages : bool
@@ -71,7 +72,7 @@ class XbzrleRules:
 
 @lru_cache(maxsize=64)
 def xbzrle_rules(version: QemuVersion) -> XbzrleRules:
-    """Look up what a QEMU release does.
+    """Return the rules of a QEMU release.
 
     Examples
     --------
@@ -92,18 +93,18 @@ def xbzrle_rules(version: QemuVersion) -> XbzrleRules:
 
 
 def cache_pages(cache_size_bytes: int, version: QemuVersion | None = None) -> int:
-    """Pages that a cache of `xbzrle-cache-size` bytes holds.
+    """Return the number of pages that a cache of `xbzrle-cache-size` bytes holds.
 
     Parameters
     ----------
     cache_size_bytes : int
     version : QemuVersion, optional
-        Up to 2.10 QEMU rounds down to a power of two; without a version it has to be one.
+        QEMU up to 2.10 rounds the number down to a power of two. Later releases, and no version, require one.
 
     Raises
     ------
     ParameterError
-        Less than a page, or no power of two where QEMU takes nothing else.
+        For less than a page, or for no power of two where QEMU requires one.
 
     Examples
     --------
@@ -136,17 +137,17 @@ class XbzrleCache:
     cache_pages : int
         Slots, a power of two.
     aged : bool
-        Whether entries used lately are protected (2.3 on).
+        Whether recently used entries are protected (2.3 on).
 
     Attributes
     ----------
     hits, misses, refused : int
-        Accesses so far; `refused` are the misses that the cache did not take in.
+        Accesses so far; `refused` are the misses whose page was not inserted.
 
     Raises
     ------
     ParameterError
-        `cache_pages` is no power of two.
+        Where `cache_pages` is no power of two.
 
     Examples
     --------
@@ -174,16 +175,16 @@ class XbzrleCache:
         return np.sort(self._page[self._page != _NO_PAGE])
 
     def access(self, pages: Ints, generation: int, *, insert: bool = True) -> npt.NDArray[np.bool_]:
-        """Look up pages as they are sent, none of them zero.
+        """Look up pages as they are sent, and insert misses; none of the pages is zero.
 
         Parameters
         ----------
         pages : ndarray of int64
-            In the order of sending; ascending where it can be, as that is fast.
+            In the order in which they are sent; ascending numbers are fastest.
         generation : int
-            `dirty-sync-count` at that time; never less than before.
+            `dirty-sync-count` at that time; it never decreases.
         insert : bool
-            False in the last stage: a miss takes no slot.
+            False in the last stage, where a miss is not inserted.
 
         Returns
         -------
@@ -197,12 +198,12 @@ class XbzrleCache:
         return found
 
     def look(self, pages: Ints, generation: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Say which pages `access` would find, and which it would refuse, changing nothing.
+        """Return which pages `access` would find, and which it would refuse; the cache does not change.
 
         Parameters
         ----------
         pages : ndarray of int64
-            No two of one slot.
+            No two of them share a slot.
         generation : int
         """
         pages = np.asarray(pages, dtype=np.int64)
@@ -212,21 +213,21 @@ class XbzrleCache:
         return found, self._refuses(slot, held, generation) & ~found
 
     def put_zero(self, pages: Ints, generation: int) -> None:
-        """Write zero pages into the cache, where its rule lets them in; counts nothing."""
+        """Insert zero pages by the same rule as misses; no counter changes."""
         pages = np.asarray(pages, dtype=np.int64)
         for lap in self._laps(pages):
             slot = pages[lap] & (self.cache_pages - 1)
             self._insert(pages[lap], slot, generation)
 
     def resized(self, cache_pages: int, *, moves: bool = False) -> XbzrleCache:
-        """Make the cache that a resize leads to; its counters go on.
+        """Return the cache after a resize; its counters continue.
 
         Parameters
         ----------
         cache_pages : int
             The new number of slots.
         moves : bool
-            Whether the entries come along (up to 1.7).
+            Whether the entries are kept (up to 1.7).
         """
         new = XbzrleCache(cache_pages, aged=self.aged)
         new.hits, new.misses, new.refused = self.hits, self.misses, self.refused
@@ -240,7 +241,7 @@ class XbzrleCache:
         return new
 
     def _laps(self, pages: Ints) -> list[slice]:
-        """Cut pages where the slots start over, so that no two pages of a piece share a slot."""
+        """Cut pages into slices in which no two pages share a slot."""
         lap = pages // self.cache_pages
         cut = np.flatnonzero((lap[1:] != lap[:-1]) | (pages[1:] <= pages[:-1])) + 1
         edges = [0, *cut.tolist(), len(pages)]
@@ -259,7 +260,7 @@ class XbzrleCache:
         return found
 
     def _insert(self, pages: Ints, slot: Ints, generation: int) -> int:
-        """Insert pages of distinct slots; returns how many are refused."""
+        """Insert pages of distinct slots; return the number of refused ones."""
         held = self._page[slot]
         refused = self._refuses(slot, held, generation) & (held != pages)
         pages, slot = pages[~refused], slot[~refused]
@@ -268,6 +269,6 @@ class XbzrleCache:
         return int(np.count_nonzero(refused))
 
     def _refuses(self, slot: Ints, held: Ints, generation: int) -> npt.NDArray[np.bool_]:
-        """Whether each slot takes no other page than the one it holds."""
+        """Return whether each slot keeps the page that it holds."""
         young = self._used[slot] + PROTECTED_GENERATIONS > generation
         return np.asarray(young & (held != _NO_PAGE) & self.aged)

@@ -13,7 +13,8 @@ exactly m writes with :math:`(1-s)^m`. A byte written keeps its old value with c
 
 with :math:`w_j` the chance that byte j is written, :math:`w_{j-1,j}` that both are, and a byte more for each equal
 run (:math:`L_z`) and changed run (:math:`L_n`) of 128 bytes and more. All saturate: a page written all over has about
-4096 c bytes that agree by chance, each of which costs a byte more than it saves, and overflows (`xbzrle_overflow`).
+4096 c bytes that agree by chance, each of which costs a byte more than it saves, and overflows
+(`migsim.models.xbzrle.overflow`).
 
 Writes in order, each at the place after the last one's, leave one run (or one a write, where b is less than the step)
 that begins anywhere in the page and wraps.
@@ -21,7 +22,8 @@ that begins anywhere in the page and wraps.
 Mirrors: nothing in QEMU; the guest.
 Leaves out: places that are not as likely as each other, writes of several lengths to one page, and old contents that
 are no earlier write's (a page filled once with zeros). For writes longer than a quarter of the page overflow is rough.
-Source: occupancy of Poisson processes; the encoder's law (`xbzrle`); tests compare with real bytes.
+Source: occupancy of Poisson processes; the encoder's law (`migsim.models.xbzrle.encoding`); tests compare with real
+bytes.
 """
 
 from __future__ import annotations
@@ -60,18 +62,18 @@ __all__ = [
 
 Floats = npt.NDArray[np.float64]
 
-_LONG = 128  # a run this long takes two bytes to say
+_LONG = 128  # from this length on a run's length takes two bytes
 _DECADES, _POINTS_A_DECADE = (-2, 5), 40
 
 
 class Encoding(NamedTuple):
-    """What becomes of pages found in the cache."""
+    """Expected encoding of pages found in the cache."""
 
     encoded_bytes: float
     """Mean length of the encodings that fit."""
     overflow_fraction: float
     unchanged_fraction: float
-    """Of all pages, as the overflow; what is left is sent encoded."""
+    """Both fractions are of all pages found; the remaining pages are sent encoded."""
 
 
 class EncodingByWrites(NamedTuple):
@@ -80,21 +82,21 @@ class EncodingByWrites(NamedTuple):
     changed_bytes: Floats
     runs: Floats
     length_bytes: Floats
-    """As long as the encoding would be, room or not."""
+    """Length of the encoding, also of those that do not fit."""
     encoded_bytes: Floats
-    """Of those that fit."""
+    """Length of the encodings that fit."""
     overflow_fraction: Floats
 
 
 def expected_encoding(content: PageWrites, mean_writes: float) -> Encoding:
-    """Say what becomes of pages by the mean number of writes to a page since its cached version.
+    """Return the expected encoding by the mean number of writes to a page since its cached version.
 
-    Interpolates in a table that is made once for each `content`; `encoding_by_writes` computes.
+    The result is interpolated in a table, which is computed once for each `content` by `encoding_by_writes`.
 
     Examples
     --------
-    >>> made = expected_encoding(PageWrites(8), 2.0)
-    >>> round(made.encoded_bytes, 1), made.overflow_fraction, round(made.unchanged_fraction, 3)
+    >>> law = expected_encoding(PageWrites(8), 2.0)
+    >>> round(law.encoded_bytes, 1), law.overflow_fraction, round(law.unchanged_fraction, 3)
     (25.2, 0.0, 0.135)
     """
     if mean_writes <= 0:
@@ -105,7 +107,7 @@ def expected_encoding(content: PageWrites, mean_writes: float) -> Encoding:
 def interpolated(
     length: Sequence[float], overflow: Sequence[float], in_order: bool, mean_writes: float
 ) -> Encoding:
-    """Say what `expected_encoding` says, from its table, for more than no writes."""
+    """Return what `expected_encoding` returns, from the table of `encoding_table`; `mean_writes` is above 0."""
     unchanged = max(1.0 - mean_writes, 0.0) if in_order else exp(-mean_writes)
     position = (log10(mean_writes) - _DECADES[0]) * _POINTS_A_DECADE
     position = min(max(position, 0.0), len(length) - 1.0)
@@ -121,20 +123,21 @@ def interpolated(
 def encoding_by_writes(
     content: PageWrites, writes: npt.ArrayLike, *, exactly: bool = False
 ) -> EncodingByWrites:
-    """Compute the law for pages that were written to at least once.
+    """Compute the encoding of pages that were written at least once.
 
     Parameters
     ----------
     content : PageWrites
     writes : array
-        Mean writes to a page: of a Poisson number, or (in order) of the two whole numbers about it; with `exactly`
-        the number itself.
+        Mean number of writes to a page. The number is Poisson, or with `in_order` one of the two whole numbers next to
+        the mean.
     exactly : bool
+        Whether every page gets exactly the number of writes.
 
     Raises
     ------
     ParameterError
-        No writes.
+        For a mean of 0 or less.
 
     Examples
     --------
@@ -146,8 +149,8 @@ def encoding_by_writes(
     if np.any(amounts <= 0):
         raise ParameterError(
             f"{float(amounts.min())} writes to a page.",
-            "The law is of pages that were written to.",
-            "Give more than none.",
+            "The law is for pages that were written.",
+            "Give numbers above 0.",
         )
     law = _in_order if content.in_order else _at_random
     return EncodingByWrites(*np.array([law(content, float(amount), exactly) for amount in amounts]).T)
@@ -155,7 +158,7 @@ def encoding_by_writes(
 
 @lru_cache(maxsize=64)
 def encoding_table(content: PageWrites) -> tuple[list[float], list[float]]:
-    """Mean length and overflow over logarithmically spaced means of writes: what `interpolated` takes."""
+    """Return the mean length and the overflow at logarithmically spaced means of writes, for `interpolated`."""
     low, high = _DECADES
     law = encoding_by_writes(content, np.logspace(low, high, (high - low) * _POINTS_A_DECADE + 1))
     return law.encoded_bytes.tolist(), law.overflow_fraction.tolist()
@@ -164,14 +167,14 @@ def encoding_table(content: PageWrites) -> tuple[list[float], list[float]]:
 def false_dirty_share(
     before: Floats | float, after: Floats | float, sweeps: npt.NDArray[np.bool_] | float
 ) -> Floats:
-    """Share of pages written before they were sent and not since: dirty, with nothing new.
+    """Return the share of pages that were written before they were sent and not since: dirty, but unchanged.
 
     Parameters
     ----------
     before, after : ndarray or float
-        Share written between the protect window's beginning and the sending, and from then to the sync.
+        Share of pages written from the begin of the protect window to their sending, and from then to the sync.
     sweeps : ndarray or float
-        1 where a sweep writes the pages, which it does in turn; 0 where each is written by itself.
+        1 where a sweep writes the pages in turn; 0 where each is written independently.
 
     Examples
     --------
@@ -183,16 +186,16 @@ def false_dirty_share(
 
 
 def false_dirty_pages(sent: Floats, share: Floats, left: Floats, fraction: Floats, written: Floats) -> Floats:
-    """Pages that are dirty with nothing new after a sync.
+    """Return the pages that are dirty but unchanged after a sync.
 
     Parameters
     ----------
     sent, share : ndarray or float
-        Pages sent since the last sync, and the share of them that is so now (`false_dirty_share`).
+        Pages sent since the last sync, and the share of them that is dirty but unchanged (`false_dirty_share`).
     left, fraction : ndarray or float
-        Pages that were dirty after the last sync and not sent since, and the fraction of them that was so then.
+        Pages that were dirty after the last sync and not sent since, and the fraction of them that was unchanged then.
     written : ndarray or float
-        Share of those written since.
+        Share of these pages written since.
 
     Examples
     --------
@@ -203,7 +206,7 @@ def false_dirty_pages(sent: Floats, share: Floats, left: Floats, fraction: Float
 
 
 def left_encoded(overflow: float, unchanged: float) -> float:
-    """Share of pages found that is sent encoded, where the others overflow or are unchanged.
+    """Return the share of pages found that is sent encoded; the others overflow or are unchanged.
 
     Examples
     --------
@@ -215,7 +218,7 @@ def left_encoded(overflow: float, unchanged: float) -> float:
 
 
 def overflow_of_changed(whole: float, law: Encoding) -> float:
-    """Share of the changed pages that are sent raw, where the share `whole` of them is replaced.
+    """Return the share of the changed pages that is sent raw, where the share `whole` of them is replaced.
 
     Examples
     --------
@@ -226,13 +229,13 @@ def overflow_of_changed(whole: float, law: Encoding) -> float:
 
 
 def _at_random(content: PageWrites, writes: float, exactly: bool) -> tuple[float, ...]:
-    """Changed bytes, runs, length, length where it fits, overflow."""
+    """Return changed bytes, runs, length, length of encodings that fit, and overflow, for writes at random places."""
     b, places, keep = content.bytes_a_write, content.places, content.change_fractions
     begin = np.minimum(np.arange(places) * content.step, PAGE_BYTES - b)
     start = np.concatenate(([0.0], np.cumsum(np.bincount(begin, minlength=PAGE_BYTES) / places)))
 
     def alone(first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]) -> Floats:
-        """Chance that bytes first to last are not written."""
+        """Return the chance that the bytes from first to last are not written."""
         share = start[last + 1] - start[np.maximum(first - b + 1, 0)]
         return np.asarray((1 - share) ** writes if exactly else np.exp(-writes * share))
 
@@ -250,8 +253,8 @@ def _at_random(content: PageWrites, writes: float, exactly: bool) -> tuple[float
     long_changed = _long_runs(content, hit) / (1.0 if places == 1 else some)
     length = changed + 2 * runs + long_equal + long_changed
     equal = float((1 - keep) @ written)
-    # Where gaps save little, or the last byte of a write hardly ever changes, so that each leaves a run of its own,
-    # no page is covered but for few gaps.
+    # Few gaps remain in a page that is written nearly all over. This does not hold where gaps save little, or where the
+    # last byte of a write hardly ever changes, so that each write leaves a run.
     apart = b < content.step or keep[begin[0] + b - 1] < 0.5
     if content.step > 2 and not apart:
         gaps = max(float(written.sum() - both.sum()) - 1, 0.0)
@@ -269,15 +272,17 @@ def _at_random(content: PageWrites, writes: float, exactly: bool) -> tuple[float
 
 
 def _that_fit(length: float, over: Overflow) -> float:
-    """Mean length of the encodings that are no longer than a page, from the mean of all."""
+    """Return the mean length of the encodings that fit a page, from the mean of all encodings."""
     fit = 1 - over.fraction
-    if fit < 0.02:  # a difference of large numbers; the few that fit nearly fill the page
+    if (
+        fit < 0.02
+    ):  # the formula is a difference of large numbers; the few encodings that fit nearly fill the page
         return float(PAGE_BYTES)
     return min(max((length - over.fraction * (PAGE_BYTES + over.excess_bytes)) / fit, 0.0), float(PAGE_BYTES))
 
 
 def _long_runs(content: PageWrites, hit: float) -> float:
-    """Expected changed runs of 128 bytes and more: stretches of 128 changed bytes less those of 129."""
+    """Return the expected changed runs of 128 bytes and more: stretches of 128 changed bytes less those of 129."""
     if content.bytes_a_write < min(content.step, _LONG):
         return 0.0
     reach = max(content.bytes_a_write // content.step, 1)
@@ -289,7 +294,7 @@ def _long_runs(content: PageWrites, hit: float) -> float:
 
 
 def _in_order(content: PageWrites, writes: float, exactly: bool) -> tuple[float, ...]:
-    """As `_at_random`, for writes that go on where the last one ended."""
+    """Return what `_at_random` does, for writes that each begin where the last one ended."""
     low = max(int(writes), 1)
     share = 0.0 if exactly or writes < 1 else writes - low
     few, many = (np.array(_one_run(content, float(n))) for n in (low, low + 1))
@@ -297,7 +302,7 @@ def _in_order(content: PageWrites, writes: float, exactly: bool) -> tuple[float,
 
 
 def _one_run(content: PageWrites, writes: float) -> tuple[float, ...]:
-    """`writes` neighbouring places, from any on, over the page's end to its start."""
+    """Return what `_at_random` does, for `writes` neighbouring places; they may wrap over the page's end."""
     b, step, writes = content.bytes_a_write, content.step, min(writes, float(content.places))
     c = 1 - float(content.change_fractions.mean())
     joined = b >= step

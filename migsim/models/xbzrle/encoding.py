@@ -52,13 +52,13 @@ __all__ = [
 Ints = npt.NDArray[np.int64]
 
 RECORD_BYTES = 8 + 1 + 2
-"""What the stream carries of an encoded page besides the encoding."""
+"""Bytes of an encoded page's record in the stream, without the encoding."""
 
 _LONGEST_RUN = (1 << 14) - 1  # two bytes of ULEB128
 
 
 class PageChange(NamedTuple):
-    """How n pages changed: arrays of shape (n,)."""
+    """Changes of n pages: arrays of shape (n,)."""
 
     changed_bytes: Ints
     runs: Ints
@@ -66,12 +66,12 @@ class PageChange(NamedTuple):
 
 
 def page_change(old: npt.NDArray[np.uint8], new: npt.NDArray[np.uint8]) -> PageChange:
-    """Compare pages byte by byte.
+    """Compare two versions of pages byte by byte.
 
     Parameters
     ----------
     old, new : ndarray of uint8, shape (n, page bytes)
-        The same pages before and after.
+        The older and the newer contents of the same pages.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def page_change(old: npt.NDArray[np.uint8], new: npt.NDArray[np.uint8]) -> PageC
     PageChange(changed_bytes=array([8]), runs=array([1]), xbzrle_bytes=array([11]))
     """
     pages, page_bytes = new.shape
-    # An equal byte before and after each page keeps runs apart, so that all pages are one line.
+    # All pages are put into one line of bytes. An equal byte before and after each page keeps their runs apart.
     width = page_bytes + 2
     changed = np.zeros((pages, width), np.bool_)
     np.not_equal(old, new, out=changed[:, 1:-1])
@@ -95,7 +95,7 @@ def page_change(old: npt.NDArray[np.uint8], new: npt.NDArray[np.uint8]) -> PageC
     edges = np.flatnonzero(line[1:] != line[:-1])
     begin, end = edges[::2], edges[1::2]
     borders = np.searchsorted(begin, np.arange(pages + 1) * width)
-    first = borders[:-1][borders[:-1] < borders[1:]]  # runs, one for each page that changed
+    first = borders[:-1][borders[:-1] < borders[1:]]  # first run of each changed page
     equal, differing = begin.copy(), end - begin
     equal[1:] -= end[:-1]
     equal[first] = begin[first] % width
@@ -110,14 +110,14 @@ def page_change(old: npt.NDArray[np.uint8], new: npt.NDArray[np.uint8]) -> PageC
 
 
 def _sums(values: Ints, borders: npt.NDArray[np.intp]) -> Ints:
-    """Sums of the values from each border to the next; there may be none between."""
+    """Return the sums of the values from each border to the next, 0 where there is none between."""
     before = np.zeros(len(values) + 1, np.int64)
     np.cumsum(values, out=before[1:])
     return np.diff(before[borders])
 
 
 def xbzrle_length(old: npt.NDArray[np.uint8], new: npt.NDArray[np.uint8]) -> Ints:
-    """Encoded length of each page in bytes: 0 unchanged, -1 overflow; shapes as `page_change`.
+    """Return the encoded length of each page in bytes: 0 unchanged, -1 overflow; shapes as in `page_change`.
 
     Examples
     --------
@@ -134,19 +134,19 @@ def encode(old: bytes, new: bytes, limit: int = PAGE_BYTES) -> bytes | None:
     Parameters
     ----------
     old, new : bytes
-        The page before and after, equally long.
+        The older and the newer contents, equally long.
     limit : int
         Room for the encoding, in bytes.
 
     Returns
     -------
     bytes or None
-        Nothing (``b""``) of an unchanged page, None on overflow.
+        ``b""`` for an unchanged page, None on overflow.
 
     Raises
     ------
     ParameterError
-        The pages differ in length, or are longer than two bytes of ULEB128 can say.
+        Where the contents differ in length, or are longer than two bytes of ULEB128 can express.
 
     Examples
     --------
@@ -178,7 +178,7 @@ def decode(old: bytes, encoded: bytes) -> bytes:
     Raises
     ------
     ParameterError
-        The encoding is cut short, holds an empty run where none may be, or leaves the page.
+        Where the encoding is cut short, holds an empty run at a wrong place, or leaves the page.
 
     Examples
     --------
@@ -200,7 +200,7 @@ def decode(old: bytes, encoded: bytes) -> bytes:
 
 
 def record_bytes(encoded_bytes: npt.ArrayLike) -> Ints:
-    """Bytes in the stream of pages found in the cache, by encoded length (0 unchanged, -1 overflow).
+    """Return the bytes in the stream of pages found in the cache, by encoded length (0 unchanged, -1 overflow).
 
     Examples
     --------
@@ -213,9 +213,9 @@ def record_bytes(encoded_bytes: npt.ArrayLike) -> Ints:
 
 
 def counted_bytes(encoded_bytes: npt.ArrayLike, version: QemuVersion) -> Ints:
-    """Bytes that `xbzrle-cache.bytes` grows by, by encoded length (0 unchanged, -1 overflow).
+    """Return the bytes by which `xbzrle-cache.bytes` grows, by encoded length (0 unchanged, -1 overflow).
 
-    Up to 5.0 the whole record, 11 + e, and nothing on overflow; from 5.1 on e + 3 and, on overflow, a page.
+    Up to 5.0 it is the whole record, 11 + e, and 0 on overflow. From 5.1 on it is e + 3, and a page on overflow.
 
     Examples
     --------
@@ -233,14 +233,14 @@ def counted_bytes(encoded_bytes: npt.ArrayLike, version: QemuVersion) -> Ints:
 def xbzrle_seconds(
     hits: float, misses: float, xbzrle_hit_s: float, xbzrle_miss_s: float, refused: float = 0.0
 ) -> float:
-    """Sender's time that XBZRLE adds to the cost of sending, in seconds.
+    """Return the sender's time that XBZRLE adds to the cost of sending, in seconds.
 
     Parameters
     ----------
     hits, misses, refused : float
-        Pages found in the cache, not found, and of these the ones that it did not take in: they are not copied.
+        Pages found in the cache, pages not found, and those of them that were not inserted, which are not copied.
     xbzrle_hit_s, xbzrle_miss_s : float
-        A comparison and two copies of the page; one copy.
+        Time of a comparison and two copies of the page; time of one copy.
 
     Examples
     --------
@@ -255,7 +255,7 @@ def _uleb128(number: int) -> bytes:
 
 
 def _run_length(encoded: bytes, at: int) -> tuple[int, int]:
-    """Read a run's length, and say where what follows it begins; at least a byte has to follow."""
+    """Return a run's length, and the position after it; at least one byte has to follow."""
     if len(encoded) - at < 2:
         raise _malformed(at)
     low = encoded[at]

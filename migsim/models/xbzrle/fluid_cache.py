@@ -22,7 +22,7 @@ become young, :math:`p_0`. The other pages sent miss and take over
 A run may stand for k runs of C pages: then one of k pages finds a free slot with :math:`1-(1-q)^k`, and a page held
 is the first of the k with 1/k.
 
-In expectation this is the exact cache (`xbzrle_cache`) for pages that are dirtied independently of each other.
+In expectation this is the exact cache (`migsim.models.xbzrle.cache`) for pages dirtied independently of each other.
 
 Leaves out: the spread of the hits. Pages that are sent again and again together (one page of a slot written only when
 another is not) are no independent pages. A segment of more than C pages is sent in address order within one call; over
@@ -45,18 +45,18 @@ from numpy.typing import NDArray
 
 from migsim.errors import ParameterError
 
-__all__ = ["AgedStep", "CacheLayout", "FluidXbzrleCache", "aged_step", "hazard_of", "looked_up"]
+__all__ = ["AgedStep", "CacheLayout", "FluidXbzrleCache", "aged_step", "hazard_of", "hits_without_insertion"]
 
 Floats = NDArray[np.float64]
 
 MOST_RUNS = 4
 MOST_TRACKS = 1_000_000
-LEAST = exp(-40.0)  # of what there was: nothing is left
+LEAST = exp(-40.0)  # a smaller remaining share counts as none
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """At most one page a slot (or `k`) of a segment: its place in the state, its bins."""
+    """A run of a segment, with at most one page (or `k` pages) a slot: its place in the state, and its bins."""
 
     place: slice
     bins: NDArray[np.int64]
@@ -66,10 +66,10 @@ class _Run:
 
 
 class CacheLayout(NamedTuple):
-    """Tracks of a fluid cache, one for each bin that a run of a segment lies in.
+    """Tracks of a fluid cache: one for each bin that a run of a segment lies in.
 
-    `begin` and `end` say which tracks a segment has. Each track has its `bin`, `k` pages a slot, the share `covered`
-    of the bin's slots that have such pages, and the bin's `width` in slots; there are `bins` of them.
+    A segment has the tracks from `begin` to `end`. Each track has its `bin`, its `k` pages a slot, the share `covered`
+    of the bin's slots that have such pages, and the bin's `width` in slots. `bins` is the number of bins.
     """
 
     begin: NDArray[np.int64]
@@ -87,25 +87,25 @@ class FluidXbzrleCache:
     Parameters
     ----------
     first_page, pages : ndarray of float, shape (segments,)
-        Segment i is the pages from ``first_page[i]`` on, ``pages[i]`` of them.
+        Segment i has ``pages[i]`` pages, from ``first_page[i]`` on.
     cache_pages : int
-        Slots.
+        Number of slots.
     aged : bool
-        Whether entries used lately are protected (QEMU 2.3 on).
+        Whether recently used entries are protected (QEMU 2.3 on).
 
     Attributes
     ----------
     hits, misses, refused : float
-        Expected accesses so far; `refused` are the misses that the cache did not take in.
+        Expected accesses so far; `refused` are the misses whose page was not inserted.
 
     Raises
     ------
     ParameterError
-        No slots, or arrays of different lengths.
+        For no slots, or arrays of different lengths.
 
     Examples
     --------
-    Twice as many pages as slots, written again and again: half of them stay.
+    There are twice as many pages as slots, and all are sent in every generation: half of them stay in the cache.
 
     >>> cache = FluidXbzrleCache(np.array([0.0]), np.array([2048.0]), 1024, aged=True)
     >>> cache.send(0, 2048)
@@ -138,8 +138,8 @@ class FluidXbzrleCache:
                 tracks = runs[-1].place.stop
             self._runs.append(runs)
         self._bin = np.concatenate([np.zeros(0, np.int64), *(r.bins for runs in self._runs for r in runs)])
-        # Fraction of the bin's slots held, by age. What others take over falls on all alike: it is kept as one
-        # hazard a bin, and a fraction is worth mass * exp(mark - hazard).
+        # Fractions of the bin's slots that are held, by age. Losses to other runs fall evenly on a bin's fractions, so
+        # each bin keeps one hazard, and a fraction's present value is mass * exp(mark - hazard).
         self._young, self._middle, self._old = (np.zeros(tracks) for _ in range(3))
         self._young_mark, self._old_mark = np.zeros(tracks), np.zeros(tracks)
         bins = len(self._width)
@@ -147,7 +147,7 @@ class FluidXbzrleCache:
         self._all_young, self._all_old, self._free = np.zeros(bins), np.zeros(bins), np.ones(bins)
 
     def layout(self) -> CacheLayout:
-        """Where each segment's tracks lie, and in which bins."""
+        """Return where each segment's tracks lie, and in which bins."""
         runs = [run for segment in self._runs for run in segment]
         ends = [segment[-1].place.stop if segment else 0 for segment in self._runs]
         begins = [segment[0].place.start if segment else 0 for segment in self._runs]
@@ -162,15 +162,15 @@ class FluidXbzrleCache:
         )
 
     def send(self, segment: int, sent_pages: float, *, insert: bool = True) -> float:
-        """Send pages of a segment that were not sent in this generation, none of them zero.
+        """Send pages of a segment that were not yet sent in this generation; none of them is zero.
 
         Parameters
         ----------
         segment : int
         sent_pages : float
-            At most what the segment has left; more counts as misses.
+            Number of pages; pages beyond the segment's unsent ones count as misses.
         insert : bool
-            False in the last stage: a miss takes no slot.
+            False in the last stage, where a miss is not inserted.
 
         Returns
         -------
@@ -184,11 +184,11 @@ class FluidXbzrleCache:
         return hits
 
     def put_zero(self, segment: int, pages: float) -> None:
-        """Send pages of a segment as zero pages: the cache takes them in by the same rule, and counts nothing."""
+        """Send pages of a segment as zero pages: they are inserted by the same rule, and no counter changes."""
         self._send(segment, pages, True)
 
     def new_generation(self) -> None:
-        """Let a bitmap sync pass: every page may be sent again, and everything held grows older."""
+        """Begin a generation at a bitmap sync: every page may be sent again, and all entries grow older."""
         old = self._old * np.exp(self._old_mark - self._old_hazard[self._bin])
         if self.aged:
             self._old, self._middle = old + self._middle, self._young
@@ -202,7 +202,7 @@ class FluidXbzrleCache:
         self._all_old = np.bincount(self._bin, self._old, minlength=len(self._width)).astype(float)
 
     def _send(self, segment: int, sent_pages: float, insert: bool) -> tuple[float, float]:
-        """Expected (hits, pages inserted)."""
+        """Return the expected (hits, pages inserted)."""
         left = float(self._pages[segment] - self._sent[segment])
         if sent_pages <= 0 or left <= 0:
             return 0.0, 0.0
@@ -221,13 +221,13 @@ class FluidXbzrleCache:
         return min(hits, sent_pages), min(inserted, max(sent_pages - hits, 0.0))
 
     def _look(self, run: _Run, q: float) -> float:
-        """Hits alone."""
+        """Return the expected hits of pages that are looked up and not inserted."""
         at, b = run.place, run.bins
         hazard = self._old_hazard[b]
         old = self._old[at] * np.exp(self._old_mark[at] - hazard)
         middle = self._middle[at]
-        found = looked_up(q, middle, old)
-        # What is found becomes young at the hazard of now; what is young already keeps its worth.
+        found = hits_without_insertion(q, middle, old)
+        # Pages found become young at the present hazard; entries that are young already keep their value.
         young = self._young_hazard[b]
         self._young[at] = self._young[at] * np.exp(self._young_mark[at] - young) + found
         self._young_mark[at] = young
@@ -239,7 +239,7 @@ class FluidXbzrleCache:
         return float(found @ run.width)
 
     def _step_aged(self, run: _Run, q: float) -> tuple[float, float]:
-        """Expected (hits, pages inserted) where only what is old or free is taken over."""
+        """Return the expected (hits, pages inserted) where only old or free slots are taken over."""
         at, b, k = run.place, run.bins, run.k
         first = q if isinstance(k, float) else 1 - (1 - q) ** k
         hazard = self._old_hazard[b]
@@ -253,7 +253,7 @@ class FluidXbzrleCache:
         return float(s.found @ run.width), float(s.inserted @ run.width)
 
     def _step_always(self, run: _Run, q: float, unsent: float) -> tuple[float, float]:
-        """Expected (hits, pages inserted) where every miss takes its slot; `unsent` is of the run's pages."""
+        """Return the expected (hits, pages inserted) where every miss takes its slot; `unsent`: share of the run."""
         at, b, k, covered = run.place, run.bins, run.k, run.covered
         first = q if isinstance(k, float) else 1 - (1 - q) ** k
         old_hazard, young_hazard = self._old_hazard[b], self._young_hazard[b]
@@ -262,7 +262,7 @@ class FluidXbzrleCache:
         free, all_old, all_young = self._free[b], self._all_old[b], self._all_young[b]
         old_others = np.maximum(all_old - old, 0.0)
         young_others = np.maximum(all_young - young, 0.0)
-        # Slots that nobody took in this generation have all their k pages unsent; what else is unsent lies in others.
+        # Slots that no page took in this generation have all k pages unsent; other unsent pages are in taken slots.
         hidden = np.maximum(k * (covered * unsent - old - covered * (old_others + free)), 0.0)
         room = (k - 1) * young + k * covered * young_others
         a_slot = np.minimum(np.divide(hidden * k, room, out=np.zeros_like(room), where=room > 1e-12), k)
@@ -285,7 +285,7 @@ class FluidXbzrleCache:
 
 
 class AgedStep(NamedTuple):
-    """Fractions of a bin's slots: held by the run, held old by all, free, hits, inserted, and what others lost."""
+    """Fractions of a bin's slots after a step: held by the run by age; old of all runs; free; hits; inserted; taken."""
 
     young: Floats
     middle: Floats
@@ -314,11 +314,11 @@ def aged_step(
     ----------
     q : float
     first : ndarray or float
-        Chance that one of the `k` pages of a slot is among them.
+        Chance that one of the `k` pages of a slot is among the pages sent.
     k, covered : ndarray or float
         Pages of the run a slot, and share of the slots that have such pages.
     young, middle, old, all_old, free : ndarray or float
-        As `AgedStep` has them afterwards.
+        Fractions before the step; `AgedStep` has them after it.
 
     Examples
     --------
@@ -342,13 +342,13 @@ def aged_step(
     )
 
 
-def looked_up(q: float, middle: Floats, old: Floats) -> Floats:
-    """Hits of pages that take no slot."""
+def hits_without_insertion(q: float, middle: Floats, old: Floats) -> Floats:
+    """Return the hits of pages that are looked up and not inserted."""
     return q * (middle + old)
 
 
 def hazard_of(taken: Floats | float) -> Floats:
-    """Negative logarithm of what is left; 40 where nothing is.
+    """Return the negative logarithm of the remaining share; 40 where none remains.
 
     Examples
     --------
@@ -380,7 +380,7 @@ def _edges(spans: list[tuple[float, float]], cache_pages: int) -> Floats:
 
 
 def _run(begin: float, end: float, edges: Floats, first_track: int) -> _Run:
-    """Say how many pages of [begin, end) each slot of the bins has."""
+    """Make the run of the pages [begin, end): how many of them each slot of its bins has."""
     width, cache_pages = np.diff(edges), edges[-1]
 
     def below(x: float) -> Floats:  # pages before x, by bin

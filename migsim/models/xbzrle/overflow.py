@@ -36,12 +36,12 @@ from migsim.units import PAGE_BYTES
 
 __all__ = ["Overflow", "covered_stretches", "overflow_of_many_gaps", "overflow_of_rare_gaps"]
 
-_MOST_SAVED = 160  # bytes that gaps may save where a page can still overflow
-_MANY = 60.0  # so many gaps save more
+_MOST_SAVED = 160  # with more bytes saved by gaps no page overflows
+_MANY = 60.0  # this many gaps save more than that
 
 
 class Overflow(NamedTuple):
-    """Share of pages that overflow, and how many bytes over a page their encodings are on average."""
+    """Share of pages that overflow, and the mean number of bytes by which their encodings exceed a page."""
 
     fraction: float
     excess_bytes: float
@@ -50,12 +50,12 @@ class Overflow(NamedTuple):
 def overflow_of_rare_gaps(
     step: int, reach: int, hit: float, *, gaps: float, equal_bytes: float, long_runs: float
 ) -> Overflow:
-    """Overflow of a page that is covered but for a few gaps.
+    """Return the overflow of pages that are written all over except for a few gaps.
 
     Parameters
     ----------
     step, reach : int
-        Bytes from place to place, at least three; places that a write covers.
+        Bytes from one place to the next, at least three; number of places that a write covers.
     hit : float
         Chance that a place is hit.
     gaps, equal_bytes, long_runs : float
@@ -104,7 +104,7 @@ def overflow_of_many_gaps(
     variance: float,
     length_bytes: float,
 ) -> Overflow:
-    """Overflow of a page where the length is a sum over many places.
+    """Return the overflow of pages whose encoded length is a sum over many places.
 
     Parameters
     ----------
@@ -112,9 +112,9 @@ def overflow_of_many_gaps(
     hit : float
         Chance that a place is hit.
     alone_bytes, joined_bytes : float
-        What a place that is hit costs: after one that is not, and after one that is.
+        Bytes of a place that is hit: after one that is not hit, and after one that is.
     variance : float
-        What chance equalities add to that of the hits, in bytes squared.
+        Variance from bytes that agree by chance, in bytes squared; that of the hits is added to it.
     length_bytes : float
         Expected length of the encoding.
 
@@ -140,7 +140,7 @@ def overflow_of_many_gaps(
 
 
 def covered_stretches(size: int, step: int, reach: int, hit: float) -> float:
-    """Expected stretches of `size` bytes of a page that are written all over.
+    """Return the expected number of stretches of `size` bytes of a page that are written all over.
 
     Examples
     --------

@@ -38,18 +38,19 @@ class PageWrites:
     ----------
     bytes_a_write : int
     places : int
-        Where a write may begin, evenly spaced from the page's start; one that would run over its end is moved down.
+        Number of offsets at which a write may begin, evenly spaced from the page's start. A write that would pass the
+        page's end begins earlier.
     same_fraction : float
         Chance that a written byte has its old value.
     same_by_byte : tuple of float
-        The same for each byte of a word, where they differ; page and words begin together.
+        That chance for each byte of a word, where the bytes differ; words are aligned to the page.
     in_order : bool
-        Whether each write to a page goes to the place after the last one's, or to any.
+        Whether a write to a page begins at the place after that of the last write, or at a random one.
 
     Raises
     ------
     ParameterError
-        Bytes or places that a page does not have.
+        For more bytes or places than a page has.
     """
 
     bytes_a_write: int
@@ -68,31 +69,31 @@ class PageWrites:
 
     @property
     def step(self) -> int:
-        """Bytes from place to place."""
+        """Bytes from one place to the next."""
         return PAGE_BYTES // self.places
 
     @property
     def change_fractions(self) -> npt.NDArray[np.float64]:
-        """Chance that a written byte really changes, by its place in the page."""
+        """Chance that a written byte changes, for each byte of the page."""
         return 1 - np.resize(np.array(self.same_by_byte or (self.same_fraction,)), PAGE_BYTES)
 
 
 def guest_writes(
     changed_bytes: int, *, in_order: bool = False, span_pages: int | None = None, rewritten: float = 1.0
 ) -> PageWrites:
-    """Describe the writes of our guest's ``content = "bytes"``; its sweeps write `in_order`.
+    """Return the writes of our guest's ``content = "bytes"``; its sweeps write `in_order`.
 
-    Stores of 2, 4 and 8 bytes go to aligned places, single bytes anywhere, all else to multiples of 8.
+    Stores of 2, 4 and 8 bytes go to aligned places, single bytes to any byte, all others to multiples of 8.
 
     Parameters
     ----------
     changed_bytes : int
     in_order : bool
-        A sweep.
+        Whether a sweep writes.
     span_pages : int, optional
-        Pages that the writes are spread over, evenly; without it the data have nothing to do with the place.
+        Number of pages over which the writes are spread evenly; without it the data do not depend on the place.
     rewritten : float
-        Fraction of places that hold an earlier write's data; the others hold something else.
+        Fraction of places that hold the data of an earlier write.
 
     Examples
     --------
@@ -106,11 +107,11 @@ def guest_writes(
     same = [1 / 64] + [1 / 256] * (step - 1)
     if span_pages and not in_order:
         interval = 2.0**64 * max(changed_bytes - changed_bytes % step, step) / (span_pages * PAGE_BYTES)
-        again = [max(old, _same_byte(interval / 256.0**byte)) for byte, old in enumerate(same)]
-        same = [rewritten * new + (1 - rewritten) * old for new, old in zip(again, same, strict=True)]
+        over_writes = [max(old, _same_byte(interval / 256.0**byte)) for byte, old in enumerate(same)]
+        same = [rewritten * new + (1 - rewritten) * old for new, old in zip(over_writes, same, strict=True)]
     return PageWrites(changed_bytes, PAGE_BYTES // step, same_by_byte=tuple(same), in_order=in_order)
 
 
 def _same_byte(interval: float) -> float:
-    """Chance that two numbers of an interval agree in a byte, with the interval in units of that byte."""
+    """Return the chance that two numbers of an interval agree in a byte; the interval is in units of that byte."""
     return 1 - interval / 3 if interval < 1 else 1 / interval - 1 / (3 * interval**2)

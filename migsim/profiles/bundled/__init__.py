@@ -1,4 +1,4 @@
-"""Host profiles that come with migsim: measured, each with the machine and command it came from."""
+"""Host profiles that come with migsim: measured ones, each with its machine and its command."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ __all__ = ["bundled_profile", "bundled_profiles"]
 
 
 def bundled_profiles() -> list[Path]:
-    """Paths of the profiles, by name."""
+    """Return the paths of the bundled profiles, sorted by name."""
     return sorted(Path(__file__).parent.glob("*.json"))
 
 
 def bundled_profile(version: QemuVersion | str, accel: str = "kvm") -> HostProfile:
-    """Load the bundled profile whose QEMU is nearest to a version.
+    """Load the bundled profile whose QEMU release is nearest to `version`.
 
     Raises
     ------
     ProfileError
-        When there is none for the accelerator.
+        Where no bundled profile is for `accel`.
 
     Examples
     --------
@@ -34,7 +34,7 @@ def bundled_profile(version: QemuVersion | str, accel: str = "kvm") -> HostProfi
     if not profiles:
         raise ProfileError(
             f"No bundled host profile is for {accel}.",
-            "Bundled profiles are measurements, and nobody has measured that here.",
+            "Bundled profiles are measurements, and migsim comes with none of this accelerator.",
             "Measure the host with `migsim calibrate host` and give the profile as --host.",
         )
 

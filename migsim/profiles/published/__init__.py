@@ -1,6 +1,6 @@
-"""Published costs as named presets, each number with its source and the range it is known to.
+"""Published costs as named presets: each cost with its source and its range.
 
-What is measured is kept apart: host profiles (`migsim.profiles.bundled`) and fits (`migsim.calibrate`).
+Measured costs are kept apart: bundled host profiles in `migsim.profiles.bundled`, fits in `migsim.calibrate`.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ Which = Literal["low", "value", "high"]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One cost.
+    """One published cost.
 
     Attributes
     ----------
     value, low, high : float
-        In the unit that its name ends with.
+        In the unit at the end of the cost's name.
     evidence : {"S", "C", "T", "D", "E"}
-        Source code, QEMU's or Linux's authors, third party, derived, estimate.
+        S: source code; C: QEMU's or Linux's authors; T: a third party; D: derived; E: an estimate.
     source : str
-        Where it is from.
+        Citation.
     """
 
     value: float
@@ -46,7 +46,7 @@ class Cost:
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Cost:
-        """Read an entry of the file.
+        """Read one entry of ``published.toml``.
 
         Examples
         --------
@@ -65,7 +65,7 @@ class Cost:
 
 
 class Costs(dict[str, float]):
-    """Costs by name; asking for one that is not there says which preset lacks it."""
+    """Costs of one preset, by name; a missing name raises ProfileError."""
 
     def __init__(self, values: Mapping[str, float], owner: str) -> None:
         super().__init__(values)
@@ -81,7 +81,7 @@ class Costs(dict[str, float]):
         )
 
     def replace(self, **values: float) -> Costs:
-        """Return a copy with other values.
+        """Return a copy in which some costs are replaced.
 
         Examples
         --------
@@ -119,7 +119,7 @@ class CostPreset:
         )
 
     def estimates(self) -> tuple[str, ...]:
-        """Names of the costs without a citable source."""
+        """Return the names of the costs without a citable source (evidence E)."""
         return tuple(name for name, cost in self.costs.items() if cost.evidence == "E")
 
     def _repr_html_(self) -> str:
@@ -152,7 +152,7 @@ def cost_preset(name: str) -> CostPreset:
     Raises
     ------
     ProfileError
-        When there is none of that name.
+        Where no preset has that name.
     """
     for preset in cost_presets():
         if preset.name == name:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.batch.columns import WRITES
+from migsim.engine.batch.columns import WRITES_SCALE
 from migsim.engine.batch.grid import simulate_grid
 from migsim.engine.batch.result import BatchResult
 from migsim.engine.inputs import SimulationInput
@@ -47,7 +47,7 @@ CELL_OUTCOMES = ("completed", "not-converged", "error")
 """What the codes of outcomes stand for."""
 COMPLETED, NOT_CONVERGED, ERROR = range(3)
 
-_INPUTS = {name: quantity.field for name, quantity in QUANTITIES.items()} | {"writes-scale": WRITES}
+_INPUTS = {name: quantity.field for name, quantity in QUANTITIES.items()} | {"writes-scale": WRITES_SCALE}
 STANDSTILL = "writes nothing"
 """Beside what a group shares: whether its guest is at a standstill, which is another guest to the engines."""
 _THROTTLES = ("cpu-throttle-initial", "max-cpu-throttle")
@@ -290,6 +290,6 @@ def _numbers(plan: Plan, columns: CellColumns, index: NDArray[np.intp], what: Si
             vary[term] = vary.get(term, what.terms[term]) * values[index]
         elif kind in ("parameter", "term", "input"):
             vary[_INPUTS.get(name, name)] = values[index]
-    if WRITES in vary and not vary[WRITES].all():  # a group that writes nothing at all
-        del vary[WRITES]
+    if WRITES_SCALE in vary and not vary[WRITES_SCALE].all():  # a group that writes nothing at all
+        del vary[WRITES_SCALE]
     return vary

@@ -30,8 +30,9 @@ from migsim.version import __version__
 __all__ = ["Piece", "laws_hash", "piece_name", "plan_hash", "simulate_piece", "summarise"]
 
 _LAWS = (
-    *("models", "engine", "qapi", "study/draws.py", "study/question.py", "study/scaling.py"),
-    *("study/sweep/cells.py", "study/sweep/piece.py", "study/sweep/guest_ram.py"),
+    *("models", "engine", "qapi", "profiles", "workload", "results/figures.py", "units.py", "intervals.py"),
+    *("study/draws.py", "study/question.py", "study/quantities.py", "study/scaling.py"),
+    *("study/sweep/axis.py", "study/sweep/cells.py", "study/sweep/piece.py", "study/sweep/guest_ram.py"),
 )
 """Parts of the package that figures follow from."""
 

@@ -1,10 +1,13 @@
-"""From KVM's (slot, offset) to the trace's page numbers.
+"""Page numbers of a trace from KVM's (slot, offset).
 
-QEMU does not tell which slot number it gave to which piece of memory. What is known: ``info mtree -f`` lists
-the pieces registered with KVM; a slot is one of them and longer than every offset seen in it; x86 machines
-register the RAM above 4 GiB once, when the machine is made (slots 1, 2, ... in order of address), while the
-RAM below is registered again when firmware changes the map. Where these leave a choice, the longest piece
-below 4 GiB is taken.
+QEMU does not say which slot number it gave to which piece of guest memory. Three facts narrow it down:
+
+- ``info mtree -f`` lists the pieces that are registered with KVM, and each slot is one of them.
+- A slot's piece is longer than every offset that occurs with the slot.
+- x86 machines register the RAM above 4 GiB once, when the machine is created: slots 1, 2, ... in order of address.
+  The RAM below 4 GiB is registered anew whenever the firmware changes the memory map.
+
+Where more than one piece remains, the longest one below 4 GiB is taken.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ _RANGE = re.compile(
 
 
 class KvmRange(NamedTuple):
-    """A piece of guest memory that KVM knows, in pages."""
+    """A piece of guest RAM that is registered with KVM, in pages."""
 
     guest_page: int
     pages: int
@@ -38,63 +41,77 @@ class KvmRange(NamedTuple):
 
 
 def parse_mtree(text: str, page_bytes: int = PAGE_BYTES) -> list[KvmRange]:
-    """Read the RAM pieces of ``info mtree -f`` that are registered with KVM, by ascending address.
+    """Parse ``info mtree -f``: the pieces of RAM that are registered with KVM, by ascending address.
 
     Examples
     --------
     >>> parse_mtree("  0000000000100000-000000001fffffff (prio 0, ram): pc.ram @0000000000100000 KVM")
     [KvmRange(guest_page=256, pages=130816, block='pc.ram', block_page=256)]
     """
-    found = set()
+    pieces = set()
     for line in text.splitlines():
         if match := _RANGE.match(line):
             low, high = int(match[1], 16), int(match[2], 16)
-            inside = int(match[4] or "0", 16)
-            found.add(
-                KvmRange(low // page_bytes, (high + 1 - low) // page_bytes, match[3], inside // page_bytes)
+            block_offset = int(match[4] or "0", 16)
+            pieces.add(
+                KvmRange(
+                    low // page_bytes, (high + 1 - low) // page_bytes, match[3], block_offset // page_bytes
+                )
             )
-    return sorted(found)
+    return sorted(pieces)
 
 
 class SlotMap:
-    """Assigns slots to pieces of RAM as they are seen.
+    """Assigns each slot to a piece of RAM when the slot first occurs.
 
-    Raises
-    ------
-    HostError
-        From `pages`: a slot fits no piece.
+    Parameters
+    ----------
+    ranges : sequence of KvmRange
+        From `parse_mtree`.
+    blocks : sequence of RamBlock
+        Of the trace.
     """
 
     def __init__(self, ranges: Sequence[KvmRange], blocks: Sequence[RamBlock]) -> None:
-        self._first = {block.name: block.first_page for block in blocks}
-        known = [piece for piece in ranges if piece.block in self._first]
+        self._first_page = {block.name: block.first_page for block in blocks}
+        known = [piece for piece in ranges if piece.block in self._first_page]
         self._high = [piece for piece in known if piece.guest_page * PAGE_BYTES >= _FOUR_GIB]
-        self._low = sorted((p for p in known if p not in self._high), key=lambda p: -p.pages)
-        self._taken: dict[int, KvmRange] = {}
+        low = (piece for piece in known if piece not in self._high)
+        self._low = sorted(low, key=lambda piece: -piece.pages)
+        self._assigned: dict[int, KvmRange] = {}
 
-    def pages(self, slot: npt.NDArray[np.int64], offset: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the global page number of each (slot, offset)."""
+    def page_numbers(
+        self, slot: npt.NDArray[np.int64], offset: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """Return the global page number of each (slot, offset).
+
+        Raises
+        ------
+        HostError
+            A slot fits no piece of RAM.
+        """
         pages = np.empty(slot.size, np.int64)
         for number in np.unique(slot):
-            mine = slot == number
-            piece = self._piece(int(number), int(offset[mine].max()))
-            pages[mine] = self._first[piece.block] + piece.block_page + offset[mine]
+            of_slot = slot == number
+            piece = self._piece(int(number), int(offset[of_slot].max()))
+            pages[of_slot] = self._first_page[piece.block] + piece.block_page + offset[of_slot]
         return pages
 
-    def _piece(self, number: int, longest: int) -> KvmRange:
-        if number not in self._taken:
-            # The high half of a slot number is its address space: 1 is system management mode's copy of 0.
-            short = number & 0xFFFF
-            free = [piece for piece in (*self._low, *self._high) if piece not in self._taken.values()]
-            if 1 <= short <= len(self._high):
-                free = [self._high[short - 1], *free]
-            fitting = [piece for piece in free if piece.pages > longest]
+    def _piece(self, number: int, highest_offset: int) -> KvmRange:
+        """Return the piece of slot `number`; assign one if the slot has none yet."""
+        if number not in self._assigned:
+            # The high half of a slot number is its address space; space 1, of system management mode, is a copy of 0.
+            low_half = number & 0xFFFF
+            free = [piece for piece in (*self._low, *self._high) if piece not in self._assigned.values()]
+            if 1 <= low_half <= len(self._high):
+                free = [self._high[low_half - 1], *free]
+            fitting = [piece for piece in free if piece.pages > highest_offset]
             if fitting:
-                self._taken[number] = fitting[0]
-        piece = self._taken.get(number)
-        if piece is None or piece.pages <= longest:
+                self._assigned[number] = fitting[0]
+        piece = self._assigned.get(number)
+        if piece is None or piece.pages <= highest_offset:
             raise HostError(
-                f"KVM's memory slot {number} has a page {longest}, which no piece of guest RAM explains.",
+                f"KVM's memory slot {number} holds page {highest_offset}, but no piece of guest RAM is that long.",
                 "`info mtree -f` should list every piece of RAM that KVM logs.",
                 "Use another --method for this guest.",
             )
@@ -103,5 +120,5 @@ class SlotMap:
     def __str__(self) -> str:
         return ", ".join(
             f"slot {number} = {piece.block} at guest page {piece.guest_page:#x}"
-            for number, piece in sorted(self._taken.items())
+            for number, piece in sorted(self._assigned.items())
         )

@@ -1,9 +1,10 @@
-"""KVM's dirty-ring events of one QEMU, read in binary from a tracing instance of our own.
+"""KVM's dirty-ring events of one QEMU, read in binary from a tracing instance of its own.
 
-A tracing instance has its own buffers and its own set of enabled events, so nobody else's tracing is
-disturbed; it is removed at the end, and tracefs unmounted where it was not mounted before. A buffer page is
-a time stamp, the number of bytes used, and events: a 32-bit head (5 bits type or length, 27 bits nanoseconds
-since the event before) and a body laid out as the event's ``format`` file says.
+A tracing instance has its own buffers and its own set of enabled events, so it does not disturb other users of
+tracefs. It is removed at the end, and tracefs is unmounted if it was not mounted before.
+
+A buffer page holds a time stamp, the number of bytes used, and events. An event is a 32-bit head (5 bits type or
+length, 27 bits nanoseconds since the previous event) and a body, whose layout the event's ``format`` file describes.
 """
 
 from __future__ import annotations
@@ -22,18 +23,26 @@ import numpy.typing as npt
 
 from migsim.errors import HostError
 
-__all__ = ["EVENTS", "TRACEFS", "Pushes", "RingInstance", "decode_page", "event_layout", "mounted_tracefs"]
+__all__ = [
+    "EVENTS",
+    "TRACEFS",
+    "RingEvents",
+    "TracingInstance",
+    "decode_page",
+    "mounted_tracefs",
+    "parse_event_format",
+]
 
 TRACEFS = Path("/sys/kernel/tracing")
 EVENTS = ("kvm_dirty_ring_push", "kvm_dirty_ring_reset")
 _FIELD = re.compile(r"field:(?:[\w ]+?)\s(\w+);\s+offset:(\d+);\s+size:(\d+);\s+signed:(\d);")
 _PADDING, _TIME_EXTEND, _TIME_STAMP = 29, 30, 31
 _COMMIT_MASK = (1 << 20) - 1
-_BUFFER_KIB = 128 << 10  # over all processors
+_BUFFER_KIB = 128 << 10  # of all processors together
 
 
-class Pushes(NamedTuple):
-    """Dirty-ring pushes in time order, and the times of the resets, in ns of the monotonic clock."""
+class RingEvents(NamedTuple):
+    """Dirty-ring pushes in time order, and the times of the resets; times are ns of the monotonic clock."""
 
     time_ns: npt.NDArray[np.int64]
     vcpu: npt.NDArray[np.int64]
@@ -42,23 +51,27 @@ class Pushes(NamedTuple):
     resets_ns: npt.NDArray[np.int64]
 
 
-def event_layout(text: str) -> tuple[int, dict[str, tuple[int, int]]]:
-    """Read an event's ``format`` file: its id and each field's (offset, size).
+def parse_event_format(text: str) -> tuple[int, dict[str, tuple[int, int]]]:
+    """Parse an event's ``format`` file: return its id and the (offset, size) of each field.
 
     Raises
     ------
     HostError
-        It is not one.
+        The text is not a format file.
     """
     number = re.search(r"^ID:\s*(\d+)", text, re.MULTILINE)
     fields = {match[1]: (int(match[2]), int(match[3])) for match in _FIELD.finditer(text)}
     if number is None or "common_type" not in fields:
-        raise HostError("A tracepoint's format file cannot be read.", "tracefs describes every event.", "")
+        raise HostError(
+            "The format file of a tracepoint cannot be parsed.",
+            "tracefs gives the id and the fields of every event there.",
+            "Use another --method.",
+        )
     return int(number[1]), fields
 
 
 def push_dtype(fields: dict[str, tuple[int, int]]) -> np.dtype[np.void]:
-    """Lay a push out as numpy sees it, its 32-bit head in front."""
+    """Return the NumPy type of a push event, with the 32-bit head before its fields."""
     names = ["common_type", "index", "slot", "offset"]
     end = max(offset + size for offset, size in fields.values())
     return np.dtype(
@@ -79,15 +92,16 @@ def decode_page(
     Parameters
     ----------
     page : bytes
-        As read from ``trace_pipe_raw``: header and data.
+        Header and data, as read from ``trace_pipe_raw``.
     push_id, reset_id : int
-        Event numbers of `EVENTS`.
+        Ids of the two `EVENTS`.
     push : dtype
         From `push_dtype`.
 
     Returns
     -------
-    records, their times in ns, times of the resets in ns
+    tuple
+        The pushes, their times in ns, and the times of the resets in ns.
     """
     if len(page) < 16:
         return np.zeros(0, push), np.zeros(0, np.int64), []
@@ -100,16 +114,16 @@ def decode_page(
         head = int.from_bytes(page[at : at + 4], "little")
         kind, delta = head & 31, head >> 5
         if kind == words:
-            # Nearly all events are pushes: take the whole run of equally long ones at once.
+            # Nearly all events are pushes, so a whole run of events of this length is decoded at once.
             run = np.frombuffer(page, push, count=(end - at) // push.itemsize, offset=at)
             other = np.flatnonzero(run["head"] & 31 != words)
             run = run[: other[0]] if other.size else run
             if run.size:
                 stamps = now + np.cumsum((run["head"] >> 5).astype(np.int64))
                 now = int(stamps[-1])
-                mine = run["common_type"] == push_id
-                records.append(run[mine])
-                times.append(stamps[mine])
+                pushes = run["common_type"] == push_id
+                records.append(run[pushes])
+                times.append(stamps[pushes])
                 at += run.size * push.itemsize
                 continue
         array = int.from_bytes(page[at + 4 : at + 8], "little")
@@ -120,7 +134,7 @@ def decode_page(
         elif kind == _TIME_EXTEND:
             now, at = now + delta + (array << 27), at + 8
         elif kind == _TIME_STAMP:
-            # An absolute stamp holds 59 bits; the rest is that of the page.
+            # An absolute stamp holds the low 59 bits; the high bits are those of the page's stamp.
             now, at = (now >> 59 << 59) | (array << 27) | delta, at + 8
         else:
             now += delta
@@ -135,12 +149,12 @@ def decode_page(
 
 @contextlib.contextmanager
 def mounted_tracefs(path: Path = TRACEFS) -> Iterator[Path]:
-    """Yield a mounted tracefs, mounted for as long as needed where it was not.
+    """Yield the path of a mounted tracefs; mount it, and unmount it at the end, if it is not mounted.
 
     Raises
     ------
     HostError
-        It cannot be mounted here.
+        It cannot be mounted on this host.
     """
     if (path / "instances").is_dir():
         yield path
@@ -160,36 +174,36 @@ def mounted_tracefs(path: Path = TRACEFS) -> Iterator[Path]:
         subprocess.run(["umount", str(path)], capture_output=True, check=False)
 
 
-class RingInstance:
-    """A tracing instance that holds one QEMU's dirty-ring events; a context manager.
+class TracingInstance:
+    """A tracing instance with the dirty-ring events of one QEMU; a context manager.
 
     Parameters
     ----------
     tracefs : Path
-        Mounted.
+        Where tracefs is mounted.
     threads : sequence of int
-        QEMU's threads; events of others are filtered out by the kernel.
+        QEMU's threads; the kernel filters out the events of other threads.
 
     Raises
     ------
     HostError
-        The kernel lacks the tracepoint or refuses.
+        The kernel lacks the tracepoints or refuses to trace.
     """
 
     def __init__(self, tracefs: Path, threads: list[int]) -> None:
         self._folder = tracefs / "instances" / f"migsim-{uuid.uuid4().hex[:8]}"
         self._threads = threads
         self._pipes: list[int] = []
-        self._overrun = 0
+        self._lost_before = 0
 
-    def __enter__(self) -> RingInstance:
+    def __enter__(self) -> TracingInstance:
         try:
             self._folder.mkdir()
             self._set_up()
         except OSError as error:
             self._remove()
             raise HostError(
-                f"Cannot trace in {self._folder}: {error.strerror}.",
+                f"Cannot trace KVM's dirty ring in {self._folder}: {error.strerror}.",
                 f"The dirty-ring collector needs the tracepoints {' and '.join(EVENTS)}.",
                 "Run as root on a kernel with KVM and tracing, or use another --method.",
             ) from error
@@ -203,17 +217,17 @@ class RingInstance:
 
     def _set_up(self) -> None:
         folder = self._folder
-        # The monotonic clock is time.monotonic_ns()'s, so that times need no matching.
+        # This is the clock of time.monotonic_ns(), so event times need no conversion.
         (folder / "trace_clock").write_text("mono")
         processors = sorted(folder.glob("per_cpu/cpu*"))
         kib = min(max(_BUFFER_KIB // max(len(processors), 1), 1024), 32 << 10)
         (folder / "buffer_size_kb").write_text(str(kib))
-        mine = " || ".join(f"common_pid == {thread}" for thread in self._threads)
+        own_threads = " || ".join(f"common_pid == {thread}" for thread in self._threads)
         layouts = []
         for name in EVENTS:
             event = folder / "events" / "kvm" / name
-            layouts.append(event_layout((event / "format").read_text()))
-            (event / "filter").write_text(mine)
+            layouts.append(parse_event_format((event / "format").read_text()))
+            (event / "filter").write_text(own_threads)
         (self._push_id, fields), (self._reset_id, _) = layouts
         self._push = push_dtype(fields)
         self._page_bytes = _page_bytes(folder)
@@ -233,11 +247,11 @@ class RingInstance:
         with contextlib.suppress(OSError):
             self._folder.rmdir()
 
-    def read(self) -> Pushes:
+    def read(self) -> RingEvents:
         """Take all events out of the buffers."""
         records, times, resets = [np.zeros(0, self._push)], [np.zeros(0, np.int64)], []
         for pipe in self._pipes:
-            while page := self._page(pipe):
+            while page := self._read_page(pipe):
                 part, stamps, reset = decode_page(page, self._push_id, self._push, self._reset_id)
                 records.append(part)
                 times.append(stamps)
@@ -246,19 +260,19 @@ class RingInstance:
         order = np.argsort(time_ns, kind="stable")
         joined, time_ns = joined[order], time_ns[order]
         vcpu, slot, offset = (joined[name].astype(np.int64) for name in ("index", "slot", "offset"))
-        return Pushes(time_ns, vcpu, slot, offset, np.sort(np.array(resets, dtype=np.int64)))
+        return RingEvents(time_ns, vcpu, slot, offset, np.sort(np.array(resets, dtype=np.int64)))
 
     def lost(self) -> int:
-        """Count the events lost since the last call, over all processors."""
+        """Return the number of events lost since the last call, on all processors together."""
         total = 0
         for stats in self._stats:
             for line in stats.read_text().splitlines():
                 if line.startswith(("overrun:", "dropped events:")):
                     total += int(line.rpartition(":")[2])
-        self._overrun, before = total, self._overrun
+        self._lost_before, before = total, self._lost_before
         return total - before
 
-    def _page(self, pipe: int) -> bytes:
+    def _read_page(self, pipe: int) -> bytes:
         try:
             return os.read(pipe, self._page_bytes)
         except BlockingIOError:
@@ -266,6 +280,7 @@ class RingInstance:
 
 
 def _page_bytes(folder: Path) -> int:
+    """Return the size of a buffer page; older kernels have no file for it and use the host's page size."""
     with contextlib.suppress(OSError, ValueError):
         return int((folder / "buffer_subbuf_size_kb").read_text()) * 1024
     return os.sysconf("SC_PAGESIZE")

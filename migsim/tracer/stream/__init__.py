@@ -1,8 +1,8 @@
-"""The stream collector: the destination of a migration that never ends, which reads the pages that it is sent.
+"""The stream collector: the destination of a migration that is never completed, which reads the pages sent to it.
 
-- `collector`: the entry; `source`: the migration that is started, steered, and undone
+- `collector`: the collector itself; `source`: starting, steering and cancelling the migration through QMP
 - `reader`, `buffer`: from the socket to the parser
-- `format`: the stream's framing; `ram`, `rows`: page records; `sink`: what they tell
-- `rounds`: sections cut into rounds; `pacing`: how long rounds are to be
-- `recording`: rounds into a trace
+- `format`: parses the stream's framing; `ram`, `record_runs`: its page records; `sink`: receives the parsed pages
+- `rounds`: cuts the arriving sections into rounds; `pacing`: gives the rounds the requested lengths
+- `recording`: writes the rounds to the trace
 """

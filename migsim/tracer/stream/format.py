@@ -1,12 +1,13 @@
-"""Reads the framing of QEMU's migration stream, as it arrives, up to the end of the RAM.
+"""Parser for the framing of QEMU's migration stream, from its start to the end of the RAM sections.
 
 The stream (QEMU 2.4 to 10.x, plain precopy; everything big-endian)::
 
     "QEVM" version   configuration   { command | section }...   end marker
-    section          type, section id, [device name, instance, version when it starts], body, footer
+    section          type, section id, [in the first: device name, instance, version], body, footer
 
-A body's length is known only to who reads it, so sections of devices cannot be passed over; `stream_ram` reads
-the RAM's. Mirrors `migration/savevm.c` and `vmstate.c`. Left out: postcopy, multifd channels, RDMA, mapped-ram.
+The stream does not say how long a body is, so the section of a device can only be skipped by parsing it.
+`migsim.tracer.stream.ram` parses the RAM's; any other device before the RAM is an error. Mirrors
+`migration/savevm.c` and `vmstate.c`. Left out: postcopy, multifd channels, RDMA, mapped-ram.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from migsim.errors import TraceError
 from migsim.tracer.stream.buffer import LONGEST_BODY, NeedMoreError, StreamBuffer
 from migsim.tracer.stream.ram import RamSection
-from migsim.tracer.stream.sink import RamBlock, StreamSink
+from migsim.tracer.stream.sink import StreamBlock, StreamSink
 
 __all__ = ["StreamParser"]
 
@@ -24,21 +25,21 @@ _CONFIGURATION, _COMMAND, _FOOTER = 7, 8, 0x7E
 
 
 class StreamParser:
-    """Push parser: receive into `free_space`, then say how much with `received`.
+    """Parses a stream piece by piece: write bytes to `free_space()`, then call `received` with their number.
 
     Parameters
     ----------
     sink : StreamSink
-        Gets what is found.
+        Receives the block table and the pages.
     buffer_bytes : int
-        Size of the buffer; it is made large enough for the longest item.
+        Size of the buffer; it is always large enough for the longest item.
 
     Attributes
     ----------
     machine : str
-        Machine type named by the configuration section.
+        Machine type, from the configuration section.
     finished : bool
-        Whether the source sent its last RAM section; what follows is device state and is ignored.
+        Whether the last RAM section has arrived. The device state that follows it is ignored.
 
     Examples
     --------
@@ -60,22 +61,22 @@ class StreamParser:
         self._section_type = 0
 
     @property
-    def blocks(self) -> tuple[RamBlock, ...]:
-        """The RAM block table, as far as it has arrived."""
+    def blocks(self) -> tuple[StreamBlock, ...]:
+        """The entries of the RAM block table that have arrived."""
         return tuple(self._ram.blocks)
 
     @property
     def stream_bytes(self) -> int:
-        """Bytes parsed so far."""
+        """Number of bytes parsed so far."""
         return self._buffer.position
 
     def free_space(self) -> memoryview:
-        """Where the next bytes go; never empty.
+        """Return the part of the buffer that the next bytes are to be written to; it is never empty.
 
         Raises
         ------
         TraceError
-            As `received`.
+            As `received` does.
         """
         if self._buffer.full:
             self._ram.hand_over()
@@ -83,12 +84,12 @@ class StreamParser:
         return self._buffer.free_space()
 
     def received(self, count: int) -> None:
-        """Parse after `count` bytes were put into `free_space()`.
+        """Parse `count` bytes that were written to `free_space()`.
 
         Raises
         ------
         TraceError
-            When the bytes are not a plain precopy stream; the parser is of no use afterwards.
+            The bytes are not of a plain precopy stream; the parser cannot be used afterwards.
         """
         self._buffer.end += count
         try:
@@ -99,7 +100,7 @@ class StreamParser:
         self._buffer.begin = self._buffer.end
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
-        """Parse `data`, of any length."""
+        """Parse `data`, which may be of any length."""
         rest = memoryview(data)
         while rest:
             space = self.free_space()
@@ -108,15 +109,17 @@ class StreamParser:
             self.received(count)
             rest = rest[count:]
 
-    # ---- states: each handles what begins at the buffer's position, or raises NeedMoreError before it ----
+    # ---- states: each parses one item at the buffer's position, or raises NeedMoreError and changes nothing ----
 
     def _file_header(self) -> None:
         self._buffer.need(8)
         magic, version = self._buffer.u32(0), self._buffer.u32(4)
         if magic != _MAGIC:
-            raise self._buffer.lost(f"The stream begins with {magic:#010x}, not with QEMU's magic 'QEVM'")
+            raise self._buffer.make_error(
+                f"The stream begins with {magic:#010x}, not with QEMU's magic 'QEVM'"
+            )
         if version != _FILE_VERSION:
-            raise self._buffer.lost(f"The stream has file version {version}, known is {_FILE_VERSION}")
+            raise self._buffer.make_error(f"The stream has file version {version}, not {_FILE_VERSION}")
         self._buffer.begin += 8
         self._state = self._section
 
@@ -143,26 +146,29 @@ class StreamParser:
         elif kind == _FOOTER:
             buffer.need(5)
             if buffer.u32(1) != self._section_id:
-                raise buffer.lost(f"Footer of section {buffer.u32(1)} inside section {self._section_id}")
+                raise buffer.make_error(
+                    f"Footer of section {buffer.u32(1)} inside section {self._section_id}"
+                )
             buffer.begin += 5
             self.finished = self._section_type == _END
         elif kind == _FULL:
-            raise _unreadable(self._section_name()[0])
+            raise _foreign_device(self._section_name()[0])
         elif kind == _EOF:
             buffer.begin += 1
             self.finished = True
         else:
-            raise buffer.lost(f"Unknown section type {kind:#x}")
+            raise buffer.make_error(f"Unknown section type {kind:#x}")
 
     def _start_section(self) -> None:
         name, length = self._section_name()
         if name != "ram":
-            raise _unreadable(name)
+            raise _foreign_device(name)
         section_id = self._buffer.u32(1)
         self._sections.add(section_id)
         self._open_section(_START, section_id, length)
 
     def _section_name(self) -> tuple[str, int]:
+        """Return the device name of a first section, and the length of the section's head."""
         self._buffer.need(6)
         length = self._buffer.u8(5)
         self._buffer.need(6 + length + 8)
@@ -170,7 +176,7 @@ class StreamParser:
 
     def _open_section(self, kind: int, section_id: int, length: int) -> None:
         if section_id not in self._sections:
-            raise self._buffer.lost(f"Section {section_id} goes on but never began")
+            raise self._buffer.make_error(f"Section {section_id} continues but never began")
         self._section_id, self._section_type = section_id, kind
         self._buffer.begin += length
         self._ram.open(setup=kind == _START)
@@ -181,7 +187,7 @@ class StreamParser:
         buffer.need(5)
         length = buffer.u32(1)
         if length > LONGEST_BODY:
-            raise buffer.lost(f"Machine name of {length} bytes")
+            raise buffer.make_error(f"Machine name of {length} bytes")
         at = 5 + length
         buffer.need(at + 1)
         while buffer.u8(at) == _SUBSECTION:
@@ -191,6 +197,7 @@ class StreamParser:
         buffer.begin += at
 
     def _skip_subsection(self, at: int) -> int:
+        """Return the position after the subsection of the configuration at `at`."""
         buffer = self._buffer
         buffer.need(at + 2)
         length = buffer.u8(at + 1)
@@ -206,17 +213,17 @@ class StreamParser:
             count = buffer.u32(body)
             body += 4
             if count > 255:
-                raise buffer.lost(f"Configuration with {count} capabilities")
+                raise buffer.make_error(f"Configuration with {count} capabilities")
             for _ in range(count):
                 buffer.need(body + 1)
                 body += 1 + buffer.u8(body)
             return body
-        raise _unreadable(name)
+        raise _foreign_device(name)
 
 
-def _unreadable(device: str) -> TraceError:
+def _foreign_device(device: str) -> TraceError:
     return TraceError(
         f"The migration stream holds a section of device '{device}' before the RAM.",
-        "Only QEMU itself knows where a device's own section ends, so nothing after it can be read.",
+        "The stream does not say where a device's section ends, so nothing after it can be read.",
         "Trace this guest with the dirty-rate or dirty-ring collector.",
     )

@@ -1,4 +1,4 @@
-"""Moves a migration stream from a socket into the parser."""
+"""The thread that reads a migration stream from a socket and parses it."""
 
 from __future__ import annotations
 
@@ -9,54 +9,56 @@ import time
 
 from migsim.errors import TraceError
 from migsim.tracer.stream.format import StreamParser
-from migsim.tracer.stream.rounds import RoundBook
+from migsim.tracer.stream.rounds import SectionLog
 
 __all__ = ["StreamReader", "receive"]
 
 
-def receive(connection: socket.socket, parser: StreamParser, book: RoundBook) -> int:
-    """Receive what is there and parse it; wait only for the first byte.
+def receive(connection: socket.socket, parser: StreamParser, section_log: SectionLog) -> int:
+    """Wait for bytes, receive all that have arrived, and parse them.
 
     Returns
     -------
     int
-        Bytes received; 0 when the other side closed the stream.
+        Number of bytes received; 0 when the source has closed the stream.
 
     Raises
     ------
     OSError
-        The socket broke.
+        The connection broke.
     TraceError
-        The bytes are not a plain precopy stream.
+        The bytes are not of a plain precopy stream.
     """
     total = connection.recv_into(parser.free_space())
-    book.now_s = time.time()
+    section_log.now_s = time.time()
     parser.received(total)
     return total
 
 
 class StreamReader(threading.Thread):
-    """Accepts one connection and reads the stream from it into a `RoundBook` until it ends.
+    """Accepts one connection, and reads the stream from it into a `SectionLog` until the stream ends.
 
     Parameters
     ----------
     listener : socket
         Listens on the path that QEMU was told to connect to.
-    book : RoundBook
-        Gets what is found.
+    section_log : SectionLog
+        Receives the parsed pages.
     peer_pid : int or None
-        The only process whose connection is taken, where it is known.
+        QEMU's process, where it is known; connections of other processes are closed.
 
     Attributes
     ----------
     ended : threading.Event
-        The stream ended or could not be read; `error` then says why, None for a plain end.
+        Set once the stream has ended or cannot be parsed.
+    error : TraceError or None
+        Why the stream cannot be parsed.
     """
 
-    def __init__(self, listener: socket.socket, book: RoundBook, peer_pid: int | None = None) -> None:
+    def __init__(self, listener: socket.socket, section_log: SectionLog, peer_pid: int | None = None) -> None:
         super().__init__(name="migsim-stream", daemon=True)
-        self.book = book
-        self.parser = StreamParser(book)
+        self.section_log = section_log
+        self.parser = StreamParser(section_log)
         self.ended = threading.Event()
         self.error: TraceError | None = None
         self._peer_pid = peer_pid
@@ -64,20 +66,20 @@ class StreamReader(threading.Thread):
         self._closing = threading.Event()
 
     def run(self) -> None:
-        """Read until the end."""
+        """Read until the stream ends."""
         try:
             with self._accept() as connection:
-                while receive(connection, self.parser, self.book):
+                while receive(connection, self.parser, self.section_log):
                     pass
         except TraceError as error:
             self.error = error
         except OSError:
-            pass  # the source closed or reset the connection: an end like any other
+            pass  # the source closed or reset the connection: the stream has ended
         finally:
             self.ended.set()
 
     def close(self) -> None:
-        """Wait for the thread, which ends when the source has closed the stream."""
+        """Wait for the thread; it ends when the source has closed the stream."""
         self._closing.set()
         if self.is_alive():
             self.join(5.0)

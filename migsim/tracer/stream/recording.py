@@ -1,4 +1,4 @@
-"""Writes the rounds of one or several recorded migrations into a trace, and knows when recording is over."""
+"""A stream recording over one or several migrations: writes their rounds to the trace, and decides when to end."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from migsim.tracer.base import Progress, Stop
+from migsim.tracer.base import ProgressCallback, StopCallback
 from migsim.tracer.stream.reader import StreamReader
-from migsim.tracer.stream.rounds import Round, RoundBook
+from migsim.tracer.stream.rounds import Round, SectionLog
 from migsim.tracer.stream.source import SelfCheck, StreamSource
 
 if TYPE_CHECKING:
@@ -18,96 +18,103 @@ if TYPE_CHECKING:
 
 __all__ = ["StreamRecording"]
 
-_SHORTEST_S = 0.005  # rounds are joined until they span this: what a sync takes would blur shorter ones
+_SHORTEST_S = (
+    0.005  # rounds are joined until they are this long: a sync takes too long to tell shorter ones apart
+)
 _POLL_S = 0.05
 _LONGEST_PAUSE_S = 8.0
 
 
 class StreamRecording:
-    """What is recorded, through all the migrations that it takes.
+    """One recording, which may take several migrations.
 
     Parameters
     ----------
     writer : TraceWriter
     duration_s : float
-        Counted from the end of the first migration's first round, by the clock.
+        Length of the recording, from the end of the first migration's first round on.
     progress, stop : callable
         See `Collector.record`.
 
     Attributes
     ----------
     check : SelfCheck
-        Over all migrations so far.
+        The self-check of all migrations so far together.
     switchovers : int
-        Migrations that were cancelled because the source began to switch over.
+        Number of migrations that were cancelled because the source began to switch over.
     """
 
-    def __init__(self, writer: TraceWriter, duration_s: float, progress: Progress, stop: Stop) -> None:
+    def __init__(
+        self, writer: TraceWriter, duration_s: float, progress: ProgressCallback, stop: StopCallback
+    ) -> None:
         self.writer = writer
         self.duration_s = duration_s
         self.progress = progress
         self.stop = stop
         self.check = SelfCheck(running=True, restored=True)
         self.switchovers = 0
-        self._uncertain = 0
+        self._uncertain_rounds = 0
         self._rounds = 0
-        self._began_s = 0.0  # the trace's time 0
+        self._began_s = 0.0  # time 0 of the trace
         self._until_s = math.inf
         self._pause_s = 0.0
         self._ram_known = False
-        # Of the migration under way.
+        # State of the current migration.
         self._source: StreamSource | None = None
         self._reader: StreamReader | None = None
         self._switching = False
-        self._cut = 1  # syncs up to which rounds have been taken out of the book
-        self._joined: list[Round] = []
+        self._next_round = 1  # 1 for the first round, which begins with the setup's sync
+        self._joined: list[Round] = []  # rounds that are not yet written because together they are too short
         self._intervals_before = 0
 
     # ---- one migration ----
 
     def begin(self, source: StreamSource, reader: StreamReader) -> None:
-        """Note that a migration has begun."""
+        """Start with a new migration."""
         self._source, self._reader = source, reader
         self._began_s = self._began_s or source.began_s
-        self._switching, self._cut, self._joined = False, 1, []
+        self._switching, self._next_round, self._joined = False, 1, []
         self._intervals_before = self.writer.intervals
 
-    def over(self) -> bool:
-        """Whether the migration should end: stopped, time is up, the stream ended, or a switchover began."""
+    def is_over(self) -> bool:
+        """Say whether the migration should end: time is up, the stream has ended, or a switchover has begun."""
         if self._source is None or self._reader is None:
             return False
         self._switching = self._switching or self._source.switching()
         syncs = self._source.syncs()
         if len(syncs) > 1:
             self._until_s = min(self._until_s, syncs[1] + self.duration_s)
-        return self._switching or self._reader.ended.is_set() or self._no_more()
+        return self._switching or self._reader.ended.is_set() or self._time_is_up()
 
-    def look(self, *, ended: bool = False) -> None:
-        """Take finished rounds out of the book and write them; once the stream `ended`, all that synced."""
+    def write_finished_rounds(self, *, ended: bool = False) -> None:
+        """Write the rounds that have completely arrived; once the stream has `ended`, all rounds closed by a sync."""
         source, reader = self._source, self._reader
         if source is None or reader is None:
             return
-        book, syncs = reader.book, source.syncs()
-        while len(syncs) > self._cut and (ended or book.settled(syncs[self._cut])):
-            next_s = syncs[self._cut + 1] if len(syncs) > self._cut + 1 else math.inf
-            begin_s, end_s = syncs[self._cut - 1 : self._cut + 1]
-            sent = book.cut(begin_s, end_s, first=self._cut == 1, next_s=next_s)
-            self._write(sent, syncs, book)
-            self._cut += 1
+        section_log, syncs = reader.section_log, source.syncs()
+        while len(syncs) > self._next_round and (
+            ended or section_log.is_complete_until(syncs[self._next_round])
+        ):
+            number = self._next_round
+            following_s = syncs[number + 1] if len(syncs) > number + 1 else math.inf
+            begin_s, end_s = syncs[number - 1 : number + 1]
+            sent = section_log.cut_round(begin_s, end_s, first=number == 1, next_s=following_s)
+            self._write(sent, syncs, section_log)
+            self._next_round += 1
         done_s = min(max(0.0, self.duration_s - (self._until_s - time.time())), self.duration_s)
-        first = f"first round: {book.pages_seen} pages"
-        self.progress(done_s, f"{self._rounds} rounds" if self._cut > 1 else first)
+        first = f"first round: {section_log.pages_received} pages"
+        self.progress(done_s, f"{self._rounds} rounds" if self._next_round > 1 else first)
 
     def finish(self) -> None:
-        """Take what is left; raise where the migration ended because something broke."""
+        """Write the last rounds of the migration; raise an error if it ended because something broke."""
         source, reader = self._source, self._reader
         if source is None or reader is None:
             return
         if self._switching:
-            # All that the last round sent is on its way, and the guest stands still until this is done.
+            # All pages of the last round are on their way. Cancel first: the guest is stopped until then.
             source.cancel()
             reader.close()
-        self.look(ended=self._switching and reader.ended.is_set())
+        self.write_finished_rounds(ended=self._switching and reader.ended.is_set())
         if reader.error is not None:
             raise reader.error
         if reader.ended.is_set() and not self._switching:
@@ -116,7 +123,7 @@ class StreamRecording:
     # ---- from one migration to the next ----
 
     def add_check(self, check: SelfCheck) -> None:
-        """Add what a migration's end found of the guest."""
+        """Add the self-check of a migration that has ended."""
         self.switchovers += self._switching or check.stopped_ms > 0
         self.check = SelfCheck(
             running=check.running,
@@ -124,55 +131,60 @@ class StreamRecording:
             restored=self.check.restored and check.restored,
         )
 
-    def goes_on(self) -> bool:
-        """Whether to migrate again: the guest was too idle to go on, and time is left.
+    def should_migrate_again(self) -> bool:
+        """Say whether to start another migration: the last one began to switch over, and time is left.
 
-        Each time costs the guest a short stop, so that a guest which stays idle is left alone for longer
-        and longer.
+        Every switchover stops the guest for a short time. So the pause before the next migration, which this method
+        waits for, grows while the guest stays idle.
         """
         if not self._switching or not self.check.running:
             return False
-        fruitful = self.writer.intervals > self._intervals_before
-        self._pause_s = 0.0 if fruitful else min(max(1.0, 2 * self._pause_s), _LONGEST_PAUSE_S)
+        intervals_added = self.writer.intervals > self._intervals_before
+        self._pause_s = 0.0 if intervals_added else min(max(1.0, 2 * self._pause_s), _LONGEST_PAUSE_S)
         pause_until = time.monotonic() + self._pause_s
-        while time.monotonic() < pause_until and not self._no_more():
+        while time.monotonic() < pause_until and not self._time_is_up():
             time.sleep(_POLL_S)
-        return not self._no_more()
+        return not self._time_is_up()
 
-    def describe(self) -> None:
-        """Write the self-check, and what was odd, into the trace."""
+    def write_notes(self) -> None:
+        """Write the self-check, and a note about switchovers and uncertain rounds, to the trace."""
         notes = [self.writer.meta.note] if self.writer.meta.note else []
         if self.switchovers:
             times = "once" if self.switchovers == 1 else f"{self.switchovers} times"
             notes.append(
-                f"{times} a sync found next to nothing dirty (the guest was idle), so that QEMU began to switch "
-                f"over: cancelled, the guest stood still for {self.check.stopped_ms:.1f} ms in all"
+                f"{times} a sync found almost nothing dirty (the guest was idle), so that QEMU began to switch over; "
+                f"the migration was cancelled, and the guest stood still for {self.check.stopped_ms:.1f} ms in all"
             )
-        if self._uncertain:
-            notes.append(f"{self._uncertain} rounds have uncertain ends")
+        if self._uncertain_rounds:
+            notes.append(f"{self._uncertain_rounds} rounds have uncertain ends")
         self.writer.update_meta(self_check=self.check.as_dict(), note="; ".join(notes))
 
-    def _no_more(self) -> bool:
+    def _time_is_up(self) -> bool:
+        """Say whether the recording should end because of its duration or of the user."""
         return time.time() >= self._until_s or self.stop()
 
-    def _write(self, sent: Round, syncs: list[float], book: RoundBook) -> None:
+    def _write(self, sent: Round, syncs: list[float], section_log: SectionLog) -> None:
+        """Write round `_next_round`: the first one as meta data, others as an interval.
+
+        A round sends the pages that were written between the two syncs before it, which is the interval written.
+        """
         self._rounds += 1
-        if self._cut == 1:
+        if self._next_round == 1:
             if not self._ram_known:
                 self._ram_known = True
                 self.writer.update_meta(
-                    ram_blocks=_trace_blocks(book),
+                    ram_blocks=_trace_blocks(section_log),
                     zero_pages=sent.zero,
                     zero_pages_source="stream, first round",
                 )
             return
-        self._uncertain += bool(sent.repeated)
+        self._uncertain_rounds += bool(sent.repeated)
         self._joined.append(sent)
-        start_s = syncs[self._cut - 1 - len(self._joined)]
+        start_s = syncs[self._next_round - 1 - len(self._joined)]
         if sent.begin_s - start_s < _SHORTEST_S:
             return
-        if book.sampler is not None:
-            statistics = book.sampler.take()
+        if section_log.sampler is not None:
+            statistics = section_log.sampler.take_statistics()
             if len(statistics.page):
                 self.writer.add_content(
                     statistics.page,
@@ -193,7 +205,7 @@ class StreamRecording:
         self._joined = []
 
 
-def _trace_blocks(book: RoundBook) -> tuple[RamBlock, ...]:
+def _trace_blocks(section_log: SectionLog) -> tuple[RamBlock, ...]:
     from migsim.trace import RamBlock
 
-    return tuple(RamBlock(block.name, block.first_page, block.pages) for block in book.blocks)
+    return tuple(RamBlock(block.name, block.first_page, block.pages) for block in section_log.blocks)

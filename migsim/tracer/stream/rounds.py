@@ -1,8 +1,8 @@
-"""Cuts the arriving sections of a migration stream into rounds, the stretches between two bitmap syncs.
+"""Cutting the sections of a migration stream into rounds: all that is sent between two bitmap syncs.
 
-The source syncs only between two sections (iterate calls) and says when (MIGRATION_PASS). Sections that began
-to arrive after a sync belong to the round it opened. A page comes once a round at most: where a section that
-arrived late would break that, the boundary is moved over it.
+The source syncs only between two sections (iterate calls), and announces each sync (MIGRATION_PASS). A section that
+began to arrive after a sync belongs to the round that the sync opened. A round sends each page at most once. If a
+section that arrived late would break this rule, it is put into the previous round.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from migsim.tracer.content import ContentSampler
-from migsim.tracer.stream.sink import PageContents, RamBlock
+from migsim.tracer.stream.sink import PageContents, StreamBlock
 
-__all__ = ["Round", "RoundBook", "Section"]
+__all__ = ["Round", "Section", "SectionLog"]
 
-_SPARSE = 64  # pages of span for one that was sent: from here on sorting costs less than marking
+_SPARSE = (
+    64  # where the page numbers span more than 64 times their count, sorting them costs less than marking
+)
 
 
 @dataclass(slots=True)
 class Section:
-    """What one iterate call of the source sent, and when it arrived (host clock, seconds since 1970)."""
+    """The pages that one iterate call of the source sent, and when they arrived (host clock, seconds since 1970)."""
 
     begin_s: float
     end_s: float = 0.0
@@ -36,26 +38,26 @@ class Section:
 
     @property
     def sent(self) -> int:
-        """Page records."""
+        """Number of page records."""
         return self.normal + self.zero + self.encoded
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """All that was sent between two syncs.
+    """The pages that were sent between two syncs.
 
     Attributes
     ----------
     begin_s, end_s : float
-        Times of the sync that opened the round and of the next one.
+        Times of the sync that opened the round and of the next sync.
     sent_s : float
-        When its last page arrived (`begin_s` where nothing was sent).
+        When the last page arrived; `begin_s` if none was sent.
     pages : ndarray of int64
-        Global page numbers, in the order they came; empty for the first round, which sends every page.
+        Global page numbers in the order of their arrival; empty for the first round, which sends every page.
     normal, zero : int
-        Pages by kind; encoded pages count as normal.
+        Number of pages by kind; encoded pages count as normal.
     repeated : int
-        Pages that came twice although sections were moved: 0 unless a boundary is uncertain.
+        Number of pages that arrived twice although late sections were moved; above 0 if the ends are uncertain.
     """
 
     begin_s: float
@@ -67,29 +69,31 @@ class Round:
     repeated: int = 0
 
 
-class RoundBook:
-    """A `StreamSink` that files sections; the reading thread writes, the controlling thread cuts.
+class SectionLog:
+    """A `StreamSink` that keeps the sections which have arrived, and from which rounds are cut.
+
+    The reading thread calls the methods of `StreamSink`, the controlling thread cuts the rounds.
 
     Attributes
     ----------
-    blocks : tuple of RamBlock
+    blocks : tuple of StreamBlock
         Empty until the block table has arrived.
     now_s : float
-        Arrival time of the bytes being parsed; the reader sets it before each `received`.
-    quiet_s : float
-        When the last section, an empty one, began to arrive: the source had nothing left to send; 0 after a
-        section with pages.
-    pages_seen : int
-        Page records so far.
+        Arrival time of the bytes that are parsed; the reader sets it before each `StreamParser.received`.
+    idle_since_s : float
+        Arrival time of the last section if it was empty, which shows that the source had nothing left to send; 0 if
+        it held pages.
+    pages_received : int
+        Number of page records so far.
     keep_pages : bool
-        The first round is over, so page numbers are kept and contents sampled.
+        Whether page numbers are kept and contents sampled, as is done after the first round.
     """
 
     def __init__(self, sampler: ContentSampler | None = None) -> None:
-        self.blocks: tuple[RamBlock, ...] = ()
+        self.blocks: tuple[StreamBlock, ...] = ()
         self.now_s = 0.0
-        self.quiet_s = 0.0
-        self.pages_seen = 0
+        self.idle_since_s = 0.0
+        self.pages_received = 0
         self.keep_pages = False
         self.sampler = sampler
         self._open: Section | None = None
@@ -98,35 +102,35 @@ class RoundBook:
 
     @property
     def total_pages(self) -> int:
-        """Pages of all blocks; 0 until the block table has arrived."""
+        """Number of pages of all blocks; 0 until the block table has arrived."""
         return self.blocks[-1].first_page + self.blocks[-1].pages if self.blocks else 0
 
     # ---- StreamSink ----
 
-    def ram_blocks(self, blocks: Sequence[RamBlock]) -> None:
-        """Take the block table."""
+    def ram_blocks(self, blocks: Sequence[StreamBlock]) -> None:
+        """Receive the block table."""
         self.blocks = tuple(blocks)
 
     def normal_pages(self, pages: npt.NDArray[np.int64], contents: PageContents) -> None:
-        """Take normal pages."""
+        """Receive normal pages."""
         section = self._section()
         section.normal += len(pages)
         if self.keep_pages:
             section.pages.append(pages)
             if self.sampler is not None:
-                self.sampler.look(pages, contents, self.now_s)
+                self.sampler.add_pages(pages, contents, self.now_s)
 
     def zero_pages(self, pages: npt.NDArray[np.int64]) -> None:
-        """Take zero pages."""
+        """Receive zero pages."""
         section = self._section()
         section.zero += len(pages)
         if self.keep_pages:
             section.pages.append(pages)
             if self.sampler is not None:
-                self.sampler.forget(pages, self.now_s)
+                self.sampler.add_zero_pages(pages, self.now_s)
 
     def encoded_page(self, page: int, encoded_bytes: int) -> None:
-        """Take an encoded page, whose contents are not known."""
+        """Receive an encoded page; its contents are unknown."""
         section = self._section()
         section.encoded += 1
         if self.keep_pages:
@@ -134,13 +138,13 @@ class RoundBook:
 
     def section_end(self, pages: int) -> None:
         """Close the open section."""
-        self.quiet_s = self.now_s if pages == 0 else 0.0
+        self.idle_since_s = self.now_s if pages == 0 else 0.0
         section, self._open = self._open, None
         if section is not None:
             section.end_s = self.now_s
-            self.pages_seen += section.sent
-            # The first round is all of RAM: nobody needs its page numbers, and a big guest has many.
-            self.keep_pages = self.keep_pages or self.pages_seen >= self.total_pages
+            self.pages_received += section.sent
+            # The first round sends all of RAM; its page numbers say nothing, and a big guest has many.
+            self.keep_pages = self.keep_pages or self.pages_received >= self.total_pages
             with self._lock:
                 self._closed.append(section)
 
@@ -151,42 +155,47 @@ class RoundBook:
 
     # ---- the controlling thread ----
 
-    def cut(self, begin_s: float, end_s: float, *, first: bool = False, next_s: float = math.inf) -> Round:
-        """Take the round between the syncs at `begin_s` and `end_s` out of the book.
+    def cut_round(
+        self, begin_s: float, end_s: float, *, first: bool = False, next_s: float = math.inf
+    ) -> Round:
+        """Remove the round between the syncs at `begin_s` and `end_s` from the log, and return it.
 
-        Call it once `settled(end_s)`; rounds must be cut in order. The `first` one ends with the last page of
-        RAM, whatever its arrival says. `next_s` is the sync after `end_s`, where it is known already.
+        `is_complete_until(end_s)` must be true, and rounds must be cut in order. The `first` round ends with the last
+        page of RAM, whenever that page arrived. `next_s` is the time of the sync after `end_s`, where it is known.
         """
         with self._lock:
             closed = self._closed
             count = sum(section.begin_s <= end_s for section in closed)
             if first:
-                so_far = np.cumsum([section.sent for section in closed])
-                count = int((so_far <= self.total_pages).sum())
-            while not first and count < len(closed) and self._belongs_before(closed, count, next_s):
+                total_sent = np.cumsum([section.sent for section in closed])
+                count = int((total_sent <= self.total_pages).sum())
+            while not first and count < len(closed) and self._arrived_late(closed, count, next_s):
                 count += 1
-            mine, self._closed = closed[:count], closed[count:]
-        parts = [part for section in mine for part in section.pages]
+            sections, self._closed = closed[:count], closed[count:]
+        parts = [part for section in sections for part in section.pages]
         pages = np.concatenate(parts) if parts else np.zeros(0, np.int64)
         return Round(
             begin_s=begin_s,
             end_s=end_s,
-            sent_s=mine[-1].end_s if mine else begin_s,
+            sent_s=sections[-1].end_s if sections else begin_s,
             pages=pages,
-            normal=sum(section.normal + section.encoded for section in mine),
-            zero=sum(section.zero for section in mine),
-            repeated=_repeated(pages),
+            normal=sum(section.normal + section.encoded for section in sections),
+            zero=sum(section.zero for section in sections),
+            repeated=_count_repeated(pages),
         )
 
-    def settled(self, end_s: float) -> bool:
-        """Whether everything sent before `end_s` has certainly been filed."""
+    def is_complete_until(self, end_s: float) -> bool:
+        """Say whether all sections that were sent before `end_s` have certainly arrived."""
         with self._lock:
-            filed = bool(self._closed) and self._closed[-1].begin_s > end_s
-        return filed or self.quiet_s > end_s
+            later_section_arrived = bool(self._closed) and self._closed[-1].begin_s > end_s
+        return later_section_arrived or self.idle_since_s > end_s
 
     @staticmethod
-    def _belongs_before(closed: list[Section], index: int, next_s: float) -> bool:
-        """Whether the section repeats in the one right after it, though both arrived after the sync."""
+    def _arrived_late(closed: list[Section], index: int, next_s: float) -> bool:
+        """Say whether a section, though it arrived after the sync, was sent before it.
+
+        It was if the next section, which arrived before the next sync, repeats a page: a round sends no page twice.
+        """
         if index + 1 >= len(closed) or closed[index + 1].begin_s > next_s:
             return False
         here, after = closed[index].pages, closed[index + 1].pages
@@ -195,8 +204,8 @@ class RoundBook:
         return bool(np.isin(np.concatenate(here), np.concatenate(after)).any())
 
 
-def _repeated(pages: npt.NDArray[np.int64]) -> int:
-    """How many of `pages` are there for a second or later time."""
+def _count_repeated(pages: npt.NDArray[np.int64]) -> int:
+    """Return how many of `pages` are repetitions of an earlier one."""
     if not len(pages):
         return 0
     first = int(pages.min())
@@ -204,6 +213,6 @@ def _repeated(pages: npt.NDArray[np.int64]) -> int:
     if span > _SPARSE * len(pages):
         ordered = np.sort(pages)  # many times faster than np.unique
         return int(np.count_nonzero(ordered[1:] == ordered[:-1]))
-    seen = np.zeros(span, np.bool_)
-    seen[pages - first] = True
-    return len(pages) - int(np.count_nonzero(seen))
+    marked = np.zeros(span, np.bool_)
+    marked[pages - first] = True
+    return len(pages) - int(np.count_nonzero(marked))

@@ -1,4 +1,4 @@
-"""What a migration stream tells: its RAM blocks, and the pages as they come."""
+"""The receiver of a parsed migration stream: RAM blocks, pages and their contents, ends of sections."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from migsim.units import PAGE_BYTES
 
-__all__ = ["PageContents", "RamBlock", "StreamSink"]
+__all__ = ["PageContents", "StreamBlock", "StreamSink"]
 
 
 @dataclass(frozen=True)
-class RamBlock:
-    """One RAM block of the stream's block table; `first_page` counts through all blocks in their order."""
+class StreamBlock:
+    """One RAM block of the stream's block table; page numbers run through all blocks in the table's order."""
 
     name: str
     used_bytes: int
@@ -24,19 +24,19 @@ class RamBlock:
 
     @property
     def pages(self) -> int:
-        """Pages of 4096 bytes."""
+        """Number of pages of 4096 bytes."""
         return self.used_bytes // PAGE_BYTES
 
 
 class PageContents:
-    """Contents of the pages just reported; what is asked for is copied, the rest is never read.
+    """Contents of pages in the buffer; indexing copies the requested pages, and never reads the others.
 
     Parameters
     ----------
-    everywhere : ndarray of uint8, shape (positions, 4096)
-        A view of a buffer: what a page that began at any position would hold.
+    buffer_view : ndarray of uint8, shape (positions, 4096)
+        A view of the buffer whose row i is the contents of a page whose record would begin at position i.
     positions : ndarray of int64
-        Where the pages begin.
+        Positions of the pages' records.
 
     Examples
     --------
@@ -45,29 +45,35 @@ class PageContents:
     array([[12, 13, 14, 15]])
     """
 
-    def __init__(self, everywhere: npt.NDArray[np.uint8], positions: npt.NDArray[np.int64]) -> None:
-        self._everywhere = everywhere
+    def __init__(self, buffer_view: npt.NDArray[np.uint8], positions: npt.NDArray[np.int64]) -> None:
+        self._buffer_view = buffer_view
         self._positions = positions
 
     def __getitem__(self, index: npt.NDArray[np.intp]) -> npt.NDArray[np.uint8]:
         """Copy the pages at `index`; shape (len(index), 4096)."""
-        return self._everywhere[self._positions[index]]
+        return self._buffer_view[self._positions[index]]
 
 
 class StreamSink(Protocol):
-    """What the parser calls; within a section, zero pages may come before normal ones that were sent first."""
+    """The methods that the parser calls.
 
-    def ram_blocks(self, blocks: Sequence[RamBlock]) -> None:
-        """Take the block table; comes once, before any page."""
+    Within a section, the parser may report zero pages before normal pages that were sent earlier.
+    """
+
+    def ram_blocks(self, blocks: Sequence[StreamBlock]) -> None:
+        """Receive the block table; called once, before any page."""
 
     def normal_pages(self, pages: npt.NDArray[np.int64], contents: PageContents) -> None:
-        """Take global page numbers and their contents, which can be read during the call only."""
+        """Receive global page numbers and their contents, which can only be read during the call."""
 
     def zero_pages(self, pages: npt.NDArray[np.int64]) -> None:
-        """Take global numbers of pages that are all zero."""
+        """Receive the global numbers of pages that hold only zeros."""
 
     def encoded_page(self, page: int, encoded_bytes: int) -> None:
-        """Take one XBZRLE-encoded or compressed page."""
+        """Receive one page that is XBZRLE-encoded or compressed."""
 
     def section_end(self, pages: int) -> None:
-        """Note that one iterate call of the source ended after `pages` page records (not called for setup)."""
+        """Receive the end of a section, which is one iterate call of the source; not called for the setup.
+
+        `pages` is the number of its page records.
+        """

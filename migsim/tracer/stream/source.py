@@ -1,8 +1,9 @@
-"""The source's side of a stream recording: a migration that is started, steered, never completed, and undone.
+"""The source's side of a stream recording: a migration that is started, steered, cancelled and never completed.
 
-What it changes for the time being and puts back: migration parameters and capabilities. What guards the guest:
-`switchover-ack` (8.1+: we never acknowledge, so the source may not switch over) and `pause-before-switchover`
-(older versions: should the switchover begin because nothing is left to send, it waits, and is cancelled).
+Migration parameters and capabilities are changed during the recording and put back at its end. Two capabilities keep
+the guest on the source. With `switchover-ack` (8.1 and newer) the source may not switch over before the destination
+acknowledges, which the collector never does. With `pause-before-switchover` (older versions) a switchover that begins
+because nothing is left to send waits, and is cancelled.
 """
 
 from __future__ import annotations
@@ -29,23 +30,23 @@ __all__ = ["SelfCheck", "StreamSource", "listening_socket"]
 _ENDED = ("none", "completed", "failed", "cancelled")
 _SWITCHING = ("pre-switchover", "device", "completed")
 _CANCEL_S = 30.0
-_STUCK_S = 0.05  # a cancelled thread that goes on has ended by then, or is woken for nothing
-_SETTLE_S = 0.02  # from STOP to the wait before the switchover QEMU takes a millisecond or two
+_STUCK_S = 0.05  # a migration that is still "cancelling" after this time is woken up
+_SETTLE_S = 0.02  # QEMU takes a millisecond or two from STOP to the pause before the switchover
 _ACK_SINCE = QemuVersion.parse("8.1")
 
 
 @dataclass
 class SelfCheck:
-    """What shows that the guest ran on untouched.
+    """Whether the recording left the guest as it was.
 
     Attributes
     ----------
     running : bool
-        `query-status` said so at the end.
+        Whether the guest was running at the end, by `query-status`.
     stopped_ms : float
-        How long the guest stood still (STOP to RESUME), 0.0 where no STOP was seen.
+        How long the guest was stopped (STOP to RESUME); 0.0 if no STOP event came.
     restored : bool
-        Parameters and capabilities read back as they were before.
+        Whether parameters and capabilities were the same before and after.
     """
 
     running: bool = False
@@ -54,11 +55,11 @@ class SelfCheck:
 
     @property
     def ok(self) -> bool:
-        """Whether the guest was left as it was found and never stood still."""
+        """Whether the guest is running, was never stopped, and has its settings back."""
         return self.running and self.restored and not self.stopped_ms
 
     def as_dict(self) -> dict[str, Any]:
-        """As the trace's meta data keeps it."""
+        """Return the entries of the trace's `self_check`."""
         return {
             "guest_running_at_end": self.running,
             "guest_stopped_ms": round(self.stopped_ms, 3),
@@ -68,25 +69,25 @@ class SelfCheck:
 
 @contextlib.contextmanager
 def listening_socket() -> Iterator[tuple[socket.socket, str]]:
-    """Yield a listening unix socket in a folder of its own, and its path; both go at the end.
+    """Yield a listening unix socket in a new temporary folder, and its path; both are removed at the end.
 
     Raises
     ------
     HostError
-        No temporary folder can be made.
+        No temporary folder can be created.
     """
     try:
         folder = tempfile.TemporaryDirectory(prefix="migsim-stream-")
     except OSError as error:
         raise HostError(
-            f"Cannot make a temporary folder: {error.strerror}.",
+            f"Cannot create a temporary folder: {error.strerror}.",
             "The stream collector needs one for its socket.",
-            "Set TMPDIR to a folder that may be written.",
+            "Set TMPDIR to a folder that you may write to.",
         ) from error
     with folder, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         path = Path(folder.name) / "stream"
         listener.bind(str(path))
-        # QEMU may run as another user; its peer process id is checked when it connects.
+        # QEMU may run as another user, so every user may connect; StreamReader checks the peer's process id.
         path.parent.chmod(0o711)
         path.chmod(0o666)
         listener.listen(1)
@@ -95,21 +96,30 @@ def listening_socket() -> Iterator[tuple[socket.socket, str]]:
 
 @dataclass
 class StreamSource:
-    """A context manager around one migration into `socket_path`; leaving it cancels and restores.
+    """One migration to `socket_path`; a context manager that cancels it and restores all settings on exit.
 
     Parameters
     ----------
     session : QmpSession
-        Of the guest.
+        Connected to the guest's QEMU.
     socket_path : str
-        Where QEMU shall connect to.
+        The socket that QEMU connects to.
     parameters : dict
-        Migration parameters to begin with.
+        Migration parameters to start with.
+
+    Attributes
+    ----------
+    began_s : float
+        When the migration was started (host clock, seconds since 1970).
+    check : SelfCheck
+        Set on exit.
+    holds_since : QemuVersion
+        From this version on, a source that has sent everything can wait without switching over.
 
     Raises
     ------
     QmpError
-        On entering: a migration is active already, or QEMU refuses.
+        On entering: a migration is active already, or QEMU refuses the migration.
     """
 
     session: QmpSession
@@ -121,9 +131,7 @@ class StreamSource:
     _old_capabilities: dict[str, bool] = field(default_factory=dict)
     _first_event: int = 0
     _started: bool = False
-    holds_since: ClassVar[QemuVersion] = QemuVersion.parse(
-        "8.2"
-    )  # can wait, all sent, without switching over
+    holds_since: ClassVar[QemuVersion] = QemuVersion.parse("8.2")
 
     def __enter__(self) -> StreamSource:
         refuse_while_busy(self.session)
@@ -153,38 +161,38 @@ class StreamSource:
             self._restore()
         except QmpError:
             if error is None:
-                raise  # otherwise the first failure is the story
+                raise  # after another error, that one goes up
 
     # ---- steering ----
 
     def set(self, **parameters: int) -> None:
-        """Set migration parameters; underscores stand for hyphens."""
+        """Set migration parameters; write names with underscores for hyphens."""
         self._set({name.replace("_", "-"): value for name, value in parameters.items()})
 
     def syncs(self) -> list[float]:
-        """Times of the bitmap syncs so far (host clock, seconds since 1970), the one of the setup first."""
+        """Return the times of the bitmap syncs so far (host clock, seconds since 1970); the first is the setup's."""
         return [event.seconds for event in self._events() if event.name == "MIGRATION_PASS"]
 
     def status(self) -> str:
-        """State of the migration as QEMU last announced it."""
+        """Return the migration's state from QEMU's last event."""
         announced = [event.data["status"] for event in self._events() if event.name == "MIGRATION"]
         return str(announced[-1]) if announced else "setup"
 
     def switching(self) -> bool:
-        """Whether the switchover began or the guest stopped."""
+        """Say whether the switchover has begun or the guest was stopped."""
         return self.status() in _SWITCHING or any(event.name == "STOP" for event in self._events())
 
     def remaining_pages(self) -> int:
-        """Pages known dirty and not yet sent."""
+        """Return the number of pages that are known to be dirty and not yet sent."""
         ram = self.session.execute("query-migrate").get("ram", {})
         return int(ram.get("remaining", 0)) // PAGE_BYTES
 
     def failure(self) -> QemuError:
-        """Say why the migration ended although nobody cancelled it."""
+        """Return the error for a migration that ended although nobody cancelled it."""
         info = self.session.execute("query-migrate")
         reason = info.get("error-desc") or f"its status is {info.get('status')!r}"
         return QemuError(
-            f"The migration that was to be recorded ended by itself: {reason}.",
+            f"The migration that was being recorded ended by itself: {reason}.",
             "The stream collector needs a guest that QEMU can migrate.",
             "Trace this guest with the dirty-rate or dirty-ring collector.",
         )
@@ -192,48 +200,48 @@ class StreamSource:
     # ---- the end ----
 
     def cancel(self) -> None:
-        """Cancel the migration and wait until QEMU has done so; a second call does nothing."""
+        """Cancel the migration and wait until QEMU has ended it; a second call does nothing."""
         if not self._started:
             return
         self._started = False
         began = time.monotonic()
-        # a guest that was stopped is about to wait, and a cancel before that may be lost
+        # QEMU stops the guest shortly before it pauses; it may lose a cancel that comes in between
         while self.switching() and self.status() not in _SWITCHING and time.monotonic() - began < _SETTLE_S:
             time.sleep(0.001)
-        looked = time.monotonic()
+        stuck_since = time.monotonic()
         self.session.execute("migrate_cancel")
         while (status := self.session.execute("query-migrate").get("status", "none")) not in _ENDED:
             now = time.monotonic()
             if now - began > _CANCEL_S:
                 raise QmpError(
-                    f"The migration is not cancelled {_CANCEL_S:.0f} s after migrate_cancel.",
+                    f"The migration has not ended {_CANCEL_S:.0f} s after migrate_cancel.",
                     "QEMU should end it at once.",
-                    "Look at the guest: query-migrate, and migrate_cancel by hand.",
+                    "Check the guest with query-migrate, and try migrate_cancel by hand.",
                 )
-            if status == "cancelling" and now - looked > _STUCK_S:
-                looked = now
+            if status == "cancelling" and now - stuck_since > _STUCK_S:
+                stuck_since = now
                 self._wake_up()
             time.sleep(0.02)
 
     def _wake_up(self) -> None:
-        """Let QEMU's migration thread go on where it waits before the switchover although it is cancelled.
+        """Wake QEMU's migration thread if it waits in the pause before the switchover although it is cancelled.
 
-        It looks whether it is cancelled, gives the big lock away and waits; a cancel that comes in between wakes
-        nobody (`migration_maybe_pause`), and the guest would stand still for ever.
+        In `migration_maybe_pause` the thread checks whether it is cancelled, releases the big QEMU lock, and waits.
+        A cancel between the check and the wait does not wake it, and the guest would stay stopped for ever.
         """
         from migsim.qmp import QmpCommandError
 
-        with contextlib.suppress(QmpCommandError):  # it has ended meanwhile
+        with contextlib.suppress(QmpCommandError):  # QEMU refuses if the migration has ended meanwhile
             self.session.execute("migrate-continue", {"state": "cancelling"})
 
     def _restore(self) -> None:
-        """Put capabilities and parameters back, and check the guest."""
+        """Put capabilities and parameters back, and set `check`."""
         self._set_capabilities(self._old_capabilities)
-        now = self.session.execute("query-migrate-parameters")
-        changed = {name: value for name, value in self._old_parameters.items() if now.get(name) != value}
+        current = self.session.execute("query-migrate-parameters")
+        changed = {name: value for name, value in self._old_parameters.items() if current.get(name) != value}
         if changed:
             self._set(changed)
-        # A guest that was stopped by a switchover is started by the cancelled migration, a moment later.
+        # If a switchover stopped the guest, the cancelled migration starts it again a moment later.
         deadline = time.monotonic() + 2.0
         while (
             not (running := self.session.execute("query-status")["running"]) and time.monotonic() < deadline
@@ -260,7 +268,7 @@ class StreamSource:
         return 1000 * (stopped + (time.time() - since if since else 0.0))
 
     def _wanted_capabilities(self) -> dict[str, bool]:
-        """Everything off that changes the stream, and on what keeps the guest from switching over."""
+        """Return the capabilities for the recording: those that change the stream off, the two safeguards on."""
         wanted = dict.fromkeys(self._old_capabilities, False)
         wanted.update({"events": True, "pause-before-switchover": True})
         if self.session.version >= _ACK_SINCE:
@@ -268,12 +276,14 @@ class StreamSource:
         return wanted
 
     def _set_capabilities(self, states: dict[str, bool]) -> None:
-        now = {
+        current = {
             entry["capability"]: entry["state"]
             for entry in self.session.execute("query-migrate-capabilities")
         }
         changes = [
-            {"capability": name, "state": state} for name, state in states.items() if now.get(name) != state
+            {"capability": name, "state": state}
+            for name, state in states.items()
+            if current.get(name) != state
         ]
         if changes:
             self.session.execute("migrate-set-capabilities", {"capabilities": changes})

@@ -1,0 +1,87 @@
+"""What would be recorded: what lacks, where it belongs; and no file of the data is there twice."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from migsim.calibrate.host.probe_runs import KeptProbes
+from migsim.calibrate.host.run import fit_profile
+from migsim.profiles import HostProfile
+from migsim.profiles.bundled import bundled_profiles
+from migsim.profiles.terms import MULTIFD_TERMS
+from migsim.scenario import QemuSpec
+from validation import record_all
+from validation.places import HOSTS, PAGES, RECORDS, ROOT, SCENARIOS, TRACES
+
+
+def test_every_profile_and_trace_and_one_record_of_each_scenario_are_there():
+    assert [target.name for target, _ in record_all.missing(1, list(record_all.STEPS))] == []
+
+
+def test_the_plan_names_every_profile_and_archive():
+    planned = record_all.plan()
+    of_hosts = [*planned["host"], *planned["multifd"]]
+    assert {ROOT / host["file"] for host in of_hosts} == {*bundled_profiles(), *HOSTS.glob("*.json")}
+    assert {ROOT / host["keep"] for host in of_hosts} == set(HOSTS.glob("*.zip"))
+    assert {trace["file"] for trace in planned["trace"]} == {path.name for path in TRACES.glob("*.trace")}
+
+
+def test_no_file_is_there_twice():
+    found = defaultdict(list)
+    for path in (*bundled_profiles(), *PAGES.rglob("*"), *TRACES.iterdir()):
+        if path.is_file() and path.stat().st_size and "__pycache__" not in path.parts:
+            found[hashlib.sha256(path.read_bytes()).hexdigest()].append(path.relative_to(ROOT))
+    assert len(found) > 200
+    assert [paths for paths in found.values() if len(paths) > 1] == []
+
+
+@pytest.fixture
+def elsewhere(monkeypatch, tmp_path) -> Path:
+    """A repository that has the scenarios and nothing that was recorded."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(SCENARIOS, tmp_path / SCENARIOS.relative_to(ROOT))
+    for name, place in {"ROOT": ROOT, "TRACES": TRACES, "RECORDS": RECORDS, "SCENARIOS": SCENARIOS}.items():
+        monkeypatch.setattr(record_all, name, tmp_path / place.relative_to(ROOT))
+    return tmp_path
+
+
+def commands(**asked) -> list[str]:
+    return [" ".join(command) for _, command in record_all.missing(**asked)]
+
+
+def test_what_lacks_is_recorded_where_it_belongs(elsewhere):
+    hosts = commands(repeats=1, steps=["hosts"])
+    assert len(hosts) == len(record_all.plan()["host"]) + len(record_all.plan()["multifd"])
+    assert (
+        "calibrate host --qemu qemu-system-x86_64 --accel tcg --repeats 3 "
+        "--keep validation/data/hosts/probes-tcg-7.2.zip -o migsim/profiles/bundled/tcg-7.2.json"
+    ) in hosts
+    assert (
+        "calibrate host --qemu $MIGSIM_QEMU_10 --repeats 4 "
+        "--keep validation/data/hosts/probes-10.0-a.zip -o validation/data/hosts/kvm-10.0-a.json"
+    ) in hosts
+    records = commands(repeats=2, steps=["records"])
+    assert len(records) == 2 * len(list(SCENARIOS.glob("*.toml")))
+    assert records[0].endswith("-1.json") and "-o validation/data/records/" in records[0]
+
+
+def test_multifds_terms_are_added_to_a_profile_that_lacks_them(elsewhere):
+    """Also where every probe's record is kept: a profile measured anew has no such terms."""
+    profile = elsewhere / "migsim/profiles/bundled/kvm-10.0.json"
+    profile.parent.mkdir(parents=True)
+    fit_profile(KeptProbes(HOSTS / "probes-10.0.zip"), QemuSpec(version="10.0")).save(profile)
+    adding = [
+        line
+        for line in commands(repeats=1, steps=["hosts"])
+        if "multifd migsim/profiles/bundled/kvm-10.0" in line
+    ]
+    assert len(adding) == 1
+    assert adding[0].endswith("--keep validation/data/hosts/probes-multifd-10.0.zip")
+    shutil.copy(next(path for path in bundled_profiles() if path.stem == "kvm-10.0"), profile)
+    assert HostProfile.load(profile).terms.keys() >= set(MULTIFD_TERMS)
+    assert not [line for line in commands(repeats=1, steps=["hosts"]) if "hosts/kvm-10.0.json" in line]
