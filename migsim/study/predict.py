@@ -1,4 +1,4 @@
-"""A prediction: many simulated migrations, drawn from what is uncertain about the guest and the host."""
+"""Predictions: one migration, simulated once for each draw of the uncertain inputs of guest and host."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ WEIGHTS = {"total-time": 4.0, "downtime": 2.0, "transferred": 2.0, "rounds": 0.5
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is predicted for one migration.
+    """The predicted migration: its outcome, figures with 80 % intervals, and assumptions.
 
     Attributes
     ----------
     result : MigrationResult
-        The draw nearest the medians, with `intervals` filled in.
+        The result of the draw nearest the medians, with `intervals` filled in.
     completed_fraction : float
         Share of the draws that completed before the deadline.
     assumptions : tuple of str
-        What is taken for granted or left out, a sentence each.
+        What the model takes for granted or leaves out, a sentence each.
     draws : tuple of dict
         Figures of every draw that ended like `result` (see `migsim.study.draws.figures_of_draw`).
     question : Question, optional
-        What was asked.
+        The question that was asked.
     fit : WorkloadFit, optional
-        How the trace was read, when there was one.
+        The fit of the trace; None for a workload.
     runs : tuple of MigrationResult
-        The same draws. Their tables are computed on first access.
+        Results of the same draws. Their tables are computed on first access, because most are never read.
     """
 
     result: MigrationResult
@@ -62,31 +62,31 @@ class Prediction:
 
     @property
     def guest_speeds(self) -> tuple[pd.DataFrame, ...]:
-        """`MigrationResult.guest_speed` of the draws: see `migsim.study.guest_performance`."""
+        """The guest's speed over time in each draw: see `migsim.study.guest_performance`."""
         return tuple(run.guest_speed for run in self.runs)
 
     @property
     def medians(self) -> dict[str, float]:
-        """Medians of the draws, `migsim.results.figures.INTERVALS`: the point prediction."""
+        """Medians over the draws of the figures in `migsim.results.figures.INTERVALS`: the point prediction."""
         return {name: float(np.median([d[name] for d in self.draws])) for name in INTERVALS}
 
     def median(self, name: str) -> float:
-        """Median of one figure over the draws that have it; NaN where none does."""
+        """Return the median of one figure over the draws that have it; NaN where none does."""
         values = [d[name] for d in self.draws if name in d]
         return float(np.median(values)) if values else float("nan")
 
     def to_json_object(self) -> dict[str, Any]:
-        """`query-migrate`'s object with `outcome`, `reason`, `intervals`, `downtime-parts`, `assumptions`."""
-        r = self.result
+        """Return `query-migrate`'s object with `outcome`, `reason`, `intervals`, `downtime-parts`, `assumptions`."""
+        result = self.result
         return {
-            **r.info,
-            "outcome": r.outcome.status,
-            "reason": r.outcome.reason,
+            **result.info,
+            "outcome": result.outcome.status,
+            "reason": result.outcome.reason,
             "completed-fraction": self.completed_fraction,
             "medians": {name: value for name, value in self.medians.items() if value == value},
-            "intervals": {name: list(pair) for name, pair in r.intervals.items()},
-            "downtime-parts": dict(r.downtime_parts_ms),
-            "costs": dict(r.costs),
+            "intervals": {name: list(pair) for name, pair in result.intervals.items()},
+            "downtime-parts": dict(result.downtime_parts_ms),
+            "costs": dict(result.costs),
             "assumptions": list(self.assumptions),
         }
 
@@ -100,7 +100,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class _DrawResult:
-    """One draw and its figures."""
+    """The result of one draw, and its figures."""
 
     result: MigrationResult
     figures: dict[str, float] = field(default_factory=dict)
@@ -121,7 +121,8 @@ def predict(
     guest : Question, Trace, Workload or path
         The guest, or a question about it.
     family : callable, optional
-        Draws the workload of each draw, where the workload itself is uncertain; the question's is then its median.
+        Returns a workload for each draw, where the workload itself is uncertain. The question's workload is then the
+        median one.
     progress : callable, optional
         Called with (done, of) draws.
     **keywords
@@ -140,25 +141,25 @@ def predict(
     question = Question.of(guest, **keywords)
     workload = question.workload()
     base = question.migration(workload)
-    drawn: list[_DrawResult] = []
+    simulated: list[_DrawResult] = []
     draws = draw_all(question.host, workload.writes_spread, question.draws, question.seed)
     for k, draw in enumerate(draws):
         migration = base
         if family is not None and question.draws > 1:
             migration = replace(base, workload=family(np.random.default_rng((question.seed, k))))
         result = simulate(draw.of(migration), seed=draw.seed)
-        drawn.append(_DrawResult(result, figures_of_draw(result)))
+        simulated.append(_DrawResult(result, figures_of_draw(result)))
         if progress:
             progress(k + 1, question.draws)
-    return _summarise(drawn, question, workload)
+    return _summarise(simulated, question, workload)
 
 
-def _summarise(drawn: list[_DrawResult], question: Question, workload: Workload) -> Prediction:
-    """Take the majority's verdict, its draw nearest the medians, and the middle 80 %."""
-    completed = [d for d in drawn if d.result.outcome.status == "completed"]
-    fraction = len(completed) / len(drawn)
+def _summarise(simulated: list[_DrawResult], question: Question, workload: Workload) -> Prediction:
+    """Return the outcome of most draws, the one of these draws that is nearest their medians, and their middle 80 %."""
+    completed = [d for d in simulated if d.result.outcome.status == "completed"]
+    fraction = len(completed) / len(simulated)
     status = "completed" if fraction >= 0.5 else "not-converged"
-    kept = [d for d in drawn if d.result.outcome.status == status]
+    kept = [d for d in simulated if d.result.outcome.status == status]
     table = np.array([[d.figures[name] for name in INTERVALS] for d in kept])
     middle = np.median(table, axis=0)
     weights = np.array([WEIGHTS.get(name, 0.0) for name in INTERVALS])

@@ -1,4 +1,4 @@
-"""A replay: one migration of a traced guest, by the trace's own page numbers."""
+"""Replays: one migration of a traced guest, simulated with the page numbers of the trace itself."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["replay"]
 def replay(
     guest: Question | Trace | str | os.PathLike[str], **keywords: Unpack[QuestionKeywords]
 ) -> MigrationResult:
-    """Simulate the migration of a traced guest by the trace's own pages.
+    """Simulate the migration of a traced guest with the page numbers of its trace.
 
     Parameters
     ----------
     guest : Question, Trace or path
-        A trace with page numbers (stream or dirty-ring); its first interval is what the guest does first.
+        A trace with page numbers (stream or dirty-ring). The migration starts with the trace's first interval.
     **keywords
-        The keywords of `migsim.Question`. The host's medians are taken; `seed` draws the instants of writes inside an
-        interval and the lengths of encodings; it is one migration, whatever `draws` says.
+        The keywords of `migsim.Question`. The host's terms have their medians. `seed` draws the instants of writes
+        within an interval and the lengths of encodings. `draws` is ignored: a replay is one migration.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def replay(
     Raises
     ------
     TraceError
-        The trace names no pages, or is damaged.
+        The trace has no page numbers, or is damaged.
     ProfileError, ParameterError, UnitError
 
     Examples
@@ -50,17 +50,17 @@ def replay(
     trace = question.trace
     if trace is None:
         raise TraceError(
-            f"{question!r} is about a workload.",
-            "A replay takes the pages that a trace saw, in their order.",
+            f"The guest of {question!r} is a workload.",
+            "A replay needs the page numbers of a trace.",
             "Give a trace with page numbers, or predict the workload.",
         )
     if question.writes_scale != 1:
         raise ParameterError(
             f"writes-scale is {question.writes_scale:g}.",
-            "A replay takes the trace's writes as they were.",
+            "A replay takes the writes of the trace, unscaled.",
             "Leave it out, or predict the migration instead.",
         )
-    question.check()  # before the trace's pages are read
+    question.check()  # raises before the trace's pages are read
     load = 1.0 if question.load is None else question.load
     result, notes = replay_pages(
         trace,

@@ -1,4 +1,4 @@
-"""Predicted migrations of one guest under XBZRLE caches of several sizes, and what live ones under such caches did."""
+"""Tables of migrations with XBZRLE by cache size: predicted for one guest, and measured."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def predicted_sizes(
     sizes_bytes: Iterable[int] = SIZES_BYTES,
     **keywords: Unpack[QuestionKeywords],
 ) -> pd.DataFrame:
-    """Predict a migration for each cache size.
+    """Predict a guest's migration with XBZRLE for each of several cache sizes.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def predicted_sizes(
     -------
     pandas.DataFrame
         ``cache_size_bytes``, ``status``, ``completed_fraction``; ``hit_rate``, ``transferred_bytes`` and ``total_s``,
-        each with ``_low`` and ``_high``, the middle 80 % of the draws that ended like most.
+        each with ``_low`` and ``_high``, the middle 80 % of the draws with the most frequent outcome.
     """
     import pandas as pd
 
@@ -69,18 +69,18 @@ def predicted_sizes(
 
 
 def _middle(prediction: Prediction, name: str, column: str, unit: float = 1.0) -> dict[str, float]:
-    seen = [draw[name] * unit for draw in prediction.draws if name in draw]
-    low, middle, high = np.percentile(seen, [10, 50, 90]) if seen else [float("nan")] * 3
+    values = [draw[name] * unit for draw in prediction.draws if name in draw]
+    low, middle, high = np.percentile(values, [10, 50, 90]) if values else [float("nan")] * 3
     return {column: float(middle), f"{column}_low": float(low), f"{column}_high": float(high)}
 
 
 def measured_sizes(runs: Sequence[MigrationResult]) -> pd.DataFrame:
-    """Tabulate the same of live migrations, those without XBZRLE left out.
+    """Tabulate the same figures of measured migrations, without those that ran without XBZRLE.
 
     Returns
     -------
     pandas.DataFrame
-        A row a run: ``cache_size_bytes``, ``qemu_version``, ``status``, ``hit_rate``, ``transferred_bytes``,
+        One row per run: ``cache_size_bytes``, ``qemu_version``, ``status``, ``hit_rate``, ``transferred_bytes``,
         ``total_s``.
     """
     import pandas as pd

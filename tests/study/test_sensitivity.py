@@ -91,7 +91,7 @@ def test_a_few_without_the_figure_count_as_the_largest():
     study = _Study.__new__(_Study)
     study.notes, study.figure = [], "downtime"
     values = np.append(np.arange(99.0), np.nan)
-    assert study._whole(values)[-1] == 98.0
+    assert study._filled(values)[-1] == 98.0
     assert "1.0%" in study.notes[0]
 
 
