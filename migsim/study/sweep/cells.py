@@ -34,13 +34,13 @@ __all__ = [
     "COMPLETED",
     "ERROR",
     "NOT_CONVERGED",
-    "CellColumns",
     "CellResults",
+    "CellValues",
     "Plan",
     "simulate_cells",
 ]
 
-CellColumns = dict[str, NDArray[Any]]
+CellValues = dict[str, NDArray[Any]]
 """By name, a value of each cell."""
 
 CELL_OUTCOMES = ("completed", "not-converged", "error")
@@ -188,7 +188,7 @@ class CellResults:
             self.figures[name][draw, cells] = values
 
 
-def simulate_cells(plan: Plan, columns: CellColumns) -> CellResults:
+def simulate_cells(plan: Plan, columns: CellValues) -> CellResults:
     """Simulate cells, every draw of each.
 
     Parameters
@@ -213,7 +213,7 @@ def simulate_cells(plan: Plan, columns: CellColumns) -> CellResults:
     return out
 
 
-def _groups(plan: Plan, columns: CellColumns) -> Iterator[tuple[dict[str, Any], NDArray[np.intp]]]:
+def _groups(plan: Plan, columns: CellValues) -> Iterator[tuple[dict[str, Any], NDArray[np.intp]]]:
     """Cells that share switches, choices and the guest: those values, and the cells' indices."""
     split = {name: values for name, values in columns.items() if plan.kinds[name] in ("choice", "guest")}
     if "writes-scale" in columns:
@@ -230,7 +230,7 @@ def _groups(plan: Plan, columns: CellColumns) -> Iterator[tuple[dict[str, Any], 
 
 
 def _without_contradictions(
-    base: SimulationInput, columns: CellColumns, index: NDArray[np.intp], out: CellResults
+    base: SimulationInput, columns: CellValues, index: NDArray[np.intp], out: CellResults
 ) -> NDArray[np.intp]:
     """Fail the cells whose numbers QEMU would not take together; return the others."""
     varied = [name for name in _THROTTLES if name in columns]
@@ -255,7 +255,7 @@ def _run(
     plan: Plan,
     draw: Draw,
     base: SimulationInput,
-    columns: CellColumns,
+    columns: CellValues,
     index: NDArray[np.intp],
     k: int,
     out: CellResults,
@@ -278,9 +278,9 @@ def _run(
     return index
 
 
-def _numbers(plan: Plan, columns: CellColumns, index: NDArray[np.intp], what: SimulationInput) -> CellColumns:
+def _numbers(plan: Plan, columns: CellValues, index: NDArray[np.intp], what: SimulationInput) -> CellValues:
     """What the batch engine varies: by its names, in this draw's terms."""
-    vary: CellColumns = {}
+    vary: CellValues = {}
     for name, values in columns.items():
         kind = plan.kinds[name]
         term = name.removeprefix(SCALE_PREFIX)

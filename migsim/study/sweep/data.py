@@ -16,7 +16,7 @@ from migsim.profiles.terms import TERMS
 from migsim.qapi import CAPABILITIES, PARAMETERS
 from migsim.results.figures import FIGURES
 from migsim.study.sweep.axis import QUESTION_AXES, SCALE_PREFIX, Axis
-from migsim.study.sweep.cells import CELL_OUTCOMES, CellColumns
+from migsim.study.sweep.cells import CELL_OUTCOMES, CellValues
 from migsim.study.sweep.layout import Layout
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class Sweep:
 
 
 def assemble(
-    layout: Layout, columns: CellColumns, reasons: list[str], attributes: dict[str, str]
+    layout: Layout, columns: CellValues, reasons: list[str], attributes: dict[str, str]
 ) -> xr.Dataset:
     """Make a dataset of all cells' columns; ``outcome`` and ``reason`` come as codes."""
     import xarray as xr
@@ -184,7 +184,7 @@ def assemble(
     }
     # Objects keep long reasons short, and xarray looks at each of them: not where all are empty.
     words = np.array([*reasons, ""], dtype=object if reasons else str)
-    made: CellColumns = columns | {
+    made: CellValues = columns | {
         "outcome": np.array(CELL_OUTCOMES)[columns["outcome"]],
         "reason": words[columns["reason"]],
     }

@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from migsim.errors import HostError
-from migsim.study.sweep.cells import CellColumns, CellResults, Plan, simulate_cells
+from migsim.study.sweep.cells import CellResults, CellValues, Plan, simulate_cells
 from migsim.study.sweep.piece import Piece, laws_hash, simulate_piece
 
 __all__ = ["Job", "run_cells", "run_jobs"]
 
-Job = tuple[int, Plan, CellColumns]
+Job = tuple[int, Plan, CellValues]
 """A piece to make: which one, what its cells share, their values."""
 
 T = TypeVar("T")
@@ -81,7 +81,7 @@ def _make(job: Job) -> tuple[int, Piece]:
     return number, simulate_piece(plan, columns)
 
 
-def run_cells(plan: Plan, columns: CellColumns, *, processes: int = 1) -> CellResults:
+def run_cells(plan: Plan, columns: CellValues, *, processes: int = 1) -> CellResults:
     """Simulate a few cells, every draw kept, in processes of this machine.
 
     Raises

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from migsim.errors import ParameterError
 from migsim.results.figures import FIGURES
 from migsim.study.sweep.axis import Axis
-from migsim.study.sweep.cells import CellColumns
+from migsim.study.sweep.cells import CellValues
 from migsim.units import format_bytes
 
 __all__ = ["Layout", "available_bytes", "check_memory"]
@@ -70,7 +70,7 @@ class Layout:
         for begin in range(0, self.cells, step):
             yield begin, min(begin + step, self.cells)
 
-    def columns(self, begin: int, end: int) -> CellColumns:
+    def columns(self, begin: int, end: int) -> CellValues:
         """Return the axes' values in some cells, in C order."""
         if self.samples is not None:
             return {

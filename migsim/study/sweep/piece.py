@@ -20,8 +20,8 @@ from migsim.study.sweep.cells import (
     COMPLETED,
     ERROR,
     NOT_CONVERGED,
-    CellColumns,
     CellResults,
+    CellValues,
     Plan,
     simulate_cells,
 )
@@ -51,19 +51,19 @@ class Piece:
         `laws_hash` of the process that made it.
     """
 
-    columns: CellColumns
+    columns: CellValues
     reasons: tuple[str, ...] = ()
     laws: str = ""
 
 
-def simulate_piece(plan: Plan, columns: CellColumns) -> Piece:
+def simulate_piece(plan: Plan, columns: CellValues) -> Piece:
     """Simulate a piece's cells."""
     drawn = simulate_cells(plan, columns)
     made = summarise(drawn, intervals=plan.draws > 1)
     return Piece(made | {"reason": drawn.reason}, tuple(drawn.reasons), laws_hash())
 
 
-def summarise(drawn: CellResults, *, intervals: bool) -> CellColumns:
+def summarise(drawn: CellResults, *, intervals: bool) -> CellValues:
     """Return each cell's verdict by the majority of its draws, and the medians of the draws that ended so.
 
     Parameters
@@ -76,7 +76,7 @@ def summarise(drawn: CellResults, *, intervals: bool) -> CellColumns:
     fraction = np.mean(outcome == COMPLETED, axis=0)
     verdict = np.where(fraction >= 0.5, COMPLETED, NOT_CONVERGED).astype(np.int8)
     verdict[outcome[0] == ERROR] = ERROR
-    columns: CellColumns = {"outcome": verdict}
+    columns: CellValues = {"outcome": verdict}
     if intervals:
         columns["completed-fraction"] = np.where(verdict == ERROR, np.nan, fraction)
     kept = outcome == verdict
@@ -127,7 +127,7 @@ def plan_hash(plan: Plan) -> str:
     return hashlib.sha256((laws_hash() + text).encode()).hexdigest()
 
 
-def piece_name(shared: str, columns: CellColumns) -> str:
+def piece_name(shared: str, columns: CellValues) -> str:
     """Return the name of a piece: `plan_hash` and its cells' values, hashed."""
     digest = hashlib.sha256(shared.encode())
     for name, values in columns.items():

@@ -14,7 +14,7 @@ from migsim.errors import ParameterError
 from migsim.provenance import Provenance
 from migsim.study.question import Question, QuestionKeywords, takes_question
 from migsim.study.sweep.axis import GUEST_RAM, Axis
-from migsim.study.sweep.cells import ERROR, CellColumns, Plan
+from migsim.study.sweep.cells import ERROR, CellValues, Plan
 from migsim.study.sweep.data import Sweep, assemble
 from migsim.study.sweep.guest_ram import ram_notes
 from migsim.study.sweep.jobs import run_jobs
@@ -129,7 +129,7 @@ class _Work:
         self.layout = layout
         self.store = store
         self.progress = progress
-        self.columns: CellColumns = {}
+        self.columns: CellValues = {}
         self.reasons: list[str] = []
         self._index: dict[str, int] = {}
         self._shared = plan_hash(plan)
@@ -213,7 +213,7 @@ def _capabilities(plan: Plan, axes: tuple[Axis, ...]) -> dict[str, bool]:
     return {**plan.question.settings.capabilities, **varied}
 
 
-def _without_effect(layout: Layout, columns: CellColumns) -> Iterator[str]:
+def _without_effect(layout: Layout, columns: CellValues) -> Iterator[str]:
     """Name what was varied and changes no figure of any cell."""
     if layout.samples is not None or not np.any(columns["outcome"] != ERROR):
         return
