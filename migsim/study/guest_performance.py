@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from migsim.engine.users import Transactions, simulate_users, transactions_band
 from migsim.errors import ParameterError
+from migsim.intervals import low_median_high
 from migsim.models.users.closed_loop import UserLoop
 from migsim.models.users.course import expected_course
 from migsim.models.users.speed_course import SpeedCourse
@@ -183,7 +184,7 @@ def guest_performance(
         over_time=over_time,
         middle=prediction.result.guest_speed,
         draws=draws,
-        intervals={name: _middle_80(values) for name, values in _by_name(draws).items()},
+        intervals={name: _interval(values) for name, values in _by_name(draws).items()},
         assumptions=(*prediction.assumptions, *_notes(loop, prediction, window)),
     )
 
@@ -257,9 +258,9 @@ def _by_name(draws: tuple[dict[str, float], ...]) -> dict[str, list[float]]:
     return {name: [draw[name] for draw in draws if name in draw] for name in draws[0]}
 
 
-def _middle_80(values: list[float]) -> tuple[float, float]:
-    low, high = np.percentile(values, [10, 90])
-    return float(low), float(high)
+def _interval(values: list[float]) -> tuple[float, float]:
+    low, _, high = low_median_high(values)
+    return low, high
 
 
 def _notes(loop: UserLoop, prediction: Prediction, window_s: float) -> list[str]:

@@ -84,7 +84,7 @@ def matching_profile(record: MigrationResult, folder: Path | None = None) -> Hos
     if folder is not None and not folder.is_dir():
         raise ProfileError(
             f"There is no folder {folder}.",
-            "Its profiles are looked at beside the bundled ones.",
+            "Its profiles are searched beside the bundled ones.",
             "Check the path, or give a profile with --host.",
         )
     paths = [*(sorted(folder.glob("*.json")) if folder else ()), *bundled_profiles()]
@@ -159,9 +159,9 @@ def _measured(profile: HostProfile) -> str:
 
 
 def _other_machine(profile: HostProfile, record: MigrationResult) -> bool:
-    """Whether a profile was measured on other processors than the record."""
-    measured, ran = (made.provenance.get("machine") or {} for made in (profile, record))
-    return any(measured.get(name) != ran.get(name) for name in ("cpu_model", "cpus", "architecture"))
+    """Return whether a profile was measured on other processors than the record."""
+    of_profile, of_record = (file.provenance.get("machine") or {} for file in (profile, record))
+    return any(of_profile.get(name) != of_record.get(name) for name in ("cpu_model", "cpus", "architecture"))
 
 
 def _apart_s(started: str, record: MigrationResult) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 
 from migsim.engine.events.precopy import simulate
 from migsim.html import html_list
+from migsim.intervals import HIGH_PERCENT, LOW_PERCENT
 from migsim.results import MigrationResult
 from migsim.results.figures import INTERVALS
 from migsim.study.draws import draw_all, figures_of_draw
@@ -165,8 +166,8 @@ def _summarise(simulated: list[_DrawResult], question: Question, workload: Workl
     weights = np.array([WEIGHTS.get(name, 0.0) for name in INTERVALS])
     distance = np.nansum(weights * np.abs(table - middle) / np.maximum(np.abs(middle), 1e-9), axis=1)
     central = kept[int(np.argmin(distance))].result
-    low = np.percentile(table, 10, axis=0, method="lower")
-    high = np.percentile(table, 90, axis=0, method="higher")
+    low = np.percentile(table, LOW_PERCENT, axis=0, method="lower")
+    high = np.percentile(table, HIGH_PERCENT, axis=0, method="higher")
     intervals = {
         name: (float(a), float(b)) for name, a, b in zip(INTERVALS, low, high, strict=True) if np.isfinite(a)
     }

@@ -26,6 +26,7 @@ from migsim.engine.batch.grid import simulate_many
 from migsim.engine.inputs import SimulationInput
 from migsim.errors import ParameterError, near_misses
 from migsim.html import html_list, html_table
+from migsim.intervals import HIGH_PERCENT, LOW_PERCENT, NORMAL_DEVIATE, low_median_high
 from migsim.profiles.terms import TERMS
 from migsim.results.figures import FIGURES
 from migsim.study.draws import Draw, draw_all, draw_at
@@ -46,8 +47,6 @@ COMMON = "host"
 """Common factor of all host times: a slow machine tends to be slow at everything."""
 ACTIVITY = "writes"
 """The guest's activity: the spread of its write rates over the trace. Printed as "writes"."""
-DECILE_DEVIATE = 1.2815515655446004
-"""Standard normal deviate of the 90 % quantile."""
 MOST_LACKING = 0.05
 """Share of the samples that may lack the figure; they get the largest figure of the others."""
 CHANCE_DRAWS = 64
@@ -234,8 +233,9 @@ class _Study:
         )
         over_all = np.concatenate(sampled[:2])
         variance = float(np.var(over_all))
+        low, _, high = low_median_high(over_all)
         first, total = (np.ravel(v)[:d] for v in (result.first_order, result.total_order))
-        low, high = self._bootstrap_ends(
+        total_low, total_high = self._bootstrap_ends(
             sampled[0], sampled[1], sampled[2].reshape(self.samples, width).T[:d]
         )
         table = pd.DataFrame(
@@ -246,8 +246,8 @@ class _Study:
                 "high": at_ends[1 + d :],
                 "first": first,
                 "total": total,
-                "total-low": low,
-                "total-high": high,
+                "total-low": total_low,
+                "total-high": total_high,
             }
         ).sort_values("total", ascending=False, ignore_index=True, kind="stable")
         chance = float(np.var(self._chance()))
@@ -259,7 +259,7 @@ class _Study:
             unit="1" if self.figure == "outcome" else FIGURES[self.figure].unit,
             median=float(at_ends[0]),
             table=table,
-            interval=(float(np.percentile(over_all, 10)), float(np.percentile(over_all, 90))),
+            interval=(low, high),
             chance_fraction=chance / (chance + variance) if chance + variance else 0.0,
             completed_fraction=completed,
             assumptions=self.question.assumptions,
@@ -273,12 +273,12 @@ class _Study:
         variance = np.var(np.concatenate([a[chosen], b[chosen]], axis=1), axis=1)
         remaining = 0.5 * np.mean(((a - ab) ** 2)[:, chosen], axis=2)
         totals = np.divide(remaining, variance, out=np.zeros_like(remaining), where=variance > 0)
-        return np.percentile(totals, 10, axis=1), np.percentile(totals, 90, axis=1)
+        return np.percentile(totals, LOW_PERCENT, axis=1), np.percentile(totals, HIGH_PERCENT, axis=1)
 
     def _figure_at_ends(self) -> Floats:
         """Return the figure at the medians, then with each input alone at its 10 %, then at its 90 % quantile."""
         d = len(self.inputs)
-        rows = np.concatenate([np.zeros((1, d)), -DECILE_DEVIATE * np.eye(d), DECILE_DEVIATE * np.eye(d)])
+        rows = np.concatenate([np.zeros((1, d)), -NORMAL_DEVIATE * np.eye(d), NORMAL_DEVIATE * np.eye(d)])
         return self._figures(rows)
 
     def _chance(self) -> Floats:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from migsim.intervals import NORMAL_DEVIATE, low_median_high
 from migsim.models.users.course import lost_by_waiting
 from migsim.results import MigrationResult
 from migsim.results.transactions import lost_transactions, transactions
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from migsim.study.predict import Prediction
 
 __all__ = ["compare_guest_performance"]
-
-NORMAL_80 = 1.2816
-"""80 % of a normal distribution lie within this many standard deviations of its mean."""
 
 
 def compare_guest_performance(
@@ -70,7 +68,7 @@ def compare_guest_performance(
     )
     lost_sd = completed * _rest_error_s(measured, window_s) / (loop.think_s + rest_s)
     predicted = lost_by_draw(prediction, loop, window_s=window_s)
-    low, point, high = (float(q) for q in np.percentile(predicted, [10, 50, 90]))
+    low, point, high = low_median_high(predicted)
     return pd.DataFrame(
         [
             {
@@ -86,7 +84,7 @@ def compare_guest_performance(
                 "low": low,
                 "high": high,
                 "relative_error": (point - lost) / lost if lost else math.nan,
-                "inside": bool(low - NORMAL_80 * lost_sd <= lost <= high + NORMAL_80 * lost_sd),
+                "inside": bool(low - NORMAL_DEVIATE * lost_sd <= lost <= high + NORMAL_DEVIATE * lost_sd),
             }
         ]
     )

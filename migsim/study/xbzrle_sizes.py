@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Unpack
 
-import numpy as np
-
+from migsim.intervals import low_median_high
 from migsim.results import MigrationResult, cache_hit_rate
 from migsim.study.predict import Prediction, predict
 from migsim.study.question import Question, QuestionKeywords, takes_question
@@ -70,8 +70,8 @@ def predicted_sizes(
 
 def _middle(prediction: Prediction, name: str, column: str, unit: float = 1.0) -> dict[str, float]:
     values = [draw[name] * unit for draw in prediction.draws if name in draw]
-    low, middle, high = np.percentile(values, [10, 50, 90]) if values else [float("nan")] * 3
-    return {column: float(middle), f"{column}_low": float(low), f"{column}_high": float(high)}
+    low, median, high = low_median_high(values) if values else (math.nan,) * 3
+    return {column: median, f"{column}_low": low, f"{column}_high": high}
 
 
 def measured_sizes(runs: Sequence[MigrationResult]) -> pd.DataFrame:
@@ -91,7 +91,7 @@ def measured_sizes(runs: Sequence[MigrationResult]) -> pd.DataFrame:
             int(run.info["xbzrle-cache"]["cache-size"]),
             run.qemu_version,
             run.outcome.status,
-            np.nan if (rate := cache_hit_rate(run.info)) is None else rate,
+            math.nan if (rate := cache_hit_rate(run.info)) is None else rate,
             run.transferred_bytes,
             run.total_time_ms / 1000,
         )

@@ -162,7 +162,7 @@ def test_every_study_says_the_same_of_what_it_assumes():
 
 
 def test_a_replay_takes_a_trace_as_it_was():
-    with pytest.raises(TraceError, match="about a workload"):
+    with pytest.raises(TraceError, match="is a workload"):
         migsim.replay(GUEST, qemu_version="10.0")
     with pytest.raises(ParameterError, match="writes-scale is 2"):
         migsim.replay(TRACE, writes_scale=2)

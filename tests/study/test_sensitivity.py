@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from migsim.errors import ParameterError
+from migsim.intervals import NORMAL_DEVIATE
 from migsim.study.draws import draw_all, draw_at
-from migsim.study.sensitivity import ACTIVITY, COMMON, DECILE_DEVIATE, sensitivity
+from migsim.study.sensitivity import ACTIVITY, COMMON, sensitivity
 from tests.study.small_guest import GUEST, TERMS, host
 
 IDLE = GUEST.replace(classes=(), writes_spread=0.0)
@@ -27,7 +28,7 @@ def test_the_indices_of_a_sum_are_the_shares_of_its_variance():
         expected = variance[name] / sum(variance.values())
         assert table.loc[name, "first"] == pytest.approx(expected, abs=0.06), name
         assert table.loc[name, "total"] == pytest.approx(expected, abs=0.06), name
-        factor = np.exp(DECILE_DEVIATE * spread[name])
+        factor = np.exp(NORMAL_DEVIATE * spread[name])
         step = TERMS[name] * 1000
         assert table.loc[name, "high"] - made.median == pytest.approx(step * (factor - 1), rel=1e-6)
         assert made.median - table.loc[name, "low"] == pytest.approx(step * (1 - 1 / factor), rel=1e-6)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from migsim.intervals import HIGH_PERCENT, LOW_PERCENT
 from migsim.results.figures import FIGURES, INTERVALS
 from migsim.study.sweep.cells import (
     COMPLETED,
@@ -89,7 +90,7 @@ def summarise(drawn: CellResults, *, intervals: bool) -> CellValues:
 
 
 def _middle(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """10 % (a draw), median and 90 % (a draw) of each column, NaN left out."""
+    """Return the draw at 10 %, the median and the draw at 90 % of each column, without NaN."""
     if len(values) == 1:
         return values[0], values[0], values[0]
     ordered = np.sort(values, axis=0)  # NaN last
@@ -98,8 +99,8 @@ def _middle(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
     def at(place: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(np.take_along_axis(ordered, place.astype(np.intp)[None, :], axis=0)[0])
 
-    middle = (at(np.floor(0.5 * last)) + at(np.ceil(0.5 * last))) / 2
-    return at(np.floor(0.1 * last)), middle, at(np.ceil(0.9 * last))
+    median = (at(np.floor(0.5 * last)) + at(np.ceil(0.5 * last))) / 2
+    return at(np.floor(LOW_PERCENT / 100 * last)), median, at(np.ceil(HIGH_PERCENT / 100 * last))
 
 
 @lru_cache(maxsize=1)
