@@ -31,7 +31,7 @@ class Figure:
     label : str
         How tables call it: QEMU's name where it has one.
     column : str
-        Of `migsim.engine.batch.result.COLUMNS`.
+        Of `migsim.engine.batch.result.FIGURE_NAMES`.
     per_column : float
         The figure over the column's value: 1000 where the column is in seconds.
     has_interval : bool

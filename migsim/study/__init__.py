@@ -1,6 +1,7 @@
 """Studies of a guest's migration: predictions, replays, sweeps, sizing, sensitivity.
 
-- `question`, `quantities`: the guest, host, settings and numbers that every study is asked with
+- `question`, `quantities`: the guest, host, settings and numbers that every study is asked with, and what an answer
+  assumes or leaves out (`Question.assumptions`, `MODELLED`)
 - `predict`, `draws`: one migration, simulated once per draw of the uncertain inputs; `replay`: by a trace's own pages
 - `sweep`: one guest under many settings; `size`: the least or greatest value of a setting that meets requirements
 - `sensitivity`: the uncertain inputs, ranked by their share in a figure's variance
