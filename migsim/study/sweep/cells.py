@@ -1,7 +1,8 @@
-"""The cells of a sweep: what each simulates, and what comes out, in columns.
+"""The cells of a sweep, in columns: their inputs, their simulation, and the results of every draw.
 
-A cell is one row of columns, never a Python object. Cells that differ only in numbers go to the batch engine together;
-switches, choices and the guest's own numbers split them into groups. What an engine refuses is a cell with a reason.
+A cell is one combination of values. Cells are rows of arrays, never Python objects. Cells that differ only in numbers
+go to the batch engine together; switches, choices and the numbers that change the guest divide cells into groups. A
+cell that QEMU or an engine refuses gets the outcome "error" and a reason.
 """
 
 from __future__ import annotations
@@ -41,32 +42,32 @@ __all__ = [
 ]
 
 CellValues = dict[str, NDArray[Any]]
-"""By name, a value of each cell."""
+"""Columns by name, with a value for each cell."""
 
 CELL_OUTCOMES = ("completed", "not-converged", "error")
-"""What the codes of outcomes stand for."""
+"""Names of a cell's outcome codes; the batch engine has the first two."""
 COMPLETED, NOT_CONVERGED, ERROR = range(3)
 
 _INPUTS = {name: quantity.field for name, quantity in QUANTITIES.items()} | {"writes-scale": WRITES_SCALE}
 STANDSTILL = "writes nothing"
-"""Beside what a group shares: whether its guest is at a standstill, which is another guest to the engines."""
+"""Key of a group whose write rates are scaled to 0: the engines take a guest that writes nothing as another guest."""
 _THROTTLES = ("cpu-throttle-initial", "max-cpu-throttle")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What all cells of a sweep share.
+    """The inputs that all cells of a sweep share.
 
     Attributes
     ----------
     question : Question
-        About the guest's workload, with what is set and not varied.
+        The guest's workload, and every setting that does not vary.
     kinds : dict of str to str
         The kind of each axis, by name (see `migsim.study.sweep.axis`).
     engine : {"auto", "events"}
-        The fastest that models a cell, or the event engine for all.
+        The fastest engine that models a cell, or the event engine for all.
     traced : GuestSize, optional
-        What the traced guest was, where its memory is varied.
+        The traced guest's size, users and transactions, where its memory varies.
     """
 
     question: Question
@@ -76,21 +77,21 @@ class Plan:
 
     @property
     def draws(self) -> int:
-        """How many a cell; 1: the medians, without intervals."""
+        """Number of draws per cell; 1 for the medians, without intervals."""
         return self.question.draws
 
     @cached_property
     def workload(self) -> Workload:
-        """The guest's writing."""
+        """The guest's workload."""
         return self.question.workload()
 
     def draw_all(self) -> tuple[Draw, ...]:
-        """The draws: the same for every cell."""
+        """Return the draws, which are the same for every cell."""
         question = self.question
         return draw_all(question.host, self.workload.writes_spread, question.draws, question.seed)
 
     def guest(self, group: Mapping[str, Any], draw: int | None = None) -> Workload:
-        """Return a group's guest; in a draw, where its memory is varied, by that draw's exponents of the rule.
+        """Return a group's workload; where the guest's memory varies, scaled with the exponents of that draw.
 
         Raises
         ------
@@ -106,7 +107,7 @@ class Plan:
         return workload.scaled(0.0) if group.get(STANDSTILL) else workload
 
     def migration(self, group: Mapping[str, Any]) -> SimulationInput:
-        """Return the migration with a group's switches, choices and guest.
+        """Return the engines' input with a group's switches, choices and guest.
 
         Raises
         ------
@@ -123,16 +124,16 @@ class Plan:
 
 @dataclass
 class CellResults:
-    """What came out of some cells, draw by draw.
+    """Results of cells, draw by draw.
 
     Attributes
     ----------
     outcome : ndarray of int8, shape (draws, cells)
         Index into `CELL_OUTCOMES`.
     figures : dict of str to ndarray, shape (draws, cells)
-        `FIGURES`; NaN where a migration has none.
+        The figures in `FIGURES`; NaN where a migration has none.
     reason : ndarray of int32, shape (cells,)
-        Why a cell is an error: index into `reasons`; -1 for none.
+        Index into `reasons` of a cell that is an error; -1 for others.
     reasons : list of str
     """
 
@@ -143,13 +144,13 @@ class CellResults:
 
     @classmethod
     def empty(cls, draws: int, cells: int) -> CellResults:
-        """Return room for so many draws and cells, every one an error."""
+        """Return results of `draws` and `cells`, all errors until they are stored."""
         shape = (draws, cells)
         figures = {name: np.full(shape, np.nan) for name in FIGURES}
         return cls(np.full(shape, ERROR, dtype=np.int8), figures, np.full(cells, -1, dtype=np.int32))
 
     def mark_error(self, cells: NDArray[np.intp], reason: str) -> None:
-        """Make cells errors, in every draw."""
+        """Give cells the outcome "error" and a reason, in every draw."""
         self.outcome[:, cells] = ERROR
         for values in self.figures.values():
             values[:, cells] = np.nan
@@ -161,7 +162,7 @@ class CellResults:
         return self.reasons.index(reason)
 
     def joined_with(self, other: CellResults) -> CellResults:
-        """Return these cells, then those of `other`."""
+        """Return the results of these cells, followed by those of `other`."""
         joined = CellResults(
             np.concatenate([self.outcome, other.outcome], axis=1),
             {n: np.concatenate([v, other.figures[n]], axis=1) for n, v in self.figures.items()},
@@ -173,12 +174,12 @@ class CellResults:
         return joined
 
     def reordered(self, order: NDArray[np.intp]) -> CellResults:
-        """Return some of the cells, in a new order."""
+        """Return the results of the cells at the indices `order`."""
         figures = {name: values[:, order] for name, values in self.figures.items()}
         return CellResults(self.outcome[:, order], figures, self.reason[order], self.reasons)
 
     def store_draw(self, draw: int, cells: NDArray[np.intp], result: BatchResult) -> None:
-        """Keep what the batch engine found."""
+        """Store the batch engine's results of one draw."""
         self.outcome[draw, cells] = result.outcome
         unfinished = ~result.completed
         for name, figure in FIGURES.items():
@@ -189,40 +190,40 @@ class CellResults:
 
 
 def simulate_cells(plan: Plan, columns: CellValues) -> CellResults:
-    """Simulate cells, every draw of each.
+    """Simulate every draw of cells.
 
     Parameters
     ----------
     plan : Plan
     columns : dict of str to ndarray
-        A value of each axis for each cell.
+        For each axis, its value in each cell.
     """
     cells = len(next(iter(columns.values())))
     drawn = plan.draw_all()
     out = CellResults.empty(len(drawn), cells)
-    for own, index in _groups(plan, columns):
+    for group, index in _groups(plan, columns):
         try:
-            base = plan.migration(own)
+            base = plan.migration(group)
         except MigsimError as error:
             out.mark_error(index, str(error))
             continue
         index = _without_contradictions(base, columns, index, out)
         for k, draw in enumerate(drawn):
-            here = replace(base, workload=plan.guest(own, k)) if GUEST_RAM in own else base
-            index = _run(plan, draw, here, columns, index, k, out)
+            migration = replace(base, workload=plan.guest(group, k)) if GUEST_RAM in group else base
+            index = _run(plan, draw, migration, columns, index, k, out)
     return out
 
 
 def _groups(plan: Plan, columns: CellValues) -> Iterator[tuple[dict[str, Any], NDArray[np.intp]]]:
-    """Cells that share switches, choices and the guest: those values, and the cells' indices."""
+    """Yield groups of cells with the same switches, choices and guest: these values, and the cells' indices."""
     split = {name: values for name, values in columns.items() if plan.kinds[name] in ("choice", "guest")}
     if "writes-scale" in columns:
         split[STANDSTILL] = columns["writes-scale"] == 0
     cells = len(next(iter(columns.values())))
     code = np.zeros(cells, dtype=np.int64)
     for values in split.values():
-        own, inverse = np.unique(values, return_inverse=True)
-        _, code = np.unique(code * len(own) + inverse, return_inverse=True)
+        distinct, inverse = np.unique(values, return_inverse=True)
+        _, code = np.unique(code * len(distinct) + inverse, return_inverse=True)
     order = np.argsort(code, kind="stable")
     for index in np.split(order, np.flatnonzero(np.diff(code[order])) + 1):
         if len(index):
@@ -232,7 +233,7 @@ def _groups(plan: Plan, columns: CellValues) -> Iterator[tuple[dict[str, Any], N
 def _without_contradictions(
     base: SimulationInput, columns: CellValues, index: NDArray[np.intp], out: CellResults
 ) -> NDArray[np.intp]:
-    """Fail the cells whose numbers QEMU would not take together; return the others."""
+    """Mark the cells whose numbers QEMU would refuse together as errors; return the others."""
     varied = [name for name in _THROTTLES if name in columns]
     if not varied:
         return index
@@ -260,13 +261,16 @@ def _run(
     k: int,
     out: CellResults,
 ) -> NDArray[np.intp]:
-    """Simulate one draw of a group; what fails is narrowed down to its cells. Returns the cells that did not."""
+    """Simulate one draw of a group; return the cells that did not fail.
+
+    When the batch fails, it is halved until the failing cells are found, and only these become errors.
+    """
     if not len(index):
         return index
-    what = draw.of(base)
+    migration = draw.of(base)
     try:
-        vary = _numbers(plan, columns, index, what)
-        result = simulate_grid(what, vary, seed=draw.seed, engine=plan.engine)
+        vary = _numbers(plan, columns, index, migration)
+        result = simulate_grid(migration, vary, seed=draw.seed, engine=plan.engine)
     except Exception as error:
         if len(index) > 1:
             halves = np.array_split(index, 2)
@@ -278,18 +282,20 @@ def _run(
     return index
 
 
-def _numbers(plan: Plan, columns: CellValues, index: NDArray[np.intp], what: SimulationInput) -> CellValues:
-    """What the batch engine varies: by its names, in this draw's terms."""
+def _numbers(
+    plan: Plan, columns: CellValues, index: NDArray[np.intp], migration: SimulationInput
+) -> CellValues:
+    """Return the numbers that vary by the batch engine's names; factors become this draw's terms times the factor."""
     vary: CellValues = {}
     for name, values in columns.items():
         kind = plan.kinds[name]
         term = name.removeprefix(SCALE_PREFIX)
-        if kind in ("term", "scale") and term not in what.terms:
-            continue  # a term of a mechanism that is off here
+        if kind in ("term", "scale") and term not in migration.terms:
+            continue  # the mechanism that needs this term is off
         if kind == "scale":
-            vary[term] = vary.get(term, what.terms[term]) * values[index]
+            vary[term] = vary.get(term, migration.terms[term]) * values[index]
         elif kind in ("parameter", "term", "input"):
             vary[_INPUTS.get(name, name)] = values[index]
-    if WRITES_SCALE in vary and not vary[WRITES_SCALE].all():  # a group that writes nothing at all
+    if WRITES_SCALE in vary and not vary[WRITES_SCALE].all():  # the group's workload is scaled to 0 already
         del vary[WRITES_SCALE]
     return vary

@@ -1,7 +1,7 @@
-"""A piece of a sweep: its cells' columns, summarised over the draws, and what they are known by.
+"""A piece of a sweep: the columns of some cells, summarised over the draws, and the piece's name.
 
-A piece is named by a hash of all that its figures follow from: the laws' source, the guest, the host, the settings
-and the values of its cells. Two pieces of one name hold the same figures.
+The name is a hash of everything that determines the figures: the source of the laws, the guest, the host, the settings
+and the values of the cells. Pieces of the same name hold the same figures.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LAWS = (
     *("study/draws.py", "study/question.py", "study/quantities.py", "study/scaling.py"),
     *("study/sweep/axis.py", "study/sweep/cells.py", "study/sweep/piece.py", "study/sweep/guest_ram.py"),
 )
-"""Parts of the package that figures follow from."""
+"""Parts of the package that determine the figures of a cell."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Piece:
     Attributes
     ----------
     columns : dict of str to ndarray
-        ``outcome`` (code), `FIGURES`; with draws also ``completed-fraction`` and ``NAME-low``, ``NAME-high``;
+        ``outcome`` (code), `FIGURES`; with several draws also ``completed-fraction``, ``NAME-low`` and ``NAME-high``;
         ``reason``: index into `reasons`, -1 for none.
     reasons : tuple of str
     laws : str
-        `laws_hash` of the process that made it.
+        `laws_hash` of the process that simulated it.
     """
 
     columns: CellValues
@@ -58,22 +58,22 @@ class Piece:
 
 
 def simulate_piece(plan: Plan, columns: CellValues) -> Piece:
-    """Simulate a piece's cells."""
-    drawn = simulate_cells(plan, columns)
-    made = summarise(drawn, intervals=plan.draws > 1)
-    return Piece(made | {"reason": drawn.reason}, tuple(drawn.reasons), laws_hash())
+    """Simulate the cells of a piece."""
+    results = simulate_cells(plan, columns)
+    summary = summarise(results, intervals=plan.draws > 1)
+    return Piece(summary | {"reason": results.reason}, tuple(results.reasons), laws_hash())
 
 
-def summarise(drawn: CellResults, *, intervals: bool) -> CellValues:
-    """Return each cell's verdict by the majority of its draws, and the medians of the draws that ended so.
+def summarise(results: CellResults, *, intervals: bool) -> CellValues:
+    """Return each cell's outcome in most of its draws, and the medians of the draws with that outcome.
 
     Parameters
     ----------
-    drawn : CellResults
+    results : CellResults
     intervals : bool
-        Also the middle 80 % of those draws, and the share that completed.
+        Whether to add the middle 80 % of these draws, and the share of all draws that completed.
     """
-    outcome = drawn.outcome
+    outcome = results.outcome
     fraction = np.mean(outcome == COMPLETED, axis=0)
     verdict = np.where(fraction >= 0.5, COMPLETED, NOT_CONVERGED).astype(np.int8)
     verdict[outcome[0] == ERROR] = ERROR
@@ -82,7 +82,7 @@ def summarise(drawn: CellResults, *, intervals: bool) -> CellValues:
         columns["completed-fraction"] = np.where(verdict == ERROR, np.nan, fraction)
     kept = outcome == verdict
     for name in FIGURES:
-        low, median, high = _middle(np.where(kept, drawn.figures[name], np.nan))
+        low, median, high = _middle(np.where(kept, results.figures[name], np.nan))
         columns[name] = median
         if intervals and name in INTERVALS:
             columns |= {f"{name}-low": low, f"{name}-high": high}
@@ -117,7 +117,7 @@ def laws_hash() -> str:
 
 
 def plan_hash(plan: Plan) -> str:
-    """Return a hash of what all cells share, and of the laws."""
+    """Return a hash of the inputs that all cells share, and of the laws."""
     shared = {
         "question": plan.question.as_dict(),
         "kinds": dict(plan.kinds),
@@ -129,7 +129,7 @@ def plan_hash(plan: Plan) -> str:
 
 
 def piece_name(shared: str, columns: CellValues) -> str:
-    """Return the name of a piece: `plan_hash` and its cells' values, hashed."""
+    """Return the name of a piece: a hash of `plan_hash` (`shared`) and the values of its cells."""
     digest = hashlib.sha256(shared.encode())
     for name, values in columns.items():
         digest.update(f"{name} {values.dtype.str} {values.shape}".encode())

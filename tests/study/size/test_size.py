@@ -151,22 +151,22 @@ class _Made(Trials):
     def __init__(self, axis, rule):
         self.axis, self.rule = axis, rule
         self.requirements, self.confidence = (Requirement("total-time", 100.0),), 0.8
-        self.values, self.drawn = np.empty(0), CellResults.empty(1, 0)
+        self.values, self.results = np.empty(0), CellResults.empty(1, 0)
         self.plan = type("P", (), {"draws": 1})()
         self.progress = None
 
     def add(self, values):
         self.values = np.union1d(self.values, values)
-        self.drawn = CellResults.empty(1, len(self.values))
+        self.results = CellResults.empty(1, len(self.values))
         good = np.array([self.rule(v) for v in self.values])
-        self.drawn.outcome[:] = np.where(good, COMPLETED, NOT_CONVERGED)
-        self.drawn.figures["total-time"][:] = np.where(good, 50.0, 1000.0)
+        self.results.outcome[:] = np.where(good, COMPLETED, NOT_CONVERGED)
+        self.results.figures["total-time"][:] = np.where(good, 50.0, 1000.0)
 
 
 def answer(rule, *, least=True, text="0:1000"):
-    from migsim.study.size.search import _answer
+    from migsim.study.size.search import _search
 
-    return _answer(_Made(read_axes({"downtime-limit": text}, "10.0")[0], rule), least=least)
+    return _search(_Made(read_axes({"downtime-limit": text}, "10.0")[0], rule), least=least)
 
 
 def test_what_is_not_monotone_is_found_and_said():

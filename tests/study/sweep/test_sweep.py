@@ -234,7 +234,7 @@ def test_rules_between_settings_are_held_to_with_what_is_varied():
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"vary": {}}, "Nothing is varied"),
+        ({"vary": {}}, "Nothing varies"),
         ({"samples": 0}, "0 samples"),
         ({"jobs": 0}, "jobs is 0"),
         ({"draws": -1}, "draws is -1"),
