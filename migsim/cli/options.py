@@ -1,4 +1,4 @@
-"""Reading option values that several sub-commands take; what is wrong is a usage error or a unit error."""
+"""Readers of option values that several sub-commands take; they raise usage errors and unit errors."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def one_of(value: str, choices: Sequence[str], *, option: str) -> str:
 
 
 def positive_duration_s(value: str, *, option: str) -> float:
-    """Read a time of more than nothing, in seconds.
+    """Read a time above 0, in seconds.
 
     Raises
     ------
     UnitError
-        When it has no single reading (``5m``).
+        When it is ambiguous (``5m``).
     UsageError
         When it is 0.
 
@@ -50,7 +50,7 @@ def positive_duration_s(value: str, *, option: str) -> float:
     seconds = parse_duration_s(value, field=option)
     if seconds > 0:
         return seconds
-    raise UsageError(f"{option} is {value!r}.", "Nothing happens in no time.", "Give more than 0 s.")
+    raise UsageError(f"{option} is {value!r}.", "It is a time above 0.", "Give more than 0 s.")
 
 
 def share(value: str, *, option: str) -> float:
@@ -59,7 +59,7 @@ def share(value: str, *, option: str) -> float:
     Raises
     ------
     UsageError
-        When it is no such number.
+        When it is not such a number.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def share(value: str, *, option: str) -> float:
 
 
 def named_values(words: list[str], *, option: str, example: str) -> dict[str, str]:
-    """Read ``NAME=VALUES`` words, a name once.
+    """Read ``NAME=VALUES`` words; each name may occur once.
 
     Raises
     ------
@@ -96,13 +96,13 @@ def named_values(words: list[str], *, option: str, example: str) -> dict[str, st
         if not (equals and name and values):
             raise UsageError(f"{option} is {word!r}.", "It is NAME=VALUES.", f"Write it like {example}.")
         if name in read:
-            raise UsageError(f"{option} names {name} twice.", "Each thing varies once.", "Drop one.")
+            raise UsageError(f"{option} names {name} twice.", "Each name is given once.", "Drop one.")
         read[name] = values
     return read
 
 
 def command_line() -> str:
-    """Return the command line of this process as a shell would take it, for a file's provenance."""
+    """Return this process's command line, quoted for a shell, for a file's provenance."""
     import shlex
     import sys
 

@@ -60,7 +60,7 @@ class Sizing:
         The answer in a sentence or two.
     requirements : tuple of Requirement
     confidence : float
-        Share of the draws that have to meet all requirements.
+        Share of the draws that has to meet all requirements.
     table : pandas.DataFrame
         All simulated values, ascending: ``value``, ``met`` (share of the draws that meets every requirement), a share
         for each requirement by its text, ``completed`` (whether most draws complete), and the median figures.
