@@ -1,10 +1,10 @@
-"""The command line, ``migsim``: a module a sub-command, imported when it is called.
+"""The command line: one module per sub-command, and what they share.
 
-- `main`: the root: the table of sub-commands, exit codes, signals
-- `question`: the options that every study of a guest shares; `options`: reading other values; `console`: progress
-- `predict`, `replay`, `sweep`, `size`, `sensitivity`: studies of a traced guest; `users`: the options about its users
-- `compare`: predicted beside measured
-- `trace`, `calibrate`, `lab`: tracing a guest, measuring a host, running real migrations
+- `main`: the root command, exit codes, signals; it imports a sub-command's module when the sub-command is called
+- `predict`, `sweep`, `size`, `sensitivity`, `replay`, `compare`: the studies of `migsim.study`
+- `trace`, `calibrate`, `lab`: groups of sub-commands that record, fit, and run real migrations
+- `question`: the options that every study shares; `options`: reading of option values; `console`: output; `users`: the options about a
+  guest's users
 
-What is asked is computed in `migsim.study`; tables are `migsim.report`'s.
+Sub-commands read options, call one function of the package, and print or save its result. Nothing is computed here.
 """

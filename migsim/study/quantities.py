@@ -16,7 +16,7 @@ from migsim.errors import ParameterError
 from migsim.models.dirty.ring import ring_fill_pages
 from migsim.units import parse_duration_s, parse_quantity, parse_rate
 
-__all__ = ["LARGEST_COUNT", "QUANTITIES", "Quantity", "read_count", "read_number"]
+__all__ = ["LARGEST_COUNT", "QUANTITIES", "Quantity", "read_count", "read_number", "read_share"]
 
 LARGEST_COUNT = 2**62
 """The largest whole number that a sweep's columns hold."""
@@ -92,12 +92,23 @@ def read_count(name: str, value: Any, *, least: int = 0, most: int = LARGEST_COU
     )
 
 
-def _share(value: Any) -> float:
-    number = read_number("load", value)
+def read_share(name: str, value: Any) -> float:
+    """Read a share above 0 and at most 1.
+
+    Raises
+    ------
+    ParameterError
+
+    Examples
+    --------
+    >>> read_share("load", "30%"), read_share("load", 0.3)
+    (0.3, 0.3)
+    """
+    number = read_number(name, value)
     if 0 < number <= 1:
         return number
     raise ParameterError(
-        f"load is {value!r}.", "It is a share, above 0 % and at most 100 %.", "Write it as 30% or 0.3."
+        f"{name} is {value!r}.", "It is a share, above 0 % and at most 100 %.", "Write it as 30% or 0.3."
     )
 
 
@@ -131,7 +142,9 @@ QUANTITIES: dict[str, Quantity] = {
         "writes_scale",
         lambda value: read_number("writes-scale", value),
     ),
-    "load": Quantity("1", "Share of its full speed that the guest needs", "load", _share),
+    "load": Quantity(
+        "1", "Share of its full speed that the guest needs", "load", lambda value: read_share("load", value)
+    ),
     "link": Quantity("bytes/s", "What the network carries", "link_bytes_per_s", _rate),
     "deadline": Quantity("s", "When the migration is given up", "deadline_s", _deadline),
     "fresh-pages": Quantity(

@@ -14,8 +14,7 @@ from migsim.errors import ParameterError
 from migsim.models.dirty.tcg_log import tcg_notes
 from migsim.models.multifd.packets import check_multifd, zero_page_detection
 from migsim.profiles import HostProfile
-from migsim.qapi import CAPABILITIES, NEWEST, OLDEST, QemuVersion
-from migsim.qapi.settings import parse_setting
+from migsim.qapi import NEWEST, OLDEST, QemuVersion
 from migsim.scenario import MigrationSettings
 from migsim.study.quantities import QUANTITIES, read_count
 from migsim.workload import Workload
@@ -169,7 +168,7 @@ class Question:
         values = {
             "guest": opened,
             "host": given or _bundled(version, traced),
-            "settings": _read_settings(settings, version),
+            "settings": MigrationSettings.read(settings or {}, version),
             "qemu_version": version,
             "load": _read("load", load),
             "writes_scale": _read("writes-scale", writes_scale),
@@ -430,32 +429,6 @@ def _bundled(version: QemuVersion, trace: Trace | None) -> HostProfile:
 
 def _read(name: str, value: Any) -> Any:
     return None if value is None else QUANTITIES[name].read(value)
-
-
-def _read_settings(given: Settings | None, version: QemuVersion) -> MigrationSettings:
-    """Read each setting by itself; rules between settings are checked later, with what a sweep varies."""
-    if given is None:
-        named: Mapping[str, Any] = {}
-    elif isinstance(given, MigrationSettings):
-        named = {**given.parameters, **given.capabilities}
-    elif isinstance(given, Mapping):
-        named = given
-    else:
-        named = dict(_split(word) for word in ([given] if isinstance(given, str) else given))
-    read = {name: parse_setting(name, value, version) for name, value in named.items()}
-    return MigrationSettings(
-        parameters={name: value for name, value in read.items() if name not in CAPABILITIES},
-        capabilities={name: value for name, value in read.items() if name in CAPABILITIES},
-    )
-
-
-def _split(word: str) -> tuple[str, str]:
-    name, equals, value = word.partition("=")
-    if equals:
-        return name, value
-    raise ParameterError(
-        f"The setting is {word!r}.", "A setting is NAME=VALUE.", "Write it like max-bandwidth=1Gbps."
-    )
 
 
 def _profile_notes(host: HostProfile, version: QemuVersion) -> Iterable[str]:

@@ -9,7 +9,7 @@ import pytest
 
 import migsim
 from migsim.cli import main
-from migsim.cli.question import OPTIONS
+from migsim.cli.question import SHARED_OPTIONS
 from migsim.errors import MigsimError, ParameterError, TraceError
 from migsim.profiles.bundled import bundled_profile
 from migsim.scenario import MigrationSettings
@@ -58,8 +58,8 @@ def test_an_absurd_value_is_refused_and_named(field, value):
     [(f, v) for f, values in ABSURD.items() for v in values if isinstance(v, str) or f in ("draws", "seed")],
 )
 def test_the_command_line_refuses_it_with_the_same_words(capsys, field, value):
-    decls = OPTIONS[field][0].__metadata__[0].param_decls or ()
-    default = OPTIONS[field][0].__metadata__[0].default
+    decls = SHARED_OPTIONS[field][0].__metadata__[0].param_decls or ()
+    default = SHARED_OPTIONS[field][0].__metadata__[0].default
     named = [d for d in (default, *decls) if isinstance(d, str) and d.startswith("--")]
     option = named[0] if named else "--" + field.replace("_", "-")
     with pytest.raises(SystemExit) as end:
@@ -70,7 +70,7 @@ def test_the_command_line_refuses_it_with_the_same_words(capsys, field, value):
 
 def test_every_keyword_has_an_option_but_those_that_commands_read_themselves():
     keywords = set(inspect.signature(Question).parameters) - {"guest"}
-    assert keywords - OPTIONS.keys() == {"users", "vcpus", "name"}
+    assert keywords - SHARED_OPTIONS.keys() == {"users", "vcpus", "name"}
 
 
 @pytest.mark.parametrize("study", ["predict", "replay", "sweep", "size", "sensitivity"])

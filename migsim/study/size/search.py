@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from migsim.errors import ParameterError
 from migsim.html import html_list, html_table
+from migsim.study.quantities import read_share
 from migsim.study.question import Question, QuestionKeywords, takes_question
 from migsim.study.size.requirement import COMPLETES, Requirement, read_requirements
 from migsim.study.size.trials import Trials, default_range
@@ -60,7 +61,7 @@ class Sizing:
         The answer in a sentence or two.
     requirements : tuple of Requirement
     confidence : float
-        Share of the draws that have to meet all requirements.
+        Share of the draws that has to meet all requirements.
     table : pandas.DataFrame
         All simulated values, ascending: ``value``, ``met`` (share of the draws that meets every requirement), a share
         for each requirement by its text, ``completed`` (whether most draws complete), and the median figures.
@@ -129,7 +130,7 @@ def size(
     require: Iterable[str] | str,
     minimise: str | None = None,
     maximise: str | None = None,
-    confidence: float = 0.8,
+    confidence: float | str = 0.8,
     jobs: int = 1,
     progress: Callable[[int, str], None] | None = None,
     **keywords: Unpack[QuestionKeywords],
@@ -174,12 +175,7 @@ def size(
             "A sizing searches one value.",
             "Give one of them.",
         )
-    if not 0 < confidence <= 1:
-        raise ParameterError(
-            f"The confidence is {confidence:g}.",
-            "It is a share, above 0 and at most 1.",
-            "Give a share like 0.8.",
-        )
+    share = read_share("confidence", confidence)
     question = Question.of(guest, **keywords)
     name, equals, text = (minimise or maximise or "").partition("=")
     vary = {name: text if equals else default_range(name, question.link_bytes_per_s)}
@@ -188,7 +184,7 @@ def size(
         raise ParameterError(
             f"{name} is not a number.", "A sizing searches a number.", f"Sweep it: --vary {name}=..."
         )
-    trials = Trials(plan, axis, requirements, confidence, jobs, progress)
+    trials = Trials(plan, axis, requirements, share, jobs, progress)
     return _search(trials, least=minimise is not None, assumptions=question.assumptions_of(plan.workload))
 
 

@@ -235,7 +235,7 @@ def test_rules_between_settings_are_held_to_with_what_is_varied():
     ("more", "words"),
     [
         ({"vary": {}}, "Nothing varies"),
-        ({"samples": 0}, "0 samples"),
+        ({"samples": 0}, "samples is 0"),
         ({"jobs": 0}, "jobs is 0"),
         ({"draws": -1}, "draws is -1"),
         ({"engine": "fast"}, "engine is 'fast'"),
