@@ -80,12 +80,6 @@ class SyncFit:
         base, per_gib, per_page = (self.terms[name].median for name in SYNC_TERMS)
         return base + per_gib * ram_bytes / GIB + per_page * dirty_pages
 
-    @property
-    def dirty_pages_matter(self) -> bool:
-        """Whether syncs take longer with more dirty pages in most migrations: three of four slopes are above 0."""
-        slopes = self.slopes["s_per_page"].to_numpy(float)
-        return len(slopes) > 0 and float(np.quantile(slopes, 0.25)) > 0
-
     def by_size(self) -> pd.DataFrame:
         """Return the residuals by guest size.
 

@@ -122,11 +122,6 @@ class TraceWrites:
         """Guest time of the whole trace."""
         return float(self._lengths_s.sum())
 
-    @property
-    def logs_every_write(self) -> bool:
-        """Whether writes come with their times."""
-        return self._events is not None
-
     def rates(self, pages: Ints) -> Floats:
         """Return the writes to each page in a second of guest time."""
         return np.asarray(self.rate_of_hits[self.hits[pages]])

@@ -78,10 +78,6 @@ class StartFreeze:
         """Longest wait of a page fault for `mmu_lock`."""
         return self.log_s + self.sync.mmu_lock_s
 
-    def stalls_s(self) -> dict[str, float]:
-        """Return the longest wait of I/O exits, page faults and guest code."""
-        return {"io-exit": self.total_s, "page-fault": self.fault_stall_s, "guest-code": 0.0}
-
     def parts_ms(self) -> dict[str, float]:
         """Return the parts in ms; they sum to the freeze."""
         return {

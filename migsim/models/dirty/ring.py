@@ -38,7 +38,6 @@ from numpy.typing import NDArray
 
 from migsim.errors import ParameterError
 from migsim.models.dirty.page_writes import unique_pages
-from migsim.models.throttle.cpu_throttle import StopWait
 
 __all__ = [
     "PML_ENTRIES",
@@ -48,7 +47,6 @@ __all__ = [
     "ring_fill_s",
     "ring_interval",
     "ring_run_fraction",
-    "sleepers_wait_s",
 ]
 
 RESERVED_ENTRIES = 64
@@ -186,24 +184,3 @@ def ring_run_fraction(fill_s: float, sleep_s: float) -> float:
     (0.25, 1.0)
     """
     return 1.0 if fill_s == inf else fill_s / (fill_s + sleep_s)
-
-
-def sleepers_wait_s(fill_s: float, sleep_s: float, writers: int = 1) -> StopWait:
-    r"""Return how long a sync, or stopping the guest, waits for sleeping vCPUs at a random instant.
-
-    Both need every vCPU. With `m` vCPUs, each at a phase of its own,
-
-    .. math:: \overline{t} = s - \frac{1}{m+1}\left(c - t_f (t_f/c)^m\right)
-
-    Right after a sync all are awake: a guest with one vCPU that stops within :math:`t_f` of it does not wait.
-
-    Examples
-    --------
-    >>> sleepers_wait_s(0.5, 0.5)
-    StopWait(mean_s=0.125, worst_s=0.5)
-    """
-    if fill_s == inf or not sleep_s or not writers:
-        return StopWait(0.0, 0.0)
-    cycle = fill_s + sleep_s
-    mean = sleep_s - (cycle - fill_s * (fill_s / cycle) ** writers) / (writers + 1)
-    return StopWait(mean, sleep_s)

@@ -18,26 +18,15 @@ A job of `w` seconds is done at the `t` where :math:`w(t) = w`, which is :math:`
 Nothing is lost: :math:`\rho t = \text{done} + b`. A backlog drains at :math:`v - \rho`; its mean wait is
 :math:`\int b\,dt / \rho t` (Little).
 
-vCPUs: auto-converge sends all of them to sleep together, so any guest runs at their run fraction `r`. dirty-limit
-sends `m` writers of `n` vCPUs to sleep, each at its own time. Then
-
-===================================  ==========================
-work                                 speed
-===================================  ==========================
-each vCPU by itself                  :math:`1 - (1 - r) m/n`
-long steps, all wait for the last    :math:`r`
-no vCPU gets on unless all run       :math:`r^m`
-===================================  ==========================
-
 Mirrors: nothing in QEMU; this is the guest.
-Leaves out: a queue that is full and turns work away, caches that cool down, what locks cost on top of sleeps.
+Leaves out: a queue that is full and turns work away, caches that cool down, what locks cost on top of sleeps, vCPUs
+that wait for one that sleeps by itself (dirty-limit).
 Source: arithmetic of fluid queues.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,7 +41,6 @@ __all__ = [
     "combined_speed",
     "completion_s",
     "open_loop",
-    "vcpu_speed",
     "work_done_s",
     "worked_s",
 ]
@@ -263,49 +251,6 @@ def open_loop(start_s: ArrayLike, speed: ArrayLike, load: float) -> OpenLoop:
     drained = float((start + lasting)[waits].max(initial=start[0]))
     peak = float("inf") if gain[-1] > 0 else float(backlog.max())
     return OpenLoop(start, backlog, drained, peak, area, load)
-
-
-def vcpu_speed(
-    run_fraction: float,
-    vcpus: int,
-    writers: int | None = None,
-    *,
-    coupling: Literal["none", "barrier", "lock-step"] = "none",
-    together: bool = False,
-) -> float:
-    """Return the speed of a guest whose vCPUs sleep now and then.
-
-    Parameters
-    ----------
-    run_fraction : float
-        Share of time that a sleeping vCPU runs.
-    vcpus : int
-    writers : int, optional
-        Number of vCPUs that sleep; all by default.
-    coupling : {"none", "barrier", "lock-step"}
-        Whether vCPUs work independently, wait for the last one at the end of long steps, or work only while all run.
-    together : bool
-        Whether all sleep at the same time, as auto-converge makes them.
-
-    Examples
-    --------
-    >>> vcpu_speed(0.2, 80, together=True), vcpu_speed(0.5, 4, 1), vcpu_speed(0.5, 4, 2, coupling="lock-step")
-    (0.2, 0.875, 0.25)
-    """
-    writers = vcpus if writers is None else writers
-    if not 0 <= run_fraction <= 1 or not 0 <= writers <= vcpus or vcpus < 1:
-        raise ParameterError(
-            f"{writers} of {vcpus} vCPUs run for {run_fraction} of the time.",
-            "A guest has one vCPU or more, no more sleep than there are, and a share is 0 to 1.",
-            "Correct the counts or the share.",
-        )
-    if not writers:
-        return 1.0
-    if together or coupling == "barrier":
-        return run_fraction
-    if coupling == "lock-step":
-        return run_fraction**writers
-    return 1 - (1 - run_fraction) * writers / vcpus
 
 
 def _checked(start_s: ArrayLike, speed: ArrayLike) -> tuple[Floats, Floats]:

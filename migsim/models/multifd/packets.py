@@ -61,13 +61,11 @@ __all__ = [
     "PACKET_PAGES",
     "MultifdRules",
     "ZeroPages",
-    "channel_bytes",
     "check_multifd",
     "counted_bytes",
     "counted_pages",
     "multifd_rules",
     "multifd_window_pages",
-    "packets",
     "page_bytes",
     "share_left",
     "wait_bytes",
@@ -203,24 +201,13 @@ def check_multifd(
         )
 
 
-def packets(pages: ArrayLike) -> Floats:
+def whole_packets(pages: Floats | float) -> Floats:
     """Return the number of packets for some pages of one block; the last packet may be filled in part.
 
     Examples
     --------
-    >>> packets([0, 1, 128, 129]).tolist()
+    >>> whole_packets(np.array([0, 1, 128, 129])).tolist()
     [0.0, 1.0, 1.0, 2.0]
-    """
-    return whole_packets(np.asarray(pages, float))
-
-
-def whole_packets(pages: Floats | float) -> Floats:
-    """Return what `packets` does, for an array or a number.
-
-    Examples
-    --------
-    >>> float(whole_packets(129.0))
-    2.0
     """
     count: Floats = np.ceil(pages / PACKET_PAGES)
     return count
@@ -272,33 +259,6 @@ def share_left(lost_s: float, window_s: float) -> float:
     (0.75, 0.0)
     """
     return 1 - min(lost_s / window_s, 1.0)
-
-
-def channel_bytes(
-    raw_pages: ArrayLike, packet_count: ArrayLike, waits: ArrayLike, channels: ArrayLike
-) -> Floats:
-    """Return `multifd-bytes`: all bytes that went through the channels.
-
-    Parameters
-    ----------
-    raw_pages : array_like
-        Pages sent whole.
-    packet_count : array_like
-        Packets with pages in them.
-    waits : array_like
-        Number of times that the channels waited for each other.
-    channels : array_like
-
-    Examples
-    --------
-    >>> float(channel_bytes(0, 0, 1, 2))  # at the end of the setup
-    2816.0
-    """
-    n = np.asarray(channels, float)
-    raw = np.asarray(raw_pages, float)
-    empty = n * np.asarray(waits, float)
-    headers = np.asarray(packet_count, float) + empty
-    return np.asarray(PAGE_BYTES * raw + PACKET_BYTES * headers + GREETING_BYTES * n)
 
 
 def page_bytes(zero_pages: ZeroPages) -> tuple[float, float]:

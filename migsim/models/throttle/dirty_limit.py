@@ -52,7 +52,6 @@ __all__ = [
     "LimitState",
     "Settled",
     "full_time_us",
-    "limited_rate",
     "measured_rate",
     "ring_full_time_us",
     "settle",
@@ -179,30 +178,6 @@ def measured_rate(pages: int, period_ms: int = PERIOD_MS, version: QemuVersion |
     if QemuVersion.parse(version) < QemuVersion.parse("8.2"):
         return pages // PAGES_PER_MIB * 1000 // period_ms
     return pages * 1000 // PAGES_PER_MIB // period_ms
-
-
-def limited_rate(
-    unthrottled_mib_per_s: float, sleep_us: float, ring_entries: int, *, pml: bool = False
-) -> float:
-    """Return the rate of a vCPU that sleeps at every full ring, in MiB of distinct pages a second.
-
-    Parameters
-    ----------
-    unthrottled_mib_per_s : float
-        Its rate while it runs, over the fill time of a ring.
-    sleep_us : float
-        Its sleep at each full ring.
-    ring_entries : int
-    pml : bool
-        As in `migsim.models.dirty.ring.ring_fill_pages`.
-
-    Examples
-    --------
-    >>> limited_rate(80, 0, 4096), round(limited_rate(80, 1_338_461, 4096), 2)
-    (80.0, 10.26)
-    """
-    fill_mib = ring_fill_pages(ring_entries, pml=pml) / PAGES_PER_MIB
-    return fill_mib / (fill_mib / unthrottled_mib_per_s + sleep_us * 1e-6)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,8 +46,6 @@ __all__ = [
     "UserLoop",
     "closed_network",
     "demand_from_response",
-    "response_time_s",
-    "throughput_bounds_per_s",
 ]
 
 Floats = NDArray[np.float64]
@@ -198,32 +196,6 @@ def closed_network(users: int, think_s: float, demand_s: float, vcpus: int = 1) 
     at_server = float(chances @ k)
     throughput = busy / demand_s
     return ClosedNetwork(throughput, at_server / throughput, busy / vcpus, at_server, chances)
-
-
-def response_time_s(users: float, throughput_per_s: float, think_s: float) -> float:
-    """Return the mean response time by the interactive response time law, :math:`N/X - Z`.
-
-    Examples
-    --------
-    >>> response_time_s(75, 50.0, 1.0)
-    0.5
-    """
-    return users / throughput_per_s - think_s
-
-
-def throughput_bounds_per_s(
-    users: int, think_s: float, demand_s: float, vcpus: int = 1
-) -> tuple[float, float]:
-    """Return the fewest and the most transactions a second of any closed loop with these means.
-
-    Examples
-    --------
-    >>> throughput_bounds_per_s(10, 1.0, 0.5)
-    (1.6666666666666667, 2.0)
-    """
-    _check(users, think_s, demand_s, vcpus)
-    low = users / (users * demand_s + think_s)
-    return low, min(vcpus / demand_s, users / (demand_s + think_s))
 
 
 def demand_from_response(

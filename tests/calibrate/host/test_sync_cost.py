@@ -24,13 +24,18 @@ def made(base=40e-6, per_gib=15e-6, per_page=0.0, spread=0.1, seed=1, sizes=(1, 
     return pd.DataFrame(rows, columns=["run", "qemu_version", "ram_gib", "kind", "dirty_pages", "sync_s"])
 
 
+def most_rise(slopes):
+    """Whether syncs take longer with more dirty pages in three of four migrations."""
+    return slopes["s_per_page"].quantile(0.25) > 0
+
+
 def test_terms_that_are_known_are_found():
     fit = fit_sync_cost(made(per_page=2e-9), draws=60)
     assert fit.terms["sync_base_s"].median == pytest.approx(40e-6, rel=0.25)
     assert fit.terms["sync_s_per_gib"].median == pytest.approx(15e-6, rel=0.05)
     assert fit.terms["sync_s_per_dirty_page"].median == pytest.approx(2e-9, rel=0.1)
     assert fit.terms["sync_base_s"].spread == pytest.approx(0.1, rel=0.3)
-    assert fit.dirty_pages_matter
+    assert most_rise(fit.slopes)
     for name, term in fit.terms.items():
         low, high = fit.intervals[name]
         assert low <= term.median <= high
@@ -38,7 +43,7 @@ def test_terms_that_are_known_are_found():
 
 def test_a_term_that_is_not_there_is_not_found():
     fit = fit_sync_cost(made(), draws=60)
-    assert not fit.dirty_pages_matter
+    assert not most_rise(fit.slopes)
     assert fit.terms["sync_s_per_dirty_page"].median < 2e-10
     assert abs(dirty_slopes(made(sizes=(1, 2, 4)))["s_per_page"].median()) < 2e-10
 
@@ -60,13 +65,13 @@ def test_a_term_that_only_stands_for_another_difference_does_not_matter():
     rows["sync_s"] *= 1 + 0.5 * busy
     fit = fit_sync_cost(rows, draws=0)
     assert fit.terms["sync_s_per_dirty_page"].median > 1e-10
-    assert not fit.dirty_pages_matter
+    assert not most_rise(fit.slopes)
 
 
 def test_migrations_that_say_nothing_of_dirty_pages_are_left_out():
     rows = made().assign(dirty_pages=100.0)
     assert dirty_slopes(rows).empty
-    assert not fit_sync_cost(rows, draws=0).dirty_pages_matter
+    assert fit_sync_cost(rows, draws=0).slopes.empty
 
 
 def test_syncs_that_the_host_interrupted_do_not_count():
@@ -128,7 +133,7 @@ def test_this_machines_syncs(recorded, release):
     assert 20e-6 < fit.terms["sync_base_s"].median < 60e-6
     assert 9e-6 < fit.terms["sync_s_per_gib"].median < 22e-6
     assert fit.intervals["sync_s_per_dirty_page"][1] < 1.5e-9
-    assert not fit.dirty_pages_matter
+    assert not most_rise(fit.slopes)
     assert abs(fit.slopes["s_per_page"].median()) < 1e-9
     sizes = fit.by_size()
     assert set(sizes.index) >= {1, 2, 4, 8, 64, 128}

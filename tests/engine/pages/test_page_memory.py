@@ -136,7 +136,6 @@ def test_writes_with_times_are_cut_at_their_times(tmp_path):
         writer.add_events([100_000, 200_000, 600_000, 700_000, 800_000], [5, 9, 5, 7, 7], 0)
         writer.add_interval(0.0, 1.0, pages=[5, 7, 9])
     writes = TraceWrites(Trace.open(tmp_path / "a.trace"), np.random.default_rng(1))
-    assert writes.logs_every_write
     (first,) = writes.advance(0.5)
     (second,) = writes.advance(0.25)
     assert (first.pages.tolist(), first.writes.tolist()) == ([5, 9], [1, 1])

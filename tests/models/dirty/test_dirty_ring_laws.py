@@ -1,6 +1,5 @@
 """A vCPU between two syncs, against a walk in whole microseconds; rings and what fills them."""
 
-import random
 from math import inf
 
 import numpy as np
@@ -15,7 +14,6 @@ from migsim.models.dirty.ring import (
     ring_fill_s,
     ring_interval,
     ring_run_fraction,
-    sleepers_wait_s,
 )
 
 
@@ -97,30 +95,6 @@ def test_a_ring_that_fills_more_slowly_than_it_is_reaped_is_never_full():
 def test_run_fraction_of_a_long_interval():
     assert ring_interval(0.01, 0.03, 1000).run_s / 1000 == pytest.approx(ring_run_fraction(0.01, 0.03))
     assert 0 < ring_run_fraction(1e-6, 100) <= 1 == ring_run_fraction(inf, 100)
-
-
-@pytest.mark.parametrize("writers", [1, 2, 4, 80])
-def test_waiting_for_sleepers_against_draws(writers):
-    draw, fill, sleep = random.Random(writers), 0.3, 0.9
-    total = 0.0
-    for _ in range(20_000):
-        total += max(max(draw.uniform(0, fill + sleep) - fill, 0.0) for _ in range(writers))
-    wait = sleepers_wait_s(fill, sleep, writers)
-    assert wait.mean_s == pytest.approx(total / 20_000, rel=0.02)
-    assert wait.worst_s == sleep
-
-
-def test_nobody_waits_where_nobody_sleeps():
-    assert sleepers_wait_s(inf, 1.0).worst_s == sleepers_wait_s(0.1, 0.0).worst_s == 0
-    assert sleepers_wait_s(0.1, 1.0, writers=0).mean_s == 0
-
-
-@given(st.floats(0.001, 10), st.floats(0.001, 10), st.integers(1, 79))
-def test_more_writers_are_waited_for_longer(fill, sleep, writers):
-    assert (
-        sleepers_wait_s(fill, sleep, writers).mean_s
-        <= sleepers_wait_s(fill, sleep, writers + 1).mean_s + 1e-12
-    )
 
 
 @pytest.mark.parametrize("arguments", [(0, 1, 1), (1, -1, 1), (1, 1, -1)])

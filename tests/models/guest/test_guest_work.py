@@ -14,7 +14,6 @@ from migsim.models.guest.work import (
     combined_speed,
     completion_s,
     open_loop,
-    vcpu_speed,
     work_done_s,
 )
 from migsim.models.throttle.cpu_throttle import run_fraction
@@ -161,26 +160,6 @@ def test_combining_is_commutative_and_exact_everywhere(one, other):
         assert at((start, speed), t) == pytest.approx(at(one, t) * at(other, t))
 
 
-@given(st.floats(0, 1), st.integers(1, 80), st.integers(0, 80))
-def test_speeds_of_1_to_80_vcpus(share, vcpus, writers):
-    writers = min(writers, vcpus)
-    free, barrier, step = (
-        vcpu_speed(share, vcpus, writers, coupling=c) for c in ("none", "barrier", "lock-step")
-    )
-    assert 0 <= step <= barrier + 1e-12 <= free + 2e-12 <= 1 + 4e-12
-    assert vcpu_speed(share, vcpus, together=True, coupling="lock-step") == share
-    if writers == vcpus:
-        assert free == pytest.approx(share)
-    if writers == 0:
-        assert free == barrier == step == 1.0
-
-
-def test_lock_step_work_suffers_most_from_sleeps_of_one_s_own():
-    """Eighty writers that run half of the time: together half is left, each at its own time nothing."""
-    assert vcpu_speed(0.5, 80, together=True, coupling="lock-step") == 0.5
-    assert vcpu_speed(0.5, 80, coupling="lock-step") < 1e-20
-
-
 @pytest.mark.parametrize(
     ("start", "speed"),
     [
@@ -203,6 +182,3 @@ def test_other_input_that_is_refused():
         open_loop([0], [1], 1.1)
     with pytest.raises(ParameterError):
         work_done_s([1], [1], 0.5)
-    for share, vcpus, writers in ((1.1, 1, 1), (0.5, 0, 0), (0.5, 2, 3)):
-        with pytest.raises(ParameterError):
-            vcpu_speed(share, vcpus, writers)

@@ -8,15 +8,19 @@ from hypothesis import strategies as st
 from migsim.calibrate.host.probe_runs import KeptProbes
 from migsim.errors import ParameterError
 from migsim.models.multifd.packets import (
-    channel_bytes,
+    GREETING_BYTES,
+    PACKET_BYTES,
     check_multifd,
+    counted_bytes,
     multifd_rules,
     multifd_window_pages,
-    packets,
     page_bytes,
+    wait_bytes,
+    whole_packets,
     zero_page_detection,
 )
 from migsim.results import MigrationResult
+from migsim.units import PAGE_BYTES
 from validation.places import HOSTS, RECORDS
 
 LIVE_10 = [
@@ -41,9 +45,10 @@ def bytes_of_packets(raw_pages, waits, channels):
 
 @given(st.lists(st.integers(0, 700), min_size=1, max_size=4), st.integers(1, 16))
 def test_bytes_are_those_of_packets_queued_page_by_page(rounds, channels):
-    ends = np.cumsum(rounds)
-    law = channel_bytes(sum(rounds), packets(rounds).sum(), len(set(ends)), channels)
-    assert float(law) == bytes_of_packets(int(ends[-1]), set(ends.tolist()), channels)
+    ends = sorted(set(np.cumsum(rounds).tolist()))
+    queued = np.diff([0, *ends]).tolist()
+    law = GREETING_BYTES * channels + sum(counted_bytes(n, n) + wait_bytes(n, channels) for n in queued)
+    assert law == bytes_of_packets(ends[-1], set(ends), channels)
 
 
 def window_of_packets(quota, channels, charged_at):
@@ -75,7 +80,6 @@ def test_windows_carry_what_a_limiter_lets_through(quota, channels, charged_at):
 
 def test_arrays_go_in_and_come_out():
     assert multifd_window_pages(np.array([1e6, 2e6]), np.array([[1], [4]]), "write").shape == (2, 2)
-    assert channel_bytes(np.zeros(3), 0, 0, np.arange(3)).tolist() == [0, 64, 128]
 
 
 @pytest.mark.parametrize(
@@ -136,9 +140,10 @@ def test_live_bytes_are_whole_packets_and_their_pages(run):
         return  # a channel was stopped in the middle of a packet
     ram, channels = run.info["ram"], run.scenario["migration"]["parameters"]["multifd-channels"]
     through = ram["normal"] + ram["duplicate"]
-    headers, rest = divmod(ram["multifd-bytes"] - float(channel_bytes(ram["normal"], 0, 0, channels)), 1344)
+    beside_pages = ram["multifd-bytes"] - PAGE_BYTES * ram["normal"] - GREETING_BYTES * channels
+    headers, rest = divmod(beside_pages, PACKET_BYTES)
     assert rest == 0
     rounds = len(run.iterations)
     # Full packets, and for each circle a partial one and the channels' wait.
-    least = float(packets(through)) + channels
+    least = float(whole_packets(through)) + channels
     assert least <= headers <= least + (rounds + 6) * (channels + 1)

@@ -2,18 +2,17 @@
 
 import tomllib
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.errors import ParameterError
-from migsim.models.dirty.ring import ring_interval
-from migsim.models.guest.work import vcpu_speed
+from migsim.models.dirty.ring import ring_fill_pages, ring_fill_s, ring_interval, ring_run_fraction
 from migsim.models.throttle.dirty_limit import (
     TOLERANCE_MIB_PER_S,
     LimitState,
     full_time_us,
-    limited_rate,
     measured_rate,
     ring_full_time_us,
     settle,
@@ -84,7 +83,8 @@ def test_the_first_adjustment_aims_at_the_quota():
     state = step(LimitState.start(1), quota_mib_per_s=10, measured_mib_per_s=[1000], ring_entries=4096)
     assert full_time_us(4096, 1000) == 16_000
     assert state.sleep_us == (99 * 16_000,)
-    assert limited_rate(1000, state.sleep_us[0], 4096) == pytest.approx(10, rel=0.02)
+    fill_s = ring_fill_pages(4096) / 256 / 1000
+    assert 1000 * ring_run_fraction(fill_s, state.sleep_us[0] * 1e-6) == pytest.approx(10, rel=0.02)
 
 
 def test_small_errors_take_steps_of_a_tenth():
@@ -127,15 +127,6 @@ def test_a_steady_writer_settles_near_its_quota(rate, quota, entries):
             quota + TOLERANCE_MIB_PER_S + 2, rate / 95
         )  # a hundredth at least
         assert settled.rate_mib_per_s >= min(quota - TOLERANCE_MIB_PER_S - 2, rate / 110)
-
-
-@given(st.floats(1, 5000), st.integers(0, 10**7), ENTRIES)
-def test_the_limited_rate_falls_with_the_sleep_and_tends_to_a_ring_a_sleep(rate, sleep, entries):
-    limited = limited_rate(rate, sleep, entries)
-    assert 0 < limited <= rate * (1 + 1e-12)
-    assert limited_rate(rate, sleep + 1000, entries) < limited
-    if sleep:
-        assert limited < entries / 256 / (sleep * 1e-6)
 
 
 def test_a_sleep_longer_than_the_period_is_measured_as_a_ring_a_period():
@@ -181,7 +172,8 @@ def test_published_scores_of_vcpus_that_do_not_write():
     The same run takes auto-converge's 1 - p in the mean: 0.58 and 0.77.
     """
     rows = tomllib.loads(HYMAN.read_text(encoding="utf-8"))["tables"]["unixbench"]["rows"]
-    assert vcpu_speed(0.1, 4, writers=0) == 1.0
+    in_caches = np.array([2000.0]), np.array([1e6]), np.array([False])
+    assert ring_run_fraction(ring_fill_s(*in_caches, ring_fill_pages(4096)), sleep_s=0.9) == 1.0
     for name in ("dhry2", "v1-dhry2"):
         row = rows[name]
         assert row["dirty-limit-index"] / row["normal-index"] == pytest.approx(1.0, abs=0.05)

@@ -14,8 +14,6 @@ from migsim.models.users.closed_loop import (
     UserLoop,
     closed_network,
     demand_from_response,
-    response_time_s,
-    throughput_bounds_per_s,
 )
 from migsim.models.users.course import blackout_lost, expected_course
 from migsim.models.users.speed_course import SpeedCourse
@@ -81,11 +79,10 @@ def test_operational_laws_and_bounds_hold(loop):
     made = loop.steady()
     n, z, d, m = loop.users, loop.think_s, loop.demand_s, loop.vcpus
     x = made.throughput_per_s
-    assert made.response_s == pytest.approx(response_time_s(n, x, z), rel=1e-6, abs=1e-9 * z)
+    assert made.response_s == pytest.approx(n / x - z, rel=1e-6, abs=1e-9 * z)
     assert made.utilisation_fraction == pytest.approx(x * d / m)
     assert made.at_server == pytest.approx(x * made.response_s)
-    low, high = throughput_bounds_per_s(n, z, d, m)
-    assert low * (1 - 1e-9) <= x <= high * (1 + 1e-9)
+    assert n / (n * d + z) * (1 - 1e-9) <= x <= min(m / d, n / (d + z)) * (1 + 1e-9)
 
 
 @given(st.integers(1, 40), st.floats(0.05, 5.0), st.floats(0.001, 0.5), st.integers(1, 8))
