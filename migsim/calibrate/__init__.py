@@ -1,9 +1,9 @@
-"""From what was measured to what the models need.
+"""Calibration: from measurements to the inputs of the models.
 
-- `workload`: a trace's curve of dirty pages to classes of pages
-- `content`: a trace's samples to what writes do to the pages' contents
-- `host`: probe migrations to a host profile
-- `users`: a guest's own report to its users
+- `workload`: from a trace's dirty pages to page classes
+- `content`: from a trace's page samples to what a write does to a page's contents
+- `host`: from probe migrations to a host profile
+- `users`: from a guest's reports to the service demands of its users' transactions
 
-Reading a trace is `migsim.trace`'s, running a probe `migsim.lab`'s.
+Traces are read by `migsim.trace`, probes are run by `migsim.lab`; predictions are made in `migsim.study`.
 """

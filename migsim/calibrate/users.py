@@ -38,26 +38,26 @@ __all__ = ["LoopFit", "fit_loop"]
 Floats = NDArray[np.float64]
 
 LARGEST_ERROR = 0.25
-"""Relative standard error of a kind's demand from which on kinds are not taken to be told apart."""
+"""With a larger relative standard error of one kind's demand, the kinds count as not told apart."""
 
 COLUMNS = ("t_s", "operation", "completed", "interval_s")
 
 
 @dataclass(frozen=True)
 class LoopFit:
-    """A closed loop fitted to a guest's report.
+    """A closed loop fitted to a guest's reports.
 
     Attributes
     ----------
     loop : UserLoop
     method : str
-        How the demands were found.
+        How the demands were found, in words.
     error_s : dict of str to float
-        Standard error of each kind's demand; NaN where it was not solved for.
+        Standard error of each kind's demand; NaN where the demand was not solved for.
     residuals : pandas.DataFrame
-        ``t_s``, ``busy_s`` that each interval was, and ``fitted_s``; empty where the guest did not tell.
+        ``t_s``, ``busy_s`` and ``fitted_s`` of each interval; empty where the guest does not report its busy time.
     measured_per_s, measured_response_s : float
-        Transactions a second and their mean response time: what `loop.steady()` has to meet.
+        Transactions a second and their mean response time, to compare with `loop.steady()`.
     assumptions : tuple of str
     """
 
@@ -71,7 +71,7 @@ class LoopFit:
 
     @property
     def relative_error(self) -> float:
-        """Typical error of an interval's busy time; NaN where the guest did not tell."""
+        """Typical relative error of an interval's busy time; NaN where the guest does not report it."""
         if self.residuals.empty:
             return math.nan
         busy, fitted = self.residuals["busy_s"], self.residuals["fitted_s"]
@@ -96,36 +96,36 @@ def fit_loop(
     idle_fraction: float = 0.0,
     until_s: float = 0.0,
 ) -> LoopFit:
-    """Fit the demands of a guest's transactions to what it reported before a migration.
+    """Fit the demands of a guest's transactions to its reports before a migration.
 
     Parameters
     ----------
     reports : pandas.DataFrame
         A row for each interval and operation, as `migsim.results.transactions` makes them: ``t_s`` (the interval's
         end), ``operation``, ``completed``, ``interval_s``, and where known ``mean_latency_s`` and ``busy_fraction``
-        (processors that worked, summed).
+        (sum over the processors).
     users : int
     think_s : float
-        Mean; given, not fitted.
+        Mean think time; it is given, not fitted.
     vcpus : int
     inside : bool
         Whether the users are programs in the guest.
     idle_fraction : float
-        Processors that the guest keeps busy without any user.
+        Processors that the guest keeps busy without users.
     until_s : float
-        Rows after that are left out: the migration begins at 0.
+        Later rows are left out; the migration begins at 0.
 
     Raises
     ------
     ParameterError
-        Where a column is missing, or nothing was completed before.
+        Where a column is missing, or no transaction was completed before `until_s`.
 
     Examples
     --------
     >>> import pandas as pd
-    >>> said = pd.DataFrame({"t_s": [-2.0, -1.0], "operation": "buy", "completed": [70, 74], "interval_s": 1.0,
+    >>> reports = pd.DataFrame({"t_s": [-2.0, -1.0], "operation": "buy", "completed": [70, 74], "interval_s": 1.0,
     ...                      "busy_fraction": [0.35, 0.37]})
-    >>> round(fit_loop(said, users=75, think_s=1.0).loop.demand_s, 6)
+    >>> round(fit_loop(reports, users=75, think_s=1.0).loop.demand_s, 6)
     0.005
     """
     before = _before(reports, until_s)
@@ -143,8 +143,8 @@ def fit_loop(
         if not response_s > 0:
             raise ParameterError(
                 "The guest's report has neither busy_fraction nor mean_latency_s.",
-                "Demands are found from how busy the processors were, or from the response times.",
-                "Give one of them.",
+                "Demands are found from the processors' busy time, or from the response times.",
+                "Give one of the two columns.",
             )
         demand_s = demand_from_response(users, think_s, response_s, vcpus)
         demands, method = _split(demand_s, shares, of_kind_s), "response times"
@@ -171,7 +171,7 @@ def _before(reports: pd.DataFrame, until_s: float) -> pd.DataFrame:
     if missing:
         raise ParameterError(
             f"The guest's report lacks {', '.join(missing)}.",
-            f"It has the columns {', '.join(COLUMNS)}.",
+            f"A report has the columns {', '.join(COLUMNS)}.",
             "Take it from migsim.results.transactions.",
         )
     before = reports[reports["t_s"] <= until_s]
@@ -179,13 +179,13 @@ def _before(reports: pd.DataFrame, until_s: float) -> pd.DataFrame:
         return before
     raise ParameterError(
         f"The guest completed nothing until {until_s} s ({len(before)} rows).",
-        "Demands are fitted to what it did before the migration.",
-        "Let it work for some seconds first (settle-s), or give a later until_s.",
+        "Demands are fitted to the transactions before the migration.",
+        "Let the guest work for some seconds first (settle-s), or give a later until_s.",
     )
 
 
 def _responses(before: pd.DataFrame, names: Sequence[str]) -> tuple[float, Floats]:
-    """Mean response time of all, and of each kind; NaN where not reported."""
+    """Return the mean response time of all transactions, and of each kind; NaN where not reported."""
     if "mean_latency_s" not in before:
         return math.nan, np.full(len(names), np.nan)
     told = before[before["mean_latency_s"].notna()]
@@ -203,7 +203,7 @@ def _busy_s(before: pd.DataFrame, length_s: Floats) -> Floats | None:
 
 
 def _from_busy(n: Floats, busy_s: Floats, shares: Floats, of_kind_s: Floats) -> tuple[Floats, str, Floats]:
-    """Demand of each kind, how it was found, and its standard error."""
+    """Return the demand of each kind, how it was found, and its standard error."""
     from scipy.optimize import nnls
 
     unknown = np.full(len(shares), np.nan)
@@ -220,7 +220,7 @@ def _from_busy(n: Floats, busy_s: Floats, shares: Floats, of_kind_s: Floats) -> 
 
 
 def _split(mean_s: float, shares: Floats, of_kind_s: Floats) -> Floats:
-    """Demands in proportion to the response times, with a given mean."""
+    """Return demands in proportion to the response times, with a given mean."""
     return np.asarray(mean_s * of_kind_s / float(shares @ of_kind_s))
 
 

@@ -1,1 +1,10 @@
-"""To be filled."""
+"""The command line: one module per sub-command, and what they share.
+
+- `main`: the root command, exit codes, signals; it imports a sub-command's module when the sub-command is called
+- `predict`, `sweep`, `size`, `sensitivity`, `replay`, `compare`: the studies of `migsim.study`
+- `trace`, `calibrate`, `lab`: groups of sub-commands that record, fit, and run real migrations
+- `question`: the options that every study shares; `options`: reading of option values; `console`: output;
+  `users`: the options about a guest's users
+
+Sub-commands read options, call one function of the package, and print or save its result. Nothing is computed here.
+"""

@@ -1,4 +1,4 @@
-"""``migsim calibrate``: what this host's migrations cost."""
+"""``migsim calibrate``: host profiles from probe migrations, and workloads fitted to traces."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ import typer
 
 app = typer.Typer(
     name="calibrate",
-    help="Measure what this host's migrations cost; fit a trace.",
+    help="Measure the costs of migrations on this host; fit a workload to a trace.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 
-Qemu = Annotated[str, typer.Option(metavar="CMD", help="QEMU's command; $NAME stands for a variable.")]
-Repeats = Annotated[int, typer.Option(min=1, metavar="N", help="Of each probe; the spread comes from them.")]
+Qemu = Annotated[str, typer.Option(metavar="CMD", help="QEMU's command; $NAME is an environment variable.")]
+Repeats = Annotated[
+    int,
+    typer.Option(min=1, metavar="N", help="Repeats of each probe, from which the spreads of the terms come."),
+]
 Keep = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER|FILE.zip",
-        help="Keep the probes' records here, in a folder or an archive, and take those that are there.",
+        help="Folder or archive that keeps the probes' records; records that are there are not measured again.",
     ),
 ]
 
@@ -32,22 +35,24 @@ def host(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="PROFILE", help="The profile to write.")],
     qemu: Qemu = "qemu-system-x86_64",
     qemu_version: Annotated[
-        str | None, typer.Option(metavar="VERSION", help="What it is; asked of the command when left out.")
+        str | None,
+        typer.Option(metavar="VERSION", help="QEMU's version; by default the command is asked for it."),
     ] = None,
-    accel: Annotated[str, typer.Option(metavar="kvm|tcg", help="How the probes' guests run.")] = "kvm",
+    accel: Annotated[str, typer.Option(metavar="kvm|tcg", help="Accelerator of the probes' guests.")] = "kvm",
     repeats: Repeats = 3,
     keep: Keep = None,
 ) -> None:
     """Measure this host with short probe migrations, some minutes in all.
 
-    Leave the machine alone meanwhile: what runs beside the probes is in the terms.
+    Leave the machine idle meanwhile: other work on it would be measured too.
 
     Example: migsim calibrate host --qemu qemu-system-x86_64 -o host.json
     """
     import shlex
     import sys
 
-    from migsim.calibrate.host.run import measure_host, probes
+    from migsim.calibrate.host.probes import host_probes
+    from migsim.calibrate.host.run import measure_host
     from migsim.cli.console import progress, stdout_console
     from migsim.cli.options import one_of
     from migsim.files import check_writable
@@ -62,7 +67,7 @@ def host(
         asked = QemuSpec(command=qemu, version=str(NEWEST))  # only to expand the command's variables
         qemu_version = str(installed_version(asked.expanded_command()))
     spec = QemuSpec.from_dict({"command": qemu, "version": qemu_version, "accel": accel})
-    with progress("probes", total=repeats * sum(probe.runs for probe in probes(spec))) as update:
+    with progress("probes", total=repeats * sum(probe.runs for probe in host_probes(spec))) as update:
         profile = measure_host(
             spec, repeats=repeats, progress=update, keep=keep, command=shlex.join(["migsim", *sys.argv[1:]])
         )
@@ -73,7 +78,7 @@ def host(
 @app.command()
 def multifd(
     profile: Annotated[
-        Path, typer.Argument(metavar="PROFILE", help="What `migsim calibrate host` measured with this QEMU.")
+        Path, typer.Argument(metavar="PROFILE", help="A profile by `migsim calibrate host` with this QEMU.")
     ],
     output: Annotated[
         Path | None,
@@ -85,9 +90,9 @@ def multifd(
     repeats: Repeats = 3,
     keep: Keep = None,
 ) -> None:
-    """Add what multifd's threads cost to a host profile, by short probe migrations.
+    """Add the costs of multifd's threads to a host profile, by short probe migrations.
 
-    Leave the machine alone meanwhile: what runs beside the probes is in the terms.
+    Leave the machine idle meanwhile: other work on it would be measured too.
 
     Example: migsim calibrate multifd host.json --qemu qemu-system-x86_64
     """
@@ -106,7 +111,7 @@ def multifd(
     check_writable(target)
     spec = QemuSpec.from_dict({"command": qemu, "version": host.qemu_version, "accel": host.accel})
     with progress("probes", total=repeats * len(multifd_probes(spec))) as update:
-        made = measure_multifd(
+        extended = measure_multifd(
             host,
             spec,
             repeats=repeats,
@@ -114,28 +119,30 @@ def multifd(
             keep=keep,
             command=shlex.join(["migsim", *sys.argv[1:]]),
         )
-    made.save(target)
-    profile_table(made, stdout_console())
+    extended.save(target)
+    profile_table(extended, stdout_console())
 
 
 @app.command()
 def trace(
-    file: Annotated[Path, typer.Argument(metavar="TRACE", help="What `migsim trace record` wrote.")],
+    file: Annotated[Path, typer.Argument(metavar="TRACE", help="A trace by `migsim trace record`.")],
     host: Annotated[
         Path | None,
         typer.Option(
             metavar="PROFILE",
-            help="What `migsim calibrate host` measured (the cost of a fault); else a bundled profile.",
+            help="A profile by `migsim calibrate host`, for the cost of a dirty fault; by default a bundled one.",
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Keep the workload as JSON.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also save the workload as JSON.")
     ] = None,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the curve and its fit.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also draw the unique-dirty curve and its fit.")
+    ] = None,
 ) -> None:
     """Fit page classes to a trace and show the residuals.
 
-    A class is a number of pages with a rate of writes each; `migsim predict` makes the same fit on the way.
+    A page class is a number of pages with a write rate per page. `migsim predict` makes the same fit.
 
     Example: migsim calibrate trace db.trace --plot db.png
     """

@@ -1,4 +1,4 @@
-"""``migsim compare``: predicted beside measured."""
+"""``migsim compare``: predicted migrations beside the measured ones of records."""
 
 from __future__ import annotations
 
@@ -19,44 +19,46 @@ def compare(
     ],
     trace: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The guest's trace; else it is looked for in --traces."),
+        typer.Option(metavar="FILE", help="The guest's trace; by default the matching one in --traces."),
     ] = None,
     traces: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Where a trace of each record's guest is looked for.")
+        Path, typer.Option(metavar="FOLDER", help="Folder with a trace of each record's guest.")
     ] = Path("traces"),
     host: Annotated[
         Path | None,
-        typer.Option(metavar="PROFILE", help="The host's profile; else one is chosen, see --hosts."),
+        typer.Option(metavar="PROFILE", help="The host's profile; by default the matching one in --hosts."),
     ] = None,
     hosts: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Profiles to choose from for each record's QEMU and machine, beside the bundled ones; "
-            f"by default {HOSTS}, where it is there.",
+            help="Folder of profiles to choose from by each record's QEMU and machine, beside the bundled ones; "
+            f"by default {HOSTS}, where it exists.",
         ),
     ] = None,
     output_format: Annotated[
         str,
         typer.Option(
-            "--format", metavar="table|csv", help="csv has a row per run and metric, in QAPI's units."
+            "--format", metavar="table|csv", help="csv has one row per run and metric, in QAPI's units."
         ),
     ] = "table",
-    draws: Annotated[int, typer.Option(min=1, help="Simulated migrations behind the intervals.")] = 40,
+    draws: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of simulated migrations, for the 80 % intervals.")
+    ] = 40,
 ) -> None:
-    """Predict each record's migration from its guest's trace, and put it beside what was measured.
+    """Predict each record's migration from its guest's trace, and compare it with the measured one.
 
-    Nothing of a record but its scenario goes into its prediction. Errors are predicted - measured, against the
-    median of the repeats.
+    The prediction uses only the scenario of a record, not its measured figures. Errors are predicted less measured,
+    against the median of the repeats.
 
-    Example: migsim compare validation/data/records/kvm-4g-*.json --trace traces/kvm-4g.trace
+    Example: migsim compare validation/data/records/kvm-hot-4g-2gbps-*.json --trace traces/hot-4g.trace
     """
     from migsim.cli.console import progress, stdout_console
     from migsim.cli.options import one_of
     from migsim.profiles import HostProfile
     from migsim.report.tables import comparison_table
     from migsim.results import MigrationResult
-    from migsim.results import compare as put_beside
+    from migsim.results import compare as compare_results
     from migsim.study.matching import matching_profile, matching_trace, predict_record
     from migsim.trace import Trace
 
@@ -74,7 +76,7 @@ def compare(
                     HostProfile.load(host) if host else matching_profile(record, folder),
                     draws=draws,
                 ).result
-    frame = put_beside(predicted.values(), measured)
+    frame = compare_results(predicted.values(), measured)
     if output_format == "csv":
         print(frame.to_csv(index=False), end="")
     else:

@@ -1,4 +1,4 @@
-"""What a person sees while waiting: messages and progress on stderr, so that stdout holds results only."""
+"""Consoles for output: results on stdout; messages and progress on stderr."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["progress", "stderr_console", "stdout_console"]
 
 
 def stderr_console() -> Console:
-    """Return a rich console for messages; colours only where stderr is a terminal."""
+    """Return a rich console for messages; it uses colours only where stderr is a terminal."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
 
 
 def stdout_console() -> Console:
-    """Return a rich console for results; a pipe or file gets plain text of full width, nothing cut off."""
+    """Return a rich console for results; a pipe or file gets plain text, wide enough that nothing is cut off."""
     from rich.console import Console
 
     return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
@@ -29,20 +29,20 @@ def stdout_console() -> Console:
 
 @contextmanager
 def progress(label: str, total: float | None = None) -> Iterator[Callable[..., None]]:
-    """Show a progress bar on stderr while the block runs, and nothing where stderr is no terminal.
+    """Show a progress bar on stderr while the block runs; nothing where stderr is not a terminal.
 
     Parameters
     ----------
     label : str
-        What is being done.
+        Text before the bar.
     total : float, optional
-        Where `done` ends; without it the bar only pulses.
+        The value of `done` at the end; without it the bar only pulses.
 
     Yields
     ------
     callable
-        ``update(done, note, total)``: how far it is, in the unit of `total`, a few words, and where it ends, where that
-        was not known before.
+        ``update(done, note, total)``: the progress in the unit of `total`, a few words, and `total`, where it was not
+        known before.
 
     Examples
     --------

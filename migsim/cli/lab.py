@@ -26,7 +26,7 @@ app = typer.Typer(
 
 @app.command()
 def migrate(
-    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO.toml", help="What to run.")],
+    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO.toml", help="The scenario to run.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="RECORD.json", help="The record to write.")
     ],
@@ -37,7 +37,7 @@ def migrate(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="How long the guest may take to fill its memory, as 180s (the default; a Linux guest 900s).",
+            help="Longest time in which the guest fills its memory, as 180s (the default; 900s for a Linux guest).",
         ),
     ] = None,
     users_seed: Annotated[
@@ -45,16 +45,16 @@ def migrate(
         typer.Option(
             min=0,
             metavar="N",
-            help="Seed of a Linux guest's users instead of the scenario's; each repeat's is one higher.",
+            help="Seed of a Linux guest's users in place of the scenario's; each repeat adds one.",
         ),
     ] = None,
 ) -> None:
-    """Start the scenario's guest, migrate it for real, write what was seen.
+    """Start the scenario's guest, migrate it with a real QEMU, and write the record.
 
-    Both QEMU processes are ended whatever happens. A migration that does not converge is a result: exit code 0,
-    and the record says so.
+    Both QEMU processes are ended in any case. A migration that does not converge is a result too: the exit code is 0,
+    and the record holds the outcome.
 
-    Example: migsim lab migrate kvm-4g.toml -o kvm-4g.json --repeat 3
+    Example: migsim lab migrate validation/data/scenarios/kvm-hot-4g-2gbps-300ms-q100.toml -o hot-4g.json
     """
     from migsim.cli.console import progress
     from migsim.cli.options import positive_duration_s
@@ -73,7 +73,7 @@ def migrate(
         with progress(declared.name) as update:
             result = run_migration(
                 _with_users_seed(declared, users_seed, number),
-                progress=_Noting(update),
+                progress=_ProgressNotes(update),
                 ready_timeout_s=ready_timeout_s,
                 command=command,
             )
@@ -84,21 +84,23 @@ def migrate(
 
 @app.command()
 def trace(
-    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO.toml", help="Whose guest to trace.")],
+    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO.toml", help="The scenario of the guest.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The trace to write.")],
     method: Annotated[
         str, typer.Option(metavar="METHOD", help="auto, dirty-rate, stream or dirty-ring.")
     ] = "auto",
-    duration: Annotated[str, typer.Option(metavar="TIME", help="How long, as 30s or 2min.")] = "30s",
+    duration: Annotated[
+        str, typer.Option(metavar="TIME", help="Length of the recording, as 30s or 2min.")
+    ] = "30s",
     dirty_ring_size: Annotated[
         int | None, typer.Option(metavar="N", help="Start the guest with a dirty ring of N entries.")
     ] = None,
 ) -> None:
-    """Start the scenario's guest, trace it, end it.
+    """Start the scenario's guest, trace it, and end it.
 
-    The trace keeps what the guest was told to do, so that records of the same guest find it.
+    The trace holds the guest's description, by which `migsim compare` finds it for records of the same guest.
 
-    Example: migsim lab trace kvm-4g.toml -o kvm-4g.trace --method stream --duration 60s
+    Example: migsim lab trace validation/data/scenarios/kvm-hot-4g-2gbps-300ms-q100.toml -o hot-4g.trace
     """
     from migsim.cli.console import progress
     from migsim.cli.options import one_of, positive_duration_s
@@ -137,15 +139,15 @@ def build_guest(
             "--output",
             "-o",
             metavar="FOLDER",
-            help="Where the image goes (the default is where it is looked for: $MIGSIM_LINUX_GUEST, "
-            "or build/linux-guest of the project).",
+            help="Folder of the image; by default $MIGSIM_LINUX_GUEST, or build/linux-guest of the project, where "
+            "scenarios look for it.",
         ),
     ] = None,
 ) -> None:
     """Build the Linux guest with its database from Debian packages.
 
-    Scenarios of a Linux guest (guest.linux) need it. An image that stands there already is kept while it is whole
-    and its sources are today's.
+    Scenarios of a Linux guest (guest.linux) need it. An image that exists already is kept if it is complete and built
+    from the current sources.
 
     Example: migsim lab build-guest -o build/linux-guest
     """
@@ -165,7 +167,7 @@ def build_guest(
 
     try:
         image = LinuxImage.load(folder, digests=True)
-        state = "is there already"
+        state = "exists already"
     except HostError:
         image = build_image(folder, progress=tell)
         state = "is built"
@@ -175,8 +177,8 @@ def build_guest(
         print(f"Set {IMAGE_VARIABLE}={os.fspath(folder)} for scenarios to find it.", file=sys.stderr)
 
 
-class _Noting:
-    """Turns `query-migrate` answers into a progress line."""
+class _ProgressNotes:
+    """Show `query-migrate` answers as notes of a progress bar."""
 
     def __init__(self, update: Callable[..., None]) -> None:
         self.update = update
@@ -186,7 +188,7 @@ class _Noting:
 
 
 def _with_users_seed(scenario: LabScenario, seed: int | None, number: int) -> LabScenario:
-    """Give each repeat of a Linux guest users of their own chance, so that repeats do not share it."""
+    """Return the scenario with a users' seed of its own for each repeat, so that repeats are independent."""
     from migsim.errors import ScenarioError
 
     linux = scenario.guest.linux
@@ -197,13 +199,13 @@ def _with_users_seed(scenario: LabScenario, seed: int | None, number: int) -> La
         return scenario
     raise ScenarioError(
         f"--users-seed {seed}: the guest of {scenario.name!r} has no users.",
-        "Only a Linux guest has (guest.linux).",
+        "Only a Linux guest (guest.linux) has users.",
         "Leave it out.",
     )
 
 
 def _outputs(output: Path, repeat: int) -> list[Path]:
-    """Return the files to write; fail before the first run where they could not be written."""
+    """Return the files to write; raise before the first run where one cannot be written."""
     from migsim.files import check_writable
 
     if repeat == 1:

@@ -1,6 +1,6 @@
-"""The command line's root: which sub-commands there are, and how failures leave the process.
+"""The root command: the table of sub-commands, exit codes, and signals.
 
-A sub-command's module is imported when it is called, not when `migsim --help` lists it.
+A sub-command's module is imported when it is called, not when `migsim --help` lists it. The exit codes:
 
 ===  ==============================================================
 0    done
@@ -9,7 +9,7 @@ A sub-command's module is imported when it is called, not when `migsim --help` l
 3    a bad scenario, trace, record or profile, or a host that lacks something
 4    the migration does not converge (`predict`); nothing meets the requirements (`size`)
 129  the terminal was closed (SIGHUP); 130 interrupted (Ctrl-C); 143 SIGTERM: all after cleaning up
-141  whoever read the output closed it (``migsim ... | head -1``)
+141  the reader of the output closed it (``migsim ... | head -1``)
 ===  ==============================================================
 """
 
@@ -34,34 +34,38 @@ from migsim.version import __version__
 
 __all__ = ["run"]
 
-# name: (module, attribute: a Typer application or a function, what help says)
+# name: (module, attribute: a Typer application or a function, line in the help)
 _COMMANDS = {
     "predict": ("migsim.cli.predict", "predict", "Predict a migration from a trace of the running guest."),
     "sweep": ("migsim.cli.sweep", "sweep", "Predict one guest's migration under many settings."),
-    "size": ("migsim.cli.size", "size", "Find the least setting that meets requirements."),
+    "size": ("migsim.cli.size", "size", "Find the least or greatest setting that meets requirements."),
     "sensitivity": (
         "migsim.cli.sensitivity",
         "sensitivity",
-        "Say which uncertain input a prediction hangs on.",
+        "Rank the uncertain inputs of a prediction.",
     ),
-    "replay": ("migsim.cli.replay", "replay", "Take a trace's own pages through one migration."),
+    "replay": (
+        "migsim.cli.replay",
+        "replay",
+        "Simulate one migration page by page, with a trace's page numbers.",
+    ),
     "compare": (
         "migsim.cli.compare",
         "compare",
-        "Put predicted beside measured, from records of real migrations.",
+        "Compare predictions with records of real migrations.",
     ),
-    "trace": ("migsim.cli.trace", "app", "Record the dirty pages of a running guest; look at traces."),
+    "trace": ("migsim.cli.trace", "app", "Record the dirty pages of a running guest; summarise traces."),
     "calibrate": (
         "migsim.cli.calibrate",
         "app",
-        "Measure what this host's migrations cost; fit a trace.",
+        "Measure the costs of migrations on this host; fit a workload to a trace.",
     ),
     "lab": ("migsim.cli.lab", "app", "Run real migrations and record them."),
 }
 
 
 def _load(name: str) -> Any:
-    """Import the module behind a sub-command and make its command object."""
+    """Import a sub-command's module and return its command object."""
     module, attribute, help_text = _COMMANDS[name]
     target = getattr(importlib.import_module(module), attribute)
     if isinstance(target, typer.Typer):
@@ -72,11 +76,18 @@ def _load(name: str) -> Any:
         command = typer.main.get_command(application)
     command.name = name
     command.help = command.help or help_text
+    for each in (command, *getattr(command, "commands", {}).values()):
+        each.help = _with_whole_paragraphs(each.help)
     return command
 
 
+def _with_whole_paragraphs(text: str) -> str:
+    """Join the lines of each paragraph: typer keeps the line breaks of a docstring's source."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
 class _LazyGroup(TyperGroup):
-    """Lists every sub-command from the table above, and imports the one that is called."""
+    """Group that lists every sub-command of `_COMMANDS`, and imports only the one that is called."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -106,13 +117,13 @@ def _print_version(wanted: bool) -> None:
 _HELP = "\n\n".join(
     (
         "Predict QEMU/KVM live migrations from traces of the running guest.",
-        "Trace a guest, ask what its migration would do, and check that against real migrations:",
+        "Trace a guest, predict its migration, and compare predictions with real migrations:",
         "  migsim trace record --qmp vm.sock -o db.trace --duration 60s",
         "  migsim predict db.trace --set max-bandwidth=10Gbps",
         "  migsim lab migrate scenario.toml -o record.json",
         "  migsim compare record.json --trace db.trace",
-        "Units are written out: 64MiB, 128GiB; 10Gbps, 32MiB/s; 300ms, 30s, 2min. What could be read in two ways "
-        "(10G, 5m) is refused. Results go to stdout, messages and progress to stderr.",
+        "Units are written out: 64MiB, 128GiB; 10Gbps, 32MiB/s; 300ms, 30s, 2min. Ambiguous units (10G, 5m) are "
+        "refused. Results go to stdout, messages and progress to stderr.",
         "Exit codes: 0 done; 1 a bug of migsim; 2 wrong command line; 3 a bad file, scenario or value, or a host "
         "that lacks something; 4 the migration does not converge (predict), nothing meets the requirements (size); "
         "130 interrupted.",
@@ -127,7 +138,7 @@ def _options(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """Hold the options that come before any sub-command."""
+    """Take the options that come before any sub-command."""
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -135,10 +146,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, err
 
 @contextlib.contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP unwind the stack as Ctrl-C does, so that every block ends its processes and files.
+    """Let SIGTERM and SIGHUP unwind the stack as Ctrl-C does, so that processes are ended and files removed.
 
-    The first one counts; while it unwinds, more of them change nothing. A shell starts background jobs with
-    SIGINT ignored; here it interrupts them too.
+    The first signal counts; further ones are ignored while the stack unwinds. A shell starts background jobs with
+    SIGINT ignored; here SIGINT interrupts them too.
     """
     ending = False
 
@@ -151,7 +162,7 @@ def _ended_by_signals() -> Iterator[None]:
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         before[signal.SIGTERM] = signal.signal(signal.SIGTERM, end)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants it ignored
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup sets it to be ignored
             before[signal.SIGHUP] = signal.signal(signal.SIGHUP, end)
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -163,14 +174,14 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _output_closed() -> int:
-    """Return the exit code for a reader that went away; keep Python from writing to it once more at its end."""
+    """Return the exit code for a closed output; redirect stdout, which Python would flush again at its end."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 128 + signal.SIGPIPE
 
 
 def _code(end: SystemExit) -> int:
-    if isinstance(end.__context__, BrokenPipeError):  # typer and rich make 1 of it
+    if isinstance(end.__context__, BrokenPipeError):  # typer and rich exit with 1 for it
         return _output_closed()
     return end.code if isinstance(end.code, int) else int(end.code is not None)
 
@@ -201,9 +212,9 @@ def _execute(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         if error.errno in _FULL:
             return _complain(_host_lacks(error))
-        return _own_bug()
+        return _our_bug()
     except Exception:
-        return _own_bug()
+        return _our_bug()
 
 
 def _complain(error: MigsimError) -> int:
@@ -211,7 +222,7 @@ def _complain(error: MigsimError) -> int:
     return error.exit_code
 
 
-def _own_bug() -> int:
+def _our_bug() -> int:
     traceback.print_exc()
     print("migsim: this is a bug in migsim, not in what you gave it.", file=sys.stderr)
     return 1
@@ -220,11 +231,11 @@ def _own_bug() -> int:
 def _host_lacks(error: OSError) -> HostError:
     where = f" ({error.filename})" if error.filename else ""
     if not error.filename:
-        _output_closed()  # what is still buffered could not be written either
+        _output_closed()  # buffered output could not be written either
     return HostError(
         f"The machine refuses to go on: {error.strerror}{where}.",
-        "migsim needs room for its output and for temporary files, and some open files.",
-        "Make room, or set TMPDIR to a folder that has some.",
+        "migsim needs space for its output and temporary files, and some open files.",
+        "Free some space, or set TMPDIR to a folder that has some.",
     )
 
 
@@ -234,11 +245,11 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
     Parameters
     ----------
     arguments : sequence of str, optional
-        The command line after the program's name; that of the process when left out.
+        The command line after the program's name; by default that of this process.
 
     Raises
     ------
     SystemExit
-        Always; the codes stand in this module's docstring.
+        Always; the exit codes are in this module's docstring.
     """
     sys.exit(_execute(arguments))

@@ -1,4 +1,4 @@
-"""Reading option values that several sub-commands take; what is wrong is a usage error or a unit error."""
+"""Readers of option values that several sub-commands take; they raise usage errors and unit errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from migsim.errors import UsageError, near_misses
 from migsim.units import parse_duration_s
 
-__all__ = ["command_line", "named_values", "one_of", "positive_duration_s", "share"]
+__all__ = ["command_line", "named_values", "one_of", "positive_duration_s"]
 
 
 def one_of(value: str, choices: Sequence[str], *, option: str) -> str:
@@ -33,12 +33,12 @@ def one_of(value: str, choices: Sequence[str], *, option: str) -> str:
 
 
 def positive_duration_s(value: str, *, option: str) -> float:
-    """Read a time of more than nothing, in seconds.
+    """Read a time above 0, in seconds.
 
     Raises
     ------
     UnitError
-        When it has no single reading (``5m``).
+        When it is ambiguous (``5m``).
     UsageError
         When it is 0.
 
@@ -50,36 +50,11 @@ def positive_duration_s(value: str, *, option: str) -> float:
     seconds = parse_duration_s(value, field=option)
     if seconds > 0:
         return seconds
-    raise UsageError(f"{option} is {value!r}.", "Nothing happens in no time.", "Give more than 0 s.")
-
-
-def share(value: str, *, option: str) -> float:
-    """Read a share above 0 and at most 1: ``30%`` or ``0.3``.
-
-    Raises
-    ------
-    UsageError
-        When it is no such number.
-
-    Examples
-    --------
-    >>> share("30%", option="--load"), share("0.3", option="--load")
-    (0.3, 0.3)
-    """
-    text = value.strip()
-    try:
-        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        number = -1.0
-    if 0 < number <= 1:
-        return number
-    raise UsageError(
-        f"{option} is {value!r}.", "It is a share, above 0 % and at most 100 %.", "Write it as 30%."
-    )
+    raise UsageError(f"{option} is {value!r}.", "It is a time above 0.", "Give more than 0 s.")
 
 
 def named_values(words: list[str], *, option: str, example: str) -> dict[str, str]:
-    """Read ``NAME=VALUES`` words, a name once.
+    """Read ``NAME=VALUES`` words; each name may occur once.
 
     Raises
     ------
@@ -96,13 +71,13 @@ def named_values(words: list[str], *, option: str, example: str) -> dict[str, st
         if not (equals and name and values):
             raise UsageError(f"{option} is {word!r}.", "It is NAME=VALUES.", f"Write it like {example}.")
         if name in read:
-            raise UsageError(f"{option} names {name} twice.", "Each thing varies once.", "Drop one.")
+            raise UsageError(f"{option} names {name} twice.", "Each name is given once.", "Drop one.")
         read[name] = values
     return read
 
 
 def command_line() -> str:
-    """Return the command line of this process as a shell would take it, for a file's provenance."""
+    """Return this process's command line, quoted for a shell, for a file's provenance."""
     import shlex
     import sys
 

@@ -1,6 +1,6 @@
-"""The options of every sub-command that asks about a guest: predict, replay, sweep, size, sensitivity.
+"""The options that predict, replay, sweep, size and sensitivity share.
 
-They are declared here alone, with the keywords and defaults of `migsim.Question`, which reads and checks their values.
+They are declared only here, under the keywords of `migsim.Question`, which reads and checks their values.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ import typer
 
 from migsim.study.question import DRAWS, Question
 
-__all__ = ["about_a_guest"]
+__all__ = ["guest_command"]
 
-PANEL = "Guest, host and settings"
+PANEL = "Guest, host, settings and draws: the same for every study"
+"""Title above these options in the help."""
 
-GUEST = Annotated[
+GUEST_ARGUMENT = Annotated[
     Path,
-    typer.Argument(metavar="TRACE", help="What `migsim trace record` wrote, or a workload (.json)."),
+    typer.Argument(metavar="TRACE", help="A trace by `migsim trace record`, or a workload (.json)."),
 ]
-OPTIONS: dict[str, tuple[Any, Any]] = {
+SHARED_OPTIONS: dict[str, tuple[Any, Any]] = {
     "host": (
         Annotated[
             Path | None,
             typer.Option(
                 metavar="PROFILE",
-                help="What `migsim calibrate host` measured; else a bundled profile.",
+                help="A profile by `migsim calibrate host`; by default the bundled one nearest to the QEMU version.",
                 rich_help_panel=PANEL,
             ),
         ],
@@ -40,7 +41,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
             str | None,
             typer.Option(
                 metavar="VERSION",
-                help="Behave like this QEMU, as 7.2 or 10.0; else like the traced one.",
+                help="Version of QEMU that migrates, as 7.2 or 10.0; by default the traced one.",
                 rich_help_panel=PANEL,
             ),
         ],
@@ -52,8 +53,8 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
             typer.Option(
                 "--set",
                 metavar="NAME=VALUE",
-                help="A migration parameter or capability, as max-bandwidth=10Gbps or downtime-limit=300ms; "
-                "may be given several times.",
+                help="A migration parameter or capability, as max-bandwidth=10Gbps or downtime-limit=300ms. "
+                "May be given several times.",
                 rich_help_panel=PANEL,
             ),
         ],
@@ -65,7 +66,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
             typer.Option(
                 "--link",
                 metavar="RATE",
-                help="What the network carries, as 10Gbps; else the CPUs are the limit.",
+                help="Bandwidth of the network, as 10Gbps; by default only the CPUs limit the stream.",
                 rich_help_panel=PANEL,
             ),
         ],
@@ -76,8 +77,8 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
             str | None,
             typer.Option(
                 metavar="SHARE",
-                help="How much of its full speed the guest needs, as 30%; what is throttled above that costs it "
-                "nothing. Else all of it.",
+                help="Share of its full speed that the guest needs, as 30%: throttling above it costs the guest "
+                "nothing. By default all of it.",
                 rich_help_panel=PANEL,
             ),
         ],
@@ -88,7 +89,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
             str,
             typer.Option(
                 metavar="FACTOR",
-                help="How often the guest writes, over what was traced, as 1.5 or 150%.",
+                help="Factor on the guest's write rates, as 1.5 or 150%.",
                 rich_help_panel=PANEL,
             ),
         ],
@@ -99,7 +100,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
             str,
             typer.Option(
                 metavar="N",
-                help="Entries of KVM's dirty ring, which dirty-limit needs.",
+                help="Entries of KVM's dirty ring of each vCPU; 0 is the dirty bitmap. dirty-limit needs a ring.",
                 rich_help_panel=PANEL,
             ),
         ],
@@ -110,7 +111,8 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
             str | None,
             typer.Option(
                 metavar="N",
-                help="Data pages whose memory the destination has yet to find: 0 where it is preallocated; else all.",
+                help="Data pages for which the destination has yet to allocate memory; 0 where it is preallocated. By "
+                "default all.",
                 rich_help_panel=PANEL,
             ),
         ],
@@ -122,7 +124,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
             typer.Option(
                 "--deadline",
                 metavar="TIME",
-                help="When a migration would be given up, as 90s or 30min.",
+                help="Simulated time at which a migration is given up, as 90s or 30min.",
                 rich_help_panel=PANEL,
             ),
         ],
@@ -133,7 +135,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
             int,
             typer.Option(
                 metavar="N",
-                help="Simulated migrations behind the 80 % intervals; 1 takes the medians.",
+                help="Number of simulated migrations, for the 80 % intervals; 1 takes the medians.",
                 rich_help_panel=PANEL,
             ),
         ],
@@ -141,37 +143,42 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     ),
     "seed": (
         Annotated[
-            int, typer.Option(metavar="N", help="The same seed, the same answer.", rich_help_panel=PANEL)
+            int,
+            typer.Option(
+                metavar="N",
+                help="Seed of the draws: the same seed gives the same answer.",
+                rich_help_panel=PANEL,
+            ),
         ],
         1,
     ),
 }
-"""By keyword of `Question`: the option, and its default."""
+"""Each option and its default, by keyword of `Question`."""
 
 
-def about_a_guest(*, draws: int | None = DRAWS) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Let a sub-command take the shared options, and call it with the question that they ask.
+def guest_command(*, draws: int | None = DRAWS) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate a sub-command: it takes the trace and the shared options, and is called with their `Question`.
 
     Parameters
     ----------
     draws : int, optional
-        Default of ``--draws``; None: the sub-command has no such option.
+        Default of ``--draws``; None where the sub-command has no such option.
     """
-    shared = {name: option for name, option in OPTIONS.items() if name != "draws" or draws is not None}
+    shared = {name: option for name, option in SHARED_OPTIONS.items() if name != "draws" or draws is not None}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(command, include_extras=True)
-        beside = [
+        own_options = [
             parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
             for name, parameter in inspect.signature(command).parameters.items()
             if name != "question"
         ]
 
         def run(**given: Any) -> None:
-            asked = {name: given.pop(name) for name in shared}
-            command(Question(given.pop("trace"), **asked), **given)
+            keywords = {name: given.pop(name) for name in shared}
+            command(Question(given.pop("trace"), **keywords), **given)
 
-        guest = inspect.Parameter("trace", inspect.Parameter.KEYWORD_ONLY, annotation=GUEST)
+        guest = inspect.Parameter("trace", inspect.Parameter.KEYWORD_ONLY, annotation=GUEST_ARGUMENT)
         options = [
             inspect.Parameter(
                 name,
@@ -182,8 +189,8 @@ def about_a_guest(*, draws: int | None = DRAWS) -> Callable[[Callable[..., None]
             for name, (annotation, default) in shared.items()
         ]
         functools.update_wrapper(run, command, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
-        del vars(run)["__wrapped__"]  # typer would read its signature
-        vars(run)["__signature__"] = inspect.Signature([guest, *beside, *options])
+        del vars(run)["__wrapped__"]  # typer would read the signature of the wrapped function
+        vars(run)["__signature__"] = inspect.Signature([guest, *own_options, *options])
         return run
 
     return decorate

@@ -1,4 +1,4 @@
-"""``migsim replay``: one migration of the traced guest, page by page."""
+"""``migsim replay``: one migration of a traced guest, simulated page by page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from migsim.cli.predict import NOT_CONVERGED
-from migsim.cli.question import about_a_guest
+from migsim.cli.question import guest_command
 from migsim.study.question import Question
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["replay"]
 
 
-@about_a_guest(draws=None)
+@guest_command(draws=None)
 def replay(
     question: Question,
     output_format: Annotated[
@@ -25,23 +25,22 @@ def replay(
         typer.Option(
             "--format",
             metavar="table|json",
-            help="json is QMP's query-migrate object plus outcome and reason.",
+            help="json is query-migrate's object with outcome and reason.",
         ),
     ] = "table",
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="RECORD.json", help="Also keep rounds and timeline as a record."
+            "--output", "-o", metavar="RECORD.json", help="Also save rounds and timeline as a record."
         ),
     ] = None,
 ) -> None:
-    """Replay a trace's own page numbers through one migration.
+    """Simulate one migration with the page numbers of a trace.
 
-    The trace names its pages: by stream or dirty-ring.
-
-    Where `migsim predict` fits classes of pages and draws many migrations, this takes the pages that the trace saw, in
-    its own order of intervals, through QEMU's bitmap and XBZRLE's cache, page by page, with the medians of the host's
-    costs: one migration, round by round. The exit code is 4 when it does not converge.
+    The trace needs page numbers, which the stream and dirty-ring methods record. `migsim predict` fits classes of pages
+    and simulates many draws. A replay simulates one migration: the pages of each interval of the trace go through
+    QEMU's dirty bitmap and XBZRLE's cache, page by page, at the medians of the host's costs. The exit code is 4 when
+    the migration does not converge.
 
     Example: migsim replay db.trace --set max-bandwidth=10Gbps --set xbzrle=on
     """

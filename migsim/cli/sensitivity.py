@@ -1,4 +1,4 @@
-"""``migsim sensitivity``: which uncertain input a prediction hangs on."""
+"""``migsim sensitivity``: the uncertain inputs that a predicted figure depends on most."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migsim.cli.question import about_a_guest
+from migsim.cli.question import guest_command
 from migsim.study.question import Question
 
 if TYPE_CHECKING:
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["sensitivity"]
 
-SEEN = 0.005
-"""Total index below which a table leaves an input out."""
+SHOWN_INDEX = 0.005
+"""Least total index (upper end of its interval) of an input that the table shows."""
 
 
-@about_a_guest(draws=None)
+@guest_command(draws=None)
 def sensitivity(
     question: Question,
     of: Annotated[
@@ -35,16 +35,16 @@ def sensitivity(
         int, typer.Option(min=2, metavar="N", help="A power of two; N (inputs + 2) migrations are simulated.")
     ] = 128,
     output_format: Annotated[
-        str, typer.Option("--format", metavar="table|json|csv", help="csv has a row an input.")
+        str, typer.Option("--format", metavar="table|json|csv", help="csv has one row per input.")
     ] = "table",
     picture: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw it as a tornado: a bar an input.")
+        Path | None, typer.Option(metavar="FILE", help="Also draw a tornado: one bar per input.")
     ] = None,
 ) -> None:
-    """Say which uncertain input a figure of a traced guest's migration hangs on.
+    """Rank the uncertain inputs by their share in the variance of one figure of a traced guest's migration.
 
-    Inputs are the host's terms as measured, what they share, and the guest's activity as traced. `total` is the share
-    of the variance that is left when all inputs but this one are known.
+    Inputs are the measured host terms, the factor that they have in common, and the traced guest's activity. `total` is
+    the share of the variance that stays when all inputs but this one are known.
 
     Example: migsim sensitivity db.trace --of downtime --set max-bandwidth=10Gbps --picture tornado.png
     """
@@ -93,7 +93,7 @@ def _print(answer: Sensitivity, console: Console) -> None:
     for heading in ("input", "", "at its 10 %", "at its 90 %", "first order", "total", "80 % interval"):
         table.add_column(heading, justify="left" if heading in ("input", "") else "right")
     rows = answer.table.to_dict("records")
-    shown = [row for row in rows if row["total-high"] >= SEEN]
+    shown = [row for row in rows if row["total-high"] >= SHOWN_INDEX]
     for row in shown:
         table.add_row(
             row["input"],

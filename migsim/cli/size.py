@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migsim.cli.question import about_a_guest
+from migsim.cli.question import guest_command
 from migsim.study.question import Question
 
 if TYPE_CHECKING:
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 __all__ = ["size"]
 
 IMPOSSIBLE = 4
+"""Exit code where no value meets the requirements."""
 
 
-@about_a_guest()
+@guest_command()
 def size(
     question: Question,
     require: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FIGURE<LIMIT",
-            help="What has to hold: downtime<500ms, total-time<10min, transferred<20GiB, guest-lost<2s, "
+            help="A requirement: downtime<500ms, total-time<10min, transferred<20GiB, guest-lost<2s or "
             "outcome=completed. May be given several times.",
         ),
     ] = None,
@@ -35,40 +36,42 @@ def size(
         str | None,
         typer.Option(
             metavar="NAME[=LOW:HIGH]",
-            help="What is looked for, as small as it may be: max-bandwidth, downtime-limit, xbzrle-cache-size, "
-            "max-cpu-throttle, multifd-channels ...",
+            help="Find the least value of: max-bandwidth, downtime-limit, xbzrle-cache-size, max-cpu-throttle, "
+            "multifd-channels ...",
         ),
     ] = None,
     maximise: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME[=LOW:HIGH]", help="What is looked for, as large as it may be: writes-scale ..."
-        ),
+        typer.Option(metavar="NAME[=LOW:HIGH]", help="Find the greatest value of: writes-scale ..."),
     ] = None,
     confidence: Annotated[
-        str, typer.Option(metavar="SHARE", help="Share of the draws in which all requirements have to hold.")
+        str, typer.Option(metavar="SHARE", help="Share of the draws that has to meet all requirements.")
     ] = "80%",
-    jobs: Annotated[int, typer.Option(min=-1, metavar="N", help="Processes; -1 is one a processor.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(min=-1, metavar="N", help="Number of processes; -1 for one per processor.")
+    ] = 1,
     output_format: Annotated[
         str,
         typer.Option(
-            "--format", metavar="table|json", help="json is one object with the value in QAPI's unit."
+            "--format", metavar="table|json", help="json is one object, with the value in QAPI's unit."
         ),
     ] = "table",
     picture: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the figures over the value, with their limits.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Also draw the figures over the value, with their limits."),
     ] = None,
 ) -> None:
-    """Find the least value of one setting with which a traced guest's migration keeps to what is required.
+    """Find the least or greatest value of one setting with which a traced guest's migration meets requirements.
 
-    The exit code is 4 when no value does: then it says which requirement binds, and the best that can be reached.
+    Where no value does, the exit code is 4, and the answer names the requirement that binds and the best figure that
+    can be reached.
 
     Example: migsim size db.trace --require "downtime<500ms" --require "total-time<10min" --minimise max-bandwidth
     """
     import json
 
     from migsim.cli.console import progress, stdout_console
-    from migsim.cli.options import one_of, share
+    from migsim.cli.options import one_of
     from migsim.errors import UsageError
     from migsim.plot.picture import check_picture
     from migsim.study.size.requirement import read_requirements
@@ -78,11 +81,13 @@ def size(
     if (minimise is None) == (maximise is None):
         raise UsageError(
             "Exactly one of --minimise and --maximise is needed.",
-            "One value is looked for.",
+            "A sizing searches one value.",
             "Add --minimise max-bandwidth.",
         )
     if jobs == 0:
-        raise UsageError("--jobs is 0.", "It counts processes; -1 is one a processor.", "Give 1 or more.")
+        raise UsageError(
+            "--jobs is 0.", "It counts processes; -1 means one per processor.", "Give 1 or more, or -1."
+        )
     read_requirements(require or [])
     if picture:
         check_picture(picture)
@@ -92,7 +97,7 @@ def size(
             require=require or [],
             minimise=minimise,
             maximise=maximise,
-            confidence=share(confidence, option="--confidence"),
+            confidence=confidence,
             jobs=jobs,
             progress=update,
         )
@@ -109,7 +114,7 @@ def size(
 
 
 def _print(sizing: Sizing, console: Console) -> None:
-    """Print the answer, how far each requirement is met about it, and what is worth knowing."""
+    """Print the answer, the share of draws that meets each requirement around it, the notes and the assumptions."""
     from rich.table import Table
 
     from migsim.units import format_value

@@ -1,4 +1,4 @@
-"""``migsim sweep``: a guest's migration under many settings."""
+"""``migsim sweep``: the predicted migration of a traced guest under many settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from migsim.cli.question import about_a_guest
+from migsim.cli.question import guest_command
 from migsim.study.question import Question
 
 if TYPE_CHECKING:
@@ -21,71 +21,77 @@ if TYPE_CHECKING:
 __all__ = ["sweep"]
 
 
-@about_a_guest(draws=1)
+@guest_command(draws=1)
 def sweep(
     question: Question,
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="FILE", help="Where the cells go: .parquet, .nc or .csv."),
+        typer.Option("-o", "--output", metavar="FILE", help="File for the cells: .parquet, .nc or .csv."),
     ],
     vary: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUES",
-            help="What varies: max-bandwidth=1Gbps:25Gbps:20 (add :log for equal ratios), downtime-limit=50,300,2000, "
-            "xbzrle=on|off; a setting of QEMU, writes-scale, load, link, guest-ram, a host term. May be given several "
-            "times.",
+            help="A quantity and its values: max-bandwidth=1Gbps:25Gbps:20 (:log after it for equal ratios), "
+            "downtime-limit=50,300,2000, xbzrle=on|off. A QEMU setting, writes-scale, load, link, guest-ram or a host "
+            "term. May be given several times.",
         ),
     ] = None,
     samples: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="So many points of a Sobol sequence over the ranges, instead of a grid."
+            min=1, metavar="N", help="N points of a Sobol sequence over the ranges, in place of a grid."
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=-1, metavar="N", help="Processes; -1 is one a processor.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(min=-1, metavar="N", help="Number of processes; -1 for one per processor.")
+    ] = 1,
     cluster: Annotated[
         str | None,
         typer.Option(
-            metavar="ADDRESS", help="Let the workers of this Dask scheduler do it, as tcp://HOST:8786."
+            metavar="ADDRESS", help="A Dask scheduler whose workers simulate the cells, as tcp://HOST:8786."
         ),
     ] = None,
     folder: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where finished cells are kept, also after the end; else FILE.cells, which goes when FILE is written.",
+            help="Folder that keeps finished cells, also after the sweep; by default FILE.cells, removed when FILE is "
+            "written.",
         ),
     ] = None,
     engine: Annotated[
         str,
         typer.Option(
-            metavar="auto|events", help="events: simulate each draw as `migsim predict` does; slower."
+            metavar="auto|events",
+            help="events simulates each draw as `migsim predict` does, which is slower.",
         ),
     ] = "auto",
     users: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Users of the traced guest's database; guest-ram needs to know."
+            min=1, metavar="N", help="Users of the traced guest's database; needed where guest-ram varies."
         ),
     ] = None,
     transactions: Annotated[
         float | None,
         typer.Option(
-            metavar="N", help="Transactions a second that they completed while it was traced; likewise."
+            metavar="N",
+            help="Transactions a second that these users completed during the trace; needed where guest-ram varies.",
         ),
     ] = None,
     buffers: Annotated[
-        str, typer.Option(metavar="SHARE", help="How much of its memory the database's buffers take.")
+        str, typer.Option(metavar="SHARE", help="Share of the guest's memory in the database's buffers.")
     ] = "40%",
     picture: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw verdict, total time and downtime over what varies."),
+        typer.Option(metavar="FILE", help="Also draw outcome, total time and downtime over the values."),
     ] = None,
 ) -> None:
     """Predict the migration of a traced guest for every combination of some values.
 
-    A killed sweep, started again, goes on where it was. A cell that QEMU would refuse is an error with a reason.
+    A killed sweep, started again, continues from its finished cells. A cell that QEMU would refuse is an error with a
+    reason.
 
     Example: migsim sweep db.trace --vary max-bandwidth=1Gbps:25Gbps:20 --vary downtime-limit=50,300 -o sweep.parquet
     """
@@ -98,50 +104,52 @@ def sweep(
 
     varied = named_values(vary or [], option="--vary", example="max-bandwidth=1Gbps:25Gbps:20")
     if not varied:
-        raise UsageError("No --vary is given.", "A sweep varies something.", "Add --vary NAME=VALUES.")
+        raise UsageError("No --vary is given.", "A sweep has at least one axis.", "Add --vary NAME=VALUES.")
     if jobs == 0:
-        raise UsageError("--jobs is 0.", "It counts processes; -1 is one a processor.", "Give 1 or more.")
+        raise UsageError(
+            "--jobs is 0.", "It counts processes; -1 means one per processor.", "Give 1 or more, or -1."
+        )
     check_sweep_file(output)
     if picture:
         check_picture(picture)
     traced = _traced(question, users, transactions, buffers)
-    with _cells_folder(output, folder) as kept, progress("simulating") as update:
-        swept = run(
+    with _cells_folder(output, folder) as cells_folder, progress("simulating") as update:
+        result = run(
             question,
             vary=varied,
             samples=samples,
             jobs=jobs,
             cluster=cluster,
-            folder=kept,
+            folder=cells_folder,
             traced=traced,
             engine="events" if one_of(engine, ("auto", "events"), option="--engine") == "events" else "auto",
             command=command_line(),
             progress=lambda done, of: update(done, f"{done:,} of {of:,} cells", of),
         )
-        swept.save(output)
+        result.save(output)
     if picture:
         from migsim.plot.sweep import save_sweep
 
-        save_sweep(swept, picture)
-    for note in swept.notes:
+        save_sweep(result, picture)
+    for note in result.notes:
         stderr_console().print(f"migsim: {note}", style="dim", markup=False)
-    _print(swept, output, stdout_console())
+    _print(result, output, stdout_console())
 
 
 def _traced(
     question: Question, users: int | None, transactions: float | None, buffers: str
 ) -> GuestSize | None:
-    """What the traced guest was, where its users and transactions are given."""
-    from migsim.cli.options import share
+    """Return the traced guest's size, where its users and transactions are given."""
     from migsim.errors import UsageError
+    from migsim.study.quantities import read_share
     from migsim.study.scaling import GuestSize
 
     if users is None and transactions is None:
         return None
     if users is None or transactions is None:
         raise UsageError(
-            "One of --users and --transactions is given.",
-            "Pages are told apart by how often a user's transaction writes them.",
+            "Only one of --users and --transactions is given.",
+            "The rule for guest-ram needs both: it tells pages apart by how often a user's transaction writes them.",
             "Give both, or neither.",
         )
     return GuestSize(
@@ -149,35 +157,35 @@ def _traced(
         vcpus=question.vcpus,
         users=users,
         transactions_per_s=transactions,
-        buffers_fraction=share(buffers, option="--buffers"),
+        buffers_fraction=read_share("buffers", buffers),
     )
 
 
 @contextlib.contextmanager
 def _cells_folder(output: Path, folder: Path | None) -> Iterator[Path]:
-    """Where finished cells are kept; a folder that nobody asked for goes when the block ends well."""
+    """Yield the folder of finished cells; the default one is removed when the block ends without an error."""
     from migsim.study.sweep.store import remove_pieces
 
-    own = output.with_name(output.name + ".cells")
-    yield folder or own
+    default = output.with_name(output.name + ".cells")
+    yield folder or default
     if folder is None:
-        remove_pieces(own)
+        remove_pieces(default)
 
 
-def _print(swept: Sweep, output: Path, console: Console) -> None:
-    """Print what came out: verdicts, the range of each figure, the reasons of errors, what was assumed."""
+def _print(result: Sweep, output: Path, console: Console) -> None:
+    """Print the outcomes, the range of each figure, the reasons of errors, and the assumptions."""
     from rich.table import Table
 
-    console.print(f"{swept!r}"[1:-1].removeprefix("Sweep "), markup=False)
+    console.print(f"{result!r}"[1:-1].removeprefix("Sweep "), markup=False)
     table = Table(box=None, pad_edge=False)
     for heading in ("", "unit", "least", "median", "most"):
         table.add_column(heading, justify="left" if heading in ("", "unit") else "right")
-    for row in swept.ranges():
+    for row in result.ranges():
         if row[2] != "-":
             table.add_row(*row)
     console.print(table)
-    for reason, count in swept.error_reasons().items():
+    for reason, count in result.error_reasons().items():
         console.print(f"error, {count:,} cells: {reason}", markup=False)
-    for note in swept.assumptions:
+    for note in result.assumptions:
         console.print(f"assumed: {note}", style="dim", markup=False)
     console.print(f"written: {output}", markup=False)

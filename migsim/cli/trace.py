@@ -1,4 +1,4 @@
-"""``migsim trace``: record the dirty pages of a running guest, and look at traces."""
+"""``migsim trace``: record the dirty pages of a running guest, and summarise traces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 
 app = typer.Typer(
     name="trace",
-    help="Record the dirty pages of a running guest; look at traces.",
+    help="Record the dirty pages of a running guest; summarise traces.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -30,15 +30,17 @@ def record(
     method: Annotated[
         str, typer.Option(metavar="METHOD", help="auto, dirty-rate, stream or dirty-ring.")
     ] = "auto",
-    duration: Annotated[str, typer.Option(metavar="TIME", help="How long, as 30s or 2min.")] = "30s",
+    duration: Annotated[
+        str, typer.Option(metavar="TIME", help="Length of the recording, as 30s or 2min.")
+    ] = "30s",
 ) -> None:
     """Trace a running guest.
 
-    The guest runs on as it was. Ctrl-C ends the recording early and keeps what was recorded (exit code 130).
+    The guest keeps running. Ctrl-C ends the recording early and keeps the trace up to then (exit code 130).
 
-    Methods: dirty-ring sees every write with its time (root, and QEMU started with KVM's dirty ring); stream reads
-    page numbers and contents round by round, as a migration's destination that never lets it complete; dirty-rate
-    asks QEMU for totals only. auto takes the first that works here, and says why.
+    Methods: dirty-ring records each write with its time (it needs root, and QEMU started with KVM's dirty ring). stream
+    records page numbers and contents round by round, as the destination of a migration that never completes. dirty-rate
+    records only the totals that QEMU estimates. auto takes the first of them that works on this host, and prints why.
 
     Example: migsim trace record --qmp vm.sock -o db.trace --duration 60s
     """
@@ -76,10 +78,10 @@ def record(
 @app.command()
 def info(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A trace, or the .part folder of one cut off.")
+        Path, typer.Argument(metavar="FILE", help="A trace, or the .part folder of an interrupted one.")
     ],
 ) -> None:
-    """Say what a trace holds.
+    """Print a summary of a trace.
 
     Example: migsim trace info db.trace
     """
@@ -105,9 +107,9 @@ def xbzrle(
         str, typer.Option("--format", metavar="table|json", help="json has the same figures, unrounded.")
     ] = "table",
 ) -> None:
-    """Say whether XBZRLE would help the traced guest, and how large its cache should be.
+    """Print whether XBZRLE would help the traced guest, and how large its cache should be.
 
-    Runs the trace's pages through QEMU's cache at every size from 4 MiB to the guest's memory.
+    The trace's pages go through QEMU's cache at every size from 4 MiB to the guest's memory.
 
     Example: migsim trace xbzrle db.trace
     """
@@ -137,18 +139,18 @@ def xbzrle(
 
 @contextmanager
 def _interrupt_once() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C (or SIGTERM) ask for an orderly end; the second one interrupts."""
-    asked = False
+    """Let the first Ctrl-C or SIGTERM ask for an orderly end, and the second one interrupt."""
+    end_asked = False
 
     def note(number: int, _frame: Any) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal end_asked
+        if end_asked:
             raise KeyboardInterrupt
-        asked = True
+        end_asked = True
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked
+        yield lambda: end_asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

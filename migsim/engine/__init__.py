@@ -1,11 +1,11 @@
-"""Where time passes: a migration's events in their order, by the laws of `migsim.models`.
+"""Engines: they let time pass in a simulated migration, by the laws of `migsim.models`.
 
 - `events`: the reference, SimPy processes, one migration at a time
-- `batch`: its readable twin in machine code, thousands of migrations together
+- `batch`: its twin in machine code, thousands of migrations at once
 - `pages`: a traced guest's own page numbers on the loop of `events`
 - `inputs`: what a migration starts from
-- `segments`, `sending`, `standstill`, `like_windows`: what the engines share
-- `users`: a guest's users, one by one, through a migration that was simulated
+- `segments`, `sending`, `guest_clock`, `throttling`, `channels`, `standstill`, `ending`: what the engines share
+- `users`: a guest's users, one by one, during a simulated migration
 
-Many draws of an uncertain migration are `migsim.study`'s; no engine knows a trace's fit or a profile's file.
+Many draws of an uncertain migration are `migsim.study`'s. No engine reads a trace's fit or a profile's file.
 """

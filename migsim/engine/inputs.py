@@ -1,4 +1,4 @@
-"""What a simulation starts from."""
+"""What a simulation starts from: `SimulationInput`, and the host terms that each mechanism needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["SimulationInput", "check_ring", "needed_terms"]
 
 
 def needed_terms(capabilities: Mapping[str, bool], *, zero_pages: str = "legacy") -> tuple[str, ...]:
-    """Names of the host terms that a migration with these capabilities needs.
+    """Return the names of the host terms that a migration with these capabilities needs.
 
     Parameters
     ----------
@@ -57,24 +57,24 @@ class SimulationInput:
     Attributes
     ----------
     workload : Workload
-        The guest's writing.
+        The guest's memory, and how it writes to it.
     terms : mapping of str to float
         Host terms, see `migsim.profiles.terms`.
     version : QemuVersion
     parameters, capabilities : mapping
-        Migration settings in QAPI's names and units; what is absent has the version's default.
+        Migration settings in QAPI's names and units; an absent one has the version's default.
     accel : {"kvm", "tcg"}
     dirty_ring_size : int
-        Entries of KVM's dirty ring a vCPU; 0: the dirty bitmap.
+        Entries of KVM's dirty ring, for each vCPU; 0: KVM uses the dirty bitmap.
     vcpus : int
-        Which write alike.
+        Number of vCPUs; all write at the same rate.
     link_bytes_per_s : float, optional
         What the network carries; None: the CPUs are the limit.
     deadline_s : float
         When the migration is given up.
     fresh_pages : int, optional
-        Data pages that the destination has yet to touch; None: all of them. Fewer where its memory is there
-        already (preallocated, or our lab's aliased guests).
+        Data pages that the destination has yet to touch; None: all of them. There are fewer where the destination's
+        memory is allocated beforehand, as with our lab's aliased guests.
     """
 
     workload: Workload
@@ -97,15 +97,15 @@ class SimulationInput:
 
     @property
     def chunked(self) -> bool:
-        """Whether protect windows begin at the clearing of a chunk."""
+        """Whether the protect window of a sent page begins when its 1 GiB chunk is cleared."""
         return protect_window(self.version, self.accel, self.dirty_ring_size > 0) == "chunk"
 
-    def on(self, capability: str) -> bool:
+    def has_capability(self, capability: str) -> bool:
         """Whether a capability is switched on."""
         return bool(self.capabilities.get(capability, False))
 
     def parameter(self, name: str) -> Any:
-        """Value of a migration parameter: set here, or the version's default."""
+        """Value of a migration parameter: as it is set, or the version's default."""
         if name in self.parameters:
             return self.parameters[name]
         return defaults(self.version).get(name, 0)

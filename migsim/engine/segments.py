@@ -1,4 +1,4 @@
-"""RAM cut into segments: pages of one class inside one 1 GiB chunk, in address order."""
+"""A guest's RAM cut into segments: pages of one class inside one 1 GiB chunk, in address order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from migsim.models.dirty.log import CHUNK_PAGES
 from migsim.units import PAGE_BYTES
 from migsim.workload import Workload
 
-__all__ = ["ZERO", "Extent", "Segments", "cut", "cut_extent", "extents_of", "most_segments"]
+__all__ = ["ZERO_CLASS", "Extent", "Segments", "cut", "cut_extent", "extents_of", "most_segments"]
 
 Floats = NDArray[np.float64]
 
@@ -23,14 +23,14 @@ WRITTEN_PIECES = 48
 """Pieces that each written class is cut into, so that the sender's position inside it is known."""
 
 HUGE_PAGES = 1 << 28
-"""Of a guest of more than 1 TiB, pages that nobody writes are not cut by chunks: no window begins there."""
+"""In a guest of more than 1 TiB, pages that are never written are not cut at chunks: no protect window begins there."""
 
-ZERO = -1
-"""Stands for a class in `Segments.of_class`: pages that are zero."""
+ZERO_CLASS = -1
+"""Class number of pages that are zero."""
 
 
 class Extent(NamedTuple):
-    """Pages of one class that lie side by side, and how they are to be cut.
+    """Pages of one class side by side, and how they are to be cut.
 
     Attributes
     ----------
@@ -38,14 +38,15 @@ class Extent(NamedTuple):
     rate : float
         Writes to each page, a second of guest time.
     passed, cycle : float
-        Pages of its class before it, and all of them.
+        Pages of its class before it, and all pages of its class.
     pieces : int
-        Equal pieces to cut it into.
+        Number of equal pieces to cut it into.
     together : bool
-        Whether its whole chunks stay together.
+        Whether its whole chunks stay one segment.
     sweeps : bool
+        Whether the class is written in address order.
     of_class : int
-        As in `Segments`.
+        Index of its class in the workload, or `ZERO_CLASS`.
     """
 
     first_page: float
@@ -75,7 +76,7 @@ class Segments:
     offset, length : ndarray of float
         Its place in its class's sweep, in cycles.
     of_class : ndarray of int64
-        Index of its class in the workload, or `ZERO`.
+        Index of its class in the workload, or `ZERO_CLASS`.
     """
 
     first_page: Floats
@@ -90,7 +91,7 @@ class Segments:
     @property
     def is_zero(self) -> NDArray[np.bool_]:
         """Whether the segment's pages are zero."""
-        return np.asarray(self.of_class == ZERO)
+        return np.asarray(self.of_class == ZERO_CLASS)
 
     def __len__(self) -> int:
         return len(self.pages)
@@ -123,7 +124,7 @@ def cut(workload: Workload) -> Segments:
 
 
 def _rows(extent: Extent) -> list[tuple[float, float, float, bool, int, float, float]]:
-    """An extent's segments: (first page, pages, rate, sweep?, class, cycle offset, cycle length)."""
+    """Segments of an extent: (first page, pages, rate, whether it sweeps, class, cycle offset, cycle length)."""
     first, _, rate, passed, cycle, pieces, together, sweeps, of_class = extent
     begins, sizes = [0.0] * most_segments(extent), [0.0] * most_segments(extent)
     count = cut_extent(first, extent.pages, pieces, together, begins, sizes, 0)
@@ -134,7 +135,7 @@ def _rows(extent: Extent) -> list[tuple[float, float, float, bool, int, float, f
 
 
 def extents_of(workload: Workload) -> list[Extent]:
-    """A workload's extents by address, zero pages among them."""
+    """Return a workload's extents in address order, its zero pages included."""
     extents: list[Extent] = []
     huge = workload.ram_total_bytes // PAGE_BYTES > HUGE_PAGES
     for index, c in enumerate(workload.classes):
@@ -147,14 +148,14 @@ def extents_of(workload: Workload) -> list[Extent]:
             passed += pages
     extents.sort()
     zero = [
-        Extent(first, pages, 0.0, 0.0, pages, 1, huge, False, ZERO)
+        Extent(first, pages, 0.0, 0.0, pages, 1, huge, False, ZERO_CLASS)
         for first, pages in _zero_extents(workload, extents)
     ]
     return sorted(extents + zero) if zero else extents
 
 
 def most_segments(extent: Extent) -> int:
-    """How many segments an extent is cut into at most."""
+    """Return an upper bound of the number of segments that an extent is cut into."""
     return extent.pieces + int(extent.pages // CHUNK_PAGES) + 2
 
 
@@ -163,21 +164,22 @@ def cut_extent(
     pages: float,
     pieces: int,
     together: bool,
-    begins: MutableSequence[float],
-    sizes: MutableSequence[float],
+    begins: MutableSequence[float] | Floats,
+    sizes: MutableSequence[float] | Floats,
     at: int,
 ) -> int:
-    """Cut an extent into equal pieces, and those at chunk boundaries; its whole chunks stay `together`, if wanted.
+    """Cut an extent into equal pieces, and these at chunk boundaries; with `together` whole chunks stay one segment.
 
-    Writes where each begins and how many pages it has from `at` on, and returns where that ends. Serves both engines.
+    Both engines use it. It writes each segment's first page and number of pages to `begins` and `sizes`, from index
+    `at` on, and returns the index after the last one.
     """
     low, step = first, pages / pieces
     for piece in range(1, pieces + 1):
         high = first + piece * step if piece < pieces else first + pages
         while high - low > 1e-9:
-            begun = floor(low / CHUNK_PAGES) * CHUNK_PAGES
-            edge: float = begun + CHUNK_PAGES
-            if together and low == begun:  # to the last chunk that is whole
+            chunk_begin = floor(low / CHUNK_PAGES) * CHUNK_PAGES
+            edge: float = chunk_begin + CHUNK_PAGES
+            if together and low == chunk_begin:  # up to the end of the last whole chunk
                 edge = max(edge, floor(high / CHUNK_PAGES) * CHUNK_PAGES)
             edge = min(edge, high)
             begins[at], sizes[at] = low, edge - low

@@ -1,24 +1,29 @@
-"""What one iterate call may use, what its pages cost, and what it sent."""
+"""What both engines share of sending: costs of a page, the budget of an iterate call, and what it sent."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
-__all__ = ["Budget", "SendCosts", "Sent", "send_costs"]
+from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES
+from migsim.models.xbzrle.content import left_encoded
+from migsim.models.xbzrle.encoding import RECORD_BYTES, xbzrle_seconds
+
+__all__ = ["Budget", "Encoded", "SendCosts", "Sent", "send_costs", "send_encoded"]
 
 
 @dataclass(frozen=True, slots=True)
 class SendCosts:
-    """Time that the sender needs, in seconds.
+    """Seconds that the sender needs for a page.
 
     Attributes
     ----------
     normal_page_s, cold_page_s, fresh_page_s : float
-        A page sent raw again; one sent for the first time, in no cache; and one that the destination has to find
-        memory for besides.
+        A raw page that was sent before; one that is sent for the first time and is in no cache; and one for which the
+        destination has to find memory besides.
     zero_page_s : float
-        A page found zero.
+        A page that is found zero.
     """
 
     normal_page_s: float
@@ -28,19 +33,19 @@ class SendCosts:
 
 
 def send_costs(terms: Mapping[str, float], link_page_s: float) -> tuple[SendCosts, SendCosts]:
-    """Return what pages cost while the guest runs, and in the blackout; none is faster than the link.
+    """Return the costs of pages while the guest runs, and in the blackout; no raw page is faster than the link.
 
     Parameters
     ----------
     terms : mapping of str to float
-        The host's.
+        Host terms.
     link_page_s : float
-        What a page takes on the network.
+        Time of a page on the network.
     """
 
-    def costs(again: str, cold: str, fresh: str) -> SendCosts:
+    def costs(normal: str, cold: str, fresh: str) -> SendCosts:
         return SendCosts(
-            normal_page_s=max(terms[again], link_page_s),
+            normal_page_s=max(terms[normal], link_page_s),
             cold_page_s=max(terms[cold], link_page_s),
             fresh_page_s=max(terms[fresh], link_page_s),
             zero_page_s=terms["zero_page_s"],
@@ -54,7 +59,7 @@ def send_costs(terms: Mapping[str, float], link_page_s: float) -> tuple[SendCost
 
 @dataclass(slots=True)
 class Sent:
-    """What one iterate call sent: raw and zero pages; the encoded ones are in the bytes."""
+    """What an iterate call sent: raw and zero pages; pages that XBZRLE encoded are in the bytes alone."""
 
     seconds: float = 0.0
     stream_bytes: float = 0.0
@@ -64,7 +69,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What one iterate call may use.
+    """What an iterate call may use.
 
     Attributes
     ----------
@@ -80,6 +85,64 @@ class Budget:
     stream_bytes: float
     costs: SendCosts
 
-    def left(self, done: Sent) -> tuple[float, float]:
-        """Seconds and bytes that are left after what was sent."""
-        return max(self.seconds - done.seconds, 0.0), max(self.stream_bytes - done.stream_bytes, 0.0)
+
+class Encoded(NamedTuple):
+    """What became of pages that went through XBZRLE's cache; unchanged pages are not sent at all.
+
+    Attributes
+    ----------
+    raw, encoded : float
+        Pages sent whole (not found, or overflowing), and pages sent encoded.
+    stream_bytes : float
+        Their bytes in the stream.
+    extra_s : float
+        The sender's time beside that of sending the raw ones.
+    overflowing : float
+        Pages that were found and whose encoding is too long.
+    """
+
+    raw: float
+    encoded: float
+    stream_bytes: float
+    extra_s: float
+    overflowing: float
+
+
+def send_encoded(
+    hits: float,
+    misses: float,
+    refused: float,
+    encoded_bytes: float,
+    overflow: float,
+    unchanged: float,
+    xbzrle_hit_s: float,
+    xbzrle_miss_s: float,
+) -> Encoded:
+    """Send pages through XBZRLE's cache.
+
+    Parameters
+    ----------
+    hits, misses, refused : float
+        Pages found, pages not found, and those of the latter that the cache does not take in.
+    encoded_bytes : float
+        Mean length of an encoding.
+    overflow, unchanged : float
+        Shares of the pages found whose encoding is too long, and that hold nothing new.
+    xbzrle_hit_s, xbzrle_miss_s : float
+        Host terms.
+
+    Examples
+    --------
+    >>> sent = send_encoded(10.0, 2.0, 0.0, 92.0, 0.25, 0.25, 1e-6, 2e-6)
+    >>> sent.raw, sent.encoded, sent.overflowing, sent.stream_bytes
+    (4.5, 5.0, 2.5, 18988.0)
+    """
+    overflowing, encoded = hits * overflow, hits * left_encoded(overflow, unchanged)
+    raw = misses + overflowing
+    return Encoded(
+        raw,
+        encoded,
+        raw * NORMAL_PAGE_BYTES + encoded * (RECORD_BYTES + encoded_bytes),
+        xbzrle_seconds(hits, misses, xbzrle_hit_s, xbzrle_miss_s, refused),
+        overflowing,
+    )

@@ -1,12 +1,12 @@
-"""When a migration has shown that it would go on like this for ever.
+"""The rules by which both engines recognise a standstill: a migration that would go on like this for ever.
 
-Its exact tests find as much dirty as before: their later half lies as high as their earlier one, and
+The exact tests find as much dirty memory as before (no trend between the earlier and the later half of them), and
 
-- either some of them (`steady_rounds`) all lie so far above the threshold that none will come below it: eight
-  standard deviations where counts are drawn, one where they are expected values, whose rounds take turns by no chance,
-- or there were many of them (`many_rounds`), near the threshold or not.
+- either the last `steady_rounds` tests all lie so far above the threshold that none will come below it: eight
+  standard deviations where dirty counts are drawn, one where they are expected values, which chance does not move,
+- or there were `many_rounds` tests, near the threshold or not.
 
-What takes and gives numbers alone serves both engines.
+The functions are compiled for the batch engine, too.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ __all__ = [
 ]
 
 
-def steady_rounds(coded: bool) -> int:
-    """Exact tests in a row, without a trend and far above the threshold, that show a standstill.
+def steady_rounds(xbzrle: bool) -> int:
+    """Return how many exact tests without a trend and far above the threshold show a standstill.
 
-    More under XBZRLE (`coded`), where rounds of several kinds take turns and the counters go on at their mean.
+    XBZRLE needs more of them: its rounds alternate between several kinds, and the counters are carried on at the mean.
 
     Examples
     --------
     >>> steady_rounds(False), steady_rounds(True)
     (24, 60)
     """
-    return 60 if coded else 24
+    return 60 if xbzrle else 24
 
 
 def many_rounds(drawn: bool) -> int:
-    """So many exact tests in a row, without a trend, near the threshold or not: chance has had its turns.
+    """Return how many exact tests without a trend show a standstill, near the threshold or not.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def many_rounds(drawn: bool) -> int:
 
 
 def deviations(drawn: bool) -> float:
-    """How many standard deviations above the threshold are far above it.
+    """Return how many standard deviations above the threshold count as far above it.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def deviations(drawn: bool) -> float:
 
 
 def trend(earlier_mean: float, later_mean: float) -> float:
-    """How far the mean of the later half of some tests lies from that of the earlier one, relative.
+    """Relative distance of the later half's mean from the earlier half's.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def trend(earlier_mean: float, later_mean: float) -> float:
 
 
 def is_flat(relative: float) -> bool:
-    """Whether a trend is none.
+    """Whether a trend is too small to count.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def is_flat(relative: float) -> bool:
 
 
 def far_above(lowest: float, deviation: float, threshold: float, times: float) -> bool:
-    """Whether the lowest of some tests lies so many times their standard deviation above the threshold.
+    """Whether the lowest test lies `times` standard deviations of the tests above the threshold.
 
     Examples
     --------

@@ -1,9 +1,9 @@
 """Users in a closed loop as SimPy processes, on a server whose speed changes.
 
-A user thinks, asks for a transaction of a class drawn by the mix, waits, and thinks again. The server is shared by
-all that is under way (processor sharing); its speed follows a `SpeedCourse`, so a change of speed needs no event:
-the next transaction to end is looked up in the course. An event is the end of a thought or of a transaction. The laws
-are `migsim.models.users.closed_loop` and `speed_course`.
+A user thinks, asks for a transaction of a class drawn from the mix, waits for it, and thinks again. All transactions
+under way share the server (processor sharing). Its speed follows a `SpeedCourse`, so a change of speed needs no event:
+the end of the next transaction is looked up in the course. An event is the end of a think time or of a transaction.
+The laws are `migsim.models.users.closed_loop` and `migsim.models.users.speed_course`.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ __all__ = ["Transactions", "simulate_users", "transactions_band"]
 Floats = NDArray[np.float64]
 
 WARM_UP = 10.0
-"""Cycles of thinking and waiting before the course begins, so that nothing is left of the start."""
+"""Cycles of thinking and waiting before time 0, so that the start leaves no trace."""
 
 
 @dataclass(frozen=True)
 class Transactions:
-    """What the users of one simulated loop completed.
+    """Transactions that the users of one simulated loop completed.
 
     Attributes
     ----------
     loop : UserLoop
     done_s, response_s : ndarray, shape (transactions,)
-        When each was completed, by the wall clock, and how long the user waited, by the user's own clock.
+        When each was completed, by the wall clock, and how long its user waited, by the user's clock.
     operation : ndarray of int, shape (transactions,)
         Index into the loop's classes.
     until_s : float
-        How long was watched, from time 0 on.
+        End of the simulated time, which begins at 0.
     busy_s : float
-        vCPU time at full speed that the transactions were given from time 0 on.
+        vCPU time at full speed that the transactions got from time 0 on.
     waited_s : float
-        Users who waited, integrated over that time, by the users' clock.
+        Number of users who waited, integrated over that time, by the users' clock.
     """
 
     loop: UserLoop
@@ -59,7 +59,7 @@ class Transactions:
     waited_s: float
 
     def frame(self) -> pd.DataFrame:
-        """Return a row a transaction: ``t_s``, ``operation``, ``response_s``."""
+        """Return a table with a row a transaction: ``t_s``, ``operation``, ``response_s``."""
         import pandas as pd
 
         names = np.array([c.name for c in self.loop.classes])
@@ -74,7 +74,7 @@ class Transactions:
         return np.array(rows, dtype=np.int64)
 
     def responses_s(self, grid_s: ArrayLike) -> tuple[Floats, Floats]:
-        """Sum and maximum of the response times of what was completed in each interval of a grid."""
+        """Return sum and maximum of the response times of the transactions completed in each interval of a grid."""
         grid = np.asarray(grid_s, float)
         total = np.histogram(self.done_s, grid, weights=self.response_s)[0]
         longest = np.zeros(len(grid) - 1)
@@ -92,20 +92,20 @@ def simulate_users(
     Parameters
     ----------
     loop : UserLoop
-        Users inside the guest live by its clock: what is `stopped` in the course stops them too.
+        Users inside the guest live by its clock: the stops of the course stop them too.
     course : SpeedCourse
         The server's speed.
     until_s : float
-        By the wall clock.
+        End of the simulated time, by the wall clock.
     seed : int
     constant_demand : bool
-        Every transaction of a class needs the same; else its need is exponential.
+        Every transaction of a class needs the same service; else the service is exponentially distributed.
 
     Examples
     --------
     >>> loop = UserLoop.of_one_class(5, think_s=0.5, demand_s=0.01)
-    >>> made = simulate_users(loop, SpeedCourse.constant(1.0, 20.0), 20.0, seed=1)
-    >>> 170 < len(made.done_s) < 230
+    >>> transactions = simulate_users(loop, SpeedCourse.constant(1.0, 20.0), 20.0, seed=1)
+    >>> 170 < len(transactions.done_s) < 230
     True
     """
     inside = course.without_stops() if loop.inside else course
@@ -121,7 +121,7 @@ def simulate_users(
 
 
 def transactions_band(runs: Sequence[Transactions], grid_s: ArrayLike) -> pd.DataFrame:
-    """Tabulate what several simulated loops complete over time, as a median and the middle 80 %.
+    """Tabulate the transactions of several simulated loops over time, with the middle 80 % of the loops.
 
     Parameters
     ----------
@@ -133,8 +133,8 @@ def transactions_band(runs: Sequence[Transactions], grid_s: ArrayLike) -> pd.Dat
     Returns
     -------
     pandas.DataFrame
-        ``t_s``, ``until_s``, ``operation`` (each class, and ``all``), ``per_s`` (mean), ``low``, ``high``; for ``all``
-        also ``response_s`` (mean over the runs' transactions) and ``longest_s`` (median of the runs' longest).
+        ``t_s``, ``until_s``, ``operation`` (each class, and ``all``), ``per_s`` (mean), ``low``, ``high``; the rows of
+        ``all`` also have ``response_s`` (mean of all transactions) and ``longest_s`` (median of each loop's longest).
     """
     import pandas as pd
 
@@ -159,7 +159,7 @@ def transactions_band(runs: Sequence[Transactions], grid_s: ArrayLike) -> pd.Dat
 
 
 class _Loop:
-    """Users and server of one run; time is the course's, from before 0 for the warm-up."""
+    """Users and server of one run; its time is that of the course, and begins before 0 with the warm-up."""
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ class _Loop:
         self.constant_demand = constant_demand
         self.done: list[tuple[float, float, int]] = []
         self.busy_s = self.waited_s = 0.0
-        self._given = 0.0  # service that each transaction under way has been given since the start
+        self._given = 0.0  # service that a transaction under way since the start would have got
         self._at = self.begin_s
         self._under_way: list[tuple[float, int, simpy.Event]] = []
         self._asked = self._version = 0
@@ -203,7 +203,7 @@ class _Loop:
                 self.done.append((env.now, env.now - asked_s, operation))
 
     def _ask(self, need_s: float) -> simpy.Event:
-        """Begin a transaction; the event is its end."""
+        """Begin a transaction, and return the event of its end."""
         self._advance()
         ended = self.env.event()
         self._asked += 1
@@ -212,7 +212,7 @@ class _Loop:
         return ended
 
     def _advance(self) -> None:
-        """Give what is under way its share since the last change."""
+        """Give the transactions under way their share of the service since the last change."""
         now, waiting = self.env.now, len(self._under_way)
         if waiting and now > self._at:
             served = self.course.served_s(now) - self.course.served_s(self._at)
@@ -225,7 +225,7 @@ class _Loop:
         self._at = now
 
     def _plan(self) -> None:
-        """Wake up when the first of what is under way will end, unless something else happens before."""
+        """Wake up at the end of the next transaction; a change before then makes the wake-up void."""
         self._version += 1
         if not self._under_way:
             return
@@ -236,10 +236,11 @@ class _Loop:
         wake.callbacks.append(self._wake)
 
     def _wake(self, wake: simpy.Event) -> None:
+        """End the transactions that are done."""
         if wake.value != self._version:
             return
         self._advance()
-        self._given = max(self._given, self._under_way[0][0])  # but for rounding it is there
+        self._given = max(self._given, self._under_way[0][0])  # equal but for rounding
         while self._under_way and self._under_way[0][0] <= self._given:
             heappop(self._under_way)[2].succeed()
         self._plan()

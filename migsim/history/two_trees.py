@@ -15,7 +15,8 @@ from typing import Any
 
 import simpy
 
-from migsim.engine.events.memory import GuestMemory, SendCosts, Sent
+from migsim.engine.events.memory import GuestMemory
+from migsim.engine.sending import SendCosts, Sent
 from migsim.history import iothread, thread_branch
 from migsim.history.inputs import TREES, TreeInput
 from migsim.history.record import TreeOutcome, TreeRecorder

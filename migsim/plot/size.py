@@ -50,7 +50,7 @@ def plot_required(sizing: Sizing, requirement: Requirement, *, ax: Axes | None =
     ax.axhline(requirement.limit, **LIMIT)
     ax.set_yscale("log")
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-    ax.yaxis.set_major_formatter(lambda value, _: requirement.write(value))
+    ax.yaxis.set_major_formatter(lambda value, _: requirement.format(value))
     ax.yaxis.set_minor_formatter("")
     return finish(ax, title=str(requirement), x=sizing.axis.name, y="")
 

@@ -1,7 +1,6 @@
-"""The terms of a host profile: what each costs, in which unit, which mechanism needs it, and which probe measures it.
+"""The table of a host profile's terms: meaning, unit, the mechanism that needs it, and the probe that measures it.
 
-One table for the models, the studies that vary a term, and the tables that name it. The probes are
-`migsim.calibrate.host`'s.
+Models, studies and reports read this one table. The probes are in `migsim.calibrate.host`.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ Mechanism = Literal["precopy", "xbzrle", "dirty-limit", "multifd", "multifd-zero
 
 @dataclass(frozen=True, slots=True)
 class HostTerm:
-    """What a term of a host profile is.
+    """The description of one term.
 
     Attributes
     ----------
     unit : str
-        Of its median.
+        Unit of the median.
     meaning : str
-        In a few words.
+        What the term costs, in a few words.
     probe : str
-        The probe migrations that measure it.
+        The probe migrations that measure the term.
     needed_with : {"precopy", "xbzrle", "dirty-limit", "multifd", "multifd-zero-pages"}
-        The mechanism that needs it; every migration needs those of precopy. multifd-zero-pages: multifd whose channels
-        look for zero pages.
+        The mechanism that needs the term. Every migration needs the terms of precopy; multifd-zero-pages is multifd
+        whose channels look for zero pages.
     """
 
     unit: str
@@ -164,10 +163,10 @@ def _needed_with(mechanism: Mechanism) -> tuple[str, ...]:
 HOST_TERMS = _needed_with("precopy")
 """Names of the terms that every migration needs."""
 XBZRLE_TERMS = _needed_with("xbzrle")
-"""Names of the terms that are needed besides where XBZRLE is on."""
+"""Names of the further terms that XBZRLE needs."""
 RING_TERMS = _needed_with("dirty-limit")
-"""Names of the terms that are needed besides where dirty-limit is on."""
+"""Names of the further terms that dirty-limit needs."""
 MULTIFD_TERMS = _needed_with("multifd")
-"""Names of the terms that are needed besides where multifd is on."""
+"""Names of the further terms that multifd needs."""
 MULTIFD_ZERO_TERMS = _needed_with("multifd-zero-pages")
-"""Names of the terms that are needed besides where multifd's channels look for zero pages."""
+"""Names of the further terms that multifd needs where its channels look for zero pages."""

@@ -1,11 +1,11 @@
-"""QEMU's migration vocabulary: parameters, capabilities and the fields of ``query-migrate``, 1.2 to 10.2.
+"""QEMU's migration parameters, its capabilities and the fields of ``query-migrate``, for releases 1.2 to 10.2.
 
-- `tables`: the CSV tables beside it, read
-- `settings`: parameters and capabilities as a version takes them, and the rules between them
-- `info`: `query-migrate`'s answer, checked
-- `version`: QEMU versions and ranges of them
+- `version`: `QemuVersion`, and ranges of versions
+- `tables`: the CSV tables of this folder as `PARAMETERS`, `CAPABILITIES` and `INFO_FIELDS`
+- `settings`: parsing and checking the values of parameters and capabilities
+- `info`: checking answers to ``query-migrate``, and their JSON schema
 
-What the settings do is `migsim.models`'s; a question's own numbers are `migsim.study.quantities`'s.
+Talking to QEMU is done by `migsim.qmp`, QEMU's behaviour is modelled in `migsim.models`.
 """
 
 from migsim.qapi.info import migration_info_schema, validate_migration_info

@@ -1,4 +1,4 @@
-"""What `query-migrate` answers: validation and a JSON schema, both from the table."""
+"""Validation and JSON schema of answers to `query-migrate`, both from `INFO_FIELDS`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _JSON_TYPES = {"int": "integer", "number": "number", "str": "string", "list": "a
 
 
 def migration_info_schema(version: QemuVersion | str | None = None, *, extra: bool = False) -> dict[str, Any]:
-    """Return a JSON schema (draft 2020-12) of ``query-migrate``'s answer.
+    """Return a JSON schema (draft 2020-12) of the answer to ``query-migrate``.
 
     Parameters
     ----------
     version : QemuVersion or str, optional
-        The QEMU that answers: its fields and no others, all that it always gives being required. Without
-        it, any covered release's answer passes.
+        The QEMU that answers. The schema then allows only the fields of this version, and requires those that it
+        always gives. Without it, the answer of any release in the tables fits the schema.
     extra : bool
-        Allow other keys at the top level, such as the ones that ``migsim predict`` adds.
+        Allow other keys at the top level, such as those that ``migsim predict`` adds.
 
     Examples
     --------
@@ -33,7 +33,7 @@ def migration_info_schema(version: QemuVersion | str | None = None, *, extra: bo
     release = QemuVersion.parse(version) if version is not None else None
     if release is not None and release > NEWEST:
         release = NEWEST
-    properties = {field.name: _field_schema(field, release) for field in _children("", release)}
+    properties = {field.name: _field_schema(field, release) for field in _members("", release)}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"MigrationInfo of QEMU {version or 'any version'}",
@@ -46,21 +46,21 @@ def migration_info_schema(version: QemuVersion | str | None = None, *, extra: bo
 def validate_migration_info(
     info: Mapping[str, Any], version: QemuVersion | str | None = None, *, where: str = "query-migrate"
 ) -> None:
-    """Check that `info` is what ``query-migrate`` answers.
+    """Check that `info` is an answer to ``query-migrate``.
 
     Parameters
     ----------
     info : mapping
         The object to check.
     version : QemuVersion or str, optional
-        The QEMU that it came from; fields unknown to the tables pass for one newer than the tables.
+        The QEMU that answered. For a version newer than the tables, unknown fields are allowed.
     where : str
-        Where the object stands, for the error message.
+        Place of the object, for the error text.
 
     Raises
     ------
     RecordError
-        Naming the first field that is unknown, missing or of another type.
+        A field is unknown, missing or of another type; the error names the first one.
 
     Examples
     --------
@@ -71,22 +71,23 @@ def validate_migration_info(
     _check_object(info, "", where, None if newer else release, newer)
 
 
-def _children(parent: str, version: QemuVersion | None) -> Iterator[InfoField]:
+def _members(parent: str, version: QemuVersion | None) -> Iterator[InfoField]:
+    """Yield the members of an object that `version` has; of any release without a version."""
     prefix = f"{parent}." if parent else ""
     for name, field in INFO_FIELDS.items():
-        held = version is None or version in field.available
-        if held and name.startswith(prefix) and "." not in name[len(prefix) :]:
+        available = version is None or version in field.available
+        if available and name.startswith(prefix) and "." not in name[len(prefix) :]:
             yield field
 
 
-def _required(field: InfoField, version: QemuVersion | None) -> bool:
-    # without a version only what every release gives can be asked for
-    always = field.available.until is None and str(field.available.since) == "1.2"
-    return not field.optional and (version is not None or always)
+def _is_required(field: InfoField, version: QemuVersion | None) -> bool:
+    # without a version only a field that every release has can be required
+    in_all_releases = field.available.until is None and str(field.available.since) == "1.2"
+    return not field.optional and (version is not None or in_all_releases)
 
 
-def _members(field: InfoField) -> str:
-    """Return the parent name under which the table lists this object's members."""
+def _member_prefix(field: InfoField) -> str:
+    """Return the name under which the table lists the members of this object."""
     return field.type.removeprefix("like ") if field.type.startswith("like ") else field.name
 
 
@@ -99,54 +100,54 @@ def _field_schema(field: InfoField, version: QemuVersion | None) -> dict[str, An
         if field.type in ("int", "number"):
             schema["minimum"] = 0
         return schema
-    members = list(_children(_members(field), version))
+    members = {member.name.rpartition(".")[2]: member for member in _members(_member_prefix(field), version)}
     return {
         "type": "object",
         "description": text,
-        "properties": {m.name.rpartition(".")[2]: _field_schema(m, version) for m in members},
-        "required": [m.name.rpartition(".")[2] for m in members if _required(m, version)],
+        "properties": {name: _field_schema(member, version) for name, member in members.items()},
+        "required": [name for name, member in members.items() if _is_required(member, version)],
         "additionalProperties": False,
     }
 
 
 def _check_object(value: Any, parent: str, where: str, version: QemuVersion | None, open_ended: bool) -> None:
     if not isinstance(value, Mapping):
-        raise _foreign(where, f"it is {type(value).__name__}, not an object")
-    fields = {field.name.rpartition(".")[2]: field for field in _children(parent, version)}
+        raise _invalid(where, f"it is {type(value).__name__}, not an object")
+    fields = {field.name.rpartition(".")[2]: field for field in _members(parent, version)}
     for key, member in value.items():
         field = fields.get(key)
         if field is not None:
             _check_field(field, member, f"{where}.{key}", version, open_ended)
         elif not open_ended:
-            raise _foreign(where, f"it holds {key!r}", near_misses(str(key), fields))
+            raise _invalid(where, f"it has the unknown field {key!r}", near_misses(str(key), fields))
     for key, field in fields.items():
-        if key not in value and _required(field, version):
-            raise _foreign(where, f"it lacks {key!r}")
+        if key not in value and _is_required(field, version):
+            raise _invalid(where, f"it lacks {key!r}")
 
 
 def _check_field(
     field: InfoField, value: Any, where: str, version: QemuVersion | None, open_ended: bool
 ) -> None:
     if field.type not in _JSON_TYPES:
-        _check_object(value, _members(field), where, version, open_ended)
+        _check_object(value, _member_prefix(field), where, version, open_ended)
         return
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    good = {
-        "int": isinstance(value, int) and number,
-        "number": number and value == value,
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    has_type = {
+        "int": isinstance(value, int) and is_number,
+        "number": is_number and value == value,  # not NaN
         "str": isinstance(value, str),
         "list": isinstance(value, list | tuple),
         "enum": isinstance(value, str) and (open_ended or value in [text for text, _ in field.values]),
     }[field.type]
-    if not good:
-        raise _foreign(where, f"it is {value!r}, not {_JSON_TYPES[field.type]}")
-    if number and value < 0:
-        raise _foreign(where, f"it is {value!r}, and no counter is negative")
+    if not has_type:
+        raise _invalid(where, f"it is {value!r}, not {_JSON_TYPES[field.type]}")
+    if is_number and value < 0:
+        raise _invalid(where, f"it is {value!r}, but no counter is negative")
 
 
-def _foreign(where: str, why: str, hint: str = "") -> RecordError:
+def _invalid(where: str, why: str, hint: str = "") -> RecordError:
     return RecordError(
-        f"{where} is not what query-migrate answers: {why}.",
-        "Names and types are QAPI's MigrationInfo.",
+        f"{where} is not an answer to query-migrate: {why}.",
+        "Names and types must be those of MigrationInfo in QEMU's QAPI.",
         hint or "Check which program wrote it.",
     )

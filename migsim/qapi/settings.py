@@ -1,4 +1,4 @@
-"""Reading parameters and capabilities as a given QEMU version would take them."""
+"""Parsing and checking the values of migration parameters and capabilities for a QEMU version."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ from migsim.units import parse_quantity
 
 __all__ = ["check_capabilities", "check_parameters", "defaults", "parse_setting"]
 
-_YES = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
+_BOOLEAN_WORDS = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 
 
 def parse_setting(name: str, value: Any, version: QemuVersion | str) -> Any:
-    """Read the value of a parameter or capability, in QAPI's own unit.
+    """Parse the value of a parameter or capability; return it in QAPI's unit.
 
     Parameters
     ----------
     name : str
         A migration parameter or capability, spelled as in QAPI.
     value : object
-        Text (``"10Gbps"``, ``"300ms"``, ``"on"``) or a value; a bare number is in the parameter's own unit.
+        Text with a unit (``"10Gbps"``, ``"300ms"``), ``"on"``, or a value; a number without a unit is in QAPI's unit
+        of the parameter.
     version : QemuVersion or str
-        The QEMU that is to take it.
+        The QEMU version that the value is for.
 
     Returns
     -------
     int, bool, str or list
-        What QMP takes: bytes, bytes/s, ms, percent, a bool for capabilities.
+        The value for QMP: in bytes, bytes/s, ms or percent; a bool for a capability.
 
     Raises
     ------
     ParameterError
-        Name unknown, not in this version, or value outside QEMU's limits.
+        The name is unknown or not in this version, or the value is outside QEMU's limits.
     UnitError
-        Value with an ambiguous or wrong unit.
+        The value's unit is ambiguous or wrong.
 
     Examples
     --------
@@ -51,20 +52,20 @@ def parse_setting(name: str, value: Any, version: QemuVersion | str) -> Any:
     version = QemuVersion.parse(version)
     entry = _find(name, version)
     if isinstance(entry, Capability) or entry.type == "bool":
-        return _boolean(name, value)
+        return _parse_boolean(name, value)
     if entry.type == "int":
-        return _integer(entry, value)
+        return _parse_integer(entry, value)
     if entry.type == "enum":
-        return _enumeration(entry, value, version)
+        return _parse_enumeration(entry, value, version)
     if entry.type == "list":
-        return _list(name, value)
+        return _parse_list(name, value)
     if not isinstance(value, str):
         raise ParameterError(f"{name} is {value!r}.", "QEMU takes text here.", "Put it in quotes.")
     return value
 
 
 def defaults(version: QemuVersion | str) -> dict[str, Any]:
-    """Return every parameter that `version` has, with its default; a list that is unset is left out.
+    """Return the defaults of all parameters that `version` has; lists, which are unset by default, are left out.
 
     Examples
     --------
@@ -76,24 +77,24 @@ def defaults(version: QemuVersion | str) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _defaults(version: QemuVersion) -> dict[str, Any]:
-    held = {name: entry for name, entry in PARAMETERS.items() if version in entry.available}
-    return {name: entry.default(version) for name, entry in held.items() if entry.type != "list"}
+    available = {name: entry for name, entry in PARAMETERS.items() if version in entry.available}
+    return {name: entry.default(version) for name, entry in available.items() if entry.type != "list"}
 
 
 def check_capabilities(
     capabilities: Mapping[str, bool] | Iterable[str], version: QemuVersion | str
 ) -> frozenset[str]:
-    """Return the capabilities that are on, once QEMU's rules about them hold.
+    """Check QEMU's rules for capabilities, and return those that are on.
 
     Parameters
     ----------
     capabilities : mapping of str to bool, or names
-        What is switched on (and, in a mapping, off).
+        The capabilities that are on; a mapping may also hold some that are off.
 
     Raises
     ------
     ParameterError
-        A name that `version` lacks, a pair that excludes each other, or a missing companion.
+        `version` lacks a capability, two capabilities exclude each other, or one needs another that is off.
 
     Examples
     --------
@@ -105,9 +106,9 @@ def check_capabilities(
     for name in given:
         if isinstance(_find(name, version), Parameter):
             raise ParameterError(
-                f"{name!r} is a parameter, not a capability.", "", "Give it a value instead."
+                f"{name!r} is a parameter, not a capability.", "", "Give its value among the parameters."
             )
-    active = frozenset(name for name, on in given.items() if _boolean(name, on))
+    active = frozenset(name for name, on in given.items() if _parse_boolean(name, on))
     for name in sorted(active):
         entry = CAPABILITIES[name]
         for other, when in entry.conflicts:
@@ -115,7 +116,7 @@ def check_capabilities(
                 raise ParameterError(
                     f"Capabilities {name!r} and {other!r} are both on.",
                     f"QEMU {version} does not combine them.",
-                    "Switch one of them off.",
+                    "Switch one of the two off.",
                 )
         missing = [other for other in entry.needs if other not in active]
         if missing:
@@ -130,51 +131,56 @@ def check_capabilities(
 def check_parameters(
     parameters: Mapping[str, Any], version: QemuVersion | str, capabilities: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """Read several parameters and check QEMU's rules between them and the active capabilities.
+    """Parse several parameters, and check QEMU's rules between them and the active capabilities.
 
     Raises
     ------
     ParameterError
-        As `parse_setting`, and where two settings exclude each other.
+        As in `parse_setting`, and if two settings exclude each other.
     """
     version = QemuVersion.parse(version)
     for name in parameters:
         if isinstance(_find(name, version), Capability):
-            raise ParameterError(f"{name!r} is a capability, not a parameter.", "", "Switch it on or off.")
-    read = {name: parse_setting(name, value, version) for name, value in parameters.items()}
-    every = defaults(version) | read
-    floor, ceiling = every.get("cpu-throttle-initial"), every.get("max-cpu-throttle")
-    if floor is not None and ceiling is not None and ceiling < floor:
+            raise ParameterError(
+                f"{name!r} is a capability, not a parameter.",
+                "",
+                "Switch it on or off among the capabilities.",
+            )
+    parsed = {name: parse_setting(name, value, version) for name, value in parameters.items()}
+    settings = defaults(version) | parsed
+    initial, maximum = settings.get("cpu-throttle-initial"), settings.get("max-cpu-throttle")
+    if initial is not None and maximum is not None and maximum < initial:
         raise ParameterError(
-            f"max-cpu-throttle is {ceiling}, below cpu-throttle-initial, {floor}.",
+            f"max-cpu-throttle is {maximum}, below cpu-throttle-initial, {initial}.",
             "QEMU throttles from the initial percentage up to the maximum.",
             "Raise max-cpu-throttle or lower cpu-throttle-initial.",
         )
-    plain = {"zero-copy-send", "mapped-ram"} & set(capabilities)
-    coded = every.get("multifd-compression", "none") != "none" or every.get("tls-creds")
-    if plain and coded:
+    plain_only = {"zero-copy-send", "mapped-ram"} & set(capabilities)
+    not_plain = settings.get("multifd-compression", "none") != "none" or settings.get("tls-creds")
+    if plain_only and not_plain:
         raise ParameterError(
-            f"{min(plain)} is on together with multifd-compression or tls-creds.",
-            "QEMU offers it for plain, uncompressed migrations only.",
-            "Drop one of them.",
+            f"{min(plain_only)} is on together with multifd-compression or tls-creds.",
+            "QEMU offers it only for migrations without compression and without TLS.",
+            "Switch one of them off.",
         )
-    return read
+    return parsed
 
 
 def _find(name: str, version: QemuVersion) -> Parameter | Capability:
     entry = PARAMETERS.get(name) or CAPABILITIES.get(name)
     if entry is None:
-        known = [n for n, e in PARAMETERS.items() if version in e.available]
-        known += [n for n, e in CAPABILITIES.items() if version in e.available]
+        known = [other for other, entry in PARAMETERS.items() if version in entry.available]
+        known += [other for other, entry in CAPABILITIES.items() if version in entry.available]
         dashed = name.replace("_", "-")
         hint = f"Did you mean {dashed!r}?" if dashed in known else near_misses(name, known)
         raise ParameterError(
             f"{name!r} is no migration parameter or capability.",
-            "Names are spelled as in QEMU's QAPI, in kebab-case.",
-            hint or "`query-migrate-parameters` and `query-migrate-capabilities` list what a QEMU has.",
+            "Names are spelled as in QEMU's QAPI, with hyphens.",
+            hint
+            or "The QMP commands query-migrate-parameters and query-migrate-capabilities list the names.",
         )
     if version not in entry.available:
-        what = "parameter" if isinstance(entry, Parameter) else "capability"
+        kind = "parameter" if isinstance(entry, Parameter) else "capability"
         twin = name.removeprefix("x-") if name.startswith("x-") else f"x-{name}"
         other = PARAMETERS.get(twin) or CAPABILITIES.get(twin)
         renamed = f" In {version} it is called {twin!r}." if other and version in other.available else ""
@@ -183,20 +189,20 @@ def _find(name: str, version: QemuVersion) -> Parameter | Capability:
         else:
             todo = "Leave it out."
         raise ParameterError(
-            f"QEMU {version} has no {what} {name!r}.", f"It is in QEMU {entry.available}.{renamed}", todo
+            f"QEMU {version} has no {kind} {name!r}.", f"It is in QEMU {entry.available}.{renamed}", todo
         )
     return entry
 
 
-def _boolean(name: str, value: Any) -> bool:
+def _parse_boolean(name: str, value: Any) -> bool:
     if isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.strip().lower() in _YES:
-        return _YES[value.strip().lower()]
-    raise ParameterError(f"{name} is {value!r}.", "It is either on or off.", "Write on or off.")
+    if isinstance(value, str) and value.strip().lower() in _BOOLEAN_WORDS:
+        return _BOOLEAN_WORDS[value.strip().lower()]
+    raise ParameterError(f"{name} is {value!r}.", "It can only be on or off.", "Write on or off.")
 
 
-def _integer(entry: Parameter, value: Any) -> int:
+def _parse_integer(entry: Parameter, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ParameterError(
             f"{entry.name} is {value!r}.", f"QEMU takes a whole number ({entry.unit or 'a count'}).", ""
@@ -219,17 +225,21 @@ def _integer(entry: Parameter, value: Any) -> int:
     return amount
 
 
-def _enumeration(entry: Parameter, value: Any, version: QemuVersion) -> str:
-    held = [text for text, when in entry.values if version in when]
-    if value in held:
+def _parse_enumeration(entry: Parameter, value: Any, version: QemuVersion) -> str:
+    allowed = [text for text, releases in entry.values if version in releases]
+    if value in allowed:
         return str(value)
-    later = [when for text, when in entry.values if text == value]
-    rule = f"{value!r} is in QEMU {later[0]}." if later else f"QEMU {version} has {', '.join(held)}."
-    hint = near_misses(value, held) if isinstance(value, str) else ""
-    raise ParameterError(f"{entry.name} is {value!r}.", rule, hint or f"Write {' or '.join(held)}.")
+    other_releases = [releases for text, releases in entry.values if text == value]
+    rule = (
+        f"{value!r} is in QEMU {other_releases[0]}."
+        if other_releases
+        else f"QEMU {version} has {', '.join(allowed)}."
+    )
+    hint = near_misses(value, allowed) if isinstance(value, str) else ""
+    raise ParameterError(f"{entry.name} is {value!r}.", rule, hint or f"Write {' or '.join(allowed)}.")
 
 
-def _list(name: str, value: Any) -> list[Any]:
+def _parse_list(name: str, value: Any) -> list[Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value)

@@ -1,9 +1,11 @@
-"""The vocabulary itself, read from the CSV tables beside this file.
+"""The tables of parameters, capabilities and fields of ``query-migrate``, read from the CSV files of this folder.
 
-``parameters.csv``: a default or a setting command that changed is written ``OLD 5.2=NEW``; a value of an
-enumeration that came later ``zstd@5.0``. ``capabilities.csv``: a conflict that did not always hold
-``multifd@8.0..10.0``. ``migration_info.csv``: the fields of ``query-migrate``, nested ones with a dot.
-``until`` is the last release that has the name. `tests/qapi` holds the tables against real QEMUs.
+- ``parameters.csv``: ``OLD 5.2=NEW`` is a default, or a command for setting the parameter, that changed with 5.2;
+  ``zstd@5.0`` is a value of an enumeration that exists since 5.0.
+- ``capabilities.csv``: ``multifd@8.0..10.0`` is a conflict with a capability that exists only in these releases.
+- ``migration_info.csv``: the fields of ``query-migrate``; the names of nested fields contain dots.
+
+The column ``until`` is the last release that has the name. `tests/qapi` compares the tables with real QEMUs.
 """
 
 from __future__ import annotations
@@ -32,11 +34,14 @@ class Parameter:
     unit : str
         ``bytes``, ``bytes/s``, ``MiB/s``, ``ms``, ``percent`` or "".
     available : VersionRange
-        Releases that have it, under this name or (before 2.8, 2.11) through a command of its own.
+        Releases that have it, under this name or, before 2.8 or 2.11, as the argument of a separate command.
     minimum, maximum : int or None
-        QEMU's limits.
+        QEMU's limits, in the parameter's unit.
     values : tuple
-        The values of an enumeration, with the releases that have them.
+        The values of an enumeration, each with the releases that have it.
+    defaults, commands : tuple
+        The defaults, and the QMP commands that set the parameter, each with the releases from which it holds. The
+        command ``migrate_set_downtime``, which is used before 2.8, takes seconds.
     """
 
     name: str
@@ -51,7 +56,7 @@ class Parameter:
     description: str
 
     def default(self, version: QemuVersion) -> int | bool | str | None:
-        """Return QEMU's own default in `version` (None: unset)."""
+        """Return QEMU's default in `version`; None where the parameter is unset."""
         text = _at(self.defaults, version)
         if self.type == "int":
             return int(text)
@@ -59,17 +64,18 @@ class Parameter:
             return text == "true"
         return None if self.type == "list" else text
 
-    def set_command(self, version: QemuVersion) -> str:
-        """Return the QMP command that sets it in `version`.
-
-        Before 2.8 ``migrate_set_downtime`` takes seconds.
-        """
-        return _at(self.commands, version)
-
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """A migration capability; all are off by default."""
+    """A migration capability; all are off by default.
+
+    Attributes
+    ----------
+    needs : tuple of str
+        Capabilities that must be on with it.
+    conflicts : tuple
+        Capabilities that must be off with it, each with the releases in which that holds.
+    """
 
     name: str
     available: VersionRange
@@ -80,7 +86,7 @@ class Capability:
 
 @dataclass(frozen=True, slots=True)
 class InfoField:
-    """A field of ``query-migrate``; `name` has a dot where it is nested."""
+    """A field of ``query-migrate``; the `name` of a nested field contains dots."""
 
     name: str
     type: str
@@ -97,28 +103,28 @@ def _rows(table: str) -> Iterator[dict[str, str]]:
 
 
 def _at(ranged: _Ranged, version: QemuVersion) -> str:
-    """Return the last entry that `version` has, or the first of all."""
-    held = [text for text, available in ranged if version in available]
-    return held[-1] if held else ranged[0][0] if ranged else ""
+    """Return the last entry whose releases include `version`; the first entry if there is none."""
+    valid = [text for text, available in ranged if version in available]
+    return valid[-1] if valid else ranged[0][0] if ranged else ""
 
 
-def _changes(text: str) -> _Ranged:
-    """Read ``OLD 5.2=NEW``."""
-    found = []
+def _parse_changes(text: str) -> _Ranged:
+    """Parse ``OLD 5.2=NEW``."""
+    entries = []
     for word in text.split():
         since, _, value = word.rpartition("=")
-        found.append((value, VersionRange(QemuVersion.parse(since) if since else OLDEST)))
-    return tuple(found)
+        entries.append((value, VersionRange(QemuVersion.parse(since) if since else OLDEST)))
+    return tuple(entries)
 
 
-def _ranged(text: str) -> _Ranged:
-    """Read ``a b@5.0 c@8.0..10.0``."""
-    found = []
+def _parse_ranged(text: str) -> _Ranged:
+    """Parse ``a b@5.0 c@8.0..10.0``."""
+    entries = []
     for word in text.split():
         name, _, versions = word.partition("@")
         since, _, until = versions.partition("..")
-        found.append((name, VersionRange.parse(since or str(OLDEST), until)))
-    return tuple(found)
+        entries.append((name, VersionRange.parse(since or str(OLDEST), until)))
+    return tuple(entries)
 
 
 def _parameters() -> Iterator[Parameter]:
@@ -130,9 +136,9 @@ def _parameters() -> Iterator[Parameter]:
             available=VersionRange.parse(row["since"], row["until"]),
             minimum=int(row["minimum"]) if row["minimum"] else None,
             maximum=int(row["maximum"]) if row["maximum"] else None,
-            values=_ranged(row["values"]),
-            defaults=_changes(row["default"]),
-            commands=_changes(row["command"]),
+            values=_parse_ranged(row["values"]),
+            defaults=_parse_changes(row["default"]),
+            commands=_parse_changes(row["command"]),
             description=row["description"],
         )
 
@@ -143,7 +149,7 @@ def _capabilities() -> Iterator[Capability]:
             name=row["name"],
             available=VersionRange.parse(row["since"], row["until"]),
             needs=tuple(row["needs"].split()),
-            conflicts=_ranged(row["conflicts"]),
+            conflicts=_parse_ranged(row["conflicts"]),
             description=row["description"],
         )
 
@@ -156,7 +162,7 @@ def _info_fields() -> Iterator[InfoField]:
             unit=row["unit"],
             available=VersionRange.parse(row["since"], row["until"]),
             optional=row["optional"] == "yes",
-            values=_ranged(row["values"]),
+            values=_parse_ranged(row["values"]),
             description=row["description"],
         )
 

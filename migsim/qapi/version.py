@@ -1,4 +1,4 @@
-"""QEMU versions: read, compared, and the ranges that the tables speak of."""
+"""QEMU versions and ranges of versions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TEXT = re.compile(r"\s*v?(\d{1,3})\.(\d{1,3})(?:\.(\d{1,3}))?(?:[\s(+~-].*)?", 
 
 @dataclass(frozen=True, order=True, slots=True)
 class QemuVersion:
-    """A QEMU version, ordered.
+    """A QEMU version; versions can be compared.
 
     Examples
     --------
@@ -31,27 +31,27 @@ class QemuVersion:
 
     @classmethod
     def parse(cls, text: str | QemuVersion) -> QemuVersion:
-        """Read ``"10.0"``, ``"7.2.22"`` or a distribution's longer form.
+        """Parse ``"10.0"``, ``"7.2.22"`` or the longer version text of a distribution.
 
         Raises
         ------
         ParameterError
-            Where the text does not start with a version.
+            The text does not start with a version.
         """
         if isinstance(text, QemuVersion):
             return text
-        found = _read(text) if isinstance(text, str) else None
-        if found is None:
+        version = _parse(text) if isinstance(text, str) else None
+        if version is None:
             raise ParameterError(
                 f"The QEMU version is {text!r}.",
-                "A version is two or three numbers with dots between.",
+                "A version is two or three numbers with dots between them.",
                 "Write it like '7.2' or '10.0.2', in quotes.",
             )
-        return found
+        return version
 
     @property
     def release(self) -> QemuVersion:
-        """The version without its micro number: all the tables go by."""
+        """The version without its micro number, as it is in the tables."""
         return QemuVersion(self.major, self.minor)
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class QemuVersion:
 
 
 @lru_cache(maxsize=256)
-def _read(text: str) -> QemuVersion | None:
+def _parse(text: str) -> QemuVersion | None:
     match = _TEXT.fullmatch(text)
     return QemuVersion(int(match[1]), int(match[2]), int(match[3] or 0)) if match else None
 
@@ -80,7 +80,7 @@ class VersionRange:
 
     @classmethod
     def parse(cls, since: str, until: str = "") -> VersionRange:
-        """Read a range as the tables write it; an empty `until` is open."""
+        """Parse a range from the tables; with an empty `until` the range has no end."""
         return cls(QemuVersion.parse(since), QemuVersion.parse(until) if until else None)
 
     def __contains__(self, version: QemuVersion) -> bool:

@@ -102,11 +102,6 @@ class QmpSession:
     ) -> None:
         self.close()
 
-    @property
-    def connected(self) -> bool:
-        """Whether commands can still be sent."""
-        return self._client is not None and self._end_reason is None
-
     def _open(self) -> None:
         # Imported in the calling thread, because Ctrl-C can interrupt only that one.
         import qemu.qmp  # noqa: F401

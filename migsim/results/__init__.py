@@ -1,13 +1,13 @@
-"""What a migration yields, simulated or measured, in one type.
+"""Results of migrations, simulated or measured: one type for both, record files, tables and comparison.
 
-- `migration_result`: `MigrationResult`; `collection`: many of them
+- `migration_result`: `MigrationResult`, the result of one migration; `collection`: many of them
+- `iterations`, `timeline`, `guest_speed`: tables of a result; `lazy`: tables that are made on first access
+- `record_file`: a result as a JSON file; `render`: a result as HTML
 - `figures`: the table of figures: name, unit, meaning, QEMU's field
-- `iterations`, `timeline`, `guest_speed`: its tables; `lazy`: tables that are computed on first access
-- `mechanisms`, `transactions`, `linux_lines`: what it says of XBZRLE, throttling, and a Linux guest's users
-- `compare`: predicted beside measured
-- `record_file`, `render`: as JSON on disk, as HTML in notebooks
+- `compare`: predictions beside measurements; `mechanisms`: figures of XBZRLE and of throttling
+- `transactions`, `linux_lines`: the operations that a Linux guest of the lab completed, from its serial port
 
-Simulating one is `migsim.engine`'s, measuring one `migsim.lab`'s.
+Results are made by `migsim.engine` and `migsim.lab`; predictions of many draws are made in `migsim.study`.
 """
 
 from migsim.results.collection import ResultCollection

@@ -1,4 +1,4 @@
-"""Many results together: one table, and medians with spreads by scenario."""
+"""A collection of results: all of them in one table, and medians with spreads by scenario."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NUMBERS = ("total_time_ms", "downtime_ms", "transferred_bytes", "rounds", "blac
 
 
 class ResultCollection(Sequence[MigrationResult]):
-    """Results, in order.
+    """A sequence of results.
 
     Parameters
     ----------
@@ -32,12 +32,12 @@ class ResultCollection(Sequence[MigrationResult]):
 
     @classmethod
     def load(cls, paths: Iterable[str | Path]) -> Self:
-        """Read record files; a folder stands for every ``*.json`` in it, by name.
+        """Read record files; of a folder, every ``*.json`` in it, sorted by name.
 
         Raises
         ------
         RecordError
-            For the first file that is no record.
+            A file is no record.
         """
         files: list[Path] = []
         for path in map(Path, paths):
@@ -49,8 +49,8 @@ class ResultCollection(Sequence[MigrationResult]):
     @overload
     def __getitem__(self, index: slice) -> ResultCollection: ...
     def __getitem__(self, index: int | slice) -> MigrationResult | ResultCollection:
-        found = self._results[index]
-        return ResultCollection(found) if isinstance(found, tuple) else found
+        selected = self._results[index]
+        return ResultCollection(selected) if isinstance(selected, tuple) else selected
 
     def __len__(self) -> int:
         return len(self._results)
@@ -59,11 +59,11 @@ class ResultCollection(Sequence[MigrationResult]):
         return iter(self._results)
 
     def named(self, name: str) -> ResultCollection:
-        """Return the results of one scenario."""
+        """Return the results of the scenario `name`."""
         return ResultCollection(result for result in self if result.name == name)
 
     def frame(self) -> pd.DataFrame:
-        """Return a row per result.
+        """Return a table with one row per result.
 
         Returns
         -------
@@ -74,16 +74,17 @@ class ResultCollection(Sequence[MigrationResult]):
         import pandas as pd
 
         columns = ("name", "kind", "qemu_version", "accel", "verdict", *_NUMBERS)
-        return pd.DataFrame([{c: getattr(r, c) for c in columns} for r in self], columns=list(columns))
+        rows = [{column: getattr(result, column) for column in columns} for result in self]
+        return pd.DataFrame(rows, columns=list(columns))
 
     def summary(self) -> pd.DataFrame:
-        """Return medians and spreads, a row per scenario, kind and QEMU version.
+        """Return a table of medians and spreads, with one row per scenario, kind and QEMU version.
 
         Returns
         -------
         pandas.DataFrame
-            ``name``, ``kind``, ``qemu_version``, ``runs``, ``completed`` (how many), and for each number
-            ``<number>_median`` and ``<number>_spread`` (highest - lowest; 0 for one run).
+            ``name``, ``kind``, ``qemu_version``, ``runs``, ``completed`` (number of completed runs), and for each
+            number of `frame` ``<number>_median`` and ``<number>_spread`` (highest - lowest; 0 for one run).
         """
         import pandas as pd
 
@@ -111,7 +112,13 @@ class ResultCollection(Sequence[MigrationResult]):
     def _repr_html_(self) -> str:
         metrics = ("total-time", "downtime", "transferred", "rounds")
         rows = [
-            (r.name, r.kind, r.qemu_version, r.verdict, *(format_metric(m, r.metrics()[m]) for m in metrics))
-            for r in self
+            (
+                result.name,
+                result.kind,
+                result.qemu_version,
+                result.verdict,
+                *(format_metric(metric, result.metrics()[metric]) for metric in metrics),
+            )
+            for result in self
         ]
         return html_table(f"{len(self)} results", ("scenario", "kind", "QEMU", "verdict", *metrics), rows)

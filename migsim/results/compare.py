@@ -1,6 +1,6 @@
-"""Predicted beside measured.
+"""Comparison of predictions with measurements.
 
-`compare` gives one row per measured run and metric:
+`compare` returns one row per measured run and metric:
 
 ====================== =============================================================================
 column                 meaning
@@ -14,9 +14,9 @@ column                 meaning
 ``relative_error``     error / measured
 ``low``, ``high``      the prediction's 80 % interval; NaN where it gives none
 ``inside``             whether the measurement lies in it; None where either is unknown
-``predicted_verdict``  how it was said to end
+``predicted_verdict``  how the migration was predicted to end
 ``measured_verdict``   how it ended
-``verdict_right``      whether both converged, or neither
+``verdict_right``      whether both completed, or neither
 ====================== =============================================================================
 """
 
@@ -46,49 +46,49 @@ def compare(
     Parameters
     ----------
     predicted : MigrationResult or several
-        One alone stands for every measurement; several are matched by scenario name.
+        A single prediction is compared with every measurement; several are matched by the scenario's name.
     measured : MigrationResult or several
-        Repeats of a scenario share its name.
+        Repeats of a scenario have the same name.
 
     Returns
     -------
     pandas.DataFrame
-        Columns as above, a row per measured run and metric.
+        One row per measured run and metric, with the columns listed in `migsim.results.compare`.
 
     Raises
     ------
     RecordError
-        Where a measurement has no prediction of its name, or a name two predictions.
+        A measurement has no prediction of its name, or two predictions have the same name.
     """
     import pandas as pd
 
-    alone = predicted if isinstance(predicted, MigrationResult) else None
+    single = predicted if isinstance(predicted, MigrationResult) else None
     by_name = {} if isinstance(predicted, MigrationResult) else _by_name(predicted)
     rows: list[dict[str, Any]] = []
     runs: Counter[str] = Counter()
     for run in [measured] if isinstance(measured, MigrationResult) else measured:
-        guess = alone if alone is not None else by_name.get(run.name)
-        if guess is None:
+        prediction = single if single is not None else by_name.get(run.name)
+        if prediction is None:
             raise RecordError(
                 f"There is no prediction for the record of {run.name!r}.",
                 "Predictions and records are matched by the scenario's name.",
-                near_misses(run.name, by_name) or "Predict it too, or leave the record out.",
+                near_misses(run.name, by_name) or "Predict this scenario too, or leave the record out.",
             )
         runs[run.name] += 1
-        rows += [_row(metric, guess, run, runs[run.name]) for metric in COMPARED]
+        rows += [_row(metric, prediction, run, runs[run.name]) for metric in COMPARED]
     columns = list(rows[0]) if rows else None
     return pd.DataFrame(rows, columns=columns)
 
 
 def summarise(comparison: pd.DataFrame) -> pd.DataFrame:
-    """Summarise what `compare` gave: a row per scenario and metric.
+    """Summarise the table of `compare` in one row per scenario and metric.
 
     Returns
     -------
     pandas.DataFrame
-        ``name``, ``metric``, ``unit``, ``runs``, ``predicted``, ``measured`` (median), ``lowest``, ``highest``
-        (of the measured), ``error``, ``relative_error`` (against the median), ``inside`` (share of the runs whose
-        interval is known), ``verdicts_right`` (share).
+        ``name``, ``metric``, ``unit``, ``runs``; ``predicted``; ``measured`` (the median of the runs), ``lowest`` and
+        ``highest`` (of the runs); ``error`` and ``relative_error`` (against the median); ``inside`` (share of the
+        runs inside the interval, of those where this is known); ``verdicts_right`` (share of the runs).
     """
     import pandas as pd
 
@@ -120,15 +120,17 @@ def _by_name(results: Iterable[MigrationResult]) -> dict[str, MigrationResult]:
     for result in results:
         if result.name in found:
             raise RecordError(
-                f"There are two predictions of {result.name!r}.", "A scenario has one.", "Leave one out."
+                f"There are two predictions of {result.name!r}.",
+                "Each scenario may have one prediction.",
+                "Leave one of them out.",
             )
         found[result.name] = result
     return found
 
 
-def _row(metric: str, guess: MigrationResult, run: MigrationResult, number: int) -> dict[str, Any]:
-    predicted, measured = guess.metrics()[metric], run.metrics()[metric]
-    low, high = guess.intervals.get(metric, (math.nan, math.nan))
+def _row(metric: str, prediction: MigrationResult, run: MigrationResult, number: int) -> dict[str, Any]:
+    predicted, measured = prediction.metrics()[metric], run.metrics()[metric]
+    low, high = prediction.intervals.get(metric, (math.nan, math.nan))
     known = not any(math.isnan(value) for value in (low, high, measured))
     return {
         "name": run.name,
@@ -142,7 +144,7 @@ def _row(metric: str, guess: MigrationResult, run: MigrationResult, number: int)
         "low": low,
         "high": high,
         "inside": low <= measured <= high if known else None,
-        "predicted_verdict": guess.verdict,
+        "predicted_verdict": prediction.verdict,
         "measured_verdict": run.verdict,
-        "verdict_right": (guess.verdict == "completed") == (run.verdict == "completed"),
+        "verdict_right": (prediction.verdict == "completed") == (run.verdict == "completed"),
     }

@@ -31,7 +31,7 @@ class Figure:
     label : str
         How tables call it: QEMU's name where it has one.
     column : str
-        Of `migsim.engine.batch.result.COLUMNS`.
+        Of `migsim.engine.batch.result.FIGURE_NAMES`.
     per_column : float
         The figure over the column's value: 1000 where the column is in seconds.
     has_interval : bool
@@ -134,13 +134,14 @@ def figures_of(result: MigrationResult) -> dict[str, float]:
     """Return `INTERVALS` of one simulated migration; NaN where it has none."""
     completed = result.outcome.status == "completed"
     beside = {"blackout": float(result.blackout_ms), "guest-lost": result.costs["guest-lost-s"] * 1000}
-    values = {
-        name: beside[name] if name in beside else _field(result.info, FIGURES[name].qemu_field)
-        for name in INTERVALS
-    }
-    return {
-        name: math.nan if name == "downtime" and not completed else value for name, value in values.items()
-    }
+    values = {}
+    for name in INTERVALS:
+        figure = FIGURES[name]
+        if figure.qemu_field and figure.only_completed and not completed:
+            values[name] = math.nan
+        else:
+            values[name] = beside[name] if name in beside else _field(result.info, figure.qemu_field)
+    return values
 
 
 def _field(info: Mapping[str, Any], path: tuple[str, ...]) -> float:

@@ -1,4 +1,4 @@
-"""How fast a guest works over time, as a table."""
+"""The `guest_speed` table of a result: how fast the guest works over time."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 __all__ = ["GUEST_SPEED_COLUMNS", "guest_speed_frame"]
 
 GUEST_SPEED_COLUMNS = {
-    "t_s": "begin of the piece, s since QMP migrate",
-    "until_s": "its end",
-    "speed_fraction": "share of its full speed that the guest is given",
-    "work_per_s": "seconds of work, at its own pace, that it does in a second",
+    "t_s": "begin of a period of constant speed, s since QMP migrate",
+    "until_s": "end of the period, s since QMP migrate",
+    "speed_fraction": "share of its full speed at which the guest can run",
+    "work_per_s": "work that the guest does in a second, in seconds of work at its normal pace",
     "why": "running, setup, dirty-log faults, throttle, dirty-limit, processors, blackout or standstill",
 }
-"""Columns of a result's `guest_speed`."""
+"""Columns of a result's `guest_speed`, and their meaning."""
 
 
 def guest_speed_frame(rows: Iterable[Mapping[str, Any]] = ()) -> pd.DataFrame:
-    """Make the `guest_speed` table of a result: a row for each while of one speed, without gaps.
+    """Make the `guest_speed` table of a result: one row for each period of constant speed, without gaps.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""One row per bitmap sync: the round that it opens.
+"""The `iterations` table of a result: one row per bitmap sync, for the round that the sync opens.
 
 =============================  =======  ===========================================================
 column                         unit     meaning
@@ -18,7 +18,7 @@ column                         unit     meaning
 ``mbps``                       Mbit/s   ``mbps`` as QEMU gives it at the sync
 =============================  =======  ===========================================================
 
-What is unknown is NaN.
+Unknown values are NaN.
 """
 
 from __future__ import annotations
@@ -57,17 +57,17 @@ def iterations_frame(rows: Iterable[Mapping[str, Any]] = ()) -> pd.DataFrame:
     Parameters
     ----------
     rows : iterable of mapping
-        Columns by name; what is left out or None becomes NaN.
+        Values by column name; a value that is missing or None becomes NaN.
 
     Returns
     -------
     pandas.DataFrame
-        Columns `ITERATION_COLUMNS`; all float64 but ``dirty_sync_count`` (int64).
+        The columns `ITERATION_COLUMNS`; ``dirty_sync_count`` is int64, all others are float64.
 
     Raises
     ------
     RecordError
-        Where a row has a column of another name, or no ``dirty_sync_count``.
+        A row has a column of another name, or no ``dirty_sync_count``.
 
     Examples
     --------
@@ -76,21 +76,21 @@ def iterations_frame(rows: Iterable[Mapping[str, Any]] = ()) -> pd.DataFrame:
     """
     import pandas as pd
 
-    kept = [dict(row) for row in rows]
-    for row in kept:
-        foreign = [name for name in row if name not in ITERATION_COLUMNS]
-        if foreign:
+    row_list = [dict(row) for row in rows]
+    for row in row_list:
+        unknown = [name for name in row if name not in ITERATION_COLUMNS]
+        if unknown:
             raise RecordError(
-                f"A row of iterations has the column {foreign[0]!r}.",
-                "The columns are documented in migsim.results.iterations.",
-                near_misses(foreign[0], ITERATION_COLUMNS),
+                f"A row of iterations has the unknown column {unknown[0]!r}.",
+                "The columns are listed in migsim.results.iterations.",
+                near_misses(unknown[0], ITERATION_COLUMNS),
             )
         if row.get("dirty_sync_count") is None:
             raise RecordError(
-                "A row of iterations has no dirty_sync_count.", "It numbers the row.", "Add it."
+                "A row of iterations has no dirty_sync_count.", "It is the number of the row.", "Add it."
             )
     columns = {
-        name: pd.Series([row.get(name) for row in kept], dtype="float64") for name in ITERATION_COLUMNS
+        name: pd.Series([row.get(name) for row in row_list], dtype="float64") for name in ITERATION_COLUMNS
     }
     columns["dirty_sync_count"] = columns["dirty_sync_count"].astype("int64")
     return pd.DataFrame(columns)

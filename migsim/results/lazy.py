@@ -1,4 +1,4 @@
-"""Tables of a result that are made when somebody looks at them: of forty draws only one is ever shown."""
+"""Tables of a result that are made on first access, because the tables of most draws are never read."""
 
 from __future__ import annotations
 
@@ -12,36 +12,41 @@ __all__ = ["LazyTable", "lazy_table"]
 
 
 class LazyTable:
-    """Stands for a table until it is looked at.
+    """Placeholder of a table that is made on first access.
 
     Parameters
     ----------
     make : callable
-        Makes it, once.
+        Returns the table; called at most once.
     """
 
     def __init__(self, make: Callable[[], pd.DataFrame]) -> None:
         self._make = make
-        self._made: pd.DataFrame | None = None
+        self._table: pd.DataFrame | None = None
 
     def make(self) -> pd.DataFrame:
-        """Make the table, or return it where that is done."""
-        if self._made is None:
-            self._made = self._make()
-        return self._made
+        """Return the table; make it at the first call."""
+        if self._table is None:
+            self._table = self._make()
+        return self._table
 
 
 def lazy_table(make: Callable[[], pd.DataFrame]) -> Any:
-    """Return what `MigrationResult` takes in a table's place; what `make` reads must not change any more.
+    """Return a placeholder that `MigrationResult` accepts for a table.
+
+    Parameters
+    ----------
+    make : callable
+        Returns the table. It is called later, so the data that it reads must not change after this call.
 
     Examples
     --------
     >>> from migsim.results import MigrationResult, Outcome, iterations_frame
-    >>> made = MigrationResult(
+    >>> result = MigrationResult(
     ...     kind="simulated", name="", qemu_version="10.0", accel="kvm", outcome=Outcome("completed"),
     ...     iterations=lazy_table(iterations_frame),
     ... )
-    >>> len(made.iterations)
+    >>> len(result.iterations)
     0
     """
     return LazyTable(make)

@@ -1,4 +1,4 @@
-r"""What a Linux guest of the lab says on its second serial port.
+r"""Parser for the lines that a Linux guest of the lab writes to its second serial port.
 
 ::
 
@@ -8,9 +8,9 @@ r"""What a Linux guest of the lab says on its second serial port.
     migsim-linux work clock_us=42000000 browse-products=31:420000 order-products=9:180000 busy_us=310000
     migsim-linux error the database does not answer
 
-``clock_us`` is the guest's ``CLOCK_MONOTONIC``, which stands still while the machine is stopped. Of each operation a
-``work`` line gives how many were completed since ``ready`` and the sum of their latencies in microseconds; ``busy_us``
-is the processor time that the guest used since ``ready``. Fields that are not known are passed over.
+``clock_us`` is the guest's ``CLOCK_MONOTONIC``, which does not advance while the machine is stopped. A ``work`` line
+gives, for each operation, the number completed since ``ready`` and the sum of their latencies in microseconds.
+``busy_us`` is the processor time that the guest used since ``ready``. Unknown fields are ignored.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 @dataclass(frozen=True)
 class LinuxBoot:
-    """The kernel is up and the guest's own programs begin."""
+    """The kernel has booted, and the guest's programs start."""
 
     version: int
     kernel: str
@@ -45,7 +45,7 @@ class LinuxBoot:
 
 @dataclass(frozen=True)
 class LinuxReady:
-    """The workload is warm and its users begin; `clock_us` is the guest's clock."""
+    """The workload is warmed up, and its users start; `clock_us` is the guest's clock."""
 
     clock_us: int
     workload: str
@@ -57,7 +57,7 @@ class LinuxReady:
 
 @dataclass(frozen=True)
 class OperationTotal:
-    """Of one operation since ready: how many were completed, and the sum of their latencies."""
+    """The number of completed executions of one operation since ready, and the sum of their latencies."""
 
     completed: int
     latency_us: int
@@ -65,7 +65,7 @@ class OperationTotal:
 
 @dataclass(frozen=True)
 class LinuxWork:
-    """Counters since ready at guest time `clock_us`; `busy_us` is None where the guest did not tell."""
+    """Counters since ready, at guest time `clock_us`; `busy_us` is None where the line does not have it."""
 
     clock_us: int
     operations: dict[str, OperationTotal] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class LinuxWork:
 
 @dataclass(frozen=True)
 class LinuxFault:
-    """Something in the guest failed, in its own words."""
+    """The guest's message that something in it failed."""
 
     message: str
 
@@ -83,7 +83,7 @@ LinuxLine = LinuxBoot | LinuxReady | LinuxWork | LinuxFault
 
 
 def parse_linux_line(line: str) -> LinuxLine | None:
-    """Read one line; None for anything that is not a whole, known line of the guest's.
+    """Parse one line; None for anything that is not a complete line of a known kind.
 
     Examples
     --------
@@ -101,22 +101,23 @@ def parse_linux_line(line: str) -> LinuxLine | None:
         return LinuxFault(rest or "no reason given")
     values = dict(word.split("=", 1) for word in rest.split() if "=" in word)
     if kind == "boot":
-        return LinuxBoot(_whole(values, "version") or 0, values.get("kernel", ""))
-    clock_us = _whole(values, "clock_us")
+        return LinuxBoot(_integer(values, "version") or 0, values.get("kernel", ""))
+    clock_us = _integer(values, "clock_us")
     if clock_us is None:
         return None
     if kind == "ready" and "workload" in values:
         names = ("users", "shared_buffers_bytes", "data_bytes", "think_us")
-        return LinuxReady(clock_us, values["workload"], **{name: _whole(values, name) or 0 for name in names})
+        numbers = {name: _integer(values, name) or 0 for name in names}
+        return LinuxReady(clock_us, values["workload"], **numbers)
     if kind == "work":
-        return LinuxWork(clock_us, _operations(values), _whole(values, "busy_us"))
+        return LinuxWork(clock_us, _operations(values), _integer(values, "busy_us"))
     return None
 
 
 def parse_linux_lines(text: str) -> list[LinuxLine]:
-    r"""Read a serial log that may end anywhere and hold other lines too.
+    r"""Parse the lines of a serial log, which may also hold other lines.
 
-    A last line without its end is left out: its numbers may be cut off.
+    A last line without a line end is left out, because its numbers may be cut off.
 
     Examples
     --------
@@ -124,14 +125,14 @@ def parse_linux_lines(text: str) -> list[LinuxLine]:
     [LinuxFault(message='out of disk')]
     """
     lines: Iterable[str] = text.replace("\r", "").split("\n")[:-1]
-    return [read for line in lines if (read := parse_linux_line(line)) is not None]
+    return [parsed for line in lines if (parsed := parse_linux_line(line)) is not None]
 
 
-def _whole(values: dict[str, str], name: str) -> int | None:
+def _integer(values: dict[str, str], name: str) -> int | None:
     text = values.get(name, "")
     return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def _operations(values: dict[str, str]) -> dict[str, OperationTotal]:
-    found = ((name, _TOTAL.fullmatch(text)) for name, text in values.items() if _NAME.fullmatch(name))
-    return {name: OperationTotal(int(match[1]), int(match[2])) for name, match in found if match}
+    matches = ((name, _TOTAL.fullmatch(text)) for name, text in values.items() if _NAME.fullmatch(name))
+    return {name: OperationTotal(int(match[1]), int(match[2])) for name, match in matches if match}

@@ -1,4 +1,4 @@
-"""What a result says of XBZRLE and of throttling: figures that simulated and measured migrations share."""
+"""Figures of XBZRLE and of throttling, computed alike from simulated and from measured migrations."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["cache_hit_rate", "throttle_steps"]
 
 
 def cache_hit_rate(info: Mapping[str, Any]) -> float | None:
-    """Share of the pages looked up in XBZRLE's cache that it held, over the whole migration (5.1 on).
+    """Return the share of the pages looked up in XBZRLE's cache that were found there, over the whole migration.
 
-    None where XBZRLE was off or nothing was looked up.
+    QEMU counts these pages from 5.1 on. None if XBZRLE was off or no page was looked up.
 
     Examples
     --------
@@ -22,22 +22,22 @@ def cache_hit_rate(info: Mapping[str, Any]) -> float | None:
     0.75
     """
     cache = info.get("xbzrle-cache", {})
-    found, missed = float(cache.get("pages", 0)), float(cache.get("cache-miss", 0))
-    return found / (found + missed) if found + missed else None
+    hits, misses = float(cache.get("pages", 0)), float(cache.get("cache-miss", 0))
+    return hits / (hits + misses) if hits + misses else None
 
 
 def throttle_steps(timeline: pd.DataFrame) -> dict[int, float]:
-    """When each throttle percentage was first seen, in seconds since QMP ``migrate``.
+    """Return the time at which each throttle percentage first appeared, in seconds since QMP ``migrate``.
 
     Parameters
     ----------
     timeline : DataFrame
-        Of a result.
+        The `timeline` of a result.
 
     Returns
     -------
     dict of int to float
-        By ``cpu-throttle-percentage``; empty where there was none.
+        Times by ``cpu-throttle-percentage``; empty if the guest was never throttled.
     """
     if "cpu-throttle-percentage" not in timeline:
         return {}

@@ -1,4 +1,4 @@
-"""What a migration yields, simulated or measured, in one type."""
+"""The result of one migration, simulated or measured."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from migsim.errors import RecordError
+from migsim.results.figures import COMPARED, FIGURES
 from migsim.results.guest_speed import guest_speed_frame
 from migsim.results.iterations import iterations_frame
 from migsim.results.lazy import LazyTable
@@ -31,9 +32,9 @@ class Outcome:
     Attributes
     ----------
     status : {"completed", "failed", "cancelled", "not-converged"}
-        Not converging is an outcome, never an error.
+        A migration that does not converge has an outcome; that is not an error.
     reason : str
-        Why, in a sentence.
+        Why it ended so, in a sentence.
     """
 
     status: Status
@@ -43,8 +44,8 @@ class Outcome:
         if self.status not in get_args(Status):
             raise RecordError(
                 f"The outcome is {self.status!r}.",
-                f"An outcome is {', '.join(get_args(Status))}.",
-                "Correct it.",
+                f"An outcome is one of {', '.join(get_args(Status))}.",
+                "Use one of these.",
             )
 
 
@@ -55,34 +56,39 @@ class MigrationResult:
     Attributes
     ----------
     kind : {"measured", "simulated"}
-        Which.
+        Where the result comes from.
     name : str
-        The scenario's; repeats share it.
+        Name of the scenario; repeats have the same name.
     qemu_version, accel : str
-        ``"10.0.2"``, ``"kvm"`` or ``"tcg"``.
+        For example ``"10.0.2"``; ``"kvm"`` or ``"tcg"``.
     outcome : Outcome
         How it ended.
     info : dict
-        The last ``query-migrate`` answer, in QAPI's names and units.
+        The last answer to ``query-migrate``, with QAPI's names and units.
     iterations : pandas.DataFrame
-        A row per ``dirty-sync-count``: see `migsim.results.iterations`.
+        One row per ``dirty-sync-count``; the columns are described in `migsim.results.iterations`.
     timeline : pandas.DataFrame
-        ``query-migrate`` over time: ``t_s`` [s since QMP migrate] and flattened fields.
+        ``query-migrate`` over time: ``t_s`` [s since QMP migrate] and the flattened fields of the answers.
     events : list of dict
         QMP events: ``name``, ``seconds``, ``data``.
     downtime_parts_ms : dict of str to float
-        What the downtime consists of; sums to it.
+        The parts of the downtime; they sum to it.
     blackout_ms : float
-        From STOP on the source to RESUME on the destination; NaN where unknown.
+        Time from STOP on the source to RESUME on the destination; NaN where unknown.
     costs : dict of str to float
-        What the migration costs the guest: ``guest-lost-s``, the time in which it did no work, throttling, full
-        rings, log faults and the blackout together; empty where unknown.
+        The migration's costs for the guest: ``guest-lost-s`` is the time in which the guest did no work, because of
+        throttling, full rings, log faults and the blackout together. Empty where unknown.
     guest_speed : pandas.DataFrame
-        A simulated guest's speed over time, until it runs on at the destination: see `migsim.results.guest_speed`.
+        A simulated guest's speed over time, until it runs at the destination; the columns are described in
+        `migsim.results.guest_speed`.
     intervals : dict of str to (float, float)
-        80 % interval of a metric (``total-time``, ``downtime``, ``transferred``, ``rounds``), in its unit.
-    scenario, provenance, guest_log, host_load
-        What ran, who wrote it, the guest's serial lines, the host's load while it ran.
+        80 % interval of each figure of `migsim.results.figures.INTERVALS`, in its unit.
+    scenario, provenance : dict
+        The scenario that ran; who made the result.
+    guest_log : list
+        The lines of the guest's serial ports.
+    host_load : dict
+        The host's load during the migration.
     """
 
     kind: Literal["measured", "simulated"]
@@ -107,41 +113,44 @@ class MigrationResult:
     def __post_init__(self) -> None:
         if self.kind not in ("measured", "simulated"):
             raise RecordError(
-                f"The kind is {self.kind!r}.", "A result is measured or simulated.", "Correct it."
+                f"The kind of a result is {self.kind!r}.",
+                "A result is measured or simulated.",
+                "Use one of these.",
             )
-        waiting = {name: value for name, value in self.__dict__.items() if isinstance(value, LazyTable)}
-        for name in waiting:
+        # A lazy table is taken out of the attributes, so that the first access to it calls __getattr__.
+        lazy_tables = {name: value for name, value in self.__dict__.items() if isinstance(value, LazyTable)}
+        for name in lazy_tables:
             del self.__dict__[name]
-        self.__dict__["_waiting"] = waiting
+        self.__dict__["_lazy_tables"] = lazy_tables
 
-    if not TYPE_CHECKING:  # to the type checker every table is there
+    if not TYPE_CHECKING:  # for the type checker every table is an attribute
 
         def __getattr__(self, name: str) -> Any:
-            """Make a table that was left for later."""
-            waiting = self.__dict__.get("_waiting", {})
-            if name not in waiting:
+            """Make a lazy table on first access."""
+            lazy_tables = self.__dict__.get("_lazy_tables", {})
+            if name not in lazy_tables:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            made = self.__dict__[name] = waiting.pop(name).make()
-            return made
+            table = self.__dict__[name] = lazy_tables.pop(name).make()
+            return table
 
     @property
     def total_time_ms(self) -> float:
-        """``total-time``; NaN where the answer lacks it."""
+        """``total-time`` of `info`; NaN where it is missing."""
         return self._number("total-time")
 
     @property
     def downtime_ms(self) -> float:
-        """``downtime`` as the source counts it; NaN unless completed."""
+        """``downtime`` of `info`, as the source counts it; NaN unless the migration completed."""
         return self._number("downtime")
 
     @property
     def transferred_bytes(self) -> float:
-        """``ram.transferred``, by the QEMU version's own definition."""
+        """``ram.transferred`` of `info`; what it counts depends on the QEMU version."""
         return self._number("ram", "transferred")
 
     @property
     def rounds(self) -> float:
-        """``ram.dirty-sync-count``; before 2.1, which lacks it, the rows of `iterations`."""
+        """``ram.dirty-sync-count`` of `info`; before 2.1, which lacks it, the number of rows of `iterations`."""
         counted = self._number("ram", "dirty-sync-count")
         if math.isnan(counted) and len(self.iterations):
             return float(len(self.iterations))
@@ -149,27 +158,23 @@ class MigrationResult:
 
     @property
     def verdict(self) -> Status:
-        """The outcome's status."""
+        """The status of the outcome."""
         return self.outcome.status
 
     def metrics(self) -> dict[str, float]:
         """Return the numbers that results are compared by: see `migsim.results.figures.COMPARED`."""
-        return {
-            "total-time": self.total_time_ms,
-            "downtime": self.downtime_ms,
-            "transferred": self.transferred_bytes,
-            "rounds": self.rounds,
-        }
+        measured = {"rounds": self.rounds}  # before 2.1, where QEMU does not count them
+        return {name: measured.get(name, self._number(*FIGURES[name].qemu_field)) for name in COMPARED}
 
     def save(self, path: str | Path) -> None:
-        """Write the record as JSON, whole or not at all.
+        """Write the result as a JSON record; if that fails, no file is left.
 
         Raises
         ------
         RecordError
-            Where `info` is not what ``query-migrate`` answers.
+            `info` is not an answer to ``query-migrate``.
         HostError
-            Where the file cannot be written.
+            The file cannot be written.
         """
         from migsim.results.record_file import write_record
 
@@ -177,22 +182,24 @@ class MigrationResult:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote.
+        """Read a record that `save` wrote.
 
         Raises
         ------
         RecordError
-            Where the file is missing, cut short, foreign, or of a newer migsim.
+            The file is missing, cut short, not a record, or of a newer migsim.
         """
         from migsim.results.record_file import read_record
 
         return cls(**read_record(path))
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with other values; tables that wait wait in the copy too."""
-        waiting = self.__dict__["_waiting"]
-        kept = {name: waiting.get(name) or getattr(self, name) for name in type(self).__dataclass_fields__}
-        return type(self)(**(kept | changes))
+        """Return a copy with some fields changed; lazy tables are lazy in the copy too."""
+        lazy_tables = self.__dict__["_lazy_tables"]
+        fields = {
+            name: lazy_tables.get(name) or getattr(self, name) for name in type(self).__dataclass_fields__
+        }
+        return type(self)(**(fields | changes))
 
     def __repr__(self) -> str:
         parts = [f"{self.kind} {self.name!r} on QEMU {self.qemu_version} ({self.accel}): {self.verdict}"]

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from migsim.results.migration_result import MigrationResult
 
-__all__ = ["FORMAT", "VERSION", "parse_record", "read_record", "record_text", "write_record"]
+__all__ = ["RECORD_FORMAT", "RECORD_VERSION", "parse_record", "read_record", "record_text", "write_record"]
 
-FORMAT = "migsim-record"
-VERSION = 1
+RECORD_FORMAT = "migsim-record"
+RECORD_VERSION = 1
 
 _TEXT = ("kind", "name", "qemu_version", "accel")
 _OBJECTS = ("info", "downtime_parts_ms", "scenario", "provenance", "host_load")
@@ -40,7 +40,7 @@ def record_text(result: MigrationResult) -> str:
         Where `info` is not what ``query-migrate`` answers.
     """
     validate_migration_info(result.info, result.qemu_version, where=f"{result.name}: info")
-    data: dict[str, Any] = {"format": FORMAT, "version": VERSION}
+    data: dict[str, Any] = {"format": RECORD_FORMAT, "version": RECORD_VERSION}
     data |= {name: getattr(result, name) for name in _TEXT}
     data["outcome"] = {"status": result.outcome.status, "reason": result.outcome.reason}
     data |= {name: getattr(result, name) for name in _OBJECTS}
@@ -90,17 +90,17 @@ def parse_record(text: str, where: str) -> dict[str, Any]:
         raise RecordError(
             f"{where} is not whole JSON: {error}.", "Records are JSON and written whole.", "Record again."
         ) from None
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
+    if not isinstance(data, dict) or data.get("format") != RECORD_FORMAT:
         found = data.get("format") if isinstance(data, dict) else type(data).__name__
         raise RecordError(
             f"{where} is no migration record (its format is {found!r}).",
-            f'A record starts with "format": "{FORMAT}".',
+            f'A record starts with "format": "{RECORD_FORMAT}".',
             "Check the path; `migsim lab migrate` writes records.",
         )
-    if data.get("version") != VERSION:
+    if data.get("version") != RECORD_VERSION:
         raise RecordError(
             f"{where} has version {data.get('version')!r}.",
-            f"This migsim reads version {VERSION} of {FORMAT}.",
+            f"This migsim reads version {RECORD_VERSION} of {RECORD_FORMAT}.",
             "Update migsim, or record again.",
         )
     try:

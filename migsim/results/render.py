@@ -1,4 +1,4 @@
-"""A result as HTML for notebooks."""
+"""Text and HTML of a result, for notebooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["format_metric", "result_html"]
 
 
 def format_metric(metric: str, value: float) -> str:
-    """Write a metric's value with its unit; a dash where unknown.
+    """Format a metric's value with its unit; an unknown value is a dash.
 
     Examples
     --------
@@ -31,12 +31,12 @@ def format_metric(metric: str, value: float) -> str:
 
 
 def result_html(result: MigrationResult) -> str:
-    """Return a result as a table: metrics with intervals, then the parts of the downtime."""
+    """Return a result as an HTML table: metrics with intervals, the blackout, the parts of the downtime."""
     rows = []
     for metric, value in result.metrics().items():
         interval = result.intervals.get(metric)
-        between = " to ".join(format_metric(metric, end) for end in interval) if interval else ""
-        rows.append((metric, format_metric(metric, value), between))
+        interval_text = " to ".join(format_metric(metric, end) for end in interval) if interval else ""
+        rows.append((metric, format_metric(metric, value), interval_text))
     rows.append(("blackout", format_metric("blackout", result.blackout_ms), ""))
     rows += [(f"downtime: {part}", f"{value:.3g} ms", "") for part, value in result.downtime_parts_ms.items()]
     caption = f"{result.kind} {result.name}, QEMU {result.qemu_version} ({result.accel}): {result.verdict}"

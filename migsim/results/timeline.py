@@ -1,4 +1,4 @@
-"""`query-migrate` answers over time, as a table."""
+"""The `timeline` table of a result: answers to `query-migrate` over time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["flatten_info", "timeline_frame"]
 
 
 def flatten_info(info: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the answer with nested names dotted; lists are left out.
+    """Flatten an answer: names of nested fields are joined with dots, and lists are left out.
 
     Examples
     --------
@@ -21,7 +21,9 @@ def flatten_info(info: Mapping[str, Any]) -> dict[str, Any]:
     """
     flat: dict[str, Any] = {}
     for name, value in info.items():
-        if isinstance(value, int | float | str):  # nearly all of them, and cheaper to tell
+        if isinstance(
+            value, int | float | str
+        ):  # first, because nearly all values are, and this check is cheap
             flat[name] = value
         elif isinstance(value, Mapping):
             for inner, member in flatten_info(value).items():
@@ -37,13 +39,13 @@ def timeline_frame(samples: Iterable[tuple[float, Mapping[str, Any]]] = ()) -> p
     Parameters
     ----------
     samples : iterable of (float, mapping)
-        Seconds since QMP ``migrate``, and ``query-migrate``'s answer then.
+        Seconds since QMP ``migrate``, and the answer to ``query-migrate`` at that time.
 
     Returns
     -------
     pandas.DataFrame
-        ``t_s`` and a column per field in QAPI's names and units (``status``, ``ram.transferred``); NaN (None
-        for text) where an answer lacked it.
+        ``t_s`` and one column per field, with QAPI's names and units (``status``, ``ram.transferred``); NaN, or None
+        for text, where an answer lacks the field.
 
     Examples
     --------

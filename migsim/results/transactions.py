@@ -1,8 +1,9 @@
-"""What a Linux guest got done through a migration: completed operations over time, and how many were lost.
+"""The operations that a Linux guest completed during a migration, over time, and how many of them were lost.
 
-The guest counts by its own clock, which stands still while the machine does; its users wait by the host's. On each side
-the host's time of a line is the guest's clock plus one offset: the least by which a line of that side was heard later
-than the guest wrote it, because hearing is late by up to 0.1 s and never early.
+The guest's clock does not advance while the machine is stopped, but the host's clock does, and users wait by that. On
+each side, the host time of a line is the guest's clock plus one offset. A line is received at most 0.1 s after the
+guest wrote it, and never before. So the offset is the smallest difference between the two times of all lines of
+that side.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ TRANSACTION_COLUMNS = (
 
 @dataclass(frozen=True)
 class _Count:
-    """A ``work`` line: `clock_s` since ready, `t_s` by the host (NaN where nobody heard it come)."""
+    """A ``work`` line: guest time `clock_s` since ready, host time `t_s` (NaN where it was not recorded)."""
 
     side: str
     clock_s: float
@@ -48,29 +49,35 @@ class _Count:
 
 
 def transactions(run: MigrationResult | str) -> pd.DataFrame:
-    r"""Tabulate the operations that a Linux guest completed, from one of its lines to the next.
+    r"""Tabulate the operations that a Linux guest completed in each interval between two of its ``work`` lines.
 
     Parameters
     ----------
     run : MigrationResult or str
-        A record of a Linux guest, or the text of its second serial port. Text has no host times: `t_s` is then the
-        guest's clock since ready.
+        A record of a Linux guest, or the text of its second serial port. A text has no host times, so `t_s` is then
+        the guest's clock since ready.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each interval and operation: ``t_s`` the interval's end by the host, since QMP ``migrate`` (negative
-        before it); ``clock_s`` by the guest, since ready; ``side`` that the line came from; ``operation``;
-        ``completed`` in the interval; ``interval_s`` its length by the host; ``per_s`` = completed / interval_s;
-        ``mean_latency_s`` of what was completed (NaN where nothing was); ``busy_fraction`` of the interval by the
-        guest's clock that its processors worked (summed over them; NaN where the guest does not tell). The interval
-        in which the guest moved ends with its first line at the destination and holds the blackout. Empty where
-        the run holds fewer than two lines.
+        One row for each interval and operation; empty if the run has fewer than two lines.
+
+        - ``t_s``: end of the interval by the host's clock, since QMP ``migrate`` (negative before it)
+        - ``clock_s``: end of the interval by the guest's clock, since ready
+        - ``side``: where the guest ran at the end of the interval
+        - ``operation``, and ``completed``: how many of it were completed in the interval
+        - ``interval_s``: length of the interval by the host's clock
+        - ``per_s``: completed / interval_s
+        - ``mean_latency_s``: of the completed operations; NaN if there were none
+        - ``busy_fraction``: processor time that the guest used, of all its processors together, over the interval's
+          length by the guest's clock; NaN where the lines do not have it
+
+        The interval in which the guest moved ends with its first line at the destination, and contains the blackout.
 
     Examples
     --------
-    >>> said = "migsim-linux work clock_us={} buy={}:{} busy_us=0\n"
-    >>> transactions(said.format(1000000, 5, 50) + said.format(3000000, 9, 8050))["per_s"].item()
+    >>> line = "migsim-linux work clock_us={} buy={}:{} busy_us=0\n"
+    >>> transactions(line.format(1000000, 5, 50) + line.format(3000000, 9, 8050))["per_s"].item()
     2.0
     """
     import pandas as pd
@@ -83,45 +90,53 @@ def transactions(run: MigrationResult | str) -> pd.DataFrame:
 def lost_transactions(
     run: MigrationResult, *, until_s: float | None = None, before_s: float = 20.0
 ) -> pd.DataFrame:
-    """Compare what the guest completed from QMP ``migrate`` on with its pace before it.
+    """Compare the operations that the guest completed from QMP ``migrate`` on with its pace before the migration.
 
     Parameters
     ----------
     run : MigrationResult
         A record of a Linux guest.
     until_s : float, optional
-        Where the window ends; with its last line when left out, some seconds after it has arrived.
+        End of the window, in seconds since QMP ``migrate``; by default the guest's last line, which it writes some
+        seconds after its arrival at the destination.
     before_s : float
-        How long before QMP ``migrate`` its pace is looked at: the first seconds after ready are slower.
+        How many seconds before QMP ``migrate`` the pace is measured; the first seconds after ready are slower.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each operation, and ``all``: ``window_s`` from the last line before QMP ``migrate`` to the last one
-        counted; ``before_per_s`` the pace before; ``before_sd_per_s`` how much it differed from line to line;
-        ``completed`` in the window; ``lost`` = before_per_s · window_s − completed; ``lost_sd`` of that, were the
-        guest's pace what it was before: √(s²·d·w + s²·w²·d/b) for lines of d seconds that differ by s, b seconds of
-        them before, and a window of w. Neighbouring lines are taken as independent of each other.
+        One row for each operation, and one for ``all`` of them.
+
+        - ``window_s``: time from the last line before QMP ``migrate`` to the last line of the window
+        - ``before_per_s``: the pace before; ``before_sd_per_s``: its standard deviation from line to line
+        - ``completed``: in the window
+        - ``lost``: before_per_s · window_s − completed
+        - ``lost_sd``: the standard deviation that `lost` has if the pace does not change. With s the standard
+          deviation of the pace from line to line, d the seconds between two lines, b the seconds before QMP
+          ``migrate`` and w the window, it is √(s²·d·w + s²·w²·d/b). Successive lines are taken as independent.
 
     Raises
     ------
     RecordError
-        Where the record holds fewer than three lines before the migration or none after its start.
+        The record has fewer than three lines before the migration, or none after its start.
     """
     import pandas as pd
 
-    seen = transactions(run)
-    before = seen[(seen["t_s"] <= 0) & (seen["t_s"] >= -before_s)]
-    after = seen[(seen["t_s"] > 0) & (seen["t_s"] <= (math.inf if until_s is None else until_s))]
+    table = transactions(run)
+    before = table[(table["t_s"] <= 0) & (table["t_s"] >= -before_s)]
+    after = table[(table["t_s"] > 0) & (table["t_s"] <= (math.inf if until_s is None else until_s))]
     if before["t_s"].nunique() < 2 or after.empty:
         raise RecordError(
             f"The record of {run.name!r} holds {before['t_s'].nunique()} intervals of a Linux guest's work before the "
             f"migration and {after['t_s'].nunique()} since.",
-            "What was lost is told from its pace before, by two intervals or more.",
+            "Lost operations are computed from the pace before the migration, which needs two intervals or more.",
             "Record a scenario with [guest.linux] and a settle-s of some seconds.",
         )
     total = {"operation": "all"}
-    parts = (pd.concat([part, _summed(part).assign(**total)], ignore_index=True) for part in (before, after))
+    parts = (
+        pd.concat([part, _sum_operations(part).assign(**total)], ignore_index=True)
+        for part in (before, after)
+    )
     return _losses(*parts)
 
 
@@ -129,12 +144,14 @@ def _losses(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for operation, past in before.groupby("operation", sort=False):
-        then = after[after["operation"] == operation]
-        past_s, window_s = float(past["interval_s"].sum()), float(then["interval_s"].sum())
-        pace, spread = float(past["completed"].sum()) / past_s, float(past["per_s"].std())
-        line_s = past_s / len(past)
-        completed = int(then["completed"].sum())
+    for operation, lines_before in before.groupby("operation", sort=False):
+        lines_after = after[after["operation"] == operation]
+        lines_before_s = float(lines_before["interval_s"].sum())
+        window_s = float(lines_after["interval_s"].sum())
+        pace = float(lines_before["completed"].sum()) / lines_before_s
+        spread = float(lines_before["per_s"].std())
+        line_s = lines_before_s / len(lines_before)
+        completed = int(lines_after["completed"].sum())
         rows.append(
             {
                 "operation": operation,
@@ -143,28 +160,28 @@ def _losses(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
                 "before_sd_per_s": spread,
                 "completed": completed,
                 "lost": pace * window_s - completed,
-                "lost_sd": spread * math.sqrt(line_s * window_s * (1 + window_s / past_s)),
+                "lost_sd": spread * math.sqrt(line_s * window_s * (1 + window_s / lines_before_s)),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _summed(part: pd.DataFrame) -> pd.DataFrame:
-    """Add the operations of each interval up."""
-    made = part.groupby("t_s", as_index=False).agg({"completed": "sum", "interval_s": "first"})
-    return made.assign(per_s=made["completed"] / made["interval_s"])
+def _sum_operations(part: pd.DataFrame) -> pd.DataFrame:
+    """Add up the operations of each interval."""
+    total = part.groupby("t_s", as_index=False).agg({"completed": "sum", "interval_s": "first"})
+    return total.assign(per_s=total["completed"] / total["interval_s"])
 
 
 def _rows(before: _Count, after: _Count) -> Iterable[dict[str, Any]]:
-    """Make the rows between two lines; none where a clock or a counter ran backwards (another boot)."""
+    """Make the rows of the interval between two lines; none if a clock or a counter went back, as after a boot."""
     interval_s, clock_s = after.t_s - before.t_s, after.clock_s - before.clock_s
     if not interval_s > 0 or not clock_s > 0:
         return
     busy = [line.work.busy_us for line in (before, after)]
     busy_s = math.nan if busy[0] is None or busy[1] is None else (busy[1] - busy[0]) / 1e6
-    for operation, now in after.work.operations.items():
-        then = before.work.operations.get(operation, OperationTotal(0, 0))
-        completed = now.completed - then.completed
+    for operation, total in after.work.operations.items():
+        total_before = before.work.operations.get(operation, OperationTotal(0, 0))
+        completed = total.completed - total_before.completed
         if completed < 0:
             continue
         yield {
@@ -175,29 +192,33 @@ def _rows(before: _Count, after: _Count) -> Iterable[dict[str, Any]]:
             "completed": completed,
             "interval_s": interval_s,
             "per_s": completed / interval_s,
-            "mean_latency_s": (now.latency_us - then.latency_us) / 1e6 / completed if completed else math.nan,
+            "mean_latency_s": (
+                (total.latency_us - total_before.latency_us) / 1e6 / completed if completed else math.nan
+            ),
             "busy_fraction": busy_s / clock_s,
         }
 
 
 def _counts_of_text(text: str) -> list[_Count]:
     lines = [("source", line, math.nan) for line in text.replace("\r", "").split("\n")[:-1]]
-    return [_Count(c.side, c.clock_s, c.clock_s, c.work) for c in _counts(lines)]
+    return [_Count(count.side, count.clock_s, count.clock_s, count.work) for count in _counts(lines)]
 
 
 def _counts_of_log(log: Iterable[Mapping[str, Any]]) -> list[_Count]:
     counts = _counts(_whole_lines(log))
-    placed: list[_Count] = []
+    with_host_times: list[_Count] = []
     for side in dict.fromkeys(count.side for count in counts):
         of_side = [count for count in counts if count.side == side]
-        late = [count.t_s - count.clock_s for count in of_side if not math.isnan(count.t_s)]
-        if late:
-            placed += [_Count(side, c.clock_s, c.clock_s + min(late), c.work) for c in of_side]
-    return placed
+        offsets = [count.t_s - count.clock_s for count in of_side if not math.isnan(count.t_s)]
+        if offsets:
+            with_host_times += [
+                _Count(side, count.clock_s, count.clock_s + min(offsets), count.work) for count in of_side
+            ]
+    return with_host_times
 
 
 def _whole_lines(log: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, float]]:
-    """Return (side, line, when heard); a line begun at the source and ended at the destination is put together."""
+    """Return (side, line, host time); a line begun at the source and ended at the destination is joined."""
     rows = [row for row in log if row.get("port") is None]
     lines: list[tuple[str, str, float]] = []
     begun = ""
@@ -214,14 +235,14 @@ def _whole_lines(log: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, float
 
 
 def _counts(lines: Iterable[tuple[str, str, float]]) -> list[_Count]:
-    """Read the ``work`` lines; the guest's clock counts from ready, or the first line where that was not heard."""
+    """Parse the ``work`` lines; `clock_s` counts from the ready line, or from the first line if that is missing."""
     ready_us: int | None = None
     counts: list[_Count] = []
     for side, line, t_s in lines:
-        read = parse_linux_line(line)
-        if isinstance(read, LinuxReady):
-            ready_us = read.clock_us
-        elif isinstance(read, LinuxWork):
-            ready_us = read.clock_us if ready_us is None else ready_us
-            counts.append(_Count(side, (read.clock_us - ready_us) / 1e6, t_s, read))
+        parsed = parse_linux_line(line)
+        if isinstance(parsed, LinuxReady):
+            ready_us = parsed.clock_us
+        elif isinstance(parsed, LinuxWork):
+            ready_us = parsed.clock_us if ready_us is None else ready_us
+            counts.append(_Count(side, (parsed.clock_us - ready_us) / 1e6, t_s, parsed))
     return counts

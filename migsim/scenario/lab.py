@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,6 +14,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from migsim.documents import Declared, Seconds, read_file_text
 from migsim.errors import ParameterError, ScenarioError
 from migsim.qapi import CAPABILITIES, QemuVersion, check_capabilities, check_parameters, defaults
+from migsim.qapi.settings import parse_setting
 from migsim.scenario.guest import GuestSpec
 
 __all__ = ["LabScenario", "MigrationSettings", "QemuSpec"]
@@ -68,18 +69,58 @@ class MigrationSettings(Declared):
         >>> MigrationSettings.parse(["downtime-limit=300ms", "xbzrle=on"], "7.2").capabilities
         {'xbzrle': True}
         """
-        parameters: dict[str, Any] = {}
-        capabilities: dict[str, Any] = {}
-        for word in settings:
-            name, equals, value = word.partition("=")
-            if not equals:
-                raise ParameterError(
-                    f"The setting is {word!r}.",
-                    "A setting is NAME=VALUE.",
-                    "Write it like max-bandwidth=1Gbps.",
-                )
-            (capabilities if name in CAPABILITIES else parameters)[name] = value
-        return cls(parameters=parameters, capabilities=capabilities).for_version(version)
+        return cls.read(settings, version).for_version(version)
+
+    @classmethod
+    def read(cls, settings: Mapping[str, Any] | Iterable[str] | Self, version: QemuVersion | str) -> Self:
+        """Read settings one by one into QAPI's units; `for_version` checks the rules between them.
+
+        Parameters
+        ----------
+        settings : mapping, iterable of ``NAME=VALUE`` words, or MigrationSettings
+            Parameters and capabilities mixed; a single word may stand alone.
+        version : QemuVersion or str
+
+        Raises
+        ------
+        ParameterError, UnitError
+            For a setting that `version` refuses, or one that is named twice.
+
+        Examples
+        --------
+        >>> MigrationSettings.read({"max-bandwidth": "1Gbps"}, "7.2").parameters
+        {'max-bandwidth': 125000000}
+        """
+        if isinstance(settings, MigrationSettings):
+            named: Mapping[str, Any] = {**settings.parameters, **settings.capabilities}
+        elif isinstance(settings, Mapping):
+            named = settings
+        else:
+            named = _named([settings] if isinstance(settings, str) else settings)
+        read = {name: parse_setting(name, value, version) for name, value in named.items()}
+        return cls(
+            parameters={name: value for name, value in read.items() if name not in CAPABILITIES},
+            capabilities={name: value for name, value in read.items() if name in CAPABILITIES},
+        )
+
+
+def _named(words: Iterable[str]) -> dict[str, str]:
+    """Split ``NAME=VALUE`` words; each name may come once."""
+    named: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise ParameterError(
+                f"The setting is {word!r}.", "A setting is NAME=VALUE.", "Write it like max-bandwidth=1Gbps."
+            )
+        if name in named:
+            raise ParameterError(
+                f"{name} is set to {named[name]!r} and to {value!r}.",
+                "A setting has one value.",
+                "Drop one of them.",
+            )
+        named[name] = value
+    return named
 
 
 class QemuSpec(Declared):

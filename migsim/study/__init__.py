@@ -1,12 +1,14 @@
-"""What users ask of a traced guest: predictions, sweeps, sizes, and what an answer hangs on.
+"""Studies of a guest's migration: predictions, replays, sweeps, sizing, sensitivity.
 
-- `predict`, `draws`: one migration as draws of what is uncertain
-- `sweep`: one guest under many settings; `size`: the least setting that will do
-- `sensitivity`: which uncertain input a figure hangs on
-- `guest_performance`, `guest_progress`, `users_compared`: what the guest and its users lose
-- `scaling`: a traced guest taken for a larger one
-- `matching`: which trace and profile belong to a record
+- `question`, `quantities`: the guest, host, settings and numbers that every study is asked with, and what an answer
+  assumes or leaves out (`Question.assumptions`, `MODELLED`)
+- `predict`, `draws`: one migration, simulated once per draw of the uncertain inputs; `replay`: by a trace's own pages
+- `sweep`: one guest under many settings; `size`: the least or greatest value of a setting that meets requirements
+- `sensitivity`: the uncertain inputs, ranked by their share in a figure's variance
+- `guest_performance`, `guest_progress`, `users_compared`: work and transactions that a migration costs the guest
+- `scaling`: a traced guest scaled to a larger one
+- `matching`: the trace and the host profile that belong to a record
 - `xbzrle_advice`, `xbzrle_sizes`, `dirty_bitmap`: studies of one mechanism
 
-Simulating a single migration is `migsim.engine`'s; pictures are `migsim.plot`'s.
+The engines that simulate one migration are in `migsim.engine`; pictures are in `migsim.plot`.
 """

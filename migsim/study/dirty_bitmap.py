@@ -1,4 +1,7 @@
-"""How much of the downtime a sync takes, by guest size and layout of the bitmap; every number is modelled."""
+"""Tables of the final sync's share in the downtime, and of the freeze at the start, by guest size and bitmap layout.
+
+All numbers come from the laws in `migsim.models.dirty`; none is measured here.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,12 @@ __all__ = ["SIZES_GIB", "freeze_table", "preset_of", "sync_share_table"]
 SIZES_GIB = tuple(1 << k for k in range(15))
 """1 GiB to 16 TiB."""
 
-BOUNDS: tuple[Literal["low", "value", "high"], ...] = ("low", "value", "high")
+COST_BOUNDS: tuple[Literal["low", "value", "high"], ...] = ("low", "value", "high")
+"""The published value of a cost, and the ends of its range."""
 
 
 def preset_of(layout: str) -> str:
-    """Name the published costs that go with a layout: those of its time.
+    """Return the name of the published costs of a layout: those measured when that layout was in use.
 
     Examples
     --------
@@ -39,13 +43,13 @@ def sync_share_table(
     dirty_fraction: float = 0.0,
     layouts: Iterable[str] = tuple(LAYOUTS),
 ) -> pd.DataFrame:
-    """Tabulate the final sync and its share in the downtime.
+    """Tabulate how long the final sync takes, and its share in the downtime.
 
     Parameters
     ----------
     gib : iterable of int
     rest_s : float
-        The downtime without its sync: at most the limit that the migration converged under.
+        The rest of the downtime: at most the downtime limit under which the migration converged.
     dirty_fraction : float
         Share of the guest's pages that the sync finds dirty.
     layouts : iterable of str
@@ -71,7 +75,7 @@ def sync_share_table(
         preset = cost_preset(preset_of(name))
         for size in sizes:
             row: dict[str, float | str] = {"layout": name, "preset": preset.name, "ram_gib": size}
-            for bound in BOUNDS:
+            for bound in COST_BOUNDS:
                 dirty = dirty_fraction * size * PAGES_PER_GIB
                 seconds = sync_parts(LAYOUTS[name], size * GIB, dirty, preset.at(bound)).total_s
                 ending = "" if bound == "value" else f"_{bound}"
@@ -82,13 +86,13 @@ def sync_share_table(
 
 
 def freeze_table(gib: Iterable[int] = SIZES_GIB) -> pd.DataFrame:
-    """Tabulate the freeze at the start of a guest whose memory is mapped wholly.
+    """Tabulate how long vCPUs wait while dirty logging starts, for a guest whose memory is all mapped.
 
     Returns
     -------
     pandas.DataFrame
-        ``case`` (``"QEMU 1.3, 4k"``, ...), ``preset``, ``ram_gib``; ``io_exit_s`` and ``page_fault_s``, who waits how
-        long at most, each with ``_low`` and ``_high``.
+        ``case`` (``"QEMU 1.3, 4k"``, ...), ``preset``, ``ram_gib``; ``io_exit_s`` and ``page_fault_s``, the longest
+        wait of a vCPU that exits for I/O and of one that faults on a page, each with ``_low`` and ``_high``.
 
     Examples
     --------
@@ -110,7 +114,7 @@ def freeze_table(gib: Iterable[int] = SIZES_GIB) -> pd.DataFrame:
         preset = cost_preset(preset_of(layout))
         for size in sizes:
             row: dict[str, float | str] = {"case": case, "preset": preset.name, "ram_gib": size}
-            for bound in BOUNDS:
+            for bound in COST_BOUNDS:
                 freeze = start_freeze(LAYOUTS[layout], size * GIB, preset.at(bound), mapping=mapping)
                 ending = "" if bound == "value" else f"_{bound}"
                 row[f"io_exit_s{ending}"] = freeze.total_s

@@ -1,8 +1,8 @@
-"""What is uncertain about a guest and its host, as draws that every study shares.
+"""Draws of the uncertain inputs: the host's terms, the guest's activity, and a seed for the dirty counts.
 
-Host terms and the guest's activity are log-normal about their medians; each draw carries a seed for the dirty counts.
-A draw depends on the profile, the workload's spread and the seed alone, never on the settings, so that two settings are
-compared under the same chance (common random numbers).
+Host terms and the guest's activity are log-normal about their medians. A draw depends on the profile, the workload's
+spread and the seed alone, never on the settings: two settings are compared under the same draws (common random
+numbers).
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ __all__ = ["Draw", "draw_all", "draw_at", "figures_of_draw"]
 
 @dataclass(frozen=True)
 class Draw:
-    """One draw of what is uncertain.
+    """One draw of the uncertain inputs.
 
     Attributes
     ----------
     terms : mapping of str to float
-        The host's.
+        The host's terms.
     writes_factor : float
-        The guest's activity over the fitted one.
+        Factor on the fitted write rates.
     seed : int, optional
-        Of the dirty counts; None: their expectation.
+        Seed of the dirty counts; None for their expectation.
     """
 
     terms: Mapping[str, float]
@@ -40,7 +40,7 @@ class Draw:
     seed: int | None = None
 
     def of(self, base: SimulationInput) -> SimulationInput:
-        """Return a migration as this draw has it; `base` holds the terms that it needs."""
+        """Return `base` with this draw's terms and write rates; a term that `base` does not name is left out."""
         terms = {name: self.terms.get(name, median) for name, median in base.terms.items()}
         if self.writes_factor == 1.0:
             return replace(base, terms=terms)
@@ -48,7 +48,7 @@ class Draw:
 
 
 def draw_all(host: HostProfile, writes_spread: float, count: int, seed: int) -> tuple[Draw, ...]:
-    """Draw the host's terms and the guest's activity, `count` times; a count of 1 is the medians.
+    """Draw the host's terms and the guest's activity `count` times; a count of 1 returns the medians.
 
     Examples
     --------
@@ -68,22 +68,24 @@ def _draw(host: HostProfile, writes_spread: float, seeds: np.random.SeedSequence
     return _with_writes(host, terms, writes_spread * rng.standard_normal(), int(seeds.generate_state(1)[0]))
 
 
-def draw_at(host: HostProfile, common: float, own: Mapping[str, float], log_writes: float) -> Draw:
-    """Return the draw at given deviates: of the host (see `HostProfile.at`), and the log of the guest's activity."""
-    return _with_writes(host, host.at(common, own), log_writes, None)
+def draw_at(
+    host: HostProfile, common_deviate: float, term_deviates: Mapping[str, float], log_writes: float
+) -> Draw:
+    """Return the draw at given deviates of the host's terms (see `HostProfile.at`) and log of the writes factor."""
+    return _with_writes(host, host.at(common_deviate, term_deviates), log_writes, None)
 
 
 def _with_writes(host: HostProfile, terms: dict[str, float], log_writes: float, seed: int | None) -> Draw:
-    # The trace was read with the median cost of a fault: an error of it cancels only if the draw keeps it.
+    # The trace was fitted with the median cost of a fault. Its error cancels only if the draw uses the same value.
     terms = terms | {"dirty_fault_s": host.median("dirty_fault_s")}
     return Draw(terms, terms["guest_speed"] * math.exp(log_writes), seed)
 
 
 def figures_of_draw(result: MigrationResult) -> dict[str, float]:
-    """Return what a study keeps of one migration: its figures, and those of XBZRLE and auto-converge where they are on.
+    """Return the figures of one migration, with those of XBZRLE and auto-converge where they are on.
 
-    ``cache-hit-rate`` and ``xbzrle-bytes`` with XBZRLE; ``throttle-N``, the second at which N % began, with
-    auto-converge.
+    XBZRLE adds ``cache-hit-rate`` and ``xbzrle-bytes``; auto-converge adds ``throttle-N``, the second at which
+    throttling by N % began.
     """
     mechanisms: dict[str, float] = {}
     if result.scenario.get("capabilities", {"auto-converge": True}).get("auto-converge"):

@@ -1,8 +1,8 @@
-"""What a migration does to a guest's users: transactions over time, how many are lost, how long one waits.
+"""A guest's users during its migration: transactions over time, transactions lost, the longest response time.
 
-Each draw of a prediction has the guest's speed over time (`MigrationResult.guest_speed`). A closed loop of users goes
-through it twice: as the expectation of its chain (`migsim.models.users.course`), which has no chance in it, and
-as simulated users (`migsim.engine.users`), which say how far one run may lie from that.
+Each draw of a prediction has the guest's speed over time (`MigrationResult.guest_speed`). A closed loop of users is
+computed for each such course in two ways: as an expectation (`migsim.models.users.course`), and as simulated users
+(`migsim.engine.users`), which show how far a single run may lie from the expectation.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from migsim.engine.users import Transactions, simulate_users, transactions_band
 from migsim.errors import ParameterError
+from migsim.intervals import low_median_high
 from migsim.models.users.closed_loop import UserLoop
 from migsim.models.users.course import expected_course
 from migsim.models.users.speed_course import SpeedCourse
@@ -30,24 +31,25 @@ __all__ = ["GuestPerformance", "guest_performance", "guest_speed", "lost_by_draw
 Floats = NDArray[np.float64]
 
 STEP_S = 0.02
-TRANSACTIONS = 200_000
-"""About so many are simulated one by one: of a busy loop not every draw's, but four draws' at least."""
+"""Time step of the expected transactions."""
+MOST_TRANSACTIONS = 200_000
+"""About how many transactions are simulated one by one. The first four draws are always simulated."""
 
 LONGEST_WINDOW_S = 300.0
-"""Of a migration that does not end so much is looked at, unless a window is given."""
+"""The longest window that is chosen by itself; a migration that does not end would have none."""
 
 AFTER_S = 10.0
-"""How long after the last draw's end: users who have queued up are served by then."""
+"""Time added after the last draw's end, in which the users who queued up are served."""
 
 
 def guest_speed(run: MigrationResult | Prediction) -> pd.DataFrame:
-    """Return the guest's speed over time of a simulated migration; of a prediction, that of its middle draw.
+    """Return the guest's speed over time in a simulated migration, or in the middle draw of a prediction.
 
     Returns
     -------
     pandas.DataFrame
         ``t_s``, ``until_s``, ``speed_fraction``, ``work_per_s``, ``why``: see `migsim.results.guest_speed`. The
-        integral of ``work_per_s`` is the work that the guest has done; what it lacks of the whole time is
+        integral of ``work_per_s`` is the work that the guest has done; elapsed time less that integral is
         ``costs["guest-lost-s"]``. Empty for a measured run.
 
     Examples
@@ -60,22 +62,22 @@ def guest_speed(run: MigrationResult | Prediction) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class GuestPerformance:
-    """What is predicted for the users of a guest that is migrated.
+    """The predicted transactions of a guest's users during a migration.
 
     Attributes
     ----------
     loop : UserLoop
     window_s : float
-        From QMP ``migrate`` on; what the figures are about.
+        Length of the window that the figures cover, from QMP ``migrate`` on.
     over_time : pandas.DataFrame
-        As `migsim.engine.users.transactions_band`, of all draws, the minute before QMP ``migrate`` left out; with
-        ``middle_per_s``, what is expected of the middle draw (for ``all``).
+        As `migsim.engine.users.transactions_band` makes it from all draws, without the minute before QMP ``migrate``;
+        with ``middle_per_s``, the expectation in the middle draw (for ``all``).
     middle : pandas.DataFrame
         The middle draw's speed over time.
     draws : tuple of dict
-        Of each draw: ``lost`` transactions (expected), ``lost-in-a-run`` (of one run of its users),
-        ``longest-response`` [s] and ``least-per-s`` (of an interval). Users are simulated one by one for the first
-        draws only where all would be more than 200,000 transactions.
+        For each draw: ``lost``, the expected number of lost transactions, and ``least-per-s``, the fewest in an
+        interval; from simulated users, ``lost-in-a-run`` and ``longest-response`` [s]. Where all draws would have more
+        than 200,000 transactions, users are simulated for the first draws only.
     intervals : dict of str to (float, float)
         The middle 80 % of the draws.
     assumptions : tuple of str
@@ -100,7 +102,7 @@ class GuestPerformance:
         return self.loop.steady().throughput_per_s
 
     def to_json_object(self) -> dict[str, Any]:
-        """Return users, transactions a second before, and the figures with their 80 % intervals."""
+        """Return the users, their transactions a second before the migration, and the figures with 80 % intervals."""
         return {
             "users": self.loop.users,
             "window-s": self.window_s,
@@ -127,25 +129,25 @@ def guest_performance(
     interval_s: float = 1.0,
     seed: int | None = None,
 ) -> GuestPerformance:
-    """Predict what a guest's users get done while it is migrated.
+    """Predict the transactions of a guest's users while it is migrated.
 
     Parameters
     ----------
     prediction : Prediction
     loop : UserLoop, optional
-        As `migsim.calibrate.users.fit_loop` finds it, or declared; by default the question's users.
+        Fitted by `migsim.calibrate.users.fit_loop`, or declared; by default the question's users.
     window_s : float, optional
-        What to look at, from QMP ``migrate`` on. Default: until the last draw's guest runs on at the destination and
-        10 s more; 300 s where that is longer.
+        Length of the window from QMP ``migrate`` on. By default it ends 10 s after the guest of the last draw runs at
+        the destination, and after 300 s at the latest.
     interval_s : float
-        Over which transactions are counted.
+        Length of the intervals in which transactions are counted.
     seed : int, optional
-        Of the users; by default the question's.
+        Seed of the simulated users; by default the question's.
 
     Raises
     ------
     ParameterError
-        When no users are given, when the prediction tells no speeds, or for a window or interval of nothing.
+        When there are no users, when the prediction has no speeds, or for a window or interval that is not above 0.
 
     Examples
     --------
@@ -157,7 +159,7 @@ def guest_performance(
     if loop is None:
         raise ParameterError(
             "No users are given.",
-            "What they get done follows from how many they are and what a transaction needs.",
+            "Their transactions follow from how many users there are and how much CPU time a transaction needs.",
             "Give a UserLoop, here or with the question (users=...).",
         )
     seed = seed if seed is not None else question.seed if question else 1
@@ -165,8 +167,10 @@ def guest_performance(
     window = _window_s(courses, window_s, interval_s)
     grid = np.linspace(0.0, window, max(round(window / interval_s), 1) + 1)
     expected = _completed(loop, [SpeedCourse.from_guest_speed(prediction.result.guest_speed), *courses], grid)
-    most = max(4, int(TRANSACTIONS / (loop.steady().throughput_per_s * window)))
-    runs = [simulate_users(loop, course, window, seed=seed + k) for k, course in enumerate(courses[:most])]
+    simulated = max(4, int(MOST_TRANSACTIONS / (loop.steady().throughput_per_s * window)))
+    runs = [
+        simulate_users(loop, course, window, seed=seed + k) for k, course in enumerate(courses[:simulated])
+    ]
     draws = tuple(
         _expected_figures(loop, grid, done) | (_run_figures(loop, grid, runs[k]) if k < len(runs) else {})
         for k, done in enumerate(expected[1:])
@@ -180,15 +184,15 @@ def guest_performance(
         over_time=over_time,
         middle=prediction.result.guest_speed,
         draws=draws,
-        intervals={name: _middle_80(values) for name, values in _by_name(draws).items()},
+        intervals={name: _interval(values) for name, values in _by_name(draws).items()},
         assumptions=(*prediction.assumptions, *_notes(loop, prediction, window)),
     )
 
 
 def lost_by_draw(prediction: Prediction, loop: UserLoop, *, window_s: float) -> Floats:
-    """Transactions that each draw of a prediction is expected to lose in the first `window_s` from QMP ``migrate`` on.
+    """Return the expected number of lost transactions in each draw, in the first `window_s` from QMP ``migrate`` on.
 
-    What `guest_performance` says of ``lost``, without users that are simulated one by one.
+    The figure ``lost`` of `guest_performance`, computed without simulated users.
 
     Raises
     ------
@@ -203,9 +207,9 @@ def lost_by_draw(prediction: Prediction, loop: UserLoop, *, window_s: float) -> 
 def _window_s(courses: list[SpeedCourse], window_s: float | None, interval_s: float) -> float:
     if not courses:
         raise ParameterError(
-            "The prediction tells nothing of the guest's speed.",
-            "It comes with the draws of migsim.predict.",
-            "Predict again.",
+            "The prediction has no guest speeds.",
+            "They come with the draws that migsim.predict keeps.",
+            "Predict the migration with migsim.predict.",
         )
     window = window_s
     if window is None:
@@ -214,53 +218,53 @@ def _window_s(courses: list[SpeedCourse], window_s: float | None, interval_s: fl
     if window > 0 and interval_s > 0:
         return window
     raise ParameterError(
-        f"Transactions are asked for over {window:g} s, every {interval_s:g} s.",
-        "Nothing happens in no time.",
+        f"The window is {window:g} s, its intervals {interval_s:g} s.",
+        "Both are above 0.",
         "Give times above 0.",
     )
 
 
 def _completed(loop: UserLoop, courses: list[SpeedCourse], grid: Floats) -> Floats:
-    """Expected transactions by each time of the grid, shape (courses, n + 1)."""
+    """Expected number of transactions completed up to each time of the grid, shape (courses, n + 1)."""
     window = float(grid[-1])
     steps = np.linspace(0.0, window, max(int(np.ceil(window / STEP_S)), len(grid)) + 1)
-    seen = [course.without_stops() if loop.inside else course for course in courses]
-    made = expected_course(loop, np.array([course.mean_speed(steps) for course in seen]), steps)
+    loop_courses = [course.without_stops() if loop.inside else course for course in courses]
+    expected = expected_course(loop, np.array([course.mean_speed(steps) for course in loop_courses]), steps)
     rows = [
         np.interp(course.guest_clock_s(grid) if loop.inside else grid, steps, done)
-        for course, done in zip(courses, made.completed, strict=True)
+        for course, done in zip(courses, expected.completed, strict=True)
     ]
     return np.array(rows)
 
 
 def _expected_figures(loop: UserLoop, grid: Floats, expected: Floats) -> dict[str, float]:
-    usual = loop.steady().throughput_per_s * float(grid[-1])
+    undisturbed = loop.steady().throughput_per_s * float(grid[-1])
     return {
-        "lost": usual - float(expected[-1]),
+        "lost": undisturbed - float(expected[-1]),
         "least-per-s": float((np.diff(expected) / np.diff(grid)).min()),
     }
 
 
 def _run_figures(loop: UserLoop, grid: Floats, run: Transactions) -> dict[str, float]:
-    usual = loop.steady().throughput_per_s * float(grid[-1])
+    undisturbed = loop.steady().throughput_per_s * float(grid[-1])
     return {
-        "lost-in-a-run": usual - float(run.completed(grid).sum()),
+        "lost-in-a-run": undisturbed - float(run.completed(grid).sum()),
         "longest-response": float(run.response_s.max(initial=0.0)),
     }
 
 
 def _by_name(draws: tuple[dict[str, float], ...]) -> dict[str, list[float]]:
-    """Values of each figure over the draws that have it; the first has all."""
+    """Values of each figure over the draws that have it; the first draw has every figure."""
     return {name: [draw[name] for draw in draws if name in draw] for name in draws[0]}
 
 
-def _middle_80(values: list[float]) -> tuple[float, float]:
-    low, high = np.percentile(values, [10, 90])
-    return float(low), float(high)
+def _interval(values: list[float]) -> tuple[float, float]:
+    low, _, high = low_median_high(values)
+    return low, high
 
 
-def _notes(loop: UserLoop, made: Prediction, window_s: float) -> list[str]:
-    """What is taken for granted about the users, a sentence each."""
+def _notes(loop: UserLoop, prediction: Prediction, window_s: float) -> list[str]:
+    """Return the assumptions about the users, a sentence each."""
     notes = [
         "The users are programs in the guest: they neither think on in the blackout nor see it."
         if loop.inside
@@ -268,8 +272,8 @@ def _notes(loop: UserLoop, made: Prediction, window_s: float) -> list[str]:
         "A transaction needs nothing but processor time; log faults are spread evenly over their round.",
     ]
     if (
-        made.result.outcome.status != "completed"
-        or max(f["until_s"].iloc[-1] for f in made.guest_speeds) > window_s
+        prediction.result.outcome.status != "completed"
+        or max(f["until_s"].iloc[-1] for f in prediction.guest_speeds) > window_s
     ):
         notes.append(f"Of the migration the first {window_s:.0f} s are counted, not all of it.")
     return notes

@@ -1,9 +1,9 @@
-"""Which trace and which host profile a record is to be compared with.
+"""The trace and the host profile that belong to a record, and the question that the record's migration answered.
 
-A trace of a lab guest says in its `meta.guest` what the guest was told to do; a record's scenario says the same. The
-trace matches when both are equal: same RAM, same workload (of a Linux guest: users, think time, buffers; the seed of
-its users' chance may differ), and the same accelerator, which sets the guest's speed. A profile matches by QEMU's
-release and the accelerator; the bundled ones are always among those that are looked at.
+A trace of a lab guest holds the guest's description in `meta.guest`; a record holds it in its scenario. The trace
+matches when both are equal (same RAM, same workload; only the seed of a Linux guest's users may differ) and the
+accelerator, which sets the guest's speed, is the same. A profile matches by QEMU's release and the accelerator; the
+bundled profiles are always searched too.
 """
 
 from __future__ import annotations
@@ -27,30 +27,32 @@ if TYPE_CHECKING:
 
 __all__ = ["matching_profile", "matching_trace", "predict_record", "question_of_record"]
 
-SATURATED = 0.95
-"""So busy is a guest that would do more if it could."""
+BUSY_LOAD = 0.95
+"""A guest at least this busy has no idle time: its pace is limited by its processors."""
 
 PACE_S = 30.0
-"""How long before QMP ``migrate`` its pace is looked at."""
+"""Length of the time before QMP ``migrate`` over which such a guest's pace is averaged."""
 
 
 def matching_trace(record: MigrationResult, folder: Path, collector: str = "stream") -> Trace:
-    """Find the trace of a record's guest in a folder; of several by the collector, QEMU's release, nearest in time.
+    """Find the trace of a record's guest in a folder.
+
+    Of several, those by `collector` come first, then those of the record's QEMU release, then the nearest in time.
 
     Raises
     ------
     TraceError
-        When no trace there is of that guest.
+        When the folder has no trace of that guest.
     """
     from migsim.trace import Trace
 
-    guest = _kind_of(record.scenario.get("guest"))
+    guest = _description(record.scenario.get("guest"))
     traces = [Trace.open(p) for p in sorted(folder.glob("*.trace"))]
     same = sorted(
         (
             t
             for t in traces
-            if guest and _kind_of(t.meta.guest) == guest and t.meta.accel in ("", record.accel)
+            if guest and _description(t.meta.guest) == guest and t.meta.accel in ("", record.accel)
         ),
         key=lambda t: (not _same_release(t.meta.qemu_version, record), _apart_s(t.meta.started, record)),
     )
@@ -66,23 +68,23 @@ def matching_trace(record: MigrationResult, folder: Path, collector: str = "stre
 def matching_profile(record: MigrationResult, folder: Path | None = None) -> HostProfile:
     """Find the host profile for a record's QEMU release and accelerator.
 
-    Of several, those of the record's machine come before others, and then the nearest in time.
+    Of several, those of the record's machine come first, then the nearest in time.
 
     Parameters
     ----------
     record : MigrationResult
     folder : Path, optional
-        Whose profiles (``*.json``) are looked at beside the bundled ones.
+        A folder of profiles (``*.json``) to search beside the bundled ones.
 
     Raises
     ------
     ProfileError
-        When the folder is not there, a profile in it cannot be read, or none is of that kind.
+        When the folder does not exist, a profile in it cannot be read, or none matches.
     """
     if folder is not None and not folder.is_dir():
         raise ProfileError(
             f"There is no folder {folder}.",
-            "Its profiles are looked at beside the bundled ones.",
+            "Its profiles are searched beside the bundled ones.",
             "Check the path, or give a profile with --host.",
         )
     paths = [*(sorted(folder.glob("*.json")) if folder else ()), *bundled_profiles()]
@@ -108,20 +110,20 @@ def matching_profile(record: MigrationResult, folder: Path | None = None) -> Hos
 def predict_record(
     record: MigrationResult, trace: Trace, host: HostProfile, *, draws: int = DRAWS, seed: int = 1
 ) -> Prediction:
-    """Predict a record's migration from what was known before it; see `question_of_record`."""
+    """Predict the migration of a record from what was known before it; see `question_of_record`."""
     return predict(question_of_record(record, trace, host).replace(draws=draws, seed=seed))
 
 
 def question_of_record(record: MigrationResult, trace: Trace, host: HostProfile) -> Question:
-    """Return the question that a record's migration answered: its scenario, asked of what was known before it.
+    """Return the question that a record's migration answered: its scenario, with what was known before it.
 
-    Nothing of the measured run is used but, of a Linux guest, how busy it said it was before QMP ``migrate``, and where
-    it had no processor to spare, its pace then beside that of the traced one.
+    Nothing of the measured run is used, with two exceptions for a Linux guest: how busy it was before QMP ``migrate``,
+    and, where it had no idle processor, its pace at that time relative to the traced guest's.
 
     Raises
     ------
     ScenarioError
-        When the record does not hold the scenario it came from.
+        When the record does not hold its scenario.
     """
     scenario = LabScenario.from_dict(record.scenario, where=f"The record of {record.name!r}")
     load = _load(record, scenario, host)
@@ -139,12 +141,12 @@ def question_of_record(record: MigrationResult, trace: Trace, host: HostProfile)
     )
 
 
-def _kind_of(guest: dict[str, Any] | None) -> dict[str, Any]:
-    """What a guest was told to do, without what only draws its users' chance."""
-    told = dict(guest or {})
-    if isinstance(linux := told.get("linux"), dict):
-        told["linux"] = {name: value for name, value in linux.items() if name != "seed"}
-    return told
+def _description(guest: dict[str, Any] | None) -> dict[str, Any]:
+    """Return a guest's description without the seed of its users."""
+    description = dict(guest or {})
+    if isinstance(linux := description.get("linux"), dict):
+        description["linux"] = {name: value for name, value in linux.items() if name != "seed"}
+    return description
 
 
 def _same_release(version: str, record: MigrationResult) -> bool:
@@ -152,54 +154,56 @@ def _same_release(version: str, record: MigrationResult) -> bool:
 
 
 def _measured(profile: HostProfile) -> str:
-    """When a profile's probes ran."""
+    """Return when a profile's probes ran."""
     return str(profile.provenance.get("measured") or profile.provenance.get("made", ""))
 
 
 def _other_machine(profile: HostProfile, record: MigrationResult) -> bool:
-    """Whether a profile was measured on other processors than the record."""
-    measured, ran = (made.provenance.get("machine") or {} for made in (profile, record))
-    return any(measured.get(name) != ran.get(name) for name in ("cpu_model", "cpus", "architecture"))
+    """Return whether a profile was measured on other processors than the record."""
+    of_profile, of_record = (file.provenance.get("machine") or {} for file in (profile, record))
+    return any(of_profile.get(name) != of_record.get(name) for name in ("cpu_model", "cpus", "architecture"))
 
 
 def _apart_s(started: str, record: MigrationResult) -> float:
-    """Time between a trace and a record; infinite where one does not say when it was made."""
+    """Return the time between a trace or profile and a record; infinite where either has no date."""
     try:
-        made = datetime.fromisoformat(record.provenance["made"])
-        return abs((datetime.fromisoformat(started) - made).total_seconds())
+        recorded = datetime.fromisoformat(record.provenance["made"])
+        return abs((datetime.fromisoformat(started) - recorded).total_seconds())
     except (KeyError, TypeError, ValueError):
         return float("inf")
 
 
 def _fresh_pages(scenario: LabScenario) -> int | None:
-    """Pages that the destination has to find memory for: of an aliased guest only the one file behind it."""
+    """Return the pages that the destination has to find memory for; an aliased guest has only its one file."""
     alias = scenario.guest.alias_bytes
     return None if alias is None else alias // PAGE_BYTES
 
 
 def _load(record: MigrationResult, scenario: LabScenario, host: HostProfile) -> float:
-    """Share of its full speed that a lab guest needs.
+    """Return the share of its full speed that a lab guest needs.
 
-    Of ours, what it is told to write over what one can write here; of a Linux guest, how busy it was before.
+    For the bare-metal guest: the writes it is told to make, over the writes it could make on this host. For a Linux
+    guest: how busy it was before the migration.
     """
     if scenario.guest.linux is not None:
-        seen = transactions(record)
-        busy = seen.loc[seen["t_s"] <= 0].drop_duplicates("t_s")["busy_fraction"].mean()
+        reports = transactions(record)
+        busy = reports.loc[reports["t_s"] <= 0].drop_duplicates("t_s")["busy_fraction"].mean()
         return 1.0 if busy != busy else float(min(max(busy / scenario.guest.vcpus, 0.01), 1.0))
-    asked = scenario.guest.workload.writes_per_s
-    if asked is None:
+    told_writes_per_s = scenario.guest.workload.writes_per_s
+    if told_writes_per_s is None:
         return 1.0
-    return min(asked / host.median("guest_writes_per_s"), 1.0)
+    return min(told_writes_per_s / host.median("guest_writes_per_s"), 1.0)
 
 
 def _writes_scale(record: MigrationResult, trace: Trace, load: float) -> float:
-    """How fast a Linux guest without a processor to spare worked, times the traced one.
+    """Return the pace of a Linux guest without an idle processor, over the traced guest's pace; 1 for other guests.
 
-    Both do what the machine lets them, and that differs from day to day; the pace of others is set by their users.
+    Such a guest's pace is set by the machine and differs from day to day. The pace of other guests is set by their
+    users.
     """
-    traced = trace.meta.self_check.get("operations_per_s_traced") if load >= SATURATED else None
+    traced = trace.meta.self_check.get("operations_per_s_traced") if load >= BUSY_LOAD else None
     if not traced:
         return 1.0
-    seen = transactions(record)
-    before = seen[(seen["t_s"] <= 0) & (seen["t_s"] > -PACE_S)]
+    reports = transactions(record)
+    before = reports[(reports["t_s"] <= 0) & (reports["t_s"] > -PACE_S)]
     return float(before["completed"].sum() / before.drop_duplicates("t_s")["interval_s"].sum() / traced)

@@ -1,4 +1,4 @@
-"""A prediction: many simulated migrations, drawn from what is uncertain about the guest and the host."""
+"""Predictions: one migration, simulated once for each draw of the uncertain inputs of guest and host."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import numpy as np
 
 from migsim.engine.events.precopy import simulate
 from migsim.html import html_list
+from migsim.intervals import HIGH_PERCENT, LOW_PERCENT
 from migsim.results import MigrationResult
 from migsim.results.figures import INTERVALS
 from migsim.study.draws import draw_all, figures_of_draw
-from migsim.study.question import Asked, Question, takes_question
+from migsim.study.question import Question, QuestionKeywords, takes_question
 from migsim.workload import Workload
 
 if TYPE_CHECKING:
@@ -26,26 +27,30 @@ if TYPE_CHECKING:
 __all__ = ["Prediction", "predict"]
 
 
+WEIGHTS = {"total-time": 4.0, "downtime": 2.0, "transferred": 2.0, "rounds": 0.5}
+"""How much each figure counts where the draw nearest the medians is chosen."""
+
+
 @dataclass(frozen=True)
 class Prediction:
-    """What is predicted for one migration.
+    """The predicted migration: its outcome, figures with 80 % intervals, and assumptions.
 
     Attributes
     ----------
     result : MigrationResult
-        The draw nearest the medians, with `intervals` filled in.
+        The result of the draw nearest the medians, with `intervals` filled in.
     completed_fraction : float
         Share of the draws that completed before the deadline.
     assumptions : tuple of str
-        What is taken for granted or left out, a sentence each.
+        What the model takes for granted or leaves out, a sentence each.
     draws : tuple of dict
         Figures of every draw that ended like `result` (see `migsim.study.draws.figures_of_draw`).
     question : Question, optional
-        What was asked.
+        The question that was asked.
     fit : WorkloadFit, optional
-        How the trace was read, when there was one.
+        The fit of the trace; None for a workload.
     runs : tuple of MigrationResult
-        The same draws. Their tables are computed on first access.
+        Results of the same draws. Their tables are computed on first access, because most are never read.
     """
 
     result: MigrationResult
@@ -58,31 +63,31 @@ class Prediction:
 
     @property
     def guest_speeds(self) -> tuple[pd.DataFrame, ...]:
-        """`MigrationResult.guest_speed` of the draws: see `migsim.study.guest_performance`."""
+        """The guest's speed over time in each draw: see `migsim.study.guest_performance`."""
         return tuple(run.guest_speed for run in self.runs)
 
     @property
     def medians(self) -> dict[str, float]:
-        """Medians of the draws, `migsim.results.figures.INTERVALS`: the point prediction."""
+        """Medians over the draws of the figures in `migsim.results.figures.INTERVALS`: the point prediction."""
         return {name: float(np.median([d[name] for d in self.draws])) for name in INTERVALS}
 
     def median(self, name: str) -> float:
-        """Median of one figure over the draws that have it; NaN where none does."""
+        """Return the median of one figure over the draws that have it; NaN where none does."""
         values = [d[name] for d in self.draws if name in d]
         return float(np.median(values)) if values else float("nan")
 
     def to_json_object(self) -> dict[str, Any]:
-        """`query-migrate`'s object with `outcome`, `reason`, `intervals`, `downtime-parts`, `assumptions`."""
-        r = self.result
+        """Return `query-migrate`'s object with `outcome`, `reason`, `intervals`, `downtime-parts`, `assumptions`."""
+        result = self.result
         return {
-            **r.info,
-            "outcome": r.outcome.status,
-            "reason": r.outcome.reason,
+            **result.info,
+            "outcome": result.outcome.status,
+            "reason": result.outcome.reason,
             "completed-fraction": self.completed_fraction,
             "medians": {name: value for name, value in self.medians.items() if value == value},
-            "intervals": {name: list(pair) for name, pair in r.intervals.items()},
-            "downtime-parts": dict(r.downtime_parts_ms),
-            "costs": dict(r.costs),
+            "intervals": {name: list(pair) for name, pair in result.intervals.items()},
+            "downtime-parts": dict(result.downtime_parts_ms),
+            "costs": dict(result.costs),
             "assumptions": list(self.assumptions),
         }
 
@@ -95,8 +100,8 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """One draw and its figures."""
+class _DrawResult:
+    """The result of one draw, and its figures."""
 
     result: MigrationResult
     figures: dict[str, float] = field(default_factory=dict)
@@ -108,7 +113,7 @@ def predict(
     *,
     family: Callable[[np.random.Generator], Workload] | None = None,
     progress: Callable[[int, int], None] | None = None,
-    **asked: Unpack[Asked],
+    **keywords: Unpack[QuestionKeywords],
 ) -> Prediction:
     """Predict a guest's migration.
 
@@ -117,10 +122,11 @@ def predict(
     guest : Question, Trace, Workload or path
         The guest, or a question about it.
     family : callable, optional
-        Draws the workload of each draw, where the workload itself is uncertain; the question's is then its median.
+        Returns a workload for each draw, where the workload itself is uncertain. The question's workload is then the
+        median one.
     progress : callable, optional
         Called with (done, of) draws.
-    **asked
+    **keywords
         The keywords of `migsim.Question`: host, settings, qemu_version, load, draws, seed, ...
 
     Raises
@@ -133,35 +139,35 @@ def predict(
     >>> predict(idle, qemu_version="10.0", settings={"max-bandwidth": "1Gbps"}, draws=3).result.outcome.status
     'completed'
     """
-    question = Question.of(guest, **asked)
+    question = Question.of(guest, **keywords)
     workload = question.workload()
     base = question.migration(workload)
-    drawn: list[_Drawn] = []
+    simulated: list[_DrawResult] = []
     draws = draw_all(question.host, workload.writes_spread, question.draws, question.seed)
     for k, draw in enumerate(draws):
         migration = base
         if family is not None and question.draws > 1:
             migration = replace(base, workload=family(np.random.default_rng((question.seed, k))))
         result = simulate(draw.of(migration), seed=draw.seed)
-        drawn.append(_Drawn(result, figures_of_draw(result)))
+        simulated.append(_DrawResult(result, figures_of_draw(result)))
         if progress:
             progress(k + 1, question.draws)
-    return _summarise(drawn, question, workload)
+    return _summarise(simulated, question, workload)
 
 
-def _summarise(drawn: list[_Drawn], question: Question, workload: Workload) -> Prediction:
-    """Take the majority's verdict, its draw nearest the medians, and the middle 80 %."""
-    completed = [d for d in drawn if d.result.outcome.status == "completed"]
-    fraction = len(completed) / len(drawn)
+def _summarise(simulated: list[_DrawResult], question: Question, workload: Workload) -> Prediction:
+    """Return the outcome of most draws, the one of these draws that is nearest their medians, and their middle 80 %."""
+    completed = [d for d in simulated if d.result.outcome.status == "completed"]
+    fraction = len(completed) / len(simulated)
     status = "completed" if fraction >= 0.5 else "not-converged"
-    kept = [d for d in drawn if d.result.outcome.status == status]
+    kept = [d for d in simulated if d.result.outcome.status == status]
     table = np.array([[d.figures[name] for name in INTERVALS] for d in kept])
     middle = np.median(table, axis=0)
-    weights = np.array([4.0, 2.0, 2.0, 0.5, 0.0, 0.0])
+    weights = np.array([WEIGHTS.get(name, 0.0) for name in INTERVALS])
     distance = np.nansum(weights * np.abs(table - middle) / np.maximum(np.abs(middle), 1e-9), axis=1)
     central = kept[int(np.argmin(distance))].result
-    low = np.percentile(table, 10, axis=0, method="lower")
-    high = np.percentile(table, 90, axis=0, method="higher")
+    low = np.percentile(table, LOW_PERCENT, axis=0, method="lower")
+    high = np.percentile(table, HIGH_PERCENT, axis=0, method="higher")
     intervals = {
         name: (float(a), float(b)) for name, a, b in zip(INTERVALS, low, high, strict=True) if np.isfinite(a)
     }

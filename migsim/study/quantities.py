@@ -1,6 +1,6 @@
-"""The numbers of a question beside QEMU's settings and the host's terms: name, unit, meaning, and how each is read.
+"""The table of a question's numbers that are neither QEMU settings nor host terms: name, unit, meaning, and reader.
 
-One table for Python, the command line and what a sweep varies.
+Python, the command line and sweeps read them by the same table.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from migsim.errors import ParameterError
 from migsim.models.dirty.ring import ring_fill_pages
 from migsim.units import parse_duration_s, parse_quantity, parse_rate
 
-__all__ = ["MOST", "QUANTITIES", "Quantity", "read_count", "read_number"]
+__all__ = ["LARGEST_COUNT", "QUANTITIES", "Quantity", "read_count", "read_number", "read_share"]
 
-MOST = 2**62
+LARGEST_COUNT = 2**62
 """The largest whole number that a sweep's columns hold."""
 
 
@@ -29,11 +29,11 @@ class Quantity:
     Attributes
     ----------
     unit : str
-        Of the number; a bare number is in it.
+        Unit of the number, and of text without a unit.
     meaning : str
-        In a few words.
+        The number's meaning in a few words.
     field : str
-        Of `migsim.Question`.
+        The field of `migsim.Question` that holds it.
     read : callable
         Reads text or a number; raises ParameterError or UnitError.
     """
@@ -45,7 +45,7 @@ class Quantity:
 
 
 def read_number(name: str, value: Any) -> float:
-    """Read a plain number, not negative; a percentage is a hundredth.
+    """Read a plain number that is not negative, or a percentage: ``150%`` is 1.5.
 
     Raises
     ------
@@ -69,8 +69,8 @@ def read_number(name: str, value: Any) -> float:
     return number
 
 
-def read_count(name: str, value: Any, *, least: int = 0, most: int = MOST) -> int:
-    """Read a whole number from `least` on.
+def read_count(name: str, value: Any, *, least: int = 0, most: int = LARGEST_COUNT) -> int:
+    """Read a whole number from `least` to `most`.
 
     Raises
     ------
@@ -87,17 +87,28 @@ def read_count(name: str, value: Any, *, least: int = 0, most: int = MOST) -> in
         return number
     raise ParameterError(
         f"{name} is {number}.",
-        f"It is a whole number from {least} on." if number < least else f"It goes up to {most}.",
-        f"Give {least} or more." if number < least else "Lower it.",
+        f"It is a whole number from {least} on." if number < least else f"It is at most {most}.",
+        f"Give {least} or more." if number < least else f"Give {most} or less.",
     )
 
 
-def _share(value: Any) -> float:
-    number = read_number("load", value)
+def read_share(name: str, value: Any) -> float:
+    """Read a share above 0 and at most 1.
+
+    Raises
+    ------
+    ParameterError
+
+    Examples
+    --------
+    >>> read_share("load", "30%"), read_share("load", 0.3)
+    (0.3, 0.3)
+    """
+    number = read_number(name, value)
     if 0 < number <= 1:
         return number
     raise ParameterError(
-        f"load is {value!r}.", "It is a share, above 0 % and at most 100 %.", "Write it as 30% or 0.3."
+        f"{name} is {value!r}.", "It is a share, above 0 % and at most 100 %.", "Write it as 30% or 0.3."
     )
 
 
@@ -106,7 +117,7 @@ def _rate(value: Any) -> float:
     if 0 < read < math.inf:
         return read
     raise ParameterError(
-        f"link is {value!r}.", "Nothing crosses a link of no bandwidth.", "Leave it out for no limit."
+        f"link is {value!r}.", "A link's bandwidth is above 0 and finite.", "Leave it out for no limit."
     )
 
 
@@ -114,13 +125,13 @@ def _deadline(value: Any) -> float:
     seconds = parse_duration_s(value, field="deadline")
     if 0 < seconds < math.inf:
         return seconds
-    raise ParameterError(f"deadline is {value!r}.", "It is above 0.", "Write it like 90s or 30min.")
+    raise ParameterError(f"deadline is {value!r}.", "It is a time above 0.", "Write it like 90s or 30min.")
 
 
 def _ring(value: Any) -> int:
     entries = read_count("dirty-ring-size", value)
     if entries:
-        ring_fill_pages(entries)  # says what KVM would refuse
+        ring_fill_pages(entries)  # raises for a size that KVM would refuse
     return entries
 
 
@@ -131,7 +142,9 @@ QUANTITIES: dict[str, Quantity] = {
         "writes_scale",
         lambda value: read_number("writes-scale", value),
     ),
-    "load": Quantity("1", "Share of its full speed that the guest needs", "load", _share),
+    "load": Quantity(
+        "1", "Share of its full speed that the guest needs", "load", lambda value: read_share("load", value)
+    ),
     "link": Quantity("bytes/s", "What the network carries", "link_bytes_per_s", _rate),
     "deadline": Quantity("s", "When the migration is given up", "deadline_s", _deadline),
     "fresh-pages": Quantity(

@@ -1,4 +1,4 @@
-"""The question that every study answers: one guest's migration, on one host, under some settings."""
+"""`Question`, the input of every study: one guest, its host, migration settings, and numbers of the simulation."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from migsim.errors import ParameterError
 from migsim.models.dirty.tcg_log import tcg_notes
 from migsim.models.multifd.packets import check_multifd, zero_page_detection
 from migsim.profiles import HostProfile
-from migsim.qapi import CAPABILITIES, NEWEST, OLDEST, QemuVersion
-from migsim.qapi.settings import parse_setting
+from migsim.qapi import NEWEST, OLDEST, QemuVersion
 from migsim.scenario import MigrationSettings
 from migsim.study.quantities import QUANTITIES, read_count
 from migsim.workload import Workload
@@ -25,23 +24,32 @@ if TYPE_CHECKING:
     from migsim.models.users.closed_loop import UserLoop
     from migsim.trace import Trace
 
-__all__ = ["DRAWS", "MODELLED", "Asked", "Guest", "Question", "Settings", "left_out", "takes_question"]
+__all__ = [
+    "DRAWS",
+    "MODELLED",
+    "Guest",
+    "Question",
+    "QuestionKeywords",
+    "Settings",
+    "takes_question",
+    "unmodelled_notes",
+]
 
 Guest = "Trace | Workload | str | os.PathLike[str]"
 """A traced guest, a workload, or the path of either."""
 Settings = Mapping[str, Any] | Iterable[str] | MigrationSettings
-"""Migration settings: by name, as ``NAME=VALUE`` words, or read already."""
+"""Migration settings: a mapping by name, ``NAME=VALUE`` words, or settings that were read before."""
 
 DRAWS = 40
 """Simulated migrations behind the intervals of one prediction."""
 MODELLED = frozenset({"events", "return-path", "xbzrle", "auto-converge", "dirty-limit", "multifd"})
-"""Capabilities that the engines model, or that change nothing in a prediction."""
+"""Capabilities that the engines model, or that do not affect a prediction."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Asked(TypedDict, total=False):
-    """The keywords of `Question`, as every study takes them."""
+class QuestionKeywords(TypedDict, total=False):
+    """The keyword arguments of `Question`, which every study takes too."""
 
     host: HostProfile | str | os.PathLike[str] | None
     settings: Settings | None
@@ -61,50 +69,50 @@ class Asked(TypedDict, total=False):
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
 class Question:
-    """One guest's migration on one host under some settings.
+    """One guest, its host, migration settings, and numbers of the simulation.
 
-    What is given is read and checked here, for Python and the command line alike: text with units is read, a path opens
-    itself, what is left out gets its default.
+    Values are read and checked here, for Python and the command line alike: text with units is parsed, files are
+    opened, and what is not given gets its default.
 
     Parameters
     ----------
     guest : Trace, Workload or path
-        What `migsim trace record` wrote, or a workload (a ``.json`` file).
+        A trace that `migsim trace record` wrote, or a workload (a ``.json`` file).
     host : HostProfile or path, optional
-        What `migsim calibrate host` measured; by default the bundled profile nearest to the QEMU version.
+        A profile that `migsim calibrate host` measured; by default the bundled one nearest to the QEMU version.
     settings : mapping, sequence of ``NAME=VALUE`` or MigrationSettings, optional
-        Migration parameters and capabilities; what is absent has the release's default. Each is checked by itself;
-        rules between them are checked by `migration`.
+        Migration parameters and capabilities; the others have their release's defaults. Each setting is checked by
+        itself; rules between settings are checked by `check` and `migration`.
     qemu_version : str, optional
-        The QEMU that migrates, as "7.2" or "10.0"; by default the traced one, then the profile's.
+        The version of QEMU that migrates, as "7.2" or "10.0"; by default that of the trace, then that of the profile.
     load : float, optional
-        Share of its full speed that the guest needs for its work, above 0. 1: it works as fast as it can, and catches
-        nothing up. By default the workload's own; 1 for a trace.
+        Share of its full speed that the guest needs for its work, above 0. At 1 the guest works as fast as it can, and
+        does not catch up lost time. By default the workload's own; 1 for a trace.
     writes_scale : float
         Factor on the guest's write rates.
     link_bytes_per_s : float, optional
-        What the network carries, where that is less than the CPUs do.
+        Bandwidth of the network; by default the CPUs are the only limit.
     deadline_s : float
-        When the migration would be given up.
+        The simulated time at which a migration is given up.
     fresh_pages : int, optional
-        Data pages whose memory the destination has yet to find; by default all. 0 where it is preallocated.
+        Data pages for which the destination has yet to allocate memory; by default all. 0 where it is preallocated.
     dirty_ring_size : int
-        Entries of KVM's dirty ring of a vCPU; 0: the dirty bitmap. dirty-limit needs a ring.
+        Entries of KVM's dirty ring of each vCPU; 0 for the dirty bitmap. dirty-limit needs a ring.
     vcpus : int, optional
-        By default the trace's; 1 for a workload.
+        Number of vCPUs; by default the trace's, and 1 for a workload.
     users : UserLoop, optional
-        Users who think, ask and wait, for `migsim.study.guest_performance`.
+        The guest's users, a closed loop, for `migsim.study.guest_performance`.
     draws : int
-        Simulated migrations; 1 takes the medians and expected dirty counts.
+        Number of simulated migrations; 1 takes the medians and expected dirty counts.
     seed : int
-        The same seed, the same answer.
+        Seed of the draws: the same seed gives the same answer.
     name : str
-        Of the scenario, in results.
+        Name of the scenario in results.
 
     Raises
     ------
     ParameterError, UnitError
-        For a value that makes no migration.
+        For a value that no migration can have.
     TraceError, ProfileError
         For a file that cannot be read.
 
@@ -160,7 +168,7 @@ class Question:
         values = {
             "guest": opened,
             "host": given or _bundled(version, traced),
-            "settings": _read_settings(settings, version),
+            "settings": MigrationSettings.read(settings or {}, version),
             "qemu_version": version,
             "load": _read("load", load),
             "writes_scale": _read("writes-scale", writes_scale),
@@ -179,17 +187,17 @@ class Question:
 
     @classmethod
     def of(
-        cls, guest: Question | Trace | Workload | str | os.PathLike[str], **asked: Unpack[Asked]
+        cls, guest: Question | Trace | Workload | str | os.PathLike[str], **keywords: Unpack[QuestionKeywords]
     ) -> Question:
-        """Return the question about a guest; a question stays itself, with what is given besides changed."""
-        return guest.replace(**asked) if isinstance(guest, Question) else cls(guest, **asked)
+        """Return the question about a guest; given a question, return it with `keywords` changed."""
+        return guest.replace(**keywords) if isinstance(guest, Question) else cls(guest, **keywords)
 
-    def replace(self, **asked: Unpack[Asked]) -> Self:
+    def replace(self, **keywords: Unpack[QuestionKeywords]) -> Self:
         """Return the question with some fields changed."""
-        return self._changed(**asked)
+        return self._changed(**keywords)
 
     def about(self, workload: Workload) -> Self:
-        """Return the same question about a workload, such as the fitted one, as it stands."""
+        """Return the same question about another workload, whose load and write rates are taken as they are."""
         return self._changed(guest=workload, load=None, writes_scale=1.0)
 
     def _changed(self, **changes: Any) -> Self:
@@ -206,7 +214,7 @@ class Question:
 
     @property
     def fit(self) -> WorkloadFit | None:
-        """The trace's fit; None for a workload.
+        """The fit of the trace; None for a workload.
 
         Raises
         ------
@@ -223,12 +231,12 @@ class Question:
         return fit
 
     def workload(self, *, contents: bool | None = None) -> Workload:
-        """Return the guest's writing.
+        """Return the guest's workload, at the question's load and write rates.
 
         Parameters
         ----------
         contents : bool, optional
-            Whether to fit what writes do to the pages' contents too; by default where XBZRLE is on.
+            Whether to also fit how writes change the pages' contents; by default only where XBZRLE is on.
 
         Raises
         ------
@@ -253,12 +261,12 @@ class Question:
         return bool(self.settings.capabilities.get(name, False))
 
     def check(self) -> MigrationSettings:
-        """Return the settings, with the rules between them and the dirty ring checked.
+        """Check the rules between settings and the dirty ring; return the settings for the question's version.
 
         Raises
         ------
         ParameterError, UnitError
-            For what QEMU would refuse.
+            For settings that QEMU would refuse.
         """
         checked = self.settings.for_version(self.qemu_version)
         check_ring(checked.capabilities, self.dirty_ring_size)
@@ -266,12 +274,12 @@ class Question:
         return checked
 
     def migration(self, workload: Workload | None = None) -> SimulationInput:
-        """Return the migration at the host's medians, with the rules between settings checked.
+        """Return the engines' input at the host's medians, with the rules between settings checked.
 
         Parameters
         ----------
         workload : Workload, optional
-            In place of the guest's own.
+            A workload in place of the guest's own.
 
         Raises
         ------
@@ -298,26 +306,26 @@ class Question:
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """What an answer takes for granted, and what it leaves out, a sentence each."""
+        """What an answer takes for granted or leaves out, a sentence each."""
         return self.assumptions_of(self.workload())
 
     def assumptions_of(
         self, workload: Workload, capabilities: Mapping[str, bool] | None = None
     ) -> tuple[str, ...]:
-        """Return `assumptions` of another workload, or with other capabilities switched on."""
+        """Return `assumptions` for another workload, or with other capabilities switched on."""
         return (*workload.assumptions, *self.notes(workload.load_fraction, capabilities))
 
     def notes(self, load: float, capabilities: Mapping[str, bool] | None = None) -> tuple[str, ...]:
-        """Return the assumptions that no trace makes; `load` is the share of its speed that the guest needs."""
+        """Return the assumptions that do not come from the workload; `load` is the share of speed the guest needs."""
         switched = self.settings.capabilities if capabilities is None else capabilities
         return (
             *_profile_notes(self.host, self.qemu_version),
             pace_note(load),
-            *left_out(self.qemu_version, switched, self.host.accel),
+            *unmodelled_notes(self.qemu_version, switched, self.host.accel),
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what an answer follows from as plain data: the workload and the host's terms, not their files."""
+        """Return all that determines an answer as plain data: the workload and the host's terms, not their files."""
         plain = {
             field.name: getattr(self, field.name)
             for field in fields(self)
@@ -337,19 +345,19 @@ class Question:
             self.guest.source or "a workload" if isinstance(self.guest, Workload) else self.guest.path.name
         )
         named = {**self.settings.parameters, **self.settings.capabilities}
-        said = ", ".join(f"{name}={value}" for name, value in named.items())
-        return f"<Question {guest} under QEMU {self.qemu_version} ({self.host.accel}){': ' + said if said else ''}>"
+        settings = ": " + ", ".join(f"{name}={value}" for name, value in named.items()) if named else ""
+        return f"<Question {guest} under QEMU {self.qemu_version} ({self.host.accel}){settings}>"
 
 
 def pace_note(load: float) -> str:
-    """How the guest's work is taken to go on, a sentence."""
+    """Return the sentence on whether the guest catches up lost time."""
     if load == 1:
         return "The guest works in a closed loop: time lost to the migration is not caught up."
     return f"The guest needs {load:.0%} of its full speed: it is slowed only below that, and catches up."
 
 
-def left_out(version: QemuVersion, capabilities: Mapping[str, bool], accel: str) -> list[str]:
-    """What was asked for and is not in the model, a sentence each."""
+def unmodelled_notes(version: QemuVersion, capabilities: Mapping[str, bool], accel: str) -> list[str]:
+    """Return what was asked for and is not modelled, a sentence each."""
     notes = [
         f"{name} is on and not modelled: what it changes is left out."
         for name, on in capabilities.items()
@@ -362,12 +370,12 @@ def left_out(version: QemuVersion, capabilities: Mapping[str, bool], accel: str)
 
 
 def takes_question(*, draws: int = DRAWS) -> Callable[[Function], Function]:
-    """Show the keywords of `Question` in the signature of a study that takes them as ``**asked``.
+    """Show the keywords of `Question` in the signature of a study that takes them as ``**keywords``.
 
     Parameters
     ----------
     draws : int
-        The study's default.
+        The study's default number of draws.
     """
 
     def shown(function: Function) -> Function:
@@ -407,8 +415,8 @@ def _version(given: QemuVersion | str | None, trace: Trace | None, host: HostPro
     if wanted < OLDEST:
         raise ParameterError(
             f"QEMU {wanted} cannot be predicted.",
-            f"What a release does is known for {OLDEST} and later.",
-            "Choose a version that migrates, as 7.2 or 10.0.",
+            f"migsim models {OLDEST} and later.",
+            "Choose a later version, as 7.2 or 10.0.",
         )
     return wanted
 
@@ -421,32 +429,6 @@ def _bundled(version: QemuVersion, trace: Trace | None) -> HostProfile:
 
 def _read(name: str, value: Any) -> Any:
     return None if value is None else QUANTITIES[name].read(value)
-
-
-def _read_settings(given: Settings | None, version: QemuVersion) -> MigrationSettings:
-    """Read each setting by itself: rules between them are looked at with what is varied."""
-    if given is None:
-        named: Mapping[str, Any] = {}
-    elif isinstance(given, MigrationSettings):
-        named = {**given.parameters, **given.capabilities}
-    elif isinstance(given, Mapping):
-        named = given
-    else:
-        named = dict(_split(word) for word in ([given] if isinstance(given, str) else given))
-    read = {name: parse_setting(name, value, version) for name, value in named.items()}
-    return MigrationSettings(
-        parameters={name: value for name, value in read.items() if name not in CAPABILITIES},
-        capabilities={name: value for name, value in read.items() if name in CAPABILITIES},
-    )
-
-
-def _split(word: str) -> tuple[str, str]:
-    name, equals, value = word.partition("=")
-    if equals:
-        return name, value
-    raise ParameterError(
-        f"The setting is {word!r}.", "A setting is NAME=VALUE.", "Write it like max-bandwidth=1Gbps."
-    )
 
 
 def _profile_notes(host: HostProfile, version: QemuVersion) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""A replay: one migration of a traced guest, by the trace's own page numbers."""
+"""Replays: one migration of a traced guest, simulated with the page numbers of the trace itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 from migsim.engine.pages.replay import replay_pages
 from migsim.errors import ParameterError, TraceError
 from migsim.results import MigrationResult
-from migsim.study.question import Asked, Question, takes_question
+from migsim.study.question import Question, QuestionKeywords, takes_question
 
 if TYPE_CHECKING:
     from migsim.trace import Trace
@@ -17,16 +17,18 @@ __all__ = ["replay"]
 
 
 @takes_question()
-def replay(guest: Question | Trace | str | os.PathLike[str], **asked: Unpack[Asked]) -> MigrationResult:
-    """Simulate the migration of a traced guest by the trace's own pages.
+def replay(
+    guest: Question | Trace | str | os.PathLike[str], **keywords: Unpack[QuestionKeywords]
+) -> MigrationResult:
+    """Simulate the migration of a traced guest with the page numbers of its trace.
 
     Parameters
     ----------
     guest : Question, Trace or path
-        A trace with page numbers (stream or dirty-ring); its first interval is what the guest does first.
-    **asked
-        The keywords of `migsim.Question`. The host's medians are taken; `seed` draws the instants of writes inside an
-        interval and the lengths of encodings; it is one migration, whatever `draws` says.
+        A trace with page numbers (stream or dirty-ring). The migration starts with the trace's first interval.
+    **keywords
+        The keywords of `migsim.Question`. The host's terms have their medians. `seed` draws the instants of writes
+        within an interval and the lengths of encodings. `draws` is ignored: a replay is one migration.
 
     Returns
     -------
@@ -36,7 +38,7 @@ def replay(guest: Question | Trace | str | os.PathLike[str], **asked: Unpack[Ask
     Raises
     ------
     TraceError
-        The trace names no pages, or is damaged.
+        The trace has no page numbers, or is damaged.
     ProfileError, ParameterError, UnitError
 
     Examples
@@ -44,21 +46,21 @@ def replay(guest: Question | Trace | str | os.PathLike[str], **asked: Unpack[Ask
     >>> replay("db.trace", settings=["max-bandwidth=10Gbps"]).outcome.status              # doctest: +SKIP
     'completed'
     """
-    question = Question.of(guest, **asked)
+    question = Question.of(guest, **keywords)
     trace = question.trace
     if trace is None:
         raise TraceError(
-            f"{question!r} is about a workload.",
-            "A replay takes the pages that a trace saw, in their order.",
+            f"The guest of {question!r} is a workload.",
+            "A replay needs the page numbers of a trace.",
             "Give a trace with page numbers, or predict the workload.",
         )
     if question.writes_scale != 1:
         raise ParameterError(
             f"writes-scale is {question.writes_scale:g}.",
-            "A replay takes the trace's writes as they were.",
+            "A replay takes the writes of the trace, unscaled.",
             "Leave it out, or predict the migration instead.",
         )
-    question.check()  # before the trace's pages are read
+    question.check()  # raises before the trace's pages are read
     load = 1.0 if question.load is None else question.load
     result, notes = replay_pages(
         trace,

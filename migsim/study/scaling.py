@@ -1,8 +1,8 @@
-"""A traced guest taken for a larger one, and what its migration would do: scaled by a stated rule, not measured.
+"""A traced guest scaled to a larger one by a stated rule, and the prediction of the larger guest's migration.
 
-The rule is `migsim.models.guest.scaling`. Its exponents are uncertain, and each draw of a prediction has its own, so
-the intervals hold what the rule does not know. Every workload and prediction made here says in its assumptions that it
-was scaled.
+The rule is `migsim.models.guest.scaling`. Its exponents are uncertain: each draw of a prediction has exponents of its
+own, so that the intervals include the rule's uncertainty. Workloads and predictions made here say in their assumptions
+that they are scaled, not measured.
 """
 
 from __future__ import annotations
@@ -27,23 +27,26 @@ from migsim.models.guest.scaling import (
     scaled_writes_per_s,
 )
 from migsim.study.predict import Prediction, predict
-from migsim.study.question import Asked
+from migsim.study.question import QuestionKeywords
 from migsim.units import PAGE_BYTES, format_bytes
 from migsim.workload import Workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["MORE_VCPUS", "GuestSize", "predict_scaled", "scale_workload", "scaled_family"]
+__all__ = ["VCPU_EXPONENT", "GuestSize", "predict_scaled", "scale_workload", "scaled_family"]
 
 
-MORE_VCPUS = Exponent(1.0, 0.1)
-"""How transactions a second go with vCPUs where the larger guest's are not given; for 80 vCPUs a factor of 1.55."""
+VCPU_EXPONENT = Exponent(1.0, 0.1)
+"""Exponent of transactions a second in the number of vCPUs, where the larger guest's transactions are not given.
+
+From 1 to 80 vCPUs one standard deviation is a factor of 1.55.
+"""
 
 
 @dataclass(frozen=True)
 class GuestSize:
-    """A guest that runs a database, as far as its writing depends on it.
+    """The size of a guest that runs a database: everything that its write rates are scaled by.
 
     Attributes
     ----------
@@ -51,13 +54,12 @@ class GuestSize:
     vcpus : int
     users : int
     transactions_per_s : float, optional
-        What it completes. Has to be known of the traced guest; of the larger one, where it is not, it goes with the
-        vCPUs.
+        Transactions that its users complete. Required of the traced guest; of the larger one they grow with the vCPUs
+        by default.
     buffers_fraction : float
-        Share of RAM that its buffers (SGA) take.
+        Share of RAM that the database's buffers (SGA) take.
     zero_fraction : float, optional
-        Share of its pages that hold only zeros: what it never used. Of the larger guest, where it is not known, that of
-        the traced one.
+        Share of its pages that hold only zeros, because it never used them. By default that of the traced guest.
 
     Raises
     ------
@@ -110,31 +112,31 @@ def scale_workload(
     *,
     every: float = EVERY_TRANSACTION,
     exponents: Mapping[PageKind, Exponents] | None = None,
-    vcpu_exponent: float = MORE_VCPUS.median,
+    vcpu_exponent: float = VCPU_EXPONENT.median,
 ) -> Workload:
-    """Scale a traced guest's writing to a larger guest.
+    """Scale a traced guest's workload to a larger guest.
 
     Parameters
     ----------
     workload : Workload
-        As `migsim.fit_workload` finds it.
+        The traced guest's, as `migsim.fit_workload` fits it.
     traced, larger : GuestSize
     every : float
-        Writes to a page per transaction, of all or of one user, from which on (nearly) every one is said to write it.
+        Writes to a page per transaction (of all users, or of one) from which on every transaction is taken to write it.
     exponents : mapping, optional
-        Of the pages and the writes of each kind; default: the rule's medians.
+        Exponents of the number of pages and of their writes, by kind; by default the rule's medians.
     vcpu_exponent : float
-        How transactions go with vCPUs, where those of the larger guest are not given.
+        Exponent of transactions in vCPUs, where the larger guest's transactions are not given.
 
     Returns
     -------
     Workload
-        Its assumptions say that it is scaled, and how.
+        The larger guest's. Its assumptions say that it is scaled, and how.
 
     Raises
     ------
     ParameterError
-        When it is not known what the traced guest completed, or the other one is smaller.
+        When the traced guest's transactions are not given, or the other guest is smaller.
     """
     pace = _traced_pace(workload, traced, larger)
     chosen = median_rule() if exponents is None else exponents
@@ -162,10 +164,12 @@ def scale_workload(
         [c.extents for c in workload.classes], pages, total, workload.ram_total_bytes // PAGE_BYTES
     )
     classes = []
-    for c, kind, count, extents in zip(workload.classes, kinds, pages, places, strict=True):
-        writes = scaled_writes_per_s(c.writes_per_s, kind, chosen, ratio) if kind else 0.0
+    for page_class, kind, count, extents in zip(workload.classes, kinds, pages, places, strict=True):
+        writes = scaled_writes_per_s(page_class.writes_per_s, kind, chosen, ratio) if kind else 0.0
         if count:
-            classes.append(c.replace(pages=count, writes_per_page_per_s=writes / count, extents=extents))
+            classes.append(
+                page_class.replace(pages=count, writes_per_page_per_s=writes / count, extents=extents)
+            )
     return workload.replace(
         ram_bytes=larger.ram_bytes,
         ram_total_bytes=larger.ram_bytes + extra,
@@ -179,13 +183,13 @@ def scale_workload(
 def scaled_family(
     workload: Workload, traced: GuestSize, larger: GuestSize, *, every: float = EVERY_TRANSACTION
 ) -> Callable[[np.random.Generator], Workload]:
-    """Return a function that draws the exponents and scales: a workload for each call."""
+    """Return a function that draws exponents and scales the workload with them, anew at each call."""
 
     def draw(rng: np.random.Generator) -> Workload:
         exponents = draw_rule(rng, RULE)
-        with_vcpus = MORE_VCPUS.median + MORE_VCPUS.spread * float(rng.standard_normal())
+        vcpu_exponent = VCPU_EXPONENT.median + VCPU_EXPONENT.spread * float(rng.standard_normal())
         return scale_workload(
-            workload, traced, larger, every=every, exponents=exponents, vcpu_exponent=with_vcpus
+            workload, traced, larger, every=every, exponents=exponents, vcpu_exponent=vcpu_exponent
         )
 
     return draw
@@ -197,23 +201,23 @@ def predict_scaled(
     larger: GuestSize,
     *,
     every: float = EVERY_TRANSACTION,
-    **asked: Unpack[Asked],
+    **keywords: Unpack[QuestionKeywords],
 ) -> Prediction:
     """Predict the migration of a guest larger than the traced one.
 
     Parameters
     ----------
     workload : Workload
-        Of the traced guest.
+        The traced guest's.
     traced, larger : GuestSize
     every : float
-    **asked
+    **keywords
         The keywords of `migsim.Question`: host, settings, qemu_version, load, draws, seed, ...
 
     Returns
     -------
     Prediction
-        Its assumptions begin with the sentence that it is scaled.
+        Its first assumption is that it is scaled.
 
     Examples
     --------
@@ -221,26 +225,26 @@ def predict_scaled(
     >>> predict_scaled(fit.workload, traced, oltp, host=host).assumptions[0]               # doctest: +SKIP
     'Scaled, never measured: ...'
     """
-    asked.setdefault("vcpus", larger.vcpus)
+    keywords.setdefault("vcpus", larger.vcpus)
     return predict(
         scale_workload(workload, traced, larger, every=every),
         family=scaled_family(workload, traced, larger, every=every),
-        **asked,
+        **keywords,
     )
 
 
 def _traced_pace(workload: Workload, traced: GuestSize, larger: GuestSize) -> float:
     if traced.transactions_per_s is None:
         raise ParameterError(
-            "It is not known how many transactions a second the traced guest completed.",
+            "The traced guest's transactions a second are not given.",
             "The rule scales writes per transaction.",
-            "Give transactions_per_s, which the guest reported while it was traced.",
+            "Give transactions_per_s as the guest reported them while it was traced.",
         )
     if traced.ram_bytes != workload.ram_bytes or larger.ram_bytes < traced.ram_bytes:
         raise ParameterError(
             f"A workload of {format_bytes(workload.ram_bytes)}, traced in a guest of {format_bytes(traced.ram_bytes)}, "
             f"is to be scaled to {format_bytes(larger.ram_bytes)}.",
-            "The traced guest is the workload's, and the other one is not smaller.",
+            "The traced guest has the workload's memory, and the other guest is not smaller.",
             "Correct the sizes.",
         )
     return traced.transactions_per_s
@@ -253,10 +257,10 @@ def _transactions_ratio(pace: float, traced: GuestSize, larger: GuestSize, vcpu_
 
 
 def _notes(traced: GuestSize, larger: GuestSize, kinds: list[PageKind | None], ratio: float) -> list[str]:
-    """What scaling takes for granted, a sentence each; the first says that it was done."""
+    """Return the assumptions of scaling, a sentence each; the first says that the guest is scaled."""
     pool, stays = RULE["pool"].pages, RULE["transaction"].pages
     buffers, users = larger.buffers_bytes / traced.buffers_bytes, larger.users / traced.users
-    by_vcpus = f"with the vCPUs, exponent {MORE_VCPUS.median:g} ± {MORE_VCPUS.spread:g}"
+    by_vcpus = f"with the vCPUs, exponent {VCPU_EXPONENT.median:g} ± {VCPU_EXPONENT.spread:g}"
     given = by_vcpus if larger.transactions_per_s is None else "given"
     return [
         f"Scaled, never measured: a traced guest ({traced}) is taken for another one ({larger}).",

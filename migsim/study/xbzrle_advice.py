@@ -1,12 +1,12 @@
-"""How large an XBZRLE cache should be for a traced guest, and whether XBZRLE helps it at all.
+"""Advice on XBZRLE for a traced guest: whether it saves bytes, and the smallest cache that is as good as any.
 
-Each interval of the trace is a sync generation whose pages are sent in ascending order through the exact cache
-(`migsim.models.xbzrle.cache`), for every size of 2^k MiB. The first interval only fills the cache. What a hit costs
-comes from the trace's content samples, taken to hold for every page alike. Sender's time is not weighed, and zero
-pages, which QEMU sends as such, count like others.
+Each interval of the trace is taken as a round whose pages are sent in ascending order through the exact cache
+(`migsim.models.xbzrle.cache`), for every size of 2^k MiB. The first interval only fills the cache. The bytes of a hit
+are the mean of the trace's content samples, for all pages alike. The time that encoding takes is not counted, and zero
+pages, which QEMU sends as such, count like other pages.
 
 The trace numbers the pages of one RAM block after the other, largest first. QEMU's addresses may have gaps between
-the blocks; inside the guest's memory proper both are the same.
+the blocks; within the guest's main memory both are the same.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ __all__ = ["CacheSize", "XbzrleAdvice", "advise_xbzrle"]
 
 SMALLEST_BYTES = 4 << 20
 DEFAULT_BYTES = 64 << 20
-"""QEMU's own `xbzrle-cache-size`."""
+"""QEMU's default `xbzrle-cache-size`."""
 
 NEAR_BEST = 0.02
-"""Hit rates this near the best one are as good."""
+"""A hit rate within this distance of the best one counts as equally good."""
 
 WORTHWHILE = 0.1
-"""XBZRLE that saves less than this share of the bytes does not help."""
+"""XBZRLE helps where it saves at least this share of the bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheSize:
-    """What one `xbzrle-cache-size` would have done, the first interval left out.
+    """Hits and bytes with one `xbzrle-cache-size`, without the first interval.
 
     Attributes
     ----------
     cache_size_bytes : int
     hit_fraction, refused_fraction : float
-        Of the pages sent: found in the cache; not found, and kept out by younger pages.
+        Shares of the pages sent: found in the cache; not found and not inserted, because a younger page has the slot.
     sent_bytes, saved_fraction : float
-        Bytes in the stream, and the share that is saved; NaN where the trace has no content samples.
+        Bytes in the stream, and the share that XBZRLE saves; NaN where the trace has no content samples.
     """
 
     cache_size_bytes: int
@@ -72,15 +72,16 @@ class XbzrleAdvice:
     sizes : tuple of CacheSize
         Ascending.
     pages_sent : int
-        Pages sent after the first interval, with repeats.
+        Pages sent after the first interval; a page counts each time it is sent.
     samples : int
-        Content samples in the trace.
+        Number of content samples in the trace.
     overflow_fraction, unchanged_fraction, hit_bytes : float
-        Of the samples: not encoded, not sent at all; mean bytes in the stream of a hit. NaN without samples.
+        Shares of the samples that overflow (sent unencoded) and that are unchanged (not sent); mean bytes of a hit in
+        the stream. NaN without samples.
     recommended_bytes : int or None
         The smallest size whose hit rate is within 2 points of the best; None where XBZRLE does not help.
     reason : str
-        One paragraph.
+        The recommendation in one paragraph.
     """
 
     trace: str
@@ -95,14 +96,14 @@ class XbzrleAdvice:
 
     @property
     def table(self) -> pd.DataFrame:
-        """A row a size: ``cache_size_bytes hit_fraction refused_fraction sent_bytes saved_fraction``."""
+        """One row per size: ``cache_size_bytes hit_fraction refused_fraction sent_bytes saved_fraction``."""
         import pandas as pd
 
         columns = list(CacheSize.__slots__)
         return pd.DataFrame([[getattr(size, c) for c in columns] for size in self.sizes], columns=columns)
 
     def to_json_object(self) -> dict[str, Any]:
-        """As plain numbers, None where unknown."""
+        """Return the figures as plain data, with None for NaN."""
 
         def known(value: float) -> float | None:
             return None if value != value else value
@@ -129,7 +130,7 @@ class XbzrleAdvice:
         }
 
     def rows(self) -> list[tuple[str, ...]]:
-        """Rows of text: size, found, kept out, sent, saved, and a mark at the recommended size."""
+        """Return rows of text: size, found, kept out, sent, saved, and a mark at the recommended size."""
         return [
             (
                 format_bytes(size.cache_size_bytes, exact=True),
@@ -160,14 +161,14 @@ def advise_xbzrle(trace: Trace, *, aged: bool = True) -> XbzrleAdvice:
     Parameters
     ----------
     trace : Trace
-        Of the stream or dirty-ring collector.
+        A trace by the stream or dirty-ring collector.
     aged : bool
-        Whether pages used lately are protected in the cache (QEMU 2.3 on).
+        Whether recently used pages are protected from eviction (QEMU 2.3 and later).
 
     Raises
     ------
     TraceError
-        The trace has no page numbers, or of fewer than two intervals.
+        The trace has page numbers of fewer than two intervals.
 
     Examples
     --------
@@ -177,7 +178,7 @@ def advise_xbzrle(trace: Trace, *, aged: bool = True) -> XbzrleAdvice:
     if len(rounds) < 2:
         raise TraceError(
             f"{trace.path} has page numbers of {len(rounds)} interval(s).",
-            "A cache pays where pages are sent again, which takes two intervals or more.",
+            "A cache saves bytes when pages are sent again, which takes at least two intervals.",
             "Record the trace with --method stream or dirty-ring, and for longer.",
         )
     lengths = trace.content["xbzrle_bytes"].to_numpy(np.int64)
@@ -187,12 +188,14 @@ def advise_xbzrle(trace: Trace, *, aged: bool = True) -> XbzrleAdvice:
     largest = 1 << max(trace.meta.ram_bytes - 1, SMALLEST_BYTES - 1).bit_length()
     size = SMALLEST_BYTES
     while size <= largest:
-        hits, refused, conflicts = _replayed(rounds, size, aged)
-        # Pages that all have slots of their own have them in any larger cache too.
-        for same in [size] if conflicts else [size << n for n in range((largest // size).bit_length())]:
-            out = hits * hit_bytes + (sent - hits) * NORMAL_PAGE_BYTES
-            saved = 1 - out / (sent * NORMAL_PAGE_BYTES)
-            sizes.append(CacheSize(same, hits / sent, refused / sent, out, saved))
+        hits, refused, conflicts = _run_through_cache(rounds, size, aged)
+        # Without conflicts every page has a slot of its own, in any larger cache too: the counts are the same.
+        for same_counts in (
+            [size] if conflicts else [size << n for n in range((largest // size).bit_length())]
+        ):
+            sent_bytes = hits * hit_bytes + (sent - hits) * NORMAL_PAGE_BYTES
+            saved = 1 - sent_bytes / (sent * NORMAL_PAGE_BYTES)
+            sizes.append(CacheSize(same_counts, hits / sent, refused / sent, sent_bytes, saved))
         size = sizes[-1].cache_size_bytes << 1
     best = max(s.hit_fraction for s in sizes)
     enough = next(s for s in sizes if s.hit_fraction >= best - NEAR_BEST)
@@ -213,20 +216,20 @@ def advise_xbzrle(trace: Trace, *, aged: bool = True) -> XbzrleAdvice:
     )
 
 
-def _replayed(rounds: list[NDArray[np.int64]], size: int, aged: bool) -> tuple[int, int, bool]:
-    """Hits and refusals after the first round, and whether any two pages share a slot."""
+def _run_through_cache(rounds: list[NDArray[np.int64]], size: int, aged: bool) -> tuple[int, int, bool]:
+    """Return hits and refusals after the first round, and whether any two pages share a slot."""
     slots = cache_pages(size)
     touched = np.unique(np.concatenate(rounds))
     used = np.unique(touched & (slots - 1))
-    # Slots that no page ever uses need no memory: number the others.
-    few = 1 << (len(used) - 1).bit_length()
-    cache = XbzrleCache(few, aged=aged)
-    refused = 0
+    # Slots that no page uses need no memory: the used ones are renumbered.
+    slots_kept = 1 << (len(used) - 1).bit_length()
+    cache = XbzrleCache(slots_kept, aged=aged)
+    refused_at_first = 0
     for generation, pages in enumerate(rounds, start=1):
-        cache.access(pages // slots * few + np.searchsorted(used, pages & (slots - 1)), generation)
+        cache.access(pages // slots * slots_kept + np.searchsorted(used, pages & (slots - 1)), generation)
         if generation == 1:
-            refused = cache.refused
-    return cache.hits, cache.refused - refused, len(used) < len(touched)
+            refused_at_first = cache.refused
+    return cache.hits, cache.refused - refused_at_first, len(used) < len(touched)
 
 
 def _reason(

@@ -1,16 +1,16 @@
-"""Predicted migrations of one guest under XBZRLE caches of several sizes, and what live ones under such caches did."""
+"""Tables of migrations with XBZRLE by cache size: predicted for one guest, and measured."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Unpack
 
-import numpy as np
-
+from migsim.intervals import low_median_high
 from migsim.results import MigrationResult, cache_hit_rate
 from migsim.study.predict import Prediction, predict
-from migsim.study.question import Asked, Question, takes_question
+from migsim.study.question import Question, QuestionKeywords, takes_question
 from migsim.workload import Workload
 
 if TYPE_CHECKING:
@@ -29,29 +29,29 @@ def predicted_sizes(
     guest: Question | Trace | Workload | str | os.PathLike[str],
     *,
     sizes_bytes: Iterable[int] = SIZES_BYTES,
-    **asked: Unpack[Asked],
+    **keywords: Unpack[QuestionKeywords],
 ) -> pd.DataFrame:
-    """Predict a migration for each cache size.
+    """Predict a guest's migration with XBZRLE for each of several cache sizes.
 
     Parameters
     ----------
     guest : Question, Trace, Workload or path
         The guest, or a question about it; XBZRLE is switched on.
     sizes_bytes : iterable of int
-    **asked
+    **keywords
         The keywords of `migsim.Question`: host, settings, qemu_version, draws (10 by default), seed, ...
 
     Returns
     -------
     pandas.DataFrame
         ``cache_size_bytes``, ``status``, ``completed_fraction``; ``hit_rate``, ``transferred_bytes`` and ``total_s``,
-        each with ``_low`` and ``_high``, the middle 80 % of the draws that ended like most.
+        each with ``_low`` and ``_high``, the middle 80 % of the draws with the most frequent outcome.
     """
     import pandas as pd
 
     if not isinstance(guest, Question):
-        asked.setdefault("draws", 10)
-    question = Question.of(guest, **asked)
+        keywords.setdefault("draws", 10)
+    question = Question.of(guest, **keywords)
     settings = {**question.settings.parameters, **question.settings.capabilities, "xbzrle": True}
     rows = []
     for size in sizes_bytes:
@@ -69,18 +69,18 @@ def predicted_sizes(
 
 
 def _middle(prediction: Prediction, name: str, column: str, unit: float = 1.0) -> dict[str, float]:
-    seen = [draw[name] * unit for draw in prediction.draws if name in draw]
-    low, middle, high = np.percentile(seen, [10, 50, 90]) if seen else [float("nan")] * 3
-    return {column: float(middle), f"{column}_low": float(low), f"{column}_high": float(high)}
+    values = [draw[name] * unit for draw in prediction.draws if name in draw]
+    low, median, high = low_median_high(values) if values else (math.nan,) * 3
+    return {column: median, f"{column}_low": low, f"{column}_high": high}
 
 
 def measured_sizes(runs: Sequence[MigrationResult]) -> pd.DataFrame:
-    """Tabulate the same of live migrations, those without XBZRLE left out.
+    """Tabulate the same figures of measured migrations, without those that ran without XBZRLE.
 
     Returns
     -------
     pandas.DataFrame
-        A row a run: ``cache_size_bytes``, ``qemu_version``, ``status``, ``hit_rate``, ``transferred_bytes``,
+        One row per run: ``cache_size_bytes``, ``qemu_version``, ``status``, ``hit_rate``, ``transferred_bytes``,
         ``total_s``.
     """
     import pandas as pd
@@ -91,7 +91,7 @@ def measured_sizes(runs: Sequence[MigrationResult]) -> pd.DataFrame:
             int(run.info["xbzrle-cache"]["cache-size"]),
             run.qemu_version,
             run.outcome.status,
-            np.nan if (rate := cache_hit_rate(run.info)) is None else rate,
+            math.nan if (rate := cache_hit_rate(run.info)) is None else rate,
             run.transferred_bytes,
             run.total_time_ms / 1000,
         )

@@ -11,10 +11,10 @@ from typing import Any
 from migsim.errors import TraceError, near_misses
 from migsim.units import PAGE_BYTES
 
-__all__ = ["FORMAT", "VERSION", "RamBlock", "TraceMeta"]
+__all__ = ["TRACE_FORMAT", "TRACE_VERSION", "RamBlock", "TraceMeta"]
 
-FORMAT = "migsim-trace"
-VERSION = 1
+TRACE_FORMAT = "migsim-trace"
+TRACE_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class TraceMeta:
     def to_json(self) -> str:
         """Return the text of ``meta.json``."""
         return json.dumps(
-            {"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1, ensure_ascii=False
+            {"format": TRACE_FORMAT, "version": TRACE_VERSION, **asdict(self)}, indent=1, ensure_ascii=False
         )
 
     @classmethod
@@ -128,12 +128,12 @@ class TraceMeta:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise _unreadable(where, f"meta.json is not JSON ({error})") from error
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
+        if not isinstance(data, dict) or data.get("format") != TRACE_FORMAT:
             raise _unreadable(where, "it is not a migsim trace")
-        if data.get("version") != VERSION:
+        if data.get("version") != TRACE_VERSION:
             raise TraceError(
                 f"{where} has version {data.get('version')!r} of the trace format.",
-                f"This migsim reads version {VERSION}.",
+                f"This migsim reads version {TRACE_VERSION}.",
                 "Read it with the migsim that recorded it.",
             )
         values = {name: value for name, value in data.items() if name not in ("format", "version")}

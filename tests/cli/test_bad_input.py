@@ -312,7 +312,7 @@ BAD_LINES = {
     "lab migrate host.json -o r.json": "not TOML",
     "lab trace good.toml -o t.trace --dirty-ring-size 3": "power of two",
     # QEMU and its monitor
-    "calibrate host -o h.json --qemu no-such-qemu": "'no-such-qemu' is not there",
+    "calibrate host -o h.json --qemu no-such-qemu": "'no-such-qemu' does not exist",
     "calibrate host -o h.json --qemu true": "'true' --version answered",
     "calibrate host -o h.json --qemu 'sh \"open'": "Close the quote",
     "calibrate host -o h.json --qemu $MIGSIM_NONE": "environment has no MIGSIM_NONE",
@@ -367,7 +367,7 @@ BAD_SCENARIOS = {
         "[migration.capabilities]\nbackground-snapshot = true\npostcopy-ram = true\n[guest]",
     ): "both on",
     ("[guest]", "[migration.capabilities]\nmapped-ram = true\n[guest]"): "9.0 and later",
-    ("[qemu]", '[qemu]\ncommand = "no-such-qemu"'): "'no-such-qemu' is not there",
+    ("[qemu]", '[qemu]\ncommand = "no-such-qemu"'): "'no-such-qemu' does not exist",
     ("[qemu]", '[qemu]\ncommand = "true"'): "exited with status 0",
     ("[qemu]", '[qemu]\ncommand = "$MIGSIM_NONE"'): "environment has no MIGSIM_NONE",
     (

@@ -55,7 +55,7 @@ def test_it_is_built_once(images: Images, tmp_path: Path, capsys: pytest.Capture
     assert "downloading" in first.err and f"MIGSIM_LINUX_GUEST={folder}" in first.err
     assert build("-o", str(folder)) == 0
     again = capsys.readouterr()
-    assert "is there already" in again.out and "downloading" not in again.err
+    assert "exists already" in again.out and "downloading" not in again.err
     assert images.built == [folder]
 
 

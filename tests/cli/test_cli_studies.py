@@ -99,13 +99,13 @@ def test_a_sweep_that_ends_early_goes_on_from_the_folder_beside_its_file(
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(columns)
-        return sweep_piece.make_piece(plan, columns)
+        return sweep_piece.simulate_piece(plan, columns)
 
-    monkeypatch.setattr(sweep_run, "make_piece", stops)
+    monkeypatch.setattr(sweep_run, "simulate_piece", stops)
     code, out, _ = run("sweep", *words)
     assert code == 130 and out == "" and not Path("s.csv").exists()
     assert len(list(Path("s.csv.cells").glob("*.parquet"))) == 2
-    monkeypatch.setattr(sweep_run, "make_piece", sweep_piece.make_piece)
+    monkeypatch.setattr(sweep_run, "simulate_piece", sweep_piece.simulate_piece)
     code, _, err = run("sweep", *words)
     assert code == 0 and "of 40 cells were in s.csv.cells already" in err
     assert [path.name for path in tmp_path.iterdir()] == ["s.csv"]
@@ -195,12 +195,12 @@ def test_impossible_is_exit_code_4_with_the_reason(run: Run) -> None:
         ("--require downtime<1s", 2, "--minimise"),
         ("--require downtime<1s --minimise load --maximise load", 2, "--minimise"),
         ("--require downtime<5m --minimise load", 3, "minutes or milliseconds"),
-        ("--require downtime>5ms --minimise load", 3, "from above"),
+        ("--require downtime>5ms --minimise load", 3, "an upper bound"),
         ("--require speed<5ms --minimise load", 3, "cannot be required"),
         ("--require downtime<1s --minimise max-bandwith", 3, "max-bandwidth"),
         ("--require downtime<1s --minimise announce-step", 3, "LOW:HIGH"),
-        ("--require downtime<1s --minimise xbzrle=on|off", 3, "no number"),
-        ("--require downtime<1s --minimise load --confidence 80", 2, "share"),
+        ("--require downtime<1s --minimise xbzrle=on|off", 3, "is not a number"),
+        ("--require downtime<1s --minimise load --confidence 80", 3, "share"),
         ("--require downtime<1s --minimise load --jobs 0", 2, "--jobs"),
         ("--require downtime<1s --minimise load --picture s.gif", 2, "gif"),
     ],

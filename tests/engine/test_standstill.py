@@ -36,7 +36,7 @@ def test_a_verdict_of_few_rounds_is_that_of_many():
         written = WorkloadClass(
             pages=hot, writes_per_page_per_s=rate / hot, pattern=pattern, extents=((0, hot),)
         )
-        what = SimulationInput(
+        migration = SimulationInput(
             workload=Workload(
                 ram_bytes=pages * 4096,
                 ram_total_bytes=pages * 4096,
@@ -51,7 +51,7 @@ def test_a_verdict_of_few_rounds_is_that_of_many():
             "max-bandwidth": np.geomspace(2e7, 3e8, 24).astype(int)[:, None],
             "downtime-limit": np.geomspace(10, 1000, 24).astype(int),
         }
-        soon, late = simulate_grid(what, vary), simulate_grid(what, vary, seed=1)
+        soon, late = simulate_grid(migration, vary), simulate_grid(migration, vary, seed=1)
         assert 0.1 < soon.completed.mean() < 0.95
         # The draws' verdict takes eight deviations; chance decides next to the border.
         assert (soon.outcome != late.outcome).mean() < 0.03

@@ -1,3 +1,5 @@
+"""Validation and JSON schema of answers to `query-migrate`."""
+
 import copy
 from typing import Any
 
@@ -11,7 +13,7 @@ from migsim.qapi import INFO_FIELDS, QemuVersion, migration_info_schema, validat
 
 
 def example(version):
-    """Build an answer that holds every field of `version`."""
+    """Make an answer that has every field of `version`."""
     release = QemuVersion.parse(version)
     values = {"int": 5, "number": 1.5, "str": "x", "list": [], "enum": "completed"}
     ram = {
@@ -53,7 +55,7 @@ def test_fields_belong_to_versions():
         jsonschema.validate(info, migration_info_schema("10.0"))
 
 
-def test_a_newer_qemu_may_say_more():
+def test_a_newer_qemu_may_have_unknown_fields_and_values():
     validate_migration_info({"status": "transmogrified", "news": 1}, "11.0")
 
 
@@ -70,7 +72,7 @@ def test_a_newer_qemu_may_say_more():
         ({"ram": {}}, "lacks"),
     ],
 )
-def test_what_is_not_query_migrates_is_refused(change, says):
+def test_objects_that_query_migrate_does_not_answer_are_refused(change, says):
     with pytest.raises(RecordError, match=says):
         validate_migration_info({"status": "active"} | change)
     with pytest.raises(RecordError):

@@ -1,3 +1,5 @@
+"""Versions, defaults, and parsing and checking of parameters and capabilities."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,20 +43,20 @@ def test_versions_are_ordered_as_numbers_and_round_trip(a, b):
 
 
 @pytest.mark.parametrize("text", ["", "10", "ten.zero", "10.x", "7.2.22.1.1x", "-1.2", None, 10.0])
-def test_what_is_no_version_is_refused(text):
+def test_texts_that_are_not_versions_are_refused(text):
     with pytest.raises(ParameterError, match="version"):
         QemuVersion.parse(text)
 
 
-def test_distribution_versions_are_read():
+def test_versions_of_distributions_are_parsed():
     assert QemuVersion.parse("7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)") == QemuVersion(7, 2, 22)
     assert QemuVersion.parse("10.0.2-1~bpo12") == QemuVersion(10, 0, 2)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_default_is_a_value_that_the_version_takes(version):
-    held = defaults(version)
-    assert check_parameters(held, version) == held
+    values = defaults(version)
+    assert check_parameters(values, version) == values
     assert check_capabilities((), version) == frozenset()
 
 
@@ -85,12 +87,6 @@ def test_defaults_that_changed(name, before, change, after):
     assert defaults("10.0")[name] == after
 
 
-def test_how_a_parameter_is_set_by_version():
-    bandwidth = PARAMETERS["max-bandwidth"]
-    assert bandwidth.set_command(QemuVersion(2, 7)) == "migrate_set_speed"
-    assert bandwidth.set_command(QemuVersion(2, 8)) == "migrate-set-parameters"
-
-
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
@@ -110,11 +106,11 @@ def test_how_a_parameter_is_set_by_version():
         ("tls-creds", "tls0", "tls0"),
     ],
 )
-def test_settings_are_read_in_qapis_unit(name, value, expected):
-    read = parse_setting(name, value, "10.0")
-    assert read == expected
-    assert type(read) is type(expected)
-    assert parse_setting(name, read, "10.0") == read, "reading twice changes nothing"
+def test_settings_are_parsed_into_qapis_unit(name, value, expected):
+    parsed = parse_setting(name, value, "10.0")
+    assert parsed == expected
+    assert type(parsed) is type(expected)
+    assert parse_setting(name, parsed, "10.0") == parsed, "parsing twice changes nothing"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +138,7 @@ def test_settings_are_read_in_qapis_unit(name, value, expected):
         ("block-bitmap-mapping", "{", "10.0", "list"),
     ],
 )
-def test_what_a_version_does_not_take_is_refused(name, value, version, says):
+def test_settings_that_a_version_does_not_take_are_refused(name, value, version, says):
     with pytest.raises(ParameterError) as caught:
         parse_setting(name, value, version)
     assert says in str(caught.value)
@@ -160,12 +156,12 @@ def test_ambiguous_units_are_refused_by_name():
     ),
     st.sampled_from(VERSIONS),
 )
-def test_any_value_is_taken_or_refused_with_our_error(name, value, version):
+def test_any_value_is_parsed_or_refused_with_our_error(name, value, version):
     try:
-        read = parse_setting(name, value, version)
+        parsed = parse_setting(name, value, version)
     except MigsimError:
         return
-    assert parse_setting(name, read, version) == read
+    assert parse_setting(name, parsed, version) == parsed
 
 
 @pytest.mark.parametrize(

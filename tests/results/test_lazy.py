@@ -1,4 +1,4 @@
-"""Tables that are made when somebody looks at them."""
+"""Tables of a result that are made on first access."""
 
 import dataclasses
 import pickle
@@ -23,30 +23,30 @@ def one_row():
     return iterations_frame([{"dirty_sync_count": 1}])
 
 
-def test_a_table_is_made_once_and_only_when_looked_at():
-    made = []
-    result = a_result(lambda: made.append(1) or one_row())
-    assert not made
+def test_a_table_is_made_once_and_only_on_access():
+    calls = []
+    result = a_result(lambda: calls.append(1) or one_row())
+    assert not calls
     assert len(result.iterations) == 1
     assert result.iterations is result.iterations
-    assert made == [1]
+    assert calls == [1]
 
 
-def test_a_copy_waits_too_and_shares_the_table():
-    made = []
-    result = a_result(lambda: made.append(1) or one_row())
+def test_a_copy_is_lazy_too_and_shares_the_table():
+    calls = []
+    result = a_result(lambda: calls.append(1) or one_row())
     copy = result.replace(name="other")
-    assert not made
+    assert not calls
     assert copy.iterations is result.iterations
-    assert (copy.name, made) == ("other", [1])
+    assert (copy.name, calls) == ("other", [1])
 
 
-def test_copies_of_other_kinds_have_the_table():
+def test_pickled_and_replaced_copies_have_the_table():
     result = a_result(one_row)
     assert len(pickle.loads(pickle.dumps(result)).iterations) == 1
     assert len(dataclasses.replace(result, name="x").iterations) == 1
 
 
-def test_what_a_result_lacks_is_an_attribute_error():
+def test_an_unknown_attribute_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'iteration'"):
         _ = a_result(one_row).iteration

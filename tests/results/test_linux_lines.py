@@ -1,4 +1,4 @@
-"""Reading a Linux guest's reports, whole or cut off."""
+"""Parsing the lines of a Linux guest, whole or cut off."""
 
 import pytest
 from hypothesis import example, given
@@ -53,13 +53,13 @@ def test_cut_anywhere_gives_the_whole_lines_before(cut):
         "x migsim-linux error y",
     ],
 )
-def test_lines_that_lack_something_are_none(line):
+def test_incomplete_lines_are_none(line):
     assert parse_linux_line(line) is None
 
 
-def test_fields_that_are_not_known_or_damaged_are_passed_over():
-    read = parse_linux_line("migsim-linux work clock_us=5 a=1:2 b=1: c=x:1 D=1:1 e=1:2:3 f=7 busy_us=x =")
-    assert read == LinuxWork(5, {"a": OperationTotal(1, 2)}, None)
+def test_unknown_or_damaged_fields_are_ignored():
+    parsed = parse_linux_line("migsim-linux work clock_us=5 a=1:2 b=1: c=x:1 D=1:1 e=1:2:3 f=7 busy_us=x =")
+    assert parsed == LinuxWork(5, {"a": OperationTotal(1, 2)}, None)
 
 
 words = st.lists(
@@ -70,9 +70,9 @@ words = st.lists(
 @given(st.sampled_from(["work", "ready", "boot", "error", ""]), words, st.text(max_size=40))
 @example("work", ["clock_us=٣"], "")
 @example("work", ["clock_us=" + "1" * 5000], "")
-def test_anything_is_read_without_a_traceback(kind, fields, text):
+def test_any_text_is_parsed_without_an_exception(kind, fields, text):
     line = f"migsim-linux {kind} {' '.join(fields)}"
     parse_linux_line(line)
     parse_linux_line(text)
-    kept = parse_linux_lines(text.replace("\n", " ") + "\n" + LOG)
-    assert kept[-5:] == parse_linux_lines(LOG)
+    parsed = parse_linux_lines(text.replace("\n", " ") + "\n" + LOG)
+    assert parsed[-5:] == parse_linux_lines(LOG)

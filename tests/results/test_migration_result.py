@@ -1,3 +1,5 @@
+"""Migration results: metrics, record files, tables, comparison and collections."""
+
 import json
 import math
 import xml.etree.ElementTree as ET
@@ -28,7 +30,7 @@ RAM_2_1 = RAM | {"duplicate": 5, "normal": 6, "normal-bytes": 6 * 4096, "dirty-p
 
 def result(name="busy", total=9456, downtime=29, **other):
     info = {"status": "completed", "total-time": total, "downtime": downtime, "ram": dict(RAM_2_1)}
-    given_ = {
+    fields = {
         "kind": "measured",
         "name": name,
         "qemu_version": "2.1.0",
@@ -48,7 +50,7 @@ def result(name="busy", total=9456, downtime=29, **other):
         "scenario": {"name": name, "pages": np.int64(7)},
         "guest_log": ["ready", "report <1>"],
     }
-    return MigrationResult(**(given_ | other))
+    return MigrationResult(**(fields | other))
 
 
 def same(a, b):
@@ -148,7 +150,7 @@ def test_other_files_are_refused(tmp_path):
         MigrationResult.load(tmp_path / "none")
 
 
-def test_what_query_migrate_never_says_is_not_written(tmp_path):
+def test_info_that_query_migrate_never_answers_is_not_written(tmp_path):
     with pytest.raises(RecordError):
         result(info={"downtime": -1}).save(tmp_path / "r.json")
     assert not list(tmp_path.iterdir())
@@ -174,7 +176,7 @@ def test_the_timeline_is_flat():
     assert len(timeline_frame()) == 0
 
 
-def test_it_shows_itself_in_one_line_and_in_html():
+def test_a_result_is_shown_in_one_line_and_in_html():
     one = result(name="<b>", intervals={"downtime": (20.0, 60.0)})
     assert "\n" not in repr(one)
     assert "completed" in repr(one)
@@ -188,8 +190,8 @@ def test_it_shows_itself_in_one_line_and_in_html():
 
 
 def test_comparison_has_a_row_per_run_and_metric():
-    guess = result(total=10_000, downtime=30, kind="simulated", intervals={"downtime": (20.0, 35.0)})
-    table = compare(guess, [result(), result(total=9972, downtime=40)])
+    prediction = result(total=10_000, downtime=30, kind="simulated", intervals={"downtime": (20.0, 35.0)})
+    table = compare(prediction, [result(), result(total=9972, downtime=40)])
     assert len(table) == 8
     downtime = table[table["metric"] == "downtime"]
     assert downtime["error"].tolist() == [1, -10]
@@ -205,13 +207,13 @@ def test_comparison_has_a_row_per_run_and_metric():
     assert short.loc["total-time", "runs"] == 2
 
 
-def test_wrong_verdicts_are_told():
-    guess = result(outcome=Outcome("not-converged"), info={"status": "cancelled"})
-    table = compare(guess, result())
+def test_wrong_verdicts_are_marked():
+    prediction = result(outcome=Outcome("not-converged"), info={"status": "cancelled"})
+    table = compare(prediction, result())
     assert not table["verdict_right"].any()
     assert table[table["metric"] != "rounds"]["error"].isna().all()
     assert summarise(table)["verdicts_right"].eq(0).all()
-    same_end = compare(guess, result(outcome=Outcome("cancelled")))
+    same_end = compare(prediction, result(outcome=Outcome("cancelled")))
     assert same_end["verdict_right"].all(), "neither converged"
 
 
@@ -231,8 +233,8 @@ def test_comparison_matches_by_name():
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 10**7), min_size=1, max_size=6), st.integers(0, 10**7))
 def test_inside_means_between_the_ends(measured, half):
-    guess = result(total=10**6, intervals={"total-time": (1e6 - half, 1e6 + half)})
-    table = compare(guess, [result(total=value) for value in measured])
+    prediction = result(total=10**6, intervals={"total-time": (1e6 - half, 1e6 + half)})
+    table = compare(prediction, [result(total=value) for value in measured])
     inside = table[table["metric"] == "total-time"]["inside"].tolist()
     assert inside == [abs(value - 10**6) <= half for value in measured]
 

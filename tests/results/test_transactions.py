@@ -1,4 +1,4 @@
-"""Completed operations over time, from a made-up guest whose every count is known."""
+"""Completed and lost operations of a made-up guest whose counts are all known."""
 
 import contextlib
 import math
@@ -36,12 +36,15 @@ def record(log, **other):
 
 
 def migrated(blackout_s=2.0, slow=4):
-    """Ready 10.2 s before `migrate`; 10 and 30 a second before, `slow` and 30 while it lasts 5 s, 10 and 30 after."""
+    """Make the log of a guest that is ready 10.2 s before `migrate`, and migrates for 5 s.
+
+    It completes 10 buys and 30 browses a second; during the migration `slow` buys and 30 browses.
+    """
     rows = [{"side": "source", "line": READY}]
     buys = 0
     for second in range(1, 16):
         buys += 10 if second <= 10 else slow
-        late = 0.09 * (second % 3)  # heard late, never early
+        late = 0.09 * (second % 3)  # a line is received late, never early
         rows.append(
             {
                 "side": "source",
@@ -57,11 +60,11 @@ def migrated(blackout_s=2.0, slow=4):
 
 
 def test_counts_become_rates_by_the_hosts_clock():
-    seen = transactions(record(migrated()))
-    assert list(seen["side"].unique()) == ["source", "destination"]
-    buys = seen[seen["operation"] == "buy"].reset_index(drop=True)
+    table = transactions(record(migrated()))
+    assert list(table["side"].unique()) == ["source", "destination"]
+    buys = table[table["operation"] == "buy"].reset_index(drop=True)
     assert buys["completed"].tolist() == [10] * 9 + [4] * 5 + [10] * 6
-    # what was heard late is put right by the guest's clock
+    # the guest's clock corrects the times of lines that were received late
     assert buys["t_s"].tolist() == pytest.approx(
         [s - 10.2 for s in range(2, 16)] + [s - 8.2 for s in range(16, 22)]
     )
@@ -71,7 +74,7 @@ def test_counts_become_rates_by_the_hosts_clock():
     assert buys["busy_fraction"].tolist() == pytest.approx([0.5] * 20)
 
 
-def test_lost_is_what_the_pace_before_would_have_done():
+def test_lost_operations_are_those_that_the_pace_before_would_have_completed():
     lost = lost_transactions(record(migrated())).set_index("operation")
     # the last line before migrate is 0.2 s old; then come 5 s at 4, a blackout of 2 s, 6 s at 10
     assert lost["window_s"].tolist() == pytest.approx([13.0] * 3)
@@ -85,7 +88,7 @@ def test_lost_is_what_the_pace_before_would_have_done():
     assert early.loc["buy", "lost"] == pytest.approx(5 * 6)
 
 
-def test_the_spread_is_that_of_the_pace_before():
+def test_the_deviation_of_lost_follows_from_that_of_the_pace_before():
     rows = [{"side": "source", "line": READY}]
     total = 0
     for second in range(1, 42):
@@ -99,7 +102,7 @@ def test_the_spread_is_that_of_the_pace_before():
     assert lost["lost"] == pytest.approx(0)
 
 
-def test_a_line_that_the_switchover_cut_in_two_is_put_together():
+def test_a_line_that_the_switchover_cut_in_two_is_joined():
     whole = migrated()
     index = next(i for i, row in enumerate(whole) if row["side"] == "destination")
     line = whole[index]["line"]
@@ -112,20 +115,20 @@ def test_a_line_that_the_switchover_cut_in_two_is_put_together():
             *whole[index + 1 :],
         ]
         assert transactions(record(log)).equals(transactions(record(whole)))
-    # cut for good, its end lost: what can be read of it is not believed
+    # the end of the line is lost: the line is ignored
     log = [*whole[:index], {"side": "source", "line": line[:-3], "cut": True}, *whole[index + 1 :]]
     assert 10 + 10 in transactions(record(log))["completed"].tolist()
 
 
-def test_text_has_the_guests_clock_only():
+def test_a_text_has_only_the_guests_clock():
     text = "\r\n".join([READY, work(1, 5, 10), "noise", work(3, 9, 10), work(4, 9, 10)]) + "\nmigsim-linux wo"
-    seen = transactions(text)
-    assert seen["t_s"].tolist() == seen["clock_s"].tolist() == [3, 3, 4, 4]
-    assert seen["per_s"].tolist() == [2, 0, 0, 0]
-    assert seen["mean_latency_s"].isna().tolist() == [False, True, True, True]
+    table = transactions(text)
+    assert table["t_s"].tolist() == table["clock_s"].tolist() == [3, 3, 4, 4]
+    assert table["per_s"].tolist() == [2, 0, 0, 0]
+    assert table["mean_latency_s"].isna().tolist() == [False, True, True, True]
 
 
-def test_logs_that_tell_nothing():
+def test_logs_with_too_few_lines():
     for run in (
         "",
         "\n",
@@ -142,13 +145,13 @@ def test_logs_that_tell_nothing():
 
 
 def test_a_guest_that_booted_anew_gives_no_negative_rates():
-    seen = transactions("\n".join([work(5, 50, 50), work(6, 60, 60), work(1, 1, 1), work(2, 3, 3)]) + "\n")
-    assert seen["completed"].tolist() == [10, 10, 2, 2]
+    table = transactions("\n".join([work(5, 50, 50), work(6, 60, 60), work(1, 1, 1), work(2, 3, 3)]) + "\n")
+    assert table["completed"].tolist() == [10, 10, 2, 2]
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.data())
-def test_damaged_logs_are_read_without_a_traceback(data):
+def test_damaged_logs_are_parsed_without_an_exception(data):
     log = [dict(row) for row in migrated()]
     for _ in range(data.draw(st.integers(1, 6))):
         row = data.draw(st.sampled_from(log))
@@ -163,7 +166,7 @@ def test_damaged_logs_are_read_without_a_traceback(data):
             row.pop("t_s", None)
         else:
             row["line"] = data.draw(st.text(max_size=30))
-    seen = transactions(record(log))
-    assert (seen["completed"] >= 0).all() and (seen["interval_s"] > 0).all()
+    table = transactions(record(log))
+    assert (table["completed"] >= 0).all() and (table["interval_s"] > 0).all()
     with contextlib.suppress(RecordError):
         lost_transactions(record(log))

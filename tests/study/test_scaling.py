@@ -14,7 +14,7 @@ from migsim.models.guest.scaling import RULE, draw_rule, median_rule, page_kinds
 from migsim.profiles import HostProfile, Term
 from migsim.profiles.terms import HOST_TERMS
 from migsim.scenario import MigrationSettings
-from migsim.study.scaling import MORE_VCPUS, GuestSize, predict_scaled, scale_workload, scaled_family
+from migsim.study.scaling import VCPU_EXPONENT, GuestSize, predict_scaled, scale_workload, scaled_family
 from migsim.workload import Workload, WorkloadClass
 
 GIB = 1 << 30
@@ -193,7 +193,7 @@ def test_a_familys_spread_is_the_exponents():
     writes = np.log([w.writes_per_s / small.writes_per_s for w in made])
     assert writes.mean() == pytest.approx(np.log(64), abs=0.1)
     # b (c log v): the product of two normal exponents about 1
-    b, c = RULE["pool"].writes.spread, MORE_VCPUS.spread
+    b, c = RULE["pool"].writes.spread, VCPU_EXPONENT.spread
     assert writes.std() == pytest.approx(np.sqrt(b**2 + c**2 + b**2 * c**2) * np.log(64), rel=0.15)
     assert median_rule()["pool"] == (POOL.median, 0.0, 1.0)
 
@@ -231,7 +231,7 @@ def test_a_prediction_says_first_that_it_is_scaled_and_its_interval_holds_the_ex
 @pytest.mark.parametrize(
     ("traced", "larger", "said"),
     [
-        (GuestSize(GIB, 1, 75), OLTP, "not known how many"),
+        (GuestSize(GIB, 1, 75), OLTP, "are not given"),
         (TRACED, GuestSize(GIB // 2, 1, 75), "is to be scaled to 512 MiB"),
         (GuestSize(2 * GIB, 1, 75, 60.0), OLTP, "traced in a guest of 2 GiB"),
     ],

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from migsim.errors import ParameterError
+from migsim.intervals import NORMAL_DEVIATE
 from migsim.study.draws import draw_all, draw_at
-from migsim.study.sensitivity import COMMON, TENTH, WRITES, sensitivity
+from migsim.study.sensitivity import ACTIVITY, COMMON, sensitivity
 from tests.study.small_guest import GUEST, TERMS, host
 
 IDLE = GUEST.replace(classes=(), writes_spread=0.0)
@@ -27,7 +28,7 @@ def test_the_indices_of_a_sum_are_the_shares_of_its_variance():
         expected = variance[name] / sum(variance.values())
         assert table.loc[name, "first"] == pytest.approx(expected, abs=0.06), name
         assert table.loc[name, "total"] == pytest.approx(expected, abs=0.06), name
-        factor = np.exp(TENTH * spread[name])
+        factor = np.exp(NORMAL_DEVIATE * spread[name])
         step = TERMS[name] * 1000
         assert table.loc[name, "high"] - made.median == pytest.approx(step * (factor - 1), rel=1e-6)
         assert made.median - table.loc[name, "low"] == pytest.approx(step * (1 - 1 / factor), rel=1e-6)
@@ -36,7 +37,7 @@ def test_the_indices_of_a_sum_are_the_shares_of_its_variance():
 
 def test_inputs_are_what_has_a_spread():
     made = sensitivity(GUEST, host=host(0.0, normal_page_s=0.2), samples=4)
-    assert set(made.table["input"]) == {COMMON, "normal_page_s", WRITES}
+    assert set(made.table["input"]) == {COMMON, "normal_page_s", ACTIVITY}
     quiet = sensitivity(GUEST.replace(writes_spread=0.0), host=host(0.0, guest_speed=0.2), samples=4)
     assert list(quiet.table["input"]) == ["guest_speed"]
 
@@ -49,7 +50,7 @@ def test_the_guest_matters_to_the_rounds_of_a_busy_guest():
         settings={"max-bandwidth": "60MB/s"},
         samples=64,
     )
-    assert made.table.iloc[0]["input"] == WRITES
+    assert made.table.iloc[0]["input"] == ACTIVITY
     assert made.table.iloc[0]["total"] > 0.7
     assert 0 < made.chance_fraction < 0.5
     low, high = made.interval
@@ -82,7 +83,7 @@ def test_outcome_can_be_asked_where_many_do_not_complete():
         sensitivity(guest, samples=16, **more)
     made = sensitivity(guest, of="outcome", samples=64, **more)
     assert 0.05 < made.completed_fraction < 0.95
-    assert made.table.iloc[0]["input"] == WRITES
+    assert made.table.iloc[0]["input"] == ACTIVITY
 
 
 def test_a_few_without_the_figure_count_as_the_largest():
@@ -91,7 +92,7 @@ def test_a_few_without_the_figure_count_as_the_largest():
     study = _Study.__new__(_Study)
     study.notes, study.figure = [], "downtime"
     values = np.append(np.arange(99.0), np.nan)
-    assert study._whole(values)[-1] == 98.0
+    assert study._filled(values)[-1] == 98.0
     assert "1.0%" in study.notes[0]
 
 

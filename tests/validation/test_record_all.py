@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from migsim.calibrate.host.fit import fit_profile
 from migsim.calibrate.host.probe_runs import KeptProbes
-from migsim.calibrate.host.run import fit_profile
 from migsim.profiles import HostProfile
 from migsim.profiles.bundled import bundled_profiles
 from migsim.profiles.terms import MULTIFD_TERMS

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from migsim.calibrate.host.run import HOT, probes
+from migsim.calibrate.host.probes import HOT, host_probes
 from migsim.calibrate.host.terms import burst_page_s
 from migsim.lab.migrate import run_migration
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES
@@ -34,7 +34,7 @@ HOT_PAGES = 3000
 
 def scenario(qemu: QemuSpec, rate_bytes_per_s: int) -> LabScenario:
     """Make the scenario of the switchover's probe, with a hot set that fits the downtime limit at this rate."""
-    [probe] = [p.scenario for p in probes(qemu) if p.scenario.name == HOT]
+    [probe] = [p.scenario for p in host_probes(qemu) if p.scenario.name == HOT]
     hot = PageClass(base_page=0, pages=HOT_PAGES, share=1, pattern="random", changed_bytes=8)
     workload = probe.guest.workload.replace(touched_pages=8000, classes=(hot,))
     limit_ms = round(1.2 * HOT_PAGES * NORMAL_PAGE_BYTES / rate_bytes_per_s * 1000)

@@ -1,10 +1,9 @@
-"""A host's profile from short probe migrations.
+"""Calibration of a host: probe migrations, and the profile fitted to their records.
 
-- `run`: the probes, and the profile made of their records
-- `probe_runs`: running probes, and keeping their records in a folder or an archive
-- `terms`: what one probe says about one term
-- `sync_cost`: the cost of a bitmap sync by its parts
-- `multifd`: the probes and terms of multifd's threads
+- `probes`: which migrations are run; `multifd` has those of multifd, with their terms
+- `run`, `probe_runs`: running the probes, and keeping their records in a folder or an archive
+- `fit`, `terms`: from the records to the profile: `terms` reads one term off one probe
+- `sync_cost`: the parts of a bitmap sync's cost, from the syncs of many records
 
-The profile itself is `migsim.profiles.HostProfile`; the probes are run by `migsim.lab`.
+The profile itself is `migsim.profiles.HostProfile`; the migrations are run by `migsim.lab`.
 """

@@ -1,11 +1,11 @@
-"""What multifd's threads cost on this host: probes, and the terms that a profile gets from them.
+"""The cost of multifd's threads on a host: probes, and the terms fitted to them.
 
-A thread's cost of a page is its processor time over the pages that went through it, whatever held it up meanwhile: so
-two channels tell what any number of them will do (`migsim.models.multifd.threads`). The probes are a guest of data
-(pages new to the destination), eight views of one file (pages in no cache, their memory there), a hot set under a
-limit (pages sent again) and an empty guest (zero pages); kinds that a probe carries besides are taken off at the cost
-that the others show. What threads wait for each other is what is left of the time: of the empty guest's for the
-migration thread, of a blackout full of pages sent again for a channel's ends.
+A thread's cost of a page is its processor time over the pages that went through it. Waiting does not count, so probes
+with two channels tell the costs for any number of channels (`migsim.models.multifd.threads`). The probes are a guest
+full of data (pages new to the destination), eight views of one file (pages in no cache, for which the destination has
+memory), a hot set under a limit (pages sent again) and an empty guest (zero pages). Pages of other kinds in a probe are
+subtracted at the cost that the other probes show. The time that remains is waiting: of the migration thread in the
+empty guest's probe, of a channel's two ends in a blackout full of pages sent again.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from migsim.calibrate.host.probe_runs import Probe, run_probes
-from migsim.calibrate.host.run import term_of
+from migsim.calibrate.host.fit import fit_term
+from migsim.calibrate.host.probe_runs import run_probes
+from migsim.calibrate.host.probes import Probe, alias_bytes_with_room
 from migsim.calibrate.host.terms import active_seconds
 from migsim.errors import ProfileError
 from migsim.models.dirty.bitmap import GIB
@@ -46,19 +47,20 @@ _THREADS = {
     "send": re.compile(r"multifdsend_\d+|mig/src/send_\d+"),
     "receive": re.compile(r"multifdrecv_\d+|mig/dst/recv_\d+"),
 }
-"""What the threads are called, up to 9.0 and after."""
+"""Names of the threads, up to 9.0 and from 9.1 on."""
 
 
 @dataclass(frozen=True)
 class ThreadWork:
-    """Processor time of one run's multifd threads, and its pages.
+    """Processor time of multifd's threads in one run, and the pages that they sent.
 
     Attributes
     ----------
     seconds : dict of str to float
-        ``queue``, ``send``, ``receive``: of the migration thread, of all channels' threads at either end.
+        ``queue``: the migration thread; ``send`` and ``receive``: all channels' threads on the source and on the
+        destination.
     pages : dict of str to float
-        ``fresh``, ``cold``, ``normal``, ``zero``.
+        Pages by kind: ``fresh``, ``cold``, ``normal``, ``zero``.
     """
 
     seconds: dict[str, float]
@@ -66,7 +68,7 @@ class ThreadWork:
 
 
 def multifd_probes(qemu: QemuSpec, *, cold_alias_bytes: int = COLD_ALIAS_BYTES) -> list[Probe]:
-    """List the probes for a QEMU; each takes some seconds.
+    """Return the probes of multifd for a QEMU; each takes some seconds.
 
     Examples
     --------
@@ -121,7 +123,7 @@ def measure_multifd(
     Parameters
     ----------
     host : HostProfile
-        What `migsim calibrate host` measured.
+        A profile that `migsim calibrate host` measured.
     qemu : QemuSpec
     repeats, progress, keep, command
         As `migsim.calibrate.host.run.measure_host`.
@@ -131,87 +133,83 @@ def measure_multifd(
     HostError, QemuError, GuestError
         As `migsim.lab.run_migration`.
     RecordError
-        When a kept record cannot be read.
+        Where a kept record cannot be read.
     ParameterError
         Where the release has no multifd.
     ProfileError
-        When the profile is of another QEMU, or a probe shows no thread of multifd.
+        Where the profile is of another QEMU, or a probe shows no thread of multifd.
     """
-    from migsim.lab.machine import free_shared_bytes
-
     multifd_rules(qemu.qemu_version)
-    cold = COLD_ALIAS_BYTES
-    while cold > GIB // 4 and free_shared_bytes() < 2.2 * cold:
-        cold //= 2
+    cold = alias_bytes_with_room(COLD_ALIAS_BYTES)
     every = [(p, n) for n in range(1, repeats + 1) for p in multifd_probes(qemu, cold_alias_bytes=cold)]
     return fit_multifd(host, run_probes(every, progress=progress, keep=keep, command=command))
 
 
 def fit_multifd(host: HostProfile, runs: Iterable[MigrationResult]) -> HostProfile:
-    """Add the terms that probe records show to a profile.
+    """Return a profile with the terms that the probes' records show.
 
     Raises
     ------
     ProfileError
-        When the profile is of another QEMU, a probe is missing, or shows no thread of multifd.
+        Where the profile is of another QEMU, a probe has no record, or a record shows no thread of multifd.
     """
-    found = list(runs)
+    runs = list(runs)
     for name in (FRESH, COLD, AGAIN, HOT, EMPTY):
-        if not any(r.name == name for r in found):
+        if not any(r.name == name for r in runs):
             raise ProfileError(
                 f"There is no record of the probe {name}.",
                 "Multifd's terms are fitted to all of its probes.",
                 "Run it too, with `migsim calibrate multifd`.",
             )
-    version = QemuVersion.parse(found[0].qemu_version)
-    if QemuVersion.parse(host.qemu_version).release != version.release or found[0].accel != host.accel:
+    version = QemuVersion.parse(runs[0].qemu_version)
+    if QemuVersion.parse(host.qemu_version).release != version.release or runs[0].accel != host.accel:
         raise ProfileError(
             f"The profile is of QEMU {host.qemu_version} ({host.accel}), "
-            f"the probes are of {version} ({found[0].accel}).",
-            "Terms of two releases do not make one host.",
+            f"the probes are of {version} ({runs[0].accel}).",
+            "A profile's terms are of one QEMU release and one accelerator.",
             f"Give the profile that `migsim calibrate host` made with QEMU {version}.",
         )
-    of = {name: [thread_work(r) for r in found if r.name == name] for name in {r.name for r in found}}
+    work_of = {name: [thread_work(r) for r in runs if r.name == name] for name in {r.name for r in runs}}
     by_channels = zero_page_detection({}, version) == "multifd"
-    made: dict[str, Term] = {
-        "multifd_cpus": Term(median=float(found[0].host_load["cpus"]), n=len(found), unit="processors")
+    fitted: dict[str, Term] = {
+        "multifd_cpus": Term(median=float(runs[0].host_load["cpus"]), n=len(runs), unit="processors")
     }
     for end in ("send", "receive"):
-        known: dict[str, float] = {}
+        costs_s: dict[str, float] = {}  # of the kinds fitted so far
         for kind, probe in (("zero", EMPTY), ("fresh", FRESH), ("cold", COLD), ("normal", AGAIN)):
             if kind == "zero" and not by_channels:
                 continue
-            values = [_cost_s(work, end, kind, known) for work in of[probe]]
-            term = term_of(f"multifd_{end}_{kind}_page_s", values, "s/page")
-            made[f"multifd_{end}_{kind}_page_s"] = term
-            known[kind] = term.median
-    queue_s = [work.seconds["queue"] / sum(work.pages.values()) for work in of[EMPTY]]
-    made["multifd_queue_page_s"] = term_of("multifd_queue_page_s", queue_s, "s/page")
-    costs = {name: term.median for name, term in made.items()}
-    waits_s = [_queue_wait_s(r, costs) if by_channels else 0.0 for r in found if r.name == EMPTY]
-    made["multifd_queue_wait_s"] = term_of("multifd_queue_wait_s", waits_s, "s/packet")
-    turns_s = [_channel_wait_s(r, costs) for r in found if r.name == HOT]
-    made["multifd_channel_wait_s"] = term_of("multifd_channel_wait_s", turns_s, "s/packet")
-    return host.replace(terms=host.terms | made)
+            values = [_cost_s(work, end, kind, costs_s) for work in work_of[probe]]
+            term = fit_term(f"multifd_{end}_{kind}_page_s", values, "s/page")
+            fitted[f"multifd_{end}_{kind}_page_s"] = term
+            costs_s[kind] = term.median
+    queue_s = [work.seconds["queue"] / sum(work.pages.values()) for work in work_of[EMPTY]]
+    fitted["multifd_queue_page_s"] = fit_term("multifd_queue_page_s", queue_s, "s/page")
+    costs = {name: term.median for name, term in fitted.items()}
+    waits_s = [_queue_wait_s(r, costs) if by_channels else 0.0 for r in runs if r.name == EMPTY]
+    fitted["multifd_queue_wait_s"] = fit_term("multifd_queue_wait_s", waits_s, "s/packet")
+    turns_s = [_channel_wait_s(r, costs) for r in runs if r.name == HOT]
+    fitted["multifd_channel_wait_s"] = fit_term("multifd_channel_wait_s", turns_s, "s/packet")
+    return host.replace(terms=host.terms | fitted)
 
 
 def thread_work(run: MigrationResult) -> ThreadWork:
-    """Read processor times and pages off a probe's record.
+    """Return the threads' processor times and the pages of a probe's record.
 
     Raises
     ------
     ProfileError
-        When no thread of multifd was seen.
+        Where the record shows no thread of multifd.
     """
     threads: Sequence[Mapping[str, Any]] = run.host_load.get("threads", ())
     seconds = {
-        what: sum(float(t["cpu_s"]) for t in threads if pattern.fullmatch(str(t["name"])))
-        for what, pattern in _THREADS.items()
+        role: sum(float(t["cpu_s"]) for t in threads if pattern.fullmatch(str(t["name"])))
+        for role, pattern in _THREADS.items()
     }
     if not seconds["receive"]:
         raise ProfileError(
             f"The record of {run.name} shows no processor time of a multifd thread.",
-            "What a page costs is read off the threads' times.",
+            "The cost of a page is read off the threads' times.",
             "Make sure that /proc can be read, and try again.",
         )
     ram, guest = run.info["ram"], run.scenario["guest"]
@@ -230,16 +228,16 @@ def thread_work(run: MigrationResult) -> ThreadWork:
     )
 
 
-def _cost_s(work: ThreadWork, end: str, kind: str, known: Mapping[str, float]) -> float:
-    """Cost of a page of one kind, those of known cost taken off."""
-    others = sum(cost * work.pages[other] for other, cost in known.items())
+def _cost_s(work: ThreadWork, end: str, kind: str, costs_s: Mapping[str, float]) -> float:
+    """Return the cost of a page of one kind, after subtracting the pages of the kinds in `costs_s`."""
+    others = sum(cost * work.pages[other] for other, cost in costs_s.items())
     return max(work.seconds[end] - others, 0.0) / max(work.pages[kind], 1.0)
 
 
 def _queue_wait_s(run: MigrationResult, costs: Mapping[str, float]) -> float:
-    """Wait of the migration thread for each packet of an empty guest, from the time that a page took.
+    """Return the migration thread's wait for each packet of an empty guest, from the time of a page.
 
-    The vCPU and that thread had what the others, and other programs, left of the processors, the same each.
+    The vCPU and that thread shared evenly what the other threads and programs left of the processors.
     """
     load = run.host_load
     pages = sum(thread_work(run).pages.values())
@@ -252,7 +250,7 @@ def _queue_wait_s(run: MigrationResult, costs: Mapping[str, float]) -> float:
 
 
 def _channel_wait_s(run: MigrationResult, costs: Mapping[str, float]) -> float | None:
-    """Wait of a channel's ends for each packet of a blackout of pages sent again; None where that is too short."""
+    """Return the wait of a channel's ends for each packet, from a blackout of pages sent again; None if too short."""
     left = float(run.iterations["remaining_bytes_after_sync"].iloc[-1]) / PAGE_BYTES
     flush_ms = run.downtime_parts_ms.get("flush")
     if flush_ms is None or left < MANY_PAGES:

@@ -1,8 +1,7 @@
-"""Probe migrations: running those that are missing, and keeping their records.
+"""Running the probe migrations, and keeping their records in a folder or a ``.zip`` archive.
 
-A record is kept as soon as its probe has ended, so that a killed calibration loses none. In a folder it is a file; an
-archive is written anew beside itself and renamed. Its members are in the order of their names and bear no date: the
-same records make the same archive.
+A record is kept as soon as its probe has ended, so that a killed calibration loses none. An archive is rewritten beside
+itself and renamed. Its members are sorted by name and carry no date, so that the same records make the same archive.
 """
 
 from __future__ import annotations
@@ -11,42 +10,32 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from migsim.calibrate.host.probes import Probe
 from migsim.errors import HostError, RecordError, near_misses
 from migsim.files import atomic_path, check_writable
 from migsim.results import MigrationResult
 from migsim.results.record_file import parse_record, record_text
-from migsim.scenario import LabScenario
 
-__all__ = ["KeptProbes", "Probe", "run_probes"]
+__all__ = ["KeptProbes", "run_probes"]
 
 _DAMAGES = (OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile)
-"""What reading an archive raises where its bytes are not those that were written."""
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One probe migration: what it is for, the scenario, and how often it runs in each repeat."""
-
-    purpose: str
-    scenario: LabScenario
-    runs: int = 1
+"""Errors that reading a damaged archive raises."""
 
 
 class KeptProbes:
-    """Records of probes by name, in a folder or a ``.zip`` archive; iterating gives them in the order of their names.
+    """Records of probes in a folder or a ``.zip`` archive; iterating yields them in the order of their names.
 
     Parameters
     ----------
     path : str or Path
-        The folder or archive. It need not be there: then it holds nothing yet.
+        The folder or archive; it may not exist yet.
 
     Raises
     ------
     RecordError
-        Where a file is there that does not end in ``.zip``.
+        Where `path` is a file that does not end in ``.zip``.
 
     Examples
     --------
@@ -60,11 +49,11 @@ class KeptProbes:
             raise RecordError(
                 f"{self.path} is a file that does not end in .zip.",
                 "Records of probes are kept in a folder or a .zip archive.",
-                "Give the path of either, or one where nothing is.",
+                "Give the path of a folder or an archive, or one that does not exist yet.",
             )
 
     def names(self) -> list[str]:
-        """Return the names of the records: the probe's, and a number.
+        """Return the names of the records: the probe's name and the run's number.
 
         Raises
         ------
@@ -85,7 +74,7 @@ class KeptProbes:
         Raises
         ------
         RecordError
-            Where it is not there, or is damaged.
+            Where the record is missing or damaged.
         """
         if not self._packed:
             return MigrationResult.load(self.path / f"{name}.json")
@@ -103,14 +92,14 @@ class KeptProbes:
         return map(self.load, self.names())
 
     def prepare(self) -> None:
-        """Make the folder, and find out what would keep a record from being added.
+        """Make the folder, and check that records can be added.
 
         Raises
         ------
         RecordError
             Where the archive is damaged.
         HostError
-            Where it cannot be written.
+            Where the folder or archive cannot be written.
         """
         if self._packed:
             self._members()
@@ -120,20 +109,20 @@ class KeptProbes:
         except OSError as error:
             raise HostError(
                 f"Cannot make the folder {folder}: {error.strerror or error}.",
-                "Records of probes are kept there.",
+                "Records of probes are kept in it.",
                 "Give another path.",
             ) from error
         check_writable(self.path if self._packed else self.path / "probe.json")
 
     def add(self, name: str, record: MigrationResult) -> None:
-        """Keep a record, whole or not at all.
+        """Write a record, whole or not at all.
 
         Raises
         ------
         RecordError
-            Where the archive is damaged, or the record's info is not what ``query-migrate`` answers.
+            Where the archive is damaged, or the record's info is no answer to ``query-migrate``.
         HostError
-            Where it cannot be written.
+            Where the file cannot be written.
         """
         if not self._packed:
             record.save(self.path / f"{name}.json")
@@ -141,7 +130,7 @@ class KeptProbes:
         self._write(self._members() | {f"{name}.json": record_text(record).encode()})
 
     def _write(self, members: Mapping[str, bytes]) -> None:
-        """Write the archive anew, with nothing in it but these members."""
+        """Write the archive with these members and no others."""
         with (
             atomic_path(self.path) as temporary,
             zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,
@@ -154,7 +143,7 @@ class KeptProbes:
                 archive.writestr(info, members[member], compresslevel=9)
 
     def _members(self) -> dict[str, bytes]:
-        """Every member of the archive."""
+        """Return all members of the archive."""
         if not self.path.exists():
             return {}
         with self._reading() as archive:
@@ -168,8 +157,8 @@ class KeptProbes:
         except _DAMAGES as error:
             raise RecordError(
                 f"Cannot read the records in {self.path}: {str(error).rstrip('.')}.",
-                "Records of probes are kept in a zip archive that is whole.",
-                "Give another path, or take the file away: the probes then run again.",
+                "Records of probes are kept in a zip archive.",
+                "Give another path, or remove the file: the probes then run again.",
             ) from None
 
 
@@ -180,14 +169,14 @@ def run_probes(
     keep: str | Path | None = None,
     command: str = "",
 ) -> list[MigrationResult]:
-    """Run probes one after the other; those whose records are kept are read instead.
+    """Run probes one after the other; a probe whose record is kept is read instead.
 
     Parameters
     ----------
     every : sequence of (Probe, int)
         The probes in order, each with the number of its run.
     progress : callable, optional
-        Called with (probes done, what the next is for).
+        Called with the number of probes done and the purpose of the next one.
     keep : str or Path, optional
         As `KeptProbes` takes it.
     command : str
@@ -205,13 +194,13 @@ def run_probes(
     kept = None if keep is None else KeptProbes(keep)
     if kept:
         kept.prepare()
-    there = set(kept.names()) if kept else set()
+    names = set(kept.names()) if kept else set()
     runs: list[MigrationResult] = []
     for done, (probe, number) in enumerate(every):
         if progress:
             progress(done, probe.purpose)
         name = f"{probe.scenario.name}-{number}"
-        if kept and name in there:
+        if kept and name in names:
             runs.append(kept.load(name))
             continue
         runs.append(run_migration(probe.scenario, command=command))

@@ -1,4 +1,4 @@
-r"""What a bitmap sync costs on this machine, from the syncs of recorded migrations.
+r"""The cost of a bitmap sync on a host, fitted to the syncs of recorded migrations.
 
 Law
 ---
@@ -42,22 +42,24 @@ SYNC_TERMS = {"sync_base_s": "s", "sync_s_per_gib": "s/GiB", "sync_s_per_dirty_p
 """Terms of the fit, and their units."""
 
 HUBER = 1.345
-"""Deviations from which on a residual counts linearly: 95 % efficient where errors are normal."""
+"""Residual, in deviations, from which on the loss is linear; 95 % efficient for normal errors."""
 
 ROUNDS = 40
 LEAST_SYNCS = 4
+"""Fewest syncs of a migration whose slope is taken."""
+
 LEAST_SPAN_PAGES = 2000
-"""A slope is taken of migrations with so many syncs, over so many dirty pages."""
+"""Smallest range of dirty pages over such a migration's syncs."""
 
 
 @dataclass(frozen=True)
 class SyncFit:
-    """Terms of a sync, and how well they fit.
+    """The fitted terms of a sync's cost, and the fit's quality.
 
     Attributes
     ----------
     terms : dict of str to Term
-        `SYNC_TERMS`; `spread` is that of one sync about the fit, robust, the same for all three.
+        Those of `SYNC_TERMS`; `spread` is the robust deviation of one sync from the fit, the same for all three.
     intervals : dict of str to (float, float)
         Middle 90 % of each term.
     residuals : pandas.DataFrame
@@ -74,18 +76,18 @@ class SyncFit:
     kind: Kind
 
     def seconds(self, ram_bytes: float, dirty_pages: float = 0.0) -> float:
-        """Duration of a sync by the fit."""
+        """Return the duration of a sync by the fit."""
         base, per_gib, per_page = (self.terms[name].median for name in SYNC_TERMS)
         return base + per_gib * ram_bytes / GIB + per_page * dirty_pages
 
     @property
     def dirty_pages_matter(self) -> bool:
-        """Whether most migrations' syncs take longer with more dirty pages: three of four slopes are above 0."""
+        """Whether syncs take longer with more dirty pages in most migrations: three of four slopes are above 0."""
         slopes = self.slopes["s_per_page"].to_numpy(float)
         return len(slopes) > 0 and float(np.quantile(slopes, 0.25)) > 0
 
     def by_size(self) -> pd.DataFrame:
-        """Residuals by guest size.
+        """Return the residuals by guest size.
 
         Returns
         -------
@@ -116,8 +118,8 @@ def collect_syncs(runs: Iterable[MigrationResult], *, dirty_ring: bool = False) 
     ----------
     runs : iterable of MigrationResult
     dirty_ring : bool
-        Those of guests with KVM's dirty ring instead of those with its bitmap: they wait for every vCPU, which one
-        throttled by dirty-limit makes long.
+        Whether the syncs of guests with KVM's dirty ring are collected instead of those with its bitmap. They wait for
+        every vCPU, which takes long where dirty-limit throttles one.
 
     Returns
     -------
@@ -151,34 +153,34 @@ def collect_syncs(runs: Iterable[MigrationResult], *, dirty_ring: bool = False) 
 
 
 def fit_sync_cost(syncs: pd.DataFrame, *, kind: Kind = "running", draws: int = 200, seed: int = 0) -> SyncFit:
-    """Fit the terms.
+    """Fit the terms of the sync's cost.
 
     Parameters
     ----------
     syncs : pandas.DataFrame
         As `collect_syncs` returns them, of one QEMU release.
     kind : {"first", "running", "final"}
-        Which of them.
+        Kind of syncs that the terms are fitted to.
     draws, seed : int
-        Of the intervals.
+        Draws behind the intervals, and their seed.
 
     Raises
     ------
     ProfileError
-        Where syncs of fewer than two guest sizes are there.
+        For syncs of fewer than two guest sizes.
     """
     rows = syncs[syncs["kind"] == kind].reset_index(drop=True)
     sizes = rows["ram_gib"].round(1)
     if sizes.nunique() < 2:
         raise ProfileError(
             f"There are {len(rows)} {kind} syncs of {sizes.nunique()} guest sizes.",
-            "Three terms need guests of at least two sizes.",
+            "The fit needs guests of at least two sizes.",
             "Give records of a small and a large guest.",
         )
     design = np.stack([np.ones(len(rows)), rows["ram_gib"], rows["dirty_pages"]], axis=1)
     y = rows["sync_s"].to_numpy(float)
-    alike = 1 / sizes.map(sizes.value_counts()).to_numpy(float)
-    terms, spread = _robust(design, y, alike)
+    weight = 1 / sizes.map(sizes.value_counts()).to_numpy(float)  # every guest size counts the same
+    terms, spread = _robust(design, y, weight)
     rng = np.random.default_rng(seed)
     members = [group.index.to_numpy() for _, group in rows.groupby("run")]
     drawn = np.array([_redrawn(design, y, sizes.to_numpy(float), members, rng) for _ in range(draws)])
@@ -199,7 +201,7 @@ def fit_sync_cost(syncs: pd.DataFrame, *, kind: Kind = "running", draws: int = 2
 def _redrawn(
     design: Floats, y: Floats, sizes: Floats, members: list[NDArray[np.int64]], rng: np.random.Generator
 ) -> Floats:
-    """Terms of as many migrations, drawn with replacement; NaN where all are of one size."""
+    """Return the terms of migrations drawn with replacement; NaN where all drawn guests have one size."""
     picked = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
     values, place, count = np.unique(sizes[picked], return_inverse=True, return_counts=True)
     if len(values) < 2:
@@ -208,10 +210,10 @@ def _redrawn(
 
 
 def _robust(design: Floats, y: Floats, weight: Floats) -> tuple[Floats, float]:
-    """Non-negative terms by relative error with Huber's loss, and the spread about them."""
+    """Return non-negative terms, fitted to relative errors with Huber's loss, and the spread about them."""
     from scipy.optimize import nnls
 
-    scale = design.max(axis=0)  # nnls is not indifferent to units
+    scale = design.max(axis=0)  # nnls depends on units
     scale[scale == 0] = 1.0
     fitted, loss = y, np.ones_like(y)
     terms, deviation = np.zeros(design.shape[1]), 0.0
@@ -221,13 +223,13 @@ def _robust(design: Floats, y: Floats, weight: Floats) -> tuple[Floats, float]:
         fitted = np.maximum(design @ terms, 1e-3 * y)
         off = np.log(y / fitted)
         deviation = 1.4826 * float(np.median(np.abs(off - np.median(off))))
-        relative = np.maximum(np.abs(y / fitted - 1), 1e-12)  # what the squares are of
+        relative = np.maximum(np.abs(y / fitted - 1), 1e-12)  # the fit minimises the squares of these
         loss = np.minimum(1.0, HUBER * deviation / relative) if deviation else loss
     return terms, deviation
 
 
 def dirty_slopes(syncs: pd.DataFrame, *, kind: Kind = "running") -> pd.DataFrame:
-    """Cost of a dirty page inside each migration, where guest, memory and machine are the same.
+    """Return the cost of a dirty page inside each migration, where guest, memory and machine are the same.
 
     Returns
     -------
@@ -253,7 +255,7 @@ def dirty_slopes(syncs: pd.DataFrame, *, kind: Kind = "running") -> pd.DataFrame
 
 
 def _median_slope(x: Floats, y: Floats) -> float:
-    """Median of the slopes between all pairs of points that differ in x."""
+    """Return the median of the slopes between all pairs of points that differ in x."""
     i, j = np.triu_indices(len(x), 1)
     apart = x[i] != x[j]
     return float(np.median((y[j] - y[i])[apart] / (x[j] - x[i])[apart]))

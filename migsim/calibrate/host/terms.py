@@ -1,7 +1,7 @@
-r"""What one probe migration says about the host's terms.
+r"""The values of a host's terms that one probe migration shows.
 
-Each function reads a measured `MigrationResult` and returns one value of a term, in seconds, or None where the record
-does not show it: times and counts that QEMU reported, and for the fault cost the guest's own count of its writes.
+Each function reads one value of a term, in seconds, off a measured `MigrationResult`, and returns None where the record
+does not show it. It uses times and counts that QEMU reported, and for the fault cost the guest's count of its writes.
 """
 
 from __future__ import annotations
@@ -36,36 +36,36 @@ __all__ = [
 
 
 HIT_ROUNDS = 8
-"""Rounds of hits alone whose median is taken."""
+"""Fewest rounds without misses that the cost of a hit is taken from."""
 
 
 def active_seconds(run: MigrationResult) -> float:
-    """Time in which the sender could send with the guest running: total less connection, setup, downtime, syncs."""
+    """Return the sender's time with the guest running: the total less connection, setup, downtime and syncs."""
     info = run.info
-    # The first sync lies in setup, the last in the downtime.
+    # The first sync lies in the setup, the last one in the downtime.
     syncs = float(np.nansum(run.iterations["sync_s"].to_numpy(float)[1:-1])) + connect_s(run)
     return float(info["total-time"] - info["setup-time"] - info["downtime"]) / 1000 - syncs
 
 
 def connect_s(run: MigrationResult) -> float:
-    """From the QMP command to the beginning of setup, which ends with the first sync."""
+    """Return the time from the QMP command to the begin of the setup, which ends with the first sync."""
     first = run.iterations.iloc[0]
     before = float(first["start_s"] + first["sync_s"]) - float(run.info["setup-time"]) / 1000
     return max(before, 0.0)
 
 
 def _downtime_pages(run: MigrationResult) -> float:
-    """Normal pages sent in the blackout."""
+    """Return the number of normal pages sent in the blackout."""
     return float(run.info["ram"].get("downtime-bytes", 0)) / NORMAL_PAGE_BYTES
 
 
 def page_cost_s(runs: Sequence[MigrationResult]) -> tuple[list[float], list[float]]:
-    """Cost of a zero page and of a page sent for the first time, limiter off, by solving unlike probes.
+    """Return the costs of a zero page and of a page sent for the first time, without a limit, from two kinds of probes.
 
     Parameters
     ----------
     runs : sequence of MigrationResult
-        Unlimited probes whose guests hardly write: some mostly zero pages, some with much data.
+        Unlimited probes whose guests hardly write: some with mostly zero pages, some with much data.
 
     Returns
     -------
@@ -87,13 +87,13 @@ def page_cost_s(runs: Sequence[MigrationResult]) -> tuple[list[float], list[floa
 
 
 def cold_page_s(run: MigrationResult) -> float | None:
-    """Cost of a page sent for the first time to memory that the destination has, from a probe that is mostly that.
+    """Return the cost of a page sent for the first time to memory that the destination has.
 
     Parameters
     ----------
     run : MigrationResult
-        An unlimited probe full of data, several views of one file: for the first of them the destination has to
-        find memory, and what follows is counted.
+        An unlimited probe whose RAM is several views of one file full of data. The destination allocates memory for
+        the first view; the pages after it are counted.
     """
     fresh_pages = int(run.scenario["guest"]["alias-bytes"]) // PAGE_BYTES
     running = run.timeline[run.timeline["status"] == "active"]
@@ -105,14 +105,14 @@ def cold_page_s(run: MigrationResult) -> float | None:
 
 
 def xbzrle_pages_s(run: MigrationResult) -> tuple[float, float] | None:
-    """Cost of a page found in XBZRLE's cache, and of one that is not, sending included.
+    """Return the costs of a page found in XBZRLE's cache and of one not found, with the cost of sending it.
 
-    Rounds of hits alone say the one by their median, and the rest of those with misses the other; where there are
-    few such rounds, both come from solving rounds unlike.
+    Rounds without misses give the first cost, by their median. The remaining time of rounds with misses gives the
+    second. Where few rounds are without misses, both costs are solved for together.
 
     Returns
     -------
-    (found_s, missed_s), or None where fewer than two rounds are long enough.
+    (hit_s, miss_s), or None where fewer than two rounds are long enough.
     """
     from scipy.optimize import nnls
 
@@ -122,29 +122,29 @@ def xbzrle_pages_s(run: MigrationResult) -> tuple[float, float] | None:
         return None
     seconds = (rounds["end_s"] - rounds["start_s"] - rounds["sync_s"]).to_numpy(float)
     pages = rounds[["xbzrle_pages", "cache_misses"]].to_numpy(float)
-    found_alone = pages[:, 1] < 0.01 * pages[:, 0]
-    if found_alone.sum() >= HIT_ROUNDS and not found_alone.all():
-        found_s = float(np.median(seconds[found_alone] / pages[found_alone, 0]))
-        rest = seconds[~found_alone].sum() - found_s * pages[~found_alone, 0].sum()
-        return found_s, max(float(rest / pages[~found_alone, 1].sum()), 0.0)
-    # Weighted like counts: a long round says more, though not as much more as it is longer.
+    only_hits = pages[:, 1] < 0.01 * pages[:, 0]
+    if only_hits.sum() >= HIT_ROUNDS and not only_hits.all():
+        hit_s = float(np.median(seconds[only_hits] / pages[only_hits, 0]))
+        rest = seconds[~only_hits].sum() - hit_s * pages[~only_hits, 0].sum()
+        return hit_s, max(float(rest / pages[~only_hits, 1].sum()), 0.0)
+    # Weighted like counts: the error of a round grows with the square root of its length.
     weight = 1 / np.sqrt(np.maximum(seconds, 1e-6))
-    (found_s, missed_s), _ = nnls(pages * weight[:, None], seconds * weight)
-    return float(found_s), float(missed_s)
+    (hit_s, miss_s), _ = nnls(pages * weight[:, None], seconds * weight)
+    return float(hit_s), float(miss_s)
 
 
 def resent_page_s(run: MigrationResult) -> float | None:
-    """Cost of a page sent again with the limiter off: whole rounds' time less their syncs, over their pages."""
+    """Return the cost of a page sent again without a limit: the rounds' time less their syncs, over their pages."""
     rounds = run.iterations.iloc[1:-1]  # the first sends every page for the first time
     seconds = (rounds["end_s"] - rounds["start_s"] - rounds["sync_s"]).to_numpy(float)
-    # Kinds are interpolated between samples, their sum is exact; no page of the hot set is zero.
+    # The numbers of each kind are interpolated between samples, but their sum is exact. No page of the hot set is zero.
     pages = (rounds["normal"] + rounds["duplicate"]).to_numpy(float)
     many = pages > 500
     return float(seconds[many].sum() / pages[many].sum()) if many.any() else None
 
 
 def burst_page_s(run: MigrationResult) -> float | None:
-    """Cost of a page in the blackout: the flush over the pages it carried; None below 400 pages."""
+    """Return the cost of a page in the blackout: the flush's time over its pages; None below 400 pages."""
     pages = _downtime_pages(run)
     flush = run.downtime_parts_ms.get("flush")
     if flush is None or pages < 400:
@@ -153,9 +153,9 @@ def burst_page_s(run: MigrationResult) -> float | None:
 
 
 def window_overhead_s(run: MigrationResult) -> float | None:
-    """How much longer than 100 ms rate-limited windows last in the mean, from the `mbps` of each.
+    """Return the mean time that rate-limited windows last longer than 100 ms, from the `mbps` of each.
 
-    QEMU's windows are whole milliseconds, so only their mean says how late the thread wakes up.
+    QEMU measures its windows in whole milliseconds, so only their mean shows how late the thread wakes up.
     """
     limit = int(run.scenario["migration"]["parameters"]["max-bandwidth"])
     charged = behaviour_of(QemuVersion.parse(run.qemu_version)).quota_charged_at
@@ -168,7 +168,7 @@ def window_overhead_s(run: MigrationResult) -> float | None:
 
 
 def device_state_bytes(run: MigrationResult) -> float:
-    """Bytes in the stream that are no page records (counted from 8.2 on)."""
+    """Return the bytes of the stream that are no page records, which QEMU counts from 8.2 on."""
     ram = run.info["ram"]
     return max(
         float(ram["transferred"] - ram["normal"] * NORMAL_PAGE_BYTES - ram["duplicate"] * ZERO_PAGE_BYTES),
@@ -177,11 +177,11 @@ def device_state_bytes(run: MigrationResult) -> float:
 
 
 def fit_line(x: Sequence[float], seconds: Sequence[float]) -> tuple[float, float, float]:
-    """Fit seconds = base + slope x, both at least 0; returns them and the deviation of the logarithm."""
+    """Fit seconds = base + slope x with both at least 0; return base, slope and the deviation of the logarithm."""
     from scipy.optimize import nnls
 
     at, y = np.asarray(x, float), np.asarray(seconds, float)
-    # Weighted by 1/y: a relative error counts alike for a small and a large guest.
+    # Weighted by 1/y, so that relative errors count the same for a small and a large guest.
     weight = 1 / np.maximum(y, 1e-6)
     design = np.stack([np.ones_like(at), at], axis=1) * weight[:, None]
     (base, slope), _ = nnls(design, y * weight)
@@ -192,16 +192,16 @@ def fit_line(x: Sequence[float], seconds: Sequence[float]) -> tuple[float, float
 
 
 def guest_speed(run: MigrationResult) -> float | None:
-    """Writes a second that the guest made before the migration, from its serial line."""
+    """Return the guest's writes a second before the migration, from its serial log."""
     return _speed([p for p in _reports(run) if 0.5 < p.t_us / 1e6 <= float(run.scenario["settle-s"])])
 
 
 def dirty_fault_s(run: MigrationResult) -> float | None:
-    """Guest time lost at each first write to a protected page, from the guest's own counts of its writes.
+    """Return the guest time lost at each first write to a protected page, from the guest's counts of its writes.
 
-    The closed-loop guest makes `w` writes a second before the migration and `w'` during it, and takes as many faults
-    as pages are reported: `c = (1 - w'/w) / faults`. Below 0 where noise exceeds the cost. What the migration takes
-    from the guest otherwise (the host's cores) is in it too.
+    The closed-loop guest makes `w` writes a second before the migration and `w'` during it, and takes one fault for
+    each page reported dirty: `c = (1 - w'/w) / faults` a second. The value is below 0 where noise exceeds the cost. It
+    includes other losses by the migration, such as the processors that it takes from the guest.
     """
     lines, before = _reports(run), guest_speed(run)
     end_s = max((p.t_us / 1e6 for p in lines), default=0.0)
@@ -216,7 +216,7 @@ def dirty_fault_s(run: MigrationResult) -> float | None:
 
 
 def ring_entries_per_write(run: MigrationResult) -> float | None:
-    """Entries of the dirty ring for each write, from the peak rate that dirty-limit saw and the guest's own count."""
+    """Return the dirty ring's entries for each write, from dirty-limit's peak rate and the guest's count of writes."""
     writes_per_s = guest_speed(run)
     if writes_per_s is None or "dirty-limit-ring-full-time" not in run.timeline:
         return None
@@ -229,13 +229,13 @@ def ring_entries_per_write(run: MigrationResult) -> float | None:
 
 
 def _reports(run: MigrationResult) -> list[ProgressLine]:
-    """What the guest reported on the source's serial line."""
-    said = [parse_line(row["line"]) for row in run.guest_log if row["side"] == "source"]
-    return [p for p in said if isinstance(p, ProgressLine)]
+    """Return the guest's progress reports on the source's serial port."""
+    lines = [parse_line(row["line"]) for row in run.guest_log if row["side"] == "source"]
+    return [line for line in lines if isinstance(line, ProgressLine)]
 
 
 def _speed(lines: Sequence[ProgressLine]) -> float | None:
-    """Writes a second between the first and the last of some reports."""
+    """Return the writes a second between the first and the last of some reports."""
     if len(lines) < 2 or lines[-1].t_us - lines[0].t_us < 500_000:
         return None
     return (lines[-1].writes - lines[0].writes) / (lines[-1].t_us - lines[0].t_us) * 1e6

@@ -1,8 +1,10 @@
-"""A traced guest's writing, fitted: how many pages are written how often, and where they lie.
+"""Calibration of a workload: how many pages a traced guest writes how often, and where they lie.
 
-- `fit`: the entry, `fit_workload`, and what it returns
-- `rounds`: the points of the curve of unique dirty pages that a trace holds
-- `spectrum`: rates on a grid by non-negative least squares; `least_squares`: its solvers
-- `parsimony`: as few classes as the points tell apart
+- `fit`: the entry `fit_workload`, and the `WorkloadFit` that it returns
+- `rounds`: points of the curve of unique dirty pages, from a trace's rounds
+- `spectrum`: page classes by non-negative least squares over a grid of rates; `least_squares`: its solvers
+- `parsimony`: joins classes that the pages' hits do not tell apart
 - `placement`: which pages belong to which class
+
+The workload itself is `migsim.workload.Workload`; its pages' contents are fitted by `migsim.calibrate.content`.
 """

@@ -1,4 +1,4 @@
-"""From a trace to a workload: what the guest writes, where, how fast, and how sure that is."""
+"""From a trace to a workload: page classes with their rates and places, and the uncertainty of the rates."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = ["WorkloadFit", "fit_workload"]
 Floats = NDArray[np.float64]
 
 MODES = ("dirty-ring", "stream", "dirty-bitmap", "page-sampling")
-"""Points are taken from the first of these that the trace holds: exact before sampled."""
+"""Modes of measurement, the exact ones first; points are taken from the first mode that the trace holds."""
 
 USUAL_SPREAD = 0.03
-"""Of a guest's speed, where the trace cannot tell."""
+"""Spread of a guest's speed, where the trace does not show it."""
 
 LOGGED_MODES = ("dirty-ring", "stream", "dirty-bitmap")
-"""Modes that slow the guest while they measure: each page's first write faults."""
+"""Modes that slow the guest down: the first write to each page faults."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class WorkloadFit:
     spectrum : Spectrum
         Classes, the points they were fitted to, and the fitted values.
     mode : str
-        Which kind of points was used.
+        Mode of measurement of the points.
     placed : tuple of ndarray of int64
-        Page numbers that were counted to each class of the workload, as far as the trace shows any.
+        Page numbers of each class of the workload, where the trace has page numbers.
     """
 
     workload: Workload
@@ -58,7 +58,7 @@ class WorkloadFit:
 
     @property
     def residuals(self) -> pd.DataFrame:
-        """The points: `window_s`, `measured_pages`, `fitted_pages`, `relative_error`."""
+        """The points as a table: `window_s`, `measured_pages`, `fitted_pages`, `relative_error`."""
         import pandas as pd
 
         s = self.spectrum
@@ -98,8 +98,8 @@ def fit_workload(trace: Trace, *, dirty_fault_s: float = 0.0) -> WorkloadFit:
     ----------
     trace : Trace
     dirty_fault_s : float
-        Guest time lost at each first write to a logged page (a host term): windows of modes that log are
-        shortened to the time the guest really ran.
+        Guest time lost at each first write to a logged page (a host term). Windows of modes that log are shortened to
+        the time that the guest ran.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def fit_workload(trace: Trace, *, dirty_fault_s: float = 0.0) -> WorkloadFit:
     Raises
     ------
     TraceError
-        When the trace holds no usable point, or is damaged.
+        Where the trace holds no usable point, or is damaged.
     """
     history = read_rounds(trace)
     mode, t, u, sd, faults = _points(trace, history)
@@ -135,7 +135,7 @@ def fit_workload(trace: Trace, *, dirty_fault_s: float = 0.0) -> WorkloadFit:
 
 
 def _points(trace: Trace, history: RoundHistory | None) -> tuple[str, Floats, Floats, Floats, Floats]:
-    """Choose the best mode's points: mode, windows, pages, deviations, faults in the window."""
+    """Return the points of the best mode: mode, windows, pages, deviations, and faults in each window."""
     curve = trace.unique_dirty_curve()
     if history is not None and trace.meta.collector == "stream":
         short = curve.only("dirty-bitmap")  # windows shorter than any round
@@ -160,9 +160,9 @@ def _points(trace: Trace, history: RoundHistory | None) -> tuple[str, Floats, Fl
 def _classes(
     spectrum: Spectrum, history: RoundHistory | None, nonzero: int
 ) -> tuple[tuple[WorkloadClass, ...], tuple[NDArray[np.int64], ...], int]:
-    """Classes with their places, the page numbers seen of each, and the pages that any class holds."""
-    places, dealt = _places(spectrum, history)
-    placed = [pages for pages, extents in zip(dealt, places, strict=True) if extents]
+    """Return the classes with their places, the page numbers of each, and the number of pages of all classes."""
+    places, class_pages = _places(spectrum, history)
+    placed = [pages for pages, extents in zip(class_pages, places, strict=True) if extents]
     classes = [
         WorkloadClass(
             pages=sum(n for _, n in extents),
@@ -176,20 +176,20 @@ def _classes(
         if extents
     ]
     used = sum(c.pages for c in classes)
-    still = nonzero - used
-    if still > 0:
-        # The trace counts these pages but does not place them.
+    unwritten = nonzero - used
+    if unwritten > 0:
+        # The trace counts these pages, but does not say where they lie.
         end = max((f + n for c in classes for f, n in c.extents), default=0)
         classes.append(
             WorkloadClass(
-                pages=still,
+                pages=unwritten,
                 writes_per_page_per_s=0.0,
                 pattern="random",
-                extents=((end, still),),
+                extents=((end, unwritten),),
             )
         )
         placed.append(np.zeros(0, np.int64))
-    return tuple(classes), tuple(placed), used + max(still, 0)
+    return tuple(classes), tuple(placed), used + max(unwritten, 0)
 
 
 def _places(
@@ -197,22 +197,22 @@ def _places(
 ) -> tuple[list[Extents], list[NDArray[np.int64]]]:
     if history is None:
         return lay_out(0, spectrum.pages), [np.zeros(0, np.int64) for _ in spectrum.pages]
-    dealt = place_by_hits(history.pages, history.hits, spectrum.pages)
+    class_pages = place_by_hits(history.pages, history.hits, spectrum.pages)
     end = int(history.pages[-1]) + 1
     places = []
-    for pages, size in zip(dealt, np.round(spectrum.pages).astype(int), strict=True):
-        unseen = int(size) - len(pages)  # a class's slow pages that no round has shown yet
+    for pages, size in zip(class_pages, np.round(spectrum.pages).astype(int), strict=True):
+        unseen = int(size) - len(pages)  # slow pages of the class that were dirty in no round
         extents = extents_of(pages)
         places.append((*extents, (end, unseen)) if unseen > 0 else extents)
         end += max(unseen, 0)
-    return places, list(dealt)
+    return places, list(class_pages)
 
 
 def _spread(history: RoundHistory | None, spectrum: Spectrum, dirty_fault_s: float) -> float:
-    """How much the guest's own speed varies in the trace, as a deviation of the logarithm.
+    """Return the variation of the guest's speed in the trace, as a deviation of the logarithm.
 
-    Dirty counts say something about speed where the curve is steep: ln U moves by its elasticity times ln speed.
-    Means of a few rounds are compared, so that a single round's counting and timing noise does not pass for speed.
+    Dirty counts show the speed where the curve is steep: ln U changes by its elasticity times the change of ln speed.
+    Medians of a few rounds are compared, so that the noise of single rounds does not count as a change of speed.
     """
     if history is None:
         return USUAL_SPREAD

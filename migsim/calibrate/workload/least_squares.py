@@ -30,13 +30,13 @@ Floats = NDArray[np.float64]
 
 MOST_STEPS = 200
 FIRST_DAMPING = 0.1
-"""Over the largest curvature: first steps keep to the start's valley."""
+"""First damping, relative to the largest curvature; it keeps the first steps near the start."""
 
 LEAST_CURVING = 0.05
-"""Of a point's weight that its loss is taken to curve with at least."""
+"""Smallest curvature of a point's loss, as a share of the point's weight."""
 
 LEAST_FALL = 1e-13
-"""A robust fit ends where two steps in a row change its sum by less than this share."""
+"""A robust fit ends when two steps in a row change its sum by less than this share."""
 
 
 def non_negative(design: Floats, target: Floats, start: Floats | None = None) -> Floats:
@@ -47,7 +47,7 @@ def non_negative(design: Floats, target: Floats, start: Floats | None = None) ->
     design : ndarray, shape (rows, columns)
     target : ndarray, shape (rows,)
     start : ndarray, shape (columns,), optional
-        The solution of a problem much like this one, from which it takes fewer steps.
+        Solution of a similar problem, from which fewer steps are needed.
 
     Returns
     -------
@@ -62,8 +62,8 @@ def non_negative(design: Floats, target: Floats, start: Floats | None = None) ->
     if start is not None:
         found = _solved(design, target, start, start > 0)
     misfit = _sum_of_squares(design @ found - target)
-    held = np.zeros(len(found), bool)  # coefficients that rounding alone makes look worth freeing
-    # A slope below its own rounding error says nothing.
+    held = np.zeros(len(found), bool)  # coefficients that only rounding errors would free
+    # A slope below its rounding error counts as 0.
     rounding = 10 * max(design.shape) * np.finfo(float).eps
     noise = rounding * np.linalg.norm(target) * np.linalg.norm(design, axis=0)
     while True:
@@ -83,7 +83,7 @@ def non_negative(design: Floats, target: Floats, start: Floats | None = None) ->
 
 
 def _solved(design: Floats, target: Floats, found: Floats, free: NDArray[np.bool_]) -> Floats:
-    """Solve for the free coefficients, on the way from what was found; those that would turn negative are dropped."""
+    """Solve for the free coefficients, starting from `found`; those that would become negative are held at 0."""
     free = free.copy()
     while True:
         aim = np.zeros(len(found))
@@ -102,7 +102,7 @@ def _sum_of_squares(off: Floats) -> float:
 
 
 class _Point(NamedTuple):
-    """A robust sum, its gradient and a positive semi-definite stand-in for its Hessian (both halved)."""
+    """A robust sum, its gradient and a positive semi-definite approximation of its Hessian (both halved)."""
 
     cost: float
     gradient: Floats
@@ -112,20 +112,20 @@ class _Point(NamedTuple):
 def robust_in_box(
     law: Callable[[Floats], tuple[Floats, Floats]], start: Floats, low: Floats, high: Floats, *, scale: float
 ) -> Floats:
-    """Find where a sum of Cauchy losses is least, downhill from a start.
+    """Minimise a sum of Cauchy losses in a box, downhill from a start.
 
     Parameters
     ----------
     law : callable
-        Gives the residuals, shape (rows,), and their slopes, shape (rows, coordinates), at a point.
+        Returns the residuals, shape (rows,), and their slopes, shape (rows, coordinates), at a point.
     start, low, high : ndarray, shape (coordinates,)
         The start is moved into the box.
     scale : float
-        Residuals well below this count by their squares, those above by their logarithms.
+        Residuals well below this count by their squares, larger ones by their logarithms.
 
     Examples
     --------
-    >>> y = np.array([1.0, 1.1, 0.9, 50.0])                            # the last is far off, and hardly counts
+    >>> y = np.array([1.0, 1.1, 0.9, 50.0])                            # the last value is an outlier
     >>> law = lambda x: (x - y, np.ones((4, 1)))
     >>> robust_in_box(law, np.array([2.0]), np.array([0.0]), np.array([9.0]), scale=0.2).round(3).tolist()
     [1.0]
@@ -155,7 +155,7 @@ def _point(law: Callable[[Floats], tuple[Floats, Floats]], x: Floats, scale: flo
     residual, slopes = law(x)
     z = (residual / scale) ** 2
     weight = 1 / (1 + z)
-    # The loss bends the other way beyond the scale: there a small share of its weight keeps the steps within reason.
+    # Beyond the scale the loss has negative curvature; a small share of the weight takes its place there.
     curving = np.maximum((1 - z) * weight**2, LEAST_CURVING * weight)
     return _Point(
         scale**2 * float(np.log1p(z).sum()),
@@ -165,7 +165,7 @@ def _point(law: Callable[[Floats], tuple[Floats, Floats]], x: Floats, scale: flo
 
 
 def _step(x: Floats, at: _Point, damping: float, low: Floats, high: Floats) -> Floats:
-    """Take a damped step in the coordinates that do not press against the box."""
+    """Return the point after a damped step in the coordinates that do not press against the box."""
     free = ~((x <= low) & (at.gradient > 0) | (x >= high) & (at.gradient < 0))
     inner = at.curvature[np.ix_(free, free)] + damping * np.eye(int(free.sum()))
     step = np.zeros(len(x))

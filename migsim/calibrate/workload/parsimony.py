@@ -30,11 +30,11 @@ __all__ = ["fewest_classes", "log_likelihood"]
 Floats = NDArray[np.float64]
 
 SPEEDS = np.exp(np.linspace(-0.3, 0.3, 25))
-"""Speeds of the guest that are tried, relative to the fit's."""
+"""Speeds of the guest that are tried, relative to that of the fit."""
 
 
 def fewest_classes(spectrum: Spectrum, history: RoundHistory, most_pages: float) -> Spectrum:
-    """Join classes that the pages' hits don't tell apart.
+    """Join classes that the pages' hits do not tell apart.
 
     Parameters
     ----------
@@ -42,29 +42,29 @@ def fewest_classes(spectrum: Spectrum, history: RoundHistory, most_pages: float)
         Fitted to the same trace's curve.
     history : RoundHistory
     most_pages : float
-        Pages that can be written at all.
+        Number of pages that can be written.
 
     Returns
     -------
     Spectrum
-        Fitted again with fewer classes, or as it was.
+        Fitted again with fewer classes, or unchanged.
     """
     if spectrum.is_sweep.any():
         return spectrum
     lengths = history.lengths_s
-    now = log_likelihood(spectrum, lengths, history.hits)
+    likelihood = log_likelihood(spectrum, lengths, history.hits)
     while len(spectrum.pages) > 1:
         joined = [join_classes(spectrum, i, most_pages) for i in range(len(spectrum.pages) - 1)]
-        likely = [log_likelihood(s, lengths, history.hits) for s in joined]
-        best = int(np.argmax(likely))
-        if likely[best] < now - np.log(len(history.hits)):
+        likelihoods = [log_likelihood(s, lengths, history.hits) for s in joined]
+        best = int(np.argmax(likelihoods))
+        if likelihoods[best] < likelihood - np.log(len(history.hits)):
             break
-        spectrum, now = joined[best], likely[best]
+        spectrum, likelihood = joined[best], likelihoods[best]
     return spectrum
 
 
 def log_likelihood(spectrum: Spectrum, lengths_s: Floats, hits: NDArray[np.int64]) -> float:
-    """Logarithm of the likelihood of pages' hits, at the guest's likeliest speed.
+    """Return the logarithm of the likelihood of the pages' hits, at the most likely speed of the guest.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def log_likelihood(spectrum: Spectrum, lengths_s: Floats, hits: NDArray[np.int64
         Random classes.
     lengths_s : ndarray, shape (rounds,)
     hits : ndarray, shape (pages,)
-        In how many rounds each page seen was dirty; pages never seen are those that the classes have besides.
+        Number of rounds in which each page was dirty, at least 1. The classes' other pages were dirty in no round.
     """
     count = np.bincount(hits, minlength=len(lengths_s) + 1).astype(float)
     count[0] = max(float(spectrum.pages.sum()) - len(hits), 0.0)
@@ -89,10 +89,10 @@ def log_likelihood(spectrum: Spectrum, lengths_s: Floats, hits: NDArray[np.int64
 
 
 def _number_of_successes(chances: Floats) -> Floats:
-    """Poisson-binomial probabilities of 0, 1, ... successes."""
-    made = np.zeros(len(chances) + 1)
-    made[0] = 1.0
+    """Return the Poisson-binomial probabilities of 0, 1, ... successes."""
+    probability = np.zeros(len(chances) + 1)
+    probability[0] = 1.0
     for i, p in enumerate(chances):
-        made[1 : i + 2] = made[1 : i + 2] * (1 - p) + made[: i + 1] * p
-        made[0] *= 1 - p
-    return made
+        probability[1 : i + 2] = probability[1 : i + 2] * (1 - p) + probability[: i + 1] * p
+        probability[0] *= 1 - p
+    return probability

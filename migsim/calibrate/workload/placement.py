@@ -1,8 +1,8 @@
-"""Where the pages of each class lie.
+"""The places of each class's pages.
 
-The sender walks addresses and the log is cleared by 1 GiB chunks, so a prediction wants places, not only counts.
-With page numbers, the pages seen dirty most often go to the fastest class; without, classes are laid one after the
-other, which is an assumption of the fit and is listed as one.
+The sender walks addresses and the log is cleared by 1 GiB chunks, so a prediction needs the pages' places and not only
+their count. With page numbers, the pages that were dirty most often go to the fastest class. Without them, classes lie
+one after the other, which the fit lists as an assumption.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ __all__ = ["Extents", "extents_of", "lay_out", "place_by_hits"]
 Extents = tuple[tuple[int, int], ...]
 
 BIN_PAGES = 1 << 13
-"""Places are kept by 32 MiB; finer would carry the noise of single pages."""
+"""Pages of a bin: places are kept by 32 MiB, because finer ones would be noise of single pages."""
 
 
 def extents_of(pages: NDArray[np.int64]) -> Extents:
-    """Sum ascending page numbers up as (first page, pages) by bins, each bin's about the middle one of its pages.
+    """Return (first page, pages) for each bin of ascending page numbers, centred on the bin's median page.
 
-    A page or two that lie apart move nothing then.
+    A few pages that lie apart do not move the extent.
 
     Examples
     --------
@@ -42,19 +42,19 @@ def extents_of(pages: NDArray[np.int64]) -> Extents:
 def place_by_hits(
     pages: NDArray[np.int64], hits: NDArray[np.int64], class_pages: NDArray[np.float64]
 ) -> list[NDArray[np.int64]]:
-    """Deal pages to classes, most often dirty first.
+    """Assign pages to classes: the pages that were dirty most often to the fastest class.
 
     Parameters
     ----------
     pages, hits : ndarray
-        Pages and how often each was dirty.
+        Page numbers, and the number of rounds in which each was dirty.
     class_pages : ndarray
         Size of each class, fastest first.
 
     Returns
     -------
     list of ndarray
-        Ascending page numbers of each class; what is left over belongs to none.
+        Ascending page numbers of each class; pages beyond all classes belong to none.
     """
     order = pages[np.argsort(-hits, kind="stable")]
     cuts = np.minimum(np.round(np.cumsum(class_pages)).astype(int), len(order))
@@ -62,7 +62,7 @@ def place_by_hits(
 
 
 def lay_out(first_page: int, class_pages: NDArray[np.float64]) -> list[Extents]:
-    """Lay classes one after the other from a page on."""
+    """Return extents that lay the classes one after the other, from `first_page` on."""
     places: list[Extents] = []
     for pages in np.round(class_pages).astype(int):
         places.append(((first_page, int(pages)),))

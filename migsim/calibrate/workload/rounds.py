@@ -1,4 +1,4 @@
-"""What page numbers of consecutive intervals add to the curve: longer windows, and which pages are hot."""
+"""The rounds of a trace with page numbers: points of the curve over longer windows, and each page's number of hits."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ __all__ = ["RoundHistory", "read_rounds"]
 Floats = NDArray[np.float64]
 
 BOUNDARY_S = 0.01
-"""How well a round's begin and end are known."""
+"""Uncertainty of a round's begin and end."""
 
 STARTS = 12
-"""Unions of consecutive rounds are begun at this many rounds, spread over the trace."""
+"""Number of rounds, spread over the trace, at which unions of consecutive rounds begin."""
 
 
 @dataclass(frozen=True)
 class RoundHistory:
-    """Rounds of a trace that names its pages.
+    """Rounds of a trace with page numbers.
 
     Attributes
     ----------
     window_s, dirty_pages, sd_pages : ndarray
-        Points of U(t): single rounds, and unions of consecutive ones.
+        Points of U(t): single rounds, and unions of consecutive rounds.
     faults : ndarray
-        First writes to a protected page in each of those windows (more than its unique pages).
+        First writes to protected pages in each of those windows; more than its unique pages.
     pages, hits : ndarray
-        Every page seen dirty, and in how many rounds.
+        Every page that was dirty, and the number of rounds in which it was.
     lengths_s, counts : ndarray
         Length of each round and its dirty pages.
     """
@@ -49,12 +49,12 @@ class RoundHistory:
 
 
 def read_rounds(trace: Trace) -> RoundHistory | None:
-    """Collect the rounds of a stream trace; None when it has none with page numbers.
+    """Return the rounds of a trace; None where it has none with page numbers.
 
     Raises
     ------
     TraceError
-        When the trace is damaged.
+        Where the trace is damaged.
     """
     table = trace.columns("intervals")
     known = (table["dirty_pages"] >= 0) & (table["end_s"] > table["start_s"])
@@ -64,7 +64,7 @@ def read_rounds(trace: Trace) -> RoundHistory | None:
         return None
     lengths = (table["end_s"] - table["start_s"])[known]
     counts = np.array([len(r) for r in rounds], dtype=float)
-    ordered = np.sort(np.concatenate(rounds), kind="stable")  # rounds ascend: they are merged
+    ordered = np.sort(np.concatenate(rounds), kind="stable")  # a stable sort merges the rounds, which ascend
     first = np.flatnonzero(np.diff(ordered, prepend=-1))
     pages, hits = ordered[first], np.diff(first, append=len(ordered))
     t, u, f = _unions(rounds, numbers, lengths, pages)
@@ -83,24 +83,24 @@ def read_rounds(trace: Trace) -> RoundHistory | None:
 def _unions(
     rounds: list[NDArray[np.int64]], numbers: list[int], lengths: Floats, pages: NDArray[np.int64]
 ) -> tuple[Floats, Floats, Floats]:
-    """Distinct pages of runs of consecutive rounds, from a few starts."""
+    """Return windows, distinct pages and faults of single rounds, and of unions that begin at a few rounds."""
     places = [np.searchsorted(pages, r) for r in rounds]
     starts = np.unique(np.linspace(0, len(rounds) - 1, min(STARTS, len(rounds))).astype(int))
     points: list[tuple[float, float, float]] = [
         (float(length), float(len(r)), float(len(r))) for length, r in zip(lengths, rounds, strict=True)
     ]
     for start in starts:
-        seen = np.zeros(len(pages), dtype=bool)
+        dirty = np.zeros(len(pages), dtype=bool)
         window = faults = 0.0
-        kept = 0.0
+        last_point_s = 0.0
         for i in range(start, len(rounds)):
             if i > start and numbers[i] != numbers[i - 1] + 1:
                 break
-            seen[places[i]] = True
+            dirty[places[i]] = True
             window += lengths[i]
             faults += len(places[i])
-            if i > start and window > 1.3 * kept:  # a point each 30 % longer is enough
-                points.append((window, float(seen.sum()), faults))
-                kept = window
+            if i > start and window > 1.3 * last_point_s:  # a point for every 30 % more length
+                points.append((window, float(dirty.sum()), faults))
+                last_point_s = window
     table = np.array(sorted(points))
     return table[:, 0], table[:, 1], table[:, 2]

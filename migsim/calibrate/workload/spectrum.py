@@ -25,29 +25,29 @@ Floats = NDArray[np.float64]
 
 GRID_POINTS = 72
 LEAST_SD_PAGES = 4.0
-"""No window is known to fewer pages than this."""
+"""Smallest deviation of a window's dirty pages."""
 
 JOINED = 1.6
 """Classes whose rates lie within this factor become one."""
 
 SWEEP_GAIN = 0.6
-"""Sweeps are taken in only when they bring the squared residual below this share of the fit without them."""
+"""Sweeps are used only where they bring the squared residual below this share of that without sweeps."""
 
 SWEEP_MISFIT = 3.0
-"""... and only when random classes alone miss the points by this many squared deviations in the mean."""
+"""Sweeps are used only where the mean squared residual without them exceeds this many squared deviations."""
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Page classes fitted to a curve.
+    """Page classes that are fitted to points of the unique-dirty curve.
 
     Attributes
     ----------
     pages, writes_per_page_per_s : ndarray, shape (classes,)
-        Fastest first.
+        Pages and rate of each class, fastest first.
     is_sweep : ndarray of bool, shape (classes,)
     window_s, measured_pages, fitted_pages, sd_pages : ndarray, shape (points,)
-        The curve in guest time and what the classes make of it.
+        The points (windows in guest time), and the classes' values at them.
     """
 
     pages: Floats
@@ -61,13 +61,13 @@ class Spectrum:
     @property
     def relative_error(self) -> float:
         """Median of |fitted - measured| / measured."""
-        seen = self.measured_pages > 0
-        if not seen.any():
+        dirty = self.measured_pages > 0
+        if not dirty.any():
             return 0.0
-        return float(np.median(np.abs(self.fitted_pages[seen] / self.measured_pages[seen] - 1)))
+        return float(np.median(np.abs(self.fitted_pages[dirty] / self.measured_pages[dirty] - 1)))
 
     def unique_pages(self, seconds: Floats) -> Floats:
-        """U(t) of the classes."""
+        """Return U(t) of the classes."""
         return unique_pages(self.pages, self.writes_per_page_per_s, self.is_sweep, seconds)
 
 
@@ -79,14 +79,14 @@ def fit_spectrum(window_s: Floats, dirty_pages: Floats, sd_pages: Floats, most_p
     window_s : ndarray
         Window lengths in guest time, s.
     dirty_pages, sd_pages : ndarray
-        Unique pages in such a window and their standard deviation.
+        Unique dirty pages in each window, and their standard deviation.
     most_pages : float
-        Pages that can be written at all.
+        Number of pages that can be written.
 
     Raises
     ------
     TraceError
-        When there is no point to fit.
+        Where there is no point to fit.
 
     Examples
     --------
@@ -104,12 +104,12 @@ def fit_spectrum(window_s: Floats, dirty_pages: Floats, sd_pages: Floats, most_p
             "A workload is fitted to unique dirty pages over windows of known length.",
             "Record for longer, or with another --method.",
         )
-    # Floors keep one very exact (or empty) point from ruling the rest: the guest itself varies.
+    # The guest varies, so no point may be too exact: a very exact or empty point would outweigh all others.
     sd = np.maximum.reduce([sd, 0.01 * u, np.full_like(u, LEAST_SD_PAGES)])
     rates = np.geomspace(0.05 / t.max(), 8.0 / t.min(), GRID_POINTS)
     random_only = _solve_robustly(t, u, sd, rates, np.zeros(GRID_POINTS, bool), most_pages)
     both = _solve_robustly(t, u, sd, np.tile(rates, 2), np.repeat([False, True], GRID_POINTS), most_pages)
-    # More freedom always fits noise better; a real sweep's knee is far outside it.
+    # More classes always fit noise better, but the bend of a real sweep is far larger than noise.
     misfit = float(np.mean(((unique_pages(*random_only[:3], t) - u) / sd) ** 2))
     sweeping = misfit > SWEEP_MISFIT and both[3] < SWEEP_GAIN * random_only[3]
     n, rate, sweep, _ = both if sweeping else random_only
@@ -119,7 +119,7 @@ def fit_spectrum(window_s: Floats, dirty_pages: Floats, sd_pages: Floats, most_p
 
 
 def join_classes(spectrum: Spectrum, i: int, most_pages: float) -> Spectrum:
-    """Fit a curve's points again with class i and the next slower one as one."""
+    """Fit the points again with class i and the next slower one joined."""
     pages, rate = spectrum.pages, spectrum.writes_per_page_per_s
     both = slice(i, i + 2)
     mean = np.exp(np.average(np.log(rate[both]), weights=pages[both]))
@@ -136,7 +136,7 @@ def join_classes(spectrum: Spectrum, i: int, most_pages: float) -> Spectrum:
 def _solve_robustly(
     t: Floats, u: Floats, sd: Floats, rates: Floats, sweep: NDArray[np.bool_], most: float
 ) -> tuple[Floats, Floats, NDArray[np.bool_], float]:
-    """Solve, then again with the points that lie far off counting less (Cauchy weights): stalls happen."""
+    """Solve, then again with smaller weights for outliers (Cauchy weights), because a guest may stall."""
     basis = unique_pages(np.eye(len(rates)), rates, sweep, t).T
     loosened = sd
     n = _solve(basis, u, sd, most, np.zeros(len(rates)))
@@ -151,7 +151,7 @@ def _solve_robustly(
 
 
 def _solve(basis: Floats, u: Floats, sd: Floats, most: float, start: Floats) -> Floats:
-    """Weighted non-negative least squares; a soft row keeps the sum of pages within `most`."""
+    """Solve weighted non-negative least squares; an added row keeps the sum of pages near `most` at most."""
     design = basis / sd[:, None]
     target = u / sd
     n = non_negative(design, target, start)
@@ -164,7 +164,7 @@ def _solve(basis: Floats, u: Floats, sd: Floats, most: float, start: Floats) -> 
 def _polish(
     t: Floats, u: Floats, sd: Floats, n: Floats, rate: Floats, sweep: NDArray[np.bool_], most: float
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Move sizes and rates off the grid to where the points want them, outliers counting less."""
+    """Fit sizes and rates without the grid, from a start on it, with smaller weights for outliers."""
     k = len(n)
     if not k:
         return n, rate, sweep
@@ -179,7 +179,7 @@ def _polish(
         return np.append((by_pages.sum(axis=0) - u) / sd, 1e3 * max(over, 0.0)), slopes
 
     start = np.log(np.concatenate([n, rate]))
-    # Faster than the shortest window or slower than the longest, a rate cannot be told.
+    # Rates much faster than the shortest window or slower than the longest cannot be told.
     low = np.concatenate([np.full(k, np.log(0.1)), np.full(k, np.log(0.02 / t.max()))])
     high = np.concatenate([np.full(k, np.log(2 * most + 1)), np.full(k, np.log(10.0 / t.min()))])
     found = robust_in_box(law, np.clip(start, low + 1e-6, high - 1e-6), low, high, scale=2.0)
@@ -189,7 +189,7 @@ def _polish(
 
 
 def _slopes(pages: Floats, rate: Floats, sweep: NDArray[np.bool_], t: Floats) -> tuple[Floats, Floats]:
-    """Slopes of U(t) in the logarithms of each class's pages (what it adds to U) and of its rate."""
+    """Return the slopes of U(t) in the logarithms of each class's pages (its part of U) and of its rate."""
     grown = rate[:, None] * t
     one = np.eye(len(pages)) * pages[:, None]
     by_rate = np.where(sweep[:, None], grown * (grown < 1), grown * (1 - random_fraction(rate[:, None], t)))
@@ -197,7 +197,7 @@ def _slopes(pages: Floats, rate: Floats, sweep: NDArray[np.bool_], t: Floats) ->
 
 
 def _join(n: Floats, rate: Floats, sweep: NDArray[np.bool_]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Join grid neighbours of one kind into one class with their mean rate."""
+    """Join neighbours on the grid, random or sweeps, into one class with their mean rate."""
     groups: list[list[int]] = []
     for i in np.lexsort((rate, sweep)):
         last = groups[-1][-1] if groups else -1

@@ -1,4 +1,4 @@
-"""Inputs of the batch engine: records of numbers for its loop."""
+"""The records of `Kind` and `Cell` that the batch engine's loop starts from, made of inputs and columns."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.batch.columns import Columns, Values
-from migsim.engine.batch.records import CELL, KIND
-from migsim.engine.events.guest_clock import GuestClock
+from migsim.engine.batch.columns import CellColumns, Values
+from migsim.engine.batch.records import CELL, FINDERS, KIND
 from migsim.engine.events.multifd import MultifdSender
+from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
+from migsim.engine.throttling import BUILT_IN
 from migsim.models.dirty.bitmap import setup_s, sync_s
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
 from migsim.models.loop.query_migrate import Counters
 from migsim.models.loop.rate_limit import WINDOW_S, wake_up_s, window_bytes, window_quota_bytes
 from migsim.models.multifd.packets import multifd_rules, zero_page_detection
-from migsim.models.throttle.auto_converge import MAX_PERCENTAGE, next_percentage
+from migsim.models.throttle.auto_converge import next_percentage
 from migsim.models.throttle.cpu_throttle import fixed_sleep_run_fraction
 from migsim.models.throttle.trigger import Trigger, close_trigger, throttle_rules
 from migsim.models.xbzrle.cache import xbzrle_rules
@@ -37,46 +38,45 @@ PLAIN_TERMS = (
 
 NO_KIND: dict[str, float] = dict.fromkeys(KIND.names or (), 0)
 NO_CELL: dict[str, Values] = dict.fromkeys(CELL.names or (), 0)
-"""All fields of the records, 0 each."""
+"""All fields of the two records, each 0."""
 
 
-def kind_of(what: SimulationInput) -> NDArray[Any]:
-    """What all cells of a group have in common: one record of `KIND`."""
-    rules, behaviour = throttle_rules(what.version), what.behaviour
-    ticks = what.on("auto-converge") and rules.background_sync_s
+def kind_of(migration: SimulationInput) -> NDArray[Any]:
+    """Make the record of `KIND`: what all cells of a group have in common."""
+    rules, behaviour = throttle_rules(migration.version), migration.behaviour
+    ticks = migration.has_capability("auto-converge") and rules.background_sync_s
     values: dict[str, float] = NO_KIND | {
         "tick_s": ticks or np.inf,
         "charged_when_queued": behaviour.quota_charged_at == "enqueue",
-        "all_stream": behaviour.transferred_counts == "stream",
-        "inclusive": behaviour.threshold_inclusive,
-        "chunked": what.chunked,
-        "throttled": what.on("auto-converge") and rules.form != "none",
-        "coded": what.on("xbzrle"),
+        "counts_all_stream": behaviour.transferred_counts == "stream",
+        "threshold_inclusive": behaviour.threshold_inclusive,
+        "chunked": migration.chunked,
+        "throttled": migration.has_capability("auto-converge") and rules.form != "none",
+        "xbzrle": migration.has_capability("xbzrle"),
         "fixed_form": rules.form == "fixed",
         "acts_on": rules.acts_on,
         "needs_previous_rate": rules.needs_previous_rate,
-        "hits_are_pages": xbzrle_rules(what.version).hits_are_pages,
+        "hits_are_pages": xbzrle_rules(migration.version).hits_are_pages,
         "byte_split": behaviour.byte_split,
     }
-    if what.on("multifd"):
-        own = multifd_rules(what.version)
+    if migration.has_capability("multifd"):
+        channels = multifd_rules(migration.version)
+        finder = zero_page_detection(migration.parameters, migration.version)
         values |= {
             "multifd": True,
-            "zero_pages": ("legacy", "multifd", "none").index(
-                zero_page_detection(what.parameters, what.version)
-            ),
-            "waits_in_calls": own.waits_every == "section",
-            "waits_at_end": own.waits_at_end,
-            "flush_bytes": own.main_bytes_a_wait,
+            "zero_pages": FINDERS.index(finder),
+            "waits_in_calls": channels.waits_every == "section",
+            "waits_at_end": channels.waits_at_end,
+            "main_bytes_a_wait": channels.main_bytes_a_wait,
         }
-    if what.on("xbzrle"):
-        counted = counted_bytes([-1, 1], what.version)
+    if migration.has_capability("xbzrle"):
+        counted = counted_bytes([-1, 1], migration.version)
         values |= {"overflow_counts": counted[0], "encoding_counts": counted[1] - 1}
     return np.array([tuple(values.values())], KIND)
 
 
-def cells_of(columns: Columns, count: int) -> NDArray[Any]:
-    """Records of `CELL` for the loop.
+def cells_of(columns: CellColumns, count: int) -> NDArray[Any]:
+    """Make the records of `CELL`.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def cells_of(columns: Columns, count: int) -> NDArray[Any]:
         For a setting of auto-converge that QEMU refuses.
     """
     term, parameter, field = columns.term, columns.parameter, columns.field
-    what, ram = columns.what, columns.what.workload.ram_total_bytes
+    migration, ram = columns.migration, columns.migration.workload.ram_total_bytes
     link = NORMAL_PAGE_BYTES / np.asarray(field("link_bytes_per_s"), float)
     limits: Any = np.asarray(parameter("max-bandwidth")).astype(np.int64)
     values: dict[str, Values] = {
@@ -99,7 +99,7 @@ def cells_of(columns: Columns, count: int) -> NDArray[Any]:
         "downtime_limit_ms": parameter("downtime-limit"),
         "deadline_s": field("deadline_s"),
         "fresh_pages": field("fresh_pages"),
-        "load": what.workload.load_fraction,
+        "load_fraction": migration.workload.load_fraction,
         "rates_row": columns.row,
         "raw_bytes": NORMAL_PAGE_BYTES,
         "zero_bytes": ZERO_PAGE_BYTES,
@@ -107,21 +107,21 @@ def cells_of(columns: Columns, count: int) -> NDArray[Any]:
     values |= {name: _larger(term(name), link) for name in SENDING_TERMS}
     values |= {name: term(name) for name in PLAIN_TERMS}
     values["burst_zero_page_s"] = values["zero_page_s"]
-    if what.behaviour.avail_switchover_bandwidth:
+    if migration.behaviour.avail_switchover_bandwidth:
         values["switchover_bytes_per_s"] = np.trunc(parameter("avail-switchover-bandwidth"))
-    if what.on("xbzrle"):
+    if migration.has_capability("xbzrle"):
         values |= {name: term(name) for name in ("xbzrle_hit_s", "xbzrle_miss_s")}
         values["cache_size"] = parameter("xbzrle-cache-size")
     cells = _filled(values, count)
-    if what.on("multifd"):
+    if migration.has_capability("multifd"):
         _multifd(cells, columns)
-    if what.on("auto-converge"):
+    if migration.has_capability("auto-converge"):
         _throttle(cells, columns)
     return cells
 
 
 def _filled(values: Mapping[str, Values], count: int) -> NDArray[Any]:
-    """Records of `CELL` with these values, each one number or an array; what is not among them is 0."""
+    """Make records of `CELL` with these values, each one number or an array; all other fields are 0."""
     varied = {name: value for name, value in values.items() if isinstance(value, np.ndarray) and value.ndim}
     alike = {**NO_CELL, **values, **dict.fromkeys(varied, 0)}
     cells = np.repeat(np.array([tuple(alike.values())], CELL), count)
@@ -137,10 +137,9 @@ def _larger(one: Values, other: Values) -> Values:
     return max(one, other)
 
 
-def _multifd(cells: NDArray[Any], columns: Columns) -> None:
-    """What each cell's channels make of its pages; cells whose settings and terms are alike share a sender."""
+def _multifd(cells: NDArray[Any], columns: CellColumns) -> None:
+    """Fill in what each cell's channels make of its pages."""
     for at, sender in senders(columns, len(cells)):
-        times, lost, zero_lost = sender.lost
         costs = sender.costs
         values = {
             "burst_page_s": sender.burst.normal_page_s,
@@ -155,19 +154,16 @@ def _multifd(cells: NDArray[Any], columns: Columns) -> None:
             "zero_bytes": sender.page_bytes[1],
             "window_bytes": sender.window_bytes,
             "channels": sender.channels,
-            "zero_lost_s": zero_lost,
-            "busy": sender.busy > 0,
         }
-        values |= {f"page_s_{k}": value for k, value in enumerate(times)}
-        values |= {f"lost_s_{k}": value for k, value in enumerate(lost)}
+        values |= sender.losses._asdict()
         for name, value in values.items():
             cells[name][at] = value
 
 
-def senders(columns: Columns, count: int) -> Iterator[tuple[NDArray[np.int64], MultifdSender]]:
-    """Multifd's side of the cells: which of them share what a `MultifdSender` of the event engine has worked out."""
-    what = columns.what
-    names = [name for name in what.terms if name.startswith("multifd_") or name == "zero_page_s"]
+def senders(columns: CellColumns, count: int) -> Iterator[tuple[NDArray[np.int64], MultifdSender]]:
+    """Find the cells whose multifd settings and terms are alike, and the event engine's sender that they share."""
+    migration = columns.migration
+    names = [name for name in migration.terms if name.startswith("multifd_") or name == "zero_page_s"]
     given = {
         **{("term", name): columns.term(name) for name in names},
         ("parameter", "max-bandwidth"): columns.parameter("max-bandwidth"),
@@ -181,31 +177,32 @@ def senders(columns: Columns, count: int) -> Iterator[tuple[NDArray[np.int64], M
         terms = {name: value for (kind, name), value in values.items() if kind == "term"}
         parameters = {name: int(value) for (kind, name), value in values.items() if kind == "parameter"}
         one = replace(
-            what,
-            terms={**what.terms, **terms},
-            parameters={**what.parameters, **parameters},
+            migration,
+            terms={**migration.terms, **terms},
+            parameters={**migration.parameters, **parameters},
             link_bytes_per_s=values["field", "link_bytes_per_s"],
         )
         yield np.flatnonzero(of == k), MultifdSender(one, GuestClock(), Counters(0, 0.0))
 
 
-def _throttle(cells: NDArray[Any], columns: Columns) -> None:
-    rules = throttle_rules(columns.what.version)
-    for name, parameter, built_in in (
-        ("threshold_percent", "throttle-trigger-threshold", 50),
-        ("initial", "cpu-throttle-initial", 20),
-        ("increment", "cpu-throttle-increment", 10),
-        ("maximum", "max-cpu-throttle", MAX_PERCENTAGE),
-        ("tailslow", "cpu-throttle-tailslow", 0),
+def _throttle(cells: NDArray[Any], columns: CellColumns) -> None:
+    """Fill in auto-converge's settings, and refuse those that QEMU refuses."""
+    rules = throttle_rules(columns.migration.version)
+    for name, parameter in (
+        ("threshold_percent", "throttle-trigger-threshold"),
+        ("initial", "cpu-throttle-initial"),
+        ("increment", "cpu-throttle-increment"),
+        ("maximum", "max-cpu-throttle"),
+        ("tailslow", "cpu-throttle-tailslow"),
     ):
         values = np.asarray(columns.parameter(parameter))
-        cells[name] = np.where(values == 0, built_in, values)
+        cells[name] = np.where(values == 0, BUILT_IN.get(parameter, 0), values)
     for initial, increment, maximum in _distinct(cells, "initial", "increment", "maximum"):
         next_percentage(0, initial=initial, increment=increment, maximum=maximum)
     for (percent,) in _distinct(cells, "threshold_percent"):
         close_trigger(Trigger(), dirty_bytes=0, transferred_bytes=0, rules=rules, threshold_percent=percent)
     if rules.form == "fixed":
-        charged = columns.what.behaviour.quota_charged_at
+        charged = columns.migration.behaviour.quota_charged_at
         for limit, page_s in _distinct(cells, "max_bandwidth", "normal_page_s"):
             quota = window_bytes(window_quota_bytes(limit), NORMAL_PAGE_BYTES, charged)
             here = (cells["max_bandwidth"] == limit) & (cells["normal_page_s"] == page_s)
@@ -214,6 +211,7 @@ def _throttle(cells: NDArray[Any], columns: Columns) -> None:
 
 
 def _distinct(cells: NDArray[Any], *names: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the distinct combinations of some fields."""
     table = np.array([cells[n].astype(float) for n in names])
     if not (table == table[:, :1]).all():
         table = np.unique(table, axis=1)

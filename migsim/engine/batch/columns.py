@@ -1,4 +1,4 @@
-"""Where the batch engine's numbers come from: cells of one kind gathered, their settings and terms as columns."""
+"""Cells of one kind gathered: their settings and host terms as columns, and which cells may be run together."""
 
 from __future__ import annotations
 
@@ -13,31 +13,39 @@ from migsim.engine.inputs import SimulationInput
 from migsim.models.xbzrle.cache import xbzrle_rules
 from migsim.qapi import defaults
 
-__all__ = ["WRITES", "Columns", "Values", "compiles", "grid_columns", "group_key", "many_columns"]
+__all__ = [
+    "WRITES_SCALE",
+    "CellColumns",
+    "Values",
+    "compiles",
+    "grid_columns",
+    "group_key",
+    "many_columns",
+]
 
 Values = Any  # a number or an array
 
-WRITES = "writes_scale"
-"""A factor on all write rates of the workload, above 0: with 0 the guest would be another one."""
+WRITES_SCALE = "writes_scale"
+"""Factor on all write rates of the workload; positive, because a guest that never writes is laid out differently."""
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Where a group's numbers come from.
+class CellColumns:
+    """Where the numbers of a group of cells come from.
 
     Attributes
     ----------
-    what : SimulationInput
+    migration : SimulationInput
         What the group has in common.
     term, parameter, field : callable
-        A host term, a migration parameter or a field of `SimulationInput` by its name: one value or an array.
+        Look up a host term, a migration parameter or a field of `SimulationInput` by its name: one value or an array.
     rates : ndarray, shape (rows, classes)
         Writes to a page a second, for each class of the workload.
     row : ndarray of int64 or int
-        Which row a cell has.
+        Each cell's row of `rates`.
     """
 
-    what: SimulationInput
+    migration: SimulationInput
     term: Callable[[str], Values]
     parameter: Callable[[str], Values]
     field: Callable[[str], Values]
@@ -45,39 +53,40 @@ class Columns:
     row: NDArray[np.int64] | int
 
 
-def compiles(what: SimulationInput) -> bool:
-    """Whether the compiled loop models it."""
-    if what.on("dirty-limit"):
+def compiles(migration: SimulationInput) -> bool:
+    """Whether the compiled loop models a migration; the event engine simulates the others."""
+    if migration.has_capability("dirty-limit"):
         return False
-    rules = xbzrle_rules(what.version)
-    return not what.on("xbzrle") or (rules.aged and rules.after_first_sweep)
+    rules = xbzrle_rules(migration.version)
+    return not migration.has_capability("xbzrle") or (rules.aged and rules.after_first_sweep)
 
 
-def group_key(what: SimulationInput) -> tuple[Any, ...]:
-    """What cells have to share to be run together: all but rates, settings, terms and plain numbers."""
-    w = what.workload
+def group_key(migration: SimulationInput) -> tuple[Any, ...]:
+    """Return what cells must share to be run together: everything but rates, settings, terms and plain numbers."""
+    w = migration.workload
     classes = tuple(
         (c.pages, c.pattern, c.extents, c.content, c.writes_per_page_per_s > 0) for c in w.classes
     )
-    on = tuple(sorted(name for name, on in what.capabilities.items() if on))
+    capabilities = tuple(sorted(name for name, on in migration.capabilities.items() if on))
     memory = (w.ram_bytes, w.ram_total_bytes, w.zero_pages, w.load_fraction, classes)
-    words = tuple(sorted((k, v) for k, v in what.parameters.items() if isinstance(v, str)))
-    return (memory, str(what.version), what.accel, what.dirty_ring_size, what.vcpus, on, words)
+    words = tuple(sorted((k, v) for k, v in migration.parameters.items() if isinstance(v, str)))
+    version = str(migration.version)
+    return (memory, version, migration.accel, migration.dirty_ring_size, migration.vcpus, capabilities, words)
 
 
-def many_columns(cells: Sequence[SimulationInput]) -> Columns:
-    """Columns of cells that share a key."""
+def many_columns(cells: Sequence[SimulationInput]) -> CellColumns:
+    """Make the columns of cells that share a key."""
     known = defaults(cells[0].version)
 
     def parameter(name: str) -> Values:
         absent = known.get(name, 0)
         return np.array([c.parameters.get(name, absent) or 0 for c in cells])
 
-    return Columns(
-        what=cells[0],
+    return CellColumns(
+        migration=cells[0],
         term=lambda name: np.array([c.terms[name] for c in cells]),
         parameter=parameter,
-        field=lambda name: np.array([_number(getattr(c, name), name) for c in cells]),
+        field=lambda name: np.array([_number(getattr(c, name)) for c in cells]),
         rates=np.array([[k.writes_per_page_per_s for k in c.workload.classes] for c in cells], float).reshape(
             len(cells), -1
         ),
@@ -85,10 +94,10 @@ def many_columns(cells: Sequence[SimulationInput]) -> Columns:
     )
 
 
-def grid_columns(what: SimulationInput, varied: Mapping[str, NDArray[Any]]) -> Columns:
-    """Columns of one input, some of whose values are varied: flat arrays by name."""
-    terms = {**what.terms, **varied}
-    parameters = {**defaults(what.version), **what.parameters, **varied}
+def grid_columns(migration: SimulationInput, varied: Mapping[str, NDArray[Any]]) -> CellColumns:
+    """Make the columns of one input of which some values are varied: flat arrays by name."""
+    terms = {**migration.terms, **varied}
+    parameters = {**defaults(migration.version), **migration.parameters, **varied}
 
     def parameter(name: str) -> Values:
         value = parameters.get(name)
@@ -96,15 +105,15 @@ def grid_columns(what: SimulationInput, varied: Mapping[str, NDArray[Any]]) -> C
 
     def field(name: str) -> Values:
         values = varied.get(name)
-        return _number(getattr(what, name), name) if values is None else values
+        return _number(getattr(migration, name)) if values is None else values
 
-    rates = np.array([[k.writes_per_page_per_s for k in what.workload.classes]], float).reshape(1, -1)
+    rates = np.array([[k.writes_per_page_per_s for k in migration.workload.classes]], float).reshape(1, -1)
     row: NDArray[np.int64] | int = 0
-    if WRITES in varied:
-        factors, row = np.unique(varied[WRITES], return_inverse=True)
+    if WRITES_SCALE in varied:
+        factors, row = np.unique(varied[WRITES_SCALE], return_inverse=True)
         rates = rates * factors[:, None]
-    return Columns(what, terms.__getitem__, parameter, field, rates, row)
+    return CellColumns(migration, terms.__getitem__, parameter, field, rates, row)
 
 
-def _number(value: float | None, name: str) -> float:
+def _number(value: float | None) -> float:
     return np.inf if value is None else float(value)

@@ -1,8 +1,9 @@
-"""The batch engine's loop, compiled by numba on first use and kept on disk.
+"""How the batch engine's loop is compiled: by numba, on first use, with the code kept on disk.
 
-The laws of `migsim.models` are compiled as they stand: nothing is written twice. Compiled code is kept beside the
-package (or in numba's folder of the user, where that cannot be written); its key holds the sources of everything that
-was compiled, so that a changed law is never answered by old code.
+The laws of `migsim.models`, and what both engines share in `migsim.engine`, are compiled as they stand (`LAWS`), and so
+are the modules of the loop (`LOOPS`). Compiled code is kept beside the package, or in numba's folder of the user where
+the package cannot be written. Its key holds the sources of everything that was compiled, so that a changed law is never
+answered by old code.
 """
 
 from __future__ import annotations
@@ -14,22 +15,21 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from migsim.engine import segments, standstill
+from migsim.engine import channels, ending, guest_clock, segments, sending, standstill, throttling
 from migsim.engine.batch import cache as batch_cache
 from migsim.engine.batch import clock as batch_clock
-from migsim.engine.batch import end as batch_ended
+from migsim.engine.batch import end as batch_end
 from migsim.engine.batch import layout as batch_layout
 from migsim.engine.batch import left as batch_left
-from migsim.engine.batch import loop as batch_lane
+from migsim.engine.batch import loop as batch_loop
 from migsim.engine.batch import memory as batch_memory
 from migsim.engine.batch import multifd as batch_multifd
-from migsim.engine.batch import records as batch_state
+from migsim.engine.batch import ram as batch_ram
+from migsim.engine.batch import records as batch_records
 from migsim.engine.batch import sending as batch_sending
 from migsim.engine.batch import verdict as batch_verdict
 from migsim.engine.batch import windows as batch_windows
 from migsim.engine.batch import xbzrle as batch_xbzrle
-from migsim.engine.events import multifd as engine_multifd
-from migsim.engine.events import throttle
 from migsim.errors import HostError
 from migsim.models.dirty import log as dirty_log
 from migsim.models.dirty import page_writes
@@ -47,7 +47,16 @@ __all__ = ["compiled_run", "digest"]
 
 LAWS: tuple[Callable[..., Any], ...] = (
     auto_converge.raised_percentage,
+    channels.count_channel_bytes,
+    channels.count_pages,
+    channels.greet,
+    channels.lost_s,
+    channels.next_share,
+    channels.wait_for_channels,
     dirty_log.reported_pages,
+    ending.carried_on,
+    guest_clock.change_speed,
+    guest_clock.run_s,
     guest_work.backlog_after,
     guest_work.worked_s,
     migration_thread.close_window,
@@ -70,9 +79,11 @@ LAWS: tuple[Callable[..., Any], ...] = (
     page_writes.sweep_fraction,
     query_migrate.encoding_rate,
     query_migrate.mean_mbps,
+    query_migrate.transferred_bytes,
     rate_limit.window_bytes,
     rate_limit.window_quota_bytes,
     segments.cut_extent,
+    sending.send_encoded,
     standstill.far_above,
     standstill.is_flat,
     standstill.trend,
@@ -82,7 +93,10 @@ LAWS: tuple[Callable[..., Any], ...] = (
     throttle_trigger.background_sync_due,
     throttle_trigger.count_period,
     throttle_trigger.is_bad_period,
+    throttle_trigger.judge_period,
     throttle_trigger.threshold_bytes,
+    throttling.speed_settled,
+    throttling.tick_asks,
     xbzrle.xbzrle_seconds,
     xbzrle_content.false_dirty_pages,
     xbzrle_content.false_dirty_share,
@@ -93,7 +107,7 @@ LAWS: tuple[Callable[..., Any], ...] = (
     xbzrle_fluid.hazard_of,
     xbzrle_fluid.hits_without_insertion,
 )
-"""What the loop takes from elsewhere."""
+"""Functions outside this package that the loop calls."""
 
 LOOPS: tuple[ModuleType, ...] = (
     batch_layout,
@@ -106,25 +120,25 @@ LOOPS: tuple[ModuleType, ...] = (
     batch_windows,
     batch_cache,
     batch_xbzrle,
-    batch_ended,
-    batch_lane,
+    batch_end,
+    batch_loop,
 )
-"""Modules whose functions are all compiled."""
+"""Modules whose functions are all compiled; those that the loop does not call cost nothing."""
 
-NUMBERS: tuple[ModuleType, ...] = (batch_state, engine_multifd, throttle)
+NUMBERS: tuple[ModuleType, ...] = (batch_ram, batch_records)
 """Further modules whose constants are compiled in."""
 
 FLAGS = {"nnan", "nsz", "reassoc", "arcp", "contract"}
-"""Sums may be taken in any order, and nothing is NaN; infinities are kept."""
+"""Sums may be taken in any order, and no number is NaN; infinities are kept."""
 
 OPTIONS: dict[str, Any] = {"fastmath": FLAGS, "error_model": "numpy", "_nrt": False}
-"""For numba. Without its runtime no array is made or counted: the loop only looks into those that it is given, and
-atomic counts of who does took half of its time."""
+"""Options for numba. Without its runtime (`_nrt`) the loop cannot allocate arrays, and numba does not count references
+to the arrays that it is given: those atomic counts took half of its time."""
 
 
 @cache
 def compiled_run() -> Callable[..., int]:
-    """`batch_lane.run_cells`, compiled.
+    """Compile `migsim.engine.batch.loop.run_cells`.
 
     Raises
     ------
@@ -140,32 +154,33 @@ def compiled_run() -> Callable[..., int]:
             "The batch engine compiles its loop with it.",
             "Install numba, or ask for the event engine (engine='events').",
         ) from error
-    own = [f for module in LOOPS for f in vars(module).values() if _belongs(f, module)]
-    for function in (*LAWS, *own):
+    loop_functions = [f for module in LOOPS for f in vars(module).values() if _is_function_of(f, module)]
+    for function in (*LAWS, *loop_functions):
         register_jitable(forceinline=True, **OPTIONS)(function)
-    run_cells, sources = batch_lane.run_cells, digest()
+    run_cells, sources = batch_loop.run_cells, digest()
 
-    # `sources` is part of the cache's key because it is used. Arguments stand by themselves: the types of a tuple that
-    # holds a random generator numba works out anew in each call, which takes longer than most migrations.
+    # `sources` is part of the cache's key because the function uses it. The arguments are not gathered in a tuple: for
+    # a tuple with a random generator numba would work out the types in each call, which takes longer than most
+    # migrations.
     def run(
-        room: Any, extents: Any, cache: Any, state: Any, kinds: Any, run_fractions: Any, cells: Any, rates: Any,
-        notes: Any, ended: Any, figures: Any, whys: Any, first: int, rng: Any,
+        room: Any, extents: Any, cache: Any, states: Any, kinds: Any, run_fractions: Any, cells: Any, rates: Any,
+        notes: Any, ends: Any, figures: Any, reasons: Any, first: int, rng: Any,
     ) -> int:  # fmt: skip
         return run_cells(
-            room, extents, cache, state, kinds, run_fractions, cells, rates, notes, ended, figures, whys, first, rng,
+            room, extents, cache, states, kinds, run_fractions, cells, rates, notes, ends, figures, reasons, first, rng,
         ) if sources else 0  # fmt: skip
 
     return njit(run, cache=True, nogil=True, **OPTIONS)  # type: ignore[no-any-return]  # numba has no types
 
 
-def _belongs(thing: Any, module: ModuleType) -> bool:
+def _is_function_of(thing: Any, module: ModuleType) -> bool:
     return inspect.isfunction(thing) and thing.__module__ == module.__name__
 
 
 def digest() -> int:
-    """Digest of the files of all that is compiled."""
+    """Digest the source files of everything that is compiled."""
     modules = {inspect.getmodule(law) for law in LAWS} | set(LOOPS) | set(NUMBERS)
-    digest = hashlib.sha256()
+    sources = hashlib.sha256()
     for module in sorted(modules, key=lambda m: m.__name__ if m else ""):
-        digest.update(inspect.getsource(module).encode() if module else b"")
-    return int.from_bytes(digest.digest()[:7], "big")
+        sources.update(inspect.getsource(module).encode() if module else b"")
+    return int.from_bytes(sources.digest()[:7], "big")

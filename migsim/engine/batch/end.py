@@ -1,129 +1,145 @@
-"""The end of a migration of the batch engine: the blackout, the counters and `query-migrate`'s figures, by the laws.
+"""The end of a migration in the batch engine: the blackout, the counters and `query-migrate`'s figures.
 
-Functions here run as Python and compile as they are (`batch_compile`), but for `reason_of`.
+All functions but `reason_of` are compiled, and run as Python too.
 """
 
-# Fields of records are numbers that mypy does not know.
-# mypy: disable-error-code="no-any-return, return-value, assignment, arg-type"
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
 
-from migsim.engine.batch.records import ABSENT, UNKNOWN
-from migsim.engine.events.recorder import completed_reason, standing_reason
+from migsim.engine.batch.records import ABSENT, UNKNOWN, Cell, CellFigures, Ended, Kind, Reason, SyncNote
+from migsim.engine.ending import carried_on, completed_reason, standing_reason
 from migsim.models.loop.page_stream import ram_bytes_of
-from migsim.models.loop.query_migrate import mean_mbps
+from migsim.models.loop.query_migrate import mean_mbps, transferred_bytes
 from migsim.models.loop.switchover import blackout_s, downtime_s, flush_s
 from migsim.units import PAGE_BYTES
 
 __all__ = ["reason_of", "set_figures"]
 
 
-def set_figures(e: Any, c: Any, kind: Any, f: Any, why: Any) -> None:
-    """Set a migration's figures, and what its reason is made of, from how it ended."""
-    f.setup_time_ms = np.trunc(e.setup_s * 1000)
-    f.pages_per_second = np.trunc(e.pages_per_second)
-    why.completed, why.now, why.threshold = e.completed, e.now, e.threshold
-    if e.completed:
-        end_completed(e, c, kind, f, why)
+def set_figures(
+    end: Ended, middle: SyncNote, cell: Cell, kind: Kind, figures: CellFigures, reason: Reason
+) -> None:
+    """Fill in a migration's figures, and what its reason is told from; `middle` is the sync halfway."""
+    figures.setup_time_ms = np.trunc(end.setup_s * 1000)
+    figures.pages_per_second = np.trunc(end.pages_per_second)
+    reason.completed, reason.now, reason.threshold = end.completed, end.now, end.threshold
+    if end.completed:
+        end_completed(end, cell, kind, figures, reason)
         return
-    why.gap_s, why.last_test, why.least_test = e.gap_s, e.last_test, e.least_test
-    why.tests, why.steady = e.tests, e.steady
-    end_given_up(e, c, kind, f)
+    reason.gap_s, reason.last_test, reason.least_test = end.gap_s, end.last_test, end.least_test
+    reason.tests, reason.steady = end.tests, end.steady
+    end_given_up(end, middle, cell, kind, figures)
 
 
-def end_completed(e: Any, c: Any, kind: Any, f: Any, why: Any) -> None:
-    """What is left goes in the blackout."""
-    raw, zero = e.again + e.first + e.fresh, e.zero
-    again, first, fresh, plain = e.again, e.first, e.fresh, raw
-    why.pages = raw + zero
-    if e.coded:
-        raw = again = e.coded_raw
+def end_completed(end: Ended, cell: Cell, kind: Kind, figures: CellFigures, reason: Reason) -> None:
+    """Fill in the figures of a migration that completed: the pages left are sent during the blackout."""
+    raw, zero = end.again + end.first + end.fresh, end.zero
+    again, first, fresh, plain = end.again, end.first, end.fresh, raw
+    reason.pages = raw + zero
+    if end.encoded:
+        raw = again = end.encoded_raw
         plain = first = fresh = 0.0
     flush = flush_s(
-        again, first, fresh, zero,
-        c.burst_page_s, c.burst_cold_page_s, c.burst_fresh_page_s, c.burst_zero_page_s, e.coded_extra_s,
-    )  # fmt: skip
-    down = downtime_s(c.stop_s, c.sync_s, flush, c.device_state_s)
-    total = e.now + down
-    size = e.blackout_bytes
-    if not kind.multifd:  # whose last pages are counted already
-        size = ram_bytes_of(plain, zero, 1) + e.coded_bytes
-        e.ram_stream += size
-        e.normal += raw
-        e.duplicate += zero
-    e.other_stream += c.device_state_bytes
-    set_counters(e, kind, f, total, size, 0.0)
-    why.flush_s = flush
-    f.downtime_ms = np.trunc(down * 1000)
-    f.blackout_ms = blackout_s(down, c.stop_s, c.load_s) * 1000
-    f.guest_lost_s = total + c.load_s - e.guest_worked_s
-    f.mbps = e.mbps
-    if total > e.setup_s:
-        f.mbps = mean_mbps(e.ram_stream + e.other_stream, total - e.setup_s)
-    f.expected_downtime_ms = f.cpu_throttle_percentage = ABSENT
-    f.remaining_bytes = f.dirty_pages_rate = 0.0
+        again,
+        first,
+        fresh,
+        zero,
+        cell.burst_page_s,
+        cell.burst_cold_page_s,
+        cell.burst_fresh_page_s,
+        cell.burst_zero_page_s,
+        end.encoded_extra_s,
+    )
+    down = downtime_s(cell.stop_s, cell.sync_s, flush, cell.device_state_s)
+    total = end.now + down
+    size = end.blackout_bytes
+    if not kind.multifd:  # multifd has counted the last pages already
+        size = ram_bytes_of(plain, zero, 1) + end.encoded_bytes
+        end.ram_stream += size
+        end.normal += raw
+        end.duplicate += zero
+    end.other_stream += cell.device_state_bytes
+    set_counters(end, kind, figures, total, size, 0.0)
+    reason.flush_s = flush
+    figures.downtime_ms = np.trunc(down * 1000)
+    figures.blackout_ms = blackout_s(down, cell.stop_s, cell.load_s) * 1000
+    figures.guest_lost_s = total + cell.load_s - end.guest_worked_s
+    figures.mbps = end.mbps
+    if total > end.setup_s:
+        figures.mbps = mean_mbps(end.ram_stream + end.other_stream, total - end.setup_s)
+    figures.expected_downtime_ms = figures.cpu_throttle_percentage = ABSENT
+    figures.remaining_bytes = figures.dirty_pages_rate = 0.0
 
 
-def end_given_up(e: Any, c: Any, kind: Any, f: Any) -> None:
-    """Where it stands still, the counters go on to the deadline at the last rounds' pace."""
-    total, times = e.now, 0.0
-    if e.steady and c.deadline_s > e.now:
-        total, times = c.deadline_s, (c.deadline_s - e.now) / max(e.now - e.middle_start, 1e-9)
-    e.ram_stream += times * (e.ram_stream - e.middle_ram)
-    e.other_stream += times * (e.other_stream - e.middle_other)
-    e.multifd_stream += times * (e.multifd_stream - e.middle_multifd)
-    e.normal += times * (e.normal - e.middle_normal)
-    e.guest_lost_s += times * (e.guest_lost_s - e.middle_lost)
-    e.xbzrle_pages += times * (e.xbzrle_pages - e.middle_pages)
-    e.cache_miss += times * (e.cache_miss - e.middle_miss)
-    e.xbzrle_overflow += times * (e.xbzrle_overflow - e.middle_overflow)
-    e.xbzrle_bytes += times * (e.xbzrle_bytes - e.middle_bytes)
-    set_counters(e, kind, f, total, 0.0, np.rint(times * (e.dirty_sync_count - e.middle_count)))
-    f.downtime_ms = f.blackout_ms = ABSENT
-    f.guest_lost_s = e.guest_lost_s
-    f.mbps = e.mbps
-    expected = c.downtime_limit_ms if e.expected_downtime_ms == UNKNOWN else e.expected_downtime_ms
-    f.expected_downtime_ms = np.trunc(expected)
-    f.cpu_throttle_percentage = e.percentage if e.percentage else ABSENT
-    f.remaining_bytes = np.rint(e.remaining) * PAGE_BYTES
-    f.dirty_pages_rate = np.trunc(e.dirty_pages_rate)
+def end_given_up(end: Ended, middle: SyncNote, cell: Cell, kind: Kind, figures: CellFigures) -> None:
+    """Fill in the figures of a migration that was given up; the counters of a standstill are carried on."""
+    total, times = end.now, 0.0
+    if end.steady and cell.deadline_s > end.now:
+        total, times = cell.deadline_s, (cell.deadline_s - end.now) / max(end.now - middle.begun, 1e-9)
+    end.ram_stream = carried_on(end.ram_stream, middle.ram_stream, times)
+    end.other_stream = carried_on(end.other_stream, middle.other_stream, times)
+    end.multifd_stream = carried_on(end.multifd_stream, middle.multifd_stream, times)
+    end.normal = carried_on(end.normal, middle.normal, times)
+    end.guest_lost_s = carried_on(end.guest_lost_s, middle.guest_lost_s, times)
+    end.xbzrle_pages = carried_on(end.xbzrle_pages, middle.xbzrle_pages, times)
+    end.cache_miss = carried_on(end.cache_miss, middle.cache_miss, times)
+    end.xbzrle_overflow = carried_on(end.xbzrle_overflow, middle.xbzrle_overflow, times)
+    end.xbzrle_bytes = carried_on(end.xbzrle_bytes, middle.xbzrle_bytes, times)
+    middle_count = end.middle_sync + 1
+    set_counters(end, kind, figures, total, 0.0, np.rint(times * (end.dirty_sync_count - middle_count)))
+    figures.downtime_ms = figures.blackout_ms = ABSENT
+    figures.guest_lost_s = end.guest_lost_s
+    figures.mbps = end.mbps
+    expected = cell.downtime_limit_ms if end.expected_downtime_ms == UNKNOWN else end.expected_downtime_ms
+    figures.expected_downtime_ms = np.trunc(expected)
+    figures.cpu_throttle_percentage = end.percentage if end.percentage else ABSENT
+    figures.remaining_bytes = np.rint(end.remaining) * PAGE_BYTES
+    figures.dirty_pages_rate = np.trunc(end.dirty_pages_rate)
 
 
 def set_counters(
-    e: Any, kind: Any, f: Any, total_s: float, blackout_bytes: float, further_syncs: float
+    end: Ended,
+    kind: Kind,
+    figures: CellFigures,
+    total_s: float,
+    blackout_bytes: float,
+    further_syncs: float,
 ) -> None:
-    """Set what is counted all the way."""
-    f.total_time_ms = np.trunc(total_s * 1000)
-    f.transferred_bytes = np.rint(e.ram_stream + (e.other_stream if kind.all_stream else 0.0))
-    f.normal_pages, f.duplicate_pages = np.rint(e.normal), np.rint(e.duplicate)
-    f.dirty_sync_count = e.dirty_sync_count + further_syncs
-    f.multifd_bytes = np.rint(e.multifd_stream)
-    f.precopy_bytes = f.downtime_bytes = ABSENT
+    """Fill in the figures that are counted from the beginning to the end."""
+    figures.total_time_ms = np.trunc(total_s * 1000)
+    transferred = transferred_bytes(end.ram_stream, end.other_stream, kind.counts_all_stream > 0)
+    figures.transferred_bytes = np.rint(transferred)
+    figures.normal_pages, figures.duplicate_pages = np.rint(end.normal), np.rint(end.duplicate)
+    figures.dirty_sync_count = end.dirty_sync_count + further_syncs
+    figures.multifd_bytes = np.rint(end.multifd_stream)
+    figures.precopy_bytes = figures.downtime_bytes = ABSENT
     if kind.byte_split:
-        f.precopy_bytes = np.rint(e.ram_stream - e.multifd_stream - blackout_bytes)
-        f.downtime_bytes = np.rint(blackout_bytes)
-    f.xbzrle_bytes = f.xbzrle_pages = f.xbzrle_cache_miss_pages = ABSENT
-    f.xbzrle_overflow_pages = f.xbzrle_cache_miss_rate = f.xbzrle_encoding_rate = ABSENT
-    if kind.coded:
-        f.xbzrle_bytes, f.xbzrle_pages = np.rint(e.xbzrle_bytes), np.rint(e.xbzrle_pages)
-        f.xbzrle_cache_miss_pages = np.rint(e.cache_miss)
-        f.xbzrle_overflow_pages = np.rint(e.xbzrle_overflow)
-        f.xbzrle_cache_miss_rate, f.xbzrle_encoding_rate = e.cache_miss_rate, e.encoding_rate
+        figures.precopy_bytes = np.rint(end.ram_stream - end.multifd_stream - blackout_bytes)
+        figures.downtime_bytes = np.rint(blackout_bytes)
+    figures.xbzrle_bytes = figures.xbzrle_pages = figures.xbzrle_cache_miss_pages = ABSENT
+    figures.xbzrle_overflow_pages = figures.xbzrle_cache_miss_rate = ABSENT
+    figures.xbzrle_encoding_rate = ABSENT
+    if kind.xbzrle:
+        figures.xbzrle_bytes, figures.xbzrle_pages = np.rint(end.xbzrle_bytes), np.rint(end.xbzrle_pages)
+        figures.xbzrle_cache_miss_pages = np.rint(end.cache_miss)
+        figures.xbzrle_overflow_pages = np.rint(end.xbzrle_overflow)
+        figures.xbzrle_cache_miss_rate = end.cache_miss_rate
+        figures.xbzrle_encoding_rate = end.encoding_rate
 
 
-def reason_of(why: Any) -> str:
-    """Why a cell ended as it did, in a sentence."""
-    if why["completed"]:
-        return completed_reason(float(why["pages"]), float(why["flush_s"]))
+def reason_of(reason: Any) -> str:
+    """Say in a sentence why a cell ended as it did; `reason` is its record of `REASON`."""
+    if reason["completed"]:
+        return completed_reason(float(reason["pages"]), float(reason["flush_s"]))
     return standing_reason(
-        float(why["now"]),
-        int(why["tests"]),
-        float(why["gap_s"]),
-        float(why["last_test"]),
-        float(why["least_test"]),
-        float(why["threshold"]),
-        bool(why["steady"]),
+        float(reason["now"]),
+        int(reason["tests"]),
+        float(reason["gap_s"]),
+        float(reason["last_test"]),
+        float(reason["least_test"]),
+        float(reason["threshold"]),
+        bool(reason["steady"]),
     )

@@ -1,6 +1,6 @@
-"""Many migrations at once, by the laws of the event engine.
+"""The entry to the batch engine: `simulate_many` takes any inputs, `simulate_grid` one input with varied values.
 
-`simulate_many` takes any inputs; `simulate_grid` one input of which some values are varied.
+Migrations that the compiled loop does not model are simulated by the event engine.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from migsim.engine.batch.columns import WRITES, compiles, grid_columns, group_key, many_columns
+from migsim.engine.batch.columns import WRITES_SCALE, compiles, grid_columns, group_key, many_columns
 from migsim.engine.batch.end import reason_of
-from migsim.engine.batch.records import WHY
-from migsim.engine.batch.result import COLUMNS, OUTCOMES, BatchResult, columns_of
+from migsim.engine.batch.records import REASON, empty_records
+from migsim.engine.batch.result import BATCH_OUTCOMES, FIGURE_NAMES, BatchResult, figures_of
 from migsim.engine.batch.run import Run
 from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import SimulationInput
@@ -26,11 +26,11 @@ __all__ = ["BatchResult", "simulate_grid", "simulate_many"]
 
 Engine = Literal["auto", "events"]
 
-PLAIN = ("link_bytes_per_s", "deadline_s", "fresh_pages")
+VARIED_FIELDS = ("link_bytes_per_s", "deadline_s", "fresh_pages")
 """Fields of `SimulationInput` that a grid may vary."""
 
-BLOCK = 1 << 16
-"""Cells of a grid that are run at once."""
+CELLS_AT_ONCE = 1 << 16
+"""Cells of a grid that are run together."""
 
 
 def simulate_many(
@@ -45,19 +45,19 @@ def simulate_many(
     ----------
     cells : sequence of SimulationInput
     seeds : sequence of int or None, optional
-        A seed for each cell, as `simulate` takes it; by default expected values.
+        A seed for each cell, as `simulate` takes it; by default expected counts.
     engine : {"auto", "events"}
-        The fastest engine that models a cell, or the event engine for all.
+        The fastest engine that models each cell, or the event engine for all cells.
 
     Returns
     -------
     BatchResult
-        Of shape (cells,). What `simulate` gives for each cell, within 0.1 %.
+        Of shape (cells,). The figures are those of `simulate` for each cell, within 0.1 %.
 
     Raises
     ------
     ParameterError
-        For an engine that does not exist, or seeds that are not as many as the cells.
+        For an engine that does not exist, or another number of seeds than of cells.
 
     Examples
     --------
@@ -68,26 +68,28 @@ def simulate_many(
     if seeds is not None and len(seeds) != len(cells):
         raise ParameterError(
             f"There are {len(seeds)} seeds for {len(cells)} cells.",
-            "Each cell has one.",
-            "Give as many, or none.",
+            "Each cell has a seed of its own.",
+            "Give one seed for each cell, or none at all.",
         )
-    each = list(seeds) if seeds is not None else [None] * len(cells)
-    made = _Table((len(cells),), {})
+    seed_of = list(seeds) if seeds is not None else [None] * len(cells)
+    table = _Table((len(cells),), {})
     groups: dict[Any, list[int]] = {}
-    for k, what in enumerate(cells):
-        groups.setdefault(group_key(what) if engine == "auto" and compiles(what) else None, []).append(k)
+    for k, migration in enumerate(cells):
+        groups.setdefault(
+            group_key(migration) if engine == "auto" and compiles(migration) else None, []
+        ).append(k)
     for k in groups.pop(None, []):
-        made.put(k, simulate(cells[k], seed=each[k]))
+        table.put(k, simulate(cells[k], seed=seed_of[k]))
     for members in groups.values():
         at = np.array(members)
         run = Run(many_columns([cells[k] for k in members]), len(members))
-        run.go([each[k] for k in members])
-        made.put_many(at, run)
-    return made.result()
+        run.simulate([seed_of[k] for k in members])
+        table.put_many(at, run)
+    return table.result()
 
 
 def simulate_grid(
-    what: SimulationInput,
+    migration: SimulationInput,
     vary: Mapping[str, ArrayLike],
     *,
     seed: int | None = None,
@@ -97,14 +99,14 @@ def simulate_grid(
 
     Parameters
     ----------
-    what : SimulationInput
+    migration : SimulationInput
     vary : mapping of str to array_like
-        By the name of a migration parameter in QAPI's spelling and unit (``"max-bandwidth"``), of a host term
-        (``"normal_page_s"``) or of a field (``"link_bytes_per_s"``, ``"deadline_s"``, ``"fresh_pages"``): its values;
-        ``"writes_scale"``: factors on the workload's write rates, above 0.
-        The arrays are broadcast together: equally long ones vary together, (n, 1) and (m,) make a grid.
+        Values by name: of a migration parameter in QAPI's spelling and unit (``"max-bandwidth"``), of a host term
+        (``"normal_page_s"``), or of a field (``"link_bytes_per_s"``, ``"deadline_s"``, ``"fresh_pages"``);
+        ``"writes_scale"`` holds factors above 0 on the workload's write rates.
+        The arrays are broadcast together: arrays of one length vary together, (n, 1) and (m,) make a grid.
     seed : int, optional
-        Draw dirty counts with this seed, the same for every cell; None: expected values.
+        Draw dirty counts with this seed, the same for every cell; None: expected counts.
     engine : {"auto", "events"}
         As in `simulate_many`.
 
@@ -116,26 +118,26 @@ def simulate_grid(
     Raises
     ------
     ParameterError
-        For a name that nothing has, arrays that do not go together, or an engine that does not exist.
+        For an unknown name, arrays whose shapes do not fit together, or an engine that does not exist.
     """
     _check_engine(engine)
-    arrays = _broadcast(what, vary)
+    arrays = _broadcast(migration, vary)
     shape = next(iter(arrays.values())).shape if arrays else ()
-    made = _Table(shape, arrays)
-    count = made.outcome.size
-    for begin in range(0, count, BLOCK):
-        at = slice(begin, min(begin + BLOCK, count))
+    table = _Table(shape, arrays)
+    count = table.outcome.size
+    for begin in range(0, count, CELLS_AT_ONCE):
+        at = slice(begin, min(begin + CELLS_AT_ONCE, count))
         here = {name: values.flat[at] for name, values in arrays.items()}
         length = at.stop - begin
-        if engine == "auto" and compiles(what):
-            run = Run(grid_columns(what, here), length)
-            run.go(None if seed is None else [seed] * length)
-            made.put_many(at, run)
+        if engine == "auto" and compiles(migration):
+            run = Run(grid_columns(migration, here), length)
+            run.simulate(None if seed is None else [seed] * length)
+            table.put_many(at, run)
             continue
         for k in range(length):
             row = {name: values[k].item() for name, values in here.items()}
-            made.put(begin + k, simulate(_with(what, row), seed=seed))
-    return made.result()
+            table.put(begin + k, simulate(_with(migration, row), seed=seed))
+    return table.result()
 
 
 def _check_engine(engine: str) -> None:
@@ -145,21 +147,21 @@ def _check_engine(engine: str) -> None:
         )
 
 
-def _broadcast(what: SimulationInput, vary: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+def _broadcast(migration: SimulationInput, vary: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
     from migsim.qapi import PARAMETERS
 
     for name in vary:
-        if not (name in PARAMETERS or name in what.terms or name in (*PLAIN, WRITES)):
+        if not (name in PARAMETERS or name in migration.terms or name in (*VARIED_FIELDS, WRITES_SCALE)):
             raise ParameterError(
                 f"{name!r} cannot be varied.",
-                "Migration parameters, host terms and " + ", ".join((*PLAIN, WRITES)) + " can.",
+                "Migration parameters, host terms and " + ", ".join((*VARIED_FIELDS, WRITES_SCALE)) + " can.",
                 "Correct the name.",
             )
-    if WRITES in vary and not np.all(np.asarray(vary[WRITES]) > 0):
+    if WRITES_SCALE in vary and not np.all(np.asarray(vary[WRITES_SCALE]) > 0):
         raise ParameterError(
-            f"{WRITES} has a factor that is not above 0.",
-            "A guest that writes nothing is laid out differently.",
-            "Scale the workload itself by 0.",
+            f"{WRITES_SCALE} has a factor that is not above 0.",
+            "A guest that never writes is laid out differently, so it cannot be a cell of the same grid.",
+            "Use factors above 0, or simulate workload.scaled(0) by itself.",
         )
     arrays = {name: np.asarray(values) for name, values in vary.items()}
     try:
@@ -168,8 +170,8 @@ def _broadcast(what: SimulationInput, vary: Mapping[str, ArrayLike]) -> dict[str
         shapes = {name: np.shape(values) for name, values in vary.items()}
         raise ParameterError(
             f"The arrays have the shapes {shapes}.",
-            "They are broadcast together.",
-            "Give all one length, or each an axis of its own.",
+            "NumPy broadcasts them together, which these shapes do not allow.",
+            "Give all arrays one length, or each array an axis of its own.",
         ) from None
     return {
         name: values if values.shape == shape else np.broadcast_to(values, shape)
@@ -177,45 +179,50 @@ def _broadcast(what: SimulationInput, vary: Mapping[str, ArrayLike]) -> dict[str
     }
 
 
-def _with(what: SimulationInput, row: Mapping[str, Any]) -> SimulationInput:
+def _with(migration: SimulationInput, row: Mapping[str, Any]) -> SimulationInput:
     """Return the input with a cell's values."""
-    plain = {name: row[name] for name in PLAIN if name in row}
-    terms = {name: value for name, value in row.items() if name in what.terms}
-    parameters = {k: v for k, v in row.items() if k not in plain and k not in terms and k != WRITES}
-    if WRITES in row:
-        plain["workload"] = what.workload.scaled(row[WRITES])
-    return replace(what, **plain, terms={**what.terms, **terms}, parameters={**what.parameters, **parameters})
+    fields = {name: row[name] for name in VARIED_FIELDS if name in row}
+    terms = {name: value for name, value in row.items() if name in migration.terms}
+    parameters = {k: v for k, v in row.items() if k not in fields and k not in terms and k != WRITES_SCALE}
+    if WRITES_SCALE in row:
+        fields["workload"] = migration.workload.scaled(row[WRITES_SCALE])
+    return replace(
+        migration,
+        **fields,
+        terms={**migration.terms, **terms},
+        parameters={**migration.parameters, **parameters},
+    )
 
 
 class _Table:
-    """Outcomes, columns and reasons of a batch as they come in."""
+    """Outcomes, figures and reasons of a batch, filled in as cells are simulated."""
 
     def __init__(self, shape: tuple[int, ...], varied: dict[str, NDArray[Any]]) -> None:
         self.shape, self.varied = shape, varied
         count = int(np.prod(shape))
         self.outcome = np.zeros(count, np.int8)
-        self._table = np.empty((len(COLUMNS), count))
-        self._whys = np.zeros(count, WHY)
+        self._table = np.empty((len(FIGURE_NAMES), count))
+        self._reason_records: NDArray[Any] = empty_records(count, REASON)
         self._reasons: dict[int, str] = {}
 
     def put(self, k: int, result: MigrationResult) -> None:
-        """Put one result in."""
-        self.outcome[k] = OUTCOMES.index(result.outcome.status)
+        """Fill in one result."""
+        self.outcome[k] = BATCH_OUTCOMES.index(result.outcome.status)
         self._reasons[k] = result.outcome.reason
-        for name, value in columns_of(result).items():
-            self._table[COLUMNS.index(name), k] = value
+        for name, value in figures_of(result).items():
+            self._table[FIGURE_NAMES.index(name), k] = value
 
     def put_many(self, at: slice | NDArray[np.int64], run: Run) -> None:
-        """Put a run's cells in."""
-        self.outcome[at] = run.whys["completed"] == 0
-        self._whys[at] = run.whys
+        """Fill in a run's cells."""
+        self.outcome[at] = run.reasons["completed"] == 0
+        self._reason_records[at] = run.reasons
         self._table[:, at] = run.figures()
 
     def _reason(self, k: int) -> str:
-        return self._reasons[k] if k in self._reasons else reason_of(self._whys[k])
+        return self._reasons[k] if k in self._reasons else reason_of(self._reason_records[k])
 
     def result(self) -> BatchResult:
-        """Return what came in."""
-        table = self._table.reshape(len(COLUMNS), *self.shape)
-        columns = {name: table[k, ...] for k, name in enumerate(COLUMNS)}
+        """Return the batch's result."""
+        table = self._table.reshape(len(FIGURE_NAMES), *self.shape)
+        columns = {name: table[k, ...] for k, name in enumerate(FIGURE_NAMES)}
         return BatchResult(self.outcome.reshape(self.shape), columns, self.varied, self._reason)

@@ -1,184 +1,233 @@
-"""How a guest's RAM lies in the batch engine: its extents cut into segments, these gathered into parts.
+"""A guest's RAM in the batch engine: extents cut into segments, and segments gathered into parts.
 
-Functions here run as Python and compile as they are (`batch_compile`), but for `memory_of`.
+The compiled loop calls `lay_out`; all functions but `extent_records` and `memory_of` are compiled, and run as Python
+too.
 """
 
-# Fields of records are numbers that mypy does not know.
-# mypy: disable-error-code="no-any-return, return-value, assignment, arg-type"
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import floor
 from typing import Any
 
 import numpy as np
 
-from migsim.engine.batch.records import DATA, EXTENT, NEVER, PART, ZERO, Memory, Records
-from migsim.engine.segments import ZERO as NO_CLASS
-from migsim.engine.segments import Extent, cut_extent, most_segments
+from migsim.engine.batch.ram import DATA_PART, EXTENT, NEVER, PART, STRETCH, ZERO_PART, Memory
+from migsim.engine.batch.records import empty_records
+from migsim.engine.segments import ZERO_CLASS, Extent, cut_extent, most_segments
 from migsim.models.dirty.log import CHUNK_PAGES
 
-__all__ = ["extent_records", "lay_out", "memory_of"]
+__all__ = ["SEGMENTS_TOGETHER", "extent_records", "lay_out", "memory_of"]
 
-BLOCK = 32
-"""Segments that are looked at together."""
+SEGMENTS_TOGETHER = 32
+"""Most segments of a block: segments of one chunk that are looked at together."""
 
 
-def extent_records(extents: list[Extent]) -> Records:
-    """Records of `EXTENT`."""
+def extent_records(extents: list[Extent]) -> Any:
+    """Make records of `EXTENT`."""
     return np.array(extents, EXTENT)
 
 
 def memory_of(extents: list[Extent], classes: int) -> Memory:
-    """Room for the segments of some extents, for `lay_out` to fill; of the workload's classes there are so many."""
+    """Allocate empty segment arrays for `extents`; `lay_out` fills them.
+
+    Parameters
+    ----------
+    extents : list of Extent
+    classes : int
+        Number of page classes of the workload.
+    """
     room = sum(map(most_segments, extents))
     first_page, pages, data, before, unsent, sent, last_sent, first, fresh, cleared = np.zeros((10, room))
     chunk, extent, part, block_end = np.zeros((4, room), np.int64)
     return Memory(
-        first_page, pages, data, before, chunk, extent, part, block_end, unsent, sent, last_sent, first, fresh,
-        np.zeros(room, PART), np.zeros((room, 3), np.int64), cleared, np.zeros(classes), np.zeros(classes, np.int64),
-    )  # fmt: skip
+        first_page=first_page,
+        pages=pages,
+        data=data,
+        before=before,
+        chunk=chunk,
+        extent=extent,
+        part=part,
+        block_end=block_end,
+        unsent=unsent,
+        sent=sent,
+        last_sent=last_sent,
+        first=first,
+        fresh=fresh,
+        parts=empty_records(room, PART),
+        stretches=empty_records(room, STRETCH),
+        cleared=cleared,
+        rates=np.zeros(classes),
+        opened=np.zeros(classes, np.int64),
+    )
 
 
-def lay_out(m: Memory, extents: Any, apart: bool) -> Memory:
-    """Cut the extents, and return the memory without the room that is left.
+def lay_out(room: Memory, extents: Sequence[Extent], keep_apart: bool) -> Memory:
+    """Cut the extents into segments, and return the memory without the unused end of its arrays.
 
-    Unwritten segments side by side are one, unless all are to stay `apart`.
+    Unwritten segments side by side are joined to one, unless all segments are to be kept apart.
     """
-    count = cut_all(m, extents)
-    put_in_order(m, extents, count)
-    chunks = number_chunks(m, count)
-    parts = gather_parts(m, extents, count)
-    if not apart:
-        count = join(m, count, chunks, parts)
-    runs = find_runs(m, count)
-    add_up(m, count)
+    count = cut_all(room, extents)
+    put_in_order(room, extents, count)
+    chunks = number_chunks(room, count)
+    parts = gather_parts(room, extents, count)
+    if not keep_apart:
+        count = join_unwritten(room, count, chunks, parts)
+    stretches = find_stretches(room, count)
+    set_sums(room, count)
     return Memory(
-        m.first_page[:count], m.pages[:count], m.data[:count], m.before[:count], m.chunk[:count], m.extent[:count],
-        m.part[:count], m.block_end[:count], m.unsent[:count], m.sent[:count], m.last_sent[:count], m.first[:count],
-        m.fresh[:count], m.parts[:parts], m.runs[:runs], m.cleared[:chunks], m.rates, m.opened,
-    )  # fmt: skip
+        room.first_page[:count],
+        room.pages[:count],
+        room.data[:count],
+        room.before[:count],
+        room.chunk[:count],
+        room.extent[:count],
+        room.part[:count],
+        room.block_end[:count],
+        room.unsent[:count],
+        room.sent[:count],
+        room.last_sent[:count],
+        room.first[:count],
+        room.fresh[:count],
+        room.parts[:parts],
+        room.stretches[:stretches],
+        room.cleared[:chunks],
+        room.rates,
+        room.opened,
+    )
 
 
-def cut_all(m: Memory, extents: Any) -> int:
-    """Cut the extents into segments, and return how many these are."""
+def cut_all(memory: Memory, extents: Sequence[Extent]) -> int:
+    """Cut the extents into segments, and return how many segments there are."""
     count = 0
     for e in range(len(extents)):
-        x, begin = extents[e], count
-        count = cut_extent(x.first_page, x.pages, x.pieces, x.together > 0, m.first_page, m.pages, begin)
+        extent, begin = extents[e], count
+        count = cut_extent(
+            extent.first_page,
+            extent.pages,
+            extent.pieces,
+            extent.together > 0,
+            memory.first_page,
+            memory.pages,
+            begin,
+        )
         for i in range(begin, count):
-            m.extent[i] = e
+            memory.extent[i] = e
     return count
 
 
-def put_in_order(m: Memory, extents: Any, count: int) -> None:
-    """Sort segments as `segments.cut` does: extents may lie one over the other."""
+def put_in_order(memory: Memory, extents: Sequence[Extent], count: int) -> None:
+    """Sort the segments as `migsim.engine.segments.cut` does; extents may overlap."""
     gap, swapped = count, False
     for i in range(count - 1):
-        swapped = swapped or comes_later(m, extents, i, i + 1)
+        swapped = swapped or comes_later(memory, extents, i, i + 1)
     while swapped or 1 < gap < count:  # a comb sort
         gap, swapped = max(gap * 10 // 13, 1), False
         for i in range(count - gap):
             k = i + gap
-            if comes_later(m, extents, i, k):
-                m.first_page[i], m.first_page[k] = m.first_page[k], m.first_page[i]
-                m.pages[i], m.pages[k] = m.pages[k], m.pages[i]
-                m.extent[i], m.extent[k] = m.extent[k], m.extent[i]
+            if comes_later(memory, extents, i, k):
+                first_page, pages, extent = memory.first_page, memory.pages, memory.extent
+                first_page[i], first_page[k] = first_page[k], first_page[i]
+                pages[i], pages[k] = pages[k], pages[i]
+                extent[i], extent[k] = extent[k], extent[i]
                 swapped = True
 
 
-def comes_later(m: Memory, extents: Any, i: int, k: int) -> bool:
+def comes_later(memory: Memory, extents: Sequence[Extent], i: int, k: int) -> bool:
     """Whether segment `i` belongs behind segment `k`."""
-    if m.first_page[i] != m.first_page[k]:
-        return m.first_page[i] > m.first_page[k]
-    if m.pages[i] != m.pages[k]:
-        return m.pages[i] > m.pages[k]
-    one, other = extents[m.extent[i]], extents[m.extent[k]]
+    if memory.first_page[i] != memory.first_page[k]:
+        return bool(memory.first_page[i] > memory.first_page[k])
+    if memory.pages[i] != memory.pages[k]:
+        return bool(memory.pages[i] > memory.pages[k])
+    one, other = extents[memory.extent[i]], extents[memory.extent[k]]
     if one.rate != other.rate:
-        return one.rate > other.rate
+        return bool(one.rate > other.rate)
     if one.sweeps != other.sweeps:
-        return one.sweeps > other.sweeps
-    return one.of_class > other.of_class
+        return bool(one.sweeps > other.sweeps)
+    return bool(one.of_class > other.of_class)
 
 
-def number_chunks(m: Memory, count: int) -> int:
-    """Number the chunks that have segments, and return how many these are."""
-    chunks, before = 0, -1.0
+def number_chunks(memory: Memory, count: int) -> int:
+    """Number the chunks that have segments, and return how many there are."""
+    chunks, last = 0, -1.0
     for i in range(count):
-        at = floor(m.first_page[i] / CHUNK_PAGES)
-        if at > before:
-            before = at
+        address = floor(memory.first_page[i] / CHUNK_PAGES)
+        if address > last:
+            last = address
             chunks += 1
-        m.chunk[i] = chunks - 1
+        memory.chunk[i] = chunks - 1
     return chunks
 
 
-def gather_parts(m: Memory, extents: Any, count: int) -> int:
-    """Gather segments of one class in one chunk into parts, and return how many; each of a sweep is one by itself."""
-    parts, first_here = 0, 0
-    m.opened[:] = -1
+def gather_parts(memory: Memory, extents: Sequence[Extent], count: int) -> int:
+    """Gather segments of one class in one chunk into parts, and return how many; each segment of a sweep is a part."""
+    parts, first_of_chunk = 0, 0
+    memory.opened[:] = -1
     for i in range(count):
-        if i == 0 or m.chunk[i] != m.chunk[i - 1]:
-            first_here = parts
-        x = extents[m.extent[i]]
-        if not x.rate > 0:
-            m.part[i] = ZERO if x.of_class == NO_CLASS else DATA
+        if i == 0 or memory.chunk[i] != memory.chunk[i - 1]:
+            first_of_chunk = parts
+        extent = extents[memory.extent[i]]
+        if not extent.rate > 0:
+            memory.part[i] = ZERO_PART if extent.of_class == ZERO_CLASS else DATA_PART
             continue
-        if x.sweeps or m.opened[x.of_class] < first_here:
-            m.opened[x.of_class] = parts
-            part = m.parts[parts]
+        if extent.sweeps or memory.opened[extent.of_class] < first_of_chunk:
+            memory.opened[extent.of_class] = parts
+            part = memory.parts[parts]
             part.pages = part.unsent = part.sent = part.since_sync = part.since_clear = part.clearing = 0.0
-            part.of_class, part.chunk, part.sweeps = x.of_class, m.chunk[i], x.sweeps
-            part.offset = (x.passed + m.first_page[i] - x.first_page) / x.cycle
-            part.length = m.pages[i] / x.cycle
+            part.of_class, part.chunk, part.sweeps = extent.of_class, memory.chunk[i], extent.sweeps
+            part.offset = (extent.passed + memory.first_page[i] - extent.first_page) / extent.cycle
+            part.length = memory.pages[i] / extent.cycle
             parts += 1
-        m.part[i] = m.opened[x.of_class]
-        m.parts[m.part[i]].pages += m.pages[i]
+        memory.part[i] = memory.opened[extent.of_class]
+        memory.parts[memory.part[i]].pages += memory.pages[i]
     return parts
 
 
-def join(m: Memory, count: int, chunks: int, parts: int) -> int:
-    """Make unwritten segments side by side one, and return how many segments there are then.
+def join_unwritten(memory: Memory, count: int, chunks: int, parts: int) -> int:
+    """Join unwritten segments side by side, and return how many segments there are then.
 
-    When a chunk is cleared matters where something in it is written: `cleared` holds meanwhile which chunks these are.
+    Segments of two chunks are joined only where nothing in either chunk is written: for written pages it matters when
+    their chunk is cleared. `cleared` marks the written chunks meanwhile.
     """
-    m.cleared[:chunks] = NEVER
+    memory.cleared[:chunks] = NEVER
     for p in range(parts):
-        m.cleared[m.parts[p].chunk] = 0.0
+        memory.cleared[memory.parts[p].chunk] = 0.0
     kept, chunk = 0, 0
     for i in range(count):
-        before, chunk = chunk, m.chunk[i]
-        written = m.part[i] >= 0
-        far = chunk != before and (m.cleared[chunk] != NEVER or m.cleared[before] != NEVER)
-        if kept and not written and m.part[i] == m.part[kept - 1] and not far:
-            m.pages[kept - 1] += m.pages[i]
+        before, chunk = chunk, memory.chunk[i]
+        written = memory.part[i] >= 0
+        apart = chunk != before and (memory.cleared[chunk] != NEVER or memory.cleared[before] != NEVER)
+        if kept and not written and memory.part[i] == memory.part[kept - 1] and not apart:
+            memory.pages[kept - 1] += memory.pages[i]
             continue
-        m.first_page[kept], m.pages[kept], m.chunk[kept] = m.first_page[i], m.pages[i], chunk
-        m.extent[kept], m.part[kept] = m.extent[i], m.part[i]
+        memory.first_page[kept], memory.pages[kept] = memory.first_page[i], memory.pages[i]
+        memory.chunk[kept], memory.extent[kept] = chunk, memory.extent[i]
+        memory.part[kept] = memory.part[i]
         kept += 1
     return kept
 
 
-def find_runs(m: Memory, count: int) -> int:
-    """Note where segments of one part lie side by side, and return how many such runs there are."""
-    runs = 0
+def find_stretches(memory: Memory, count: int) -> int:
+    """Find the stretches of segments of one part, and return how many there are."""
+    stretches = 0
     for i in range(count):
-        if m.part[i] < 0:
+        if memory.part[i] < 0:
             continue
-        if i == 0 or m.part[i] != m.part[i - 1]:
-            m.runs[runs, 0], m.runs[runs, 2] = i, m.part[i]
-            runs += 1
-        m.runs[runs - 1, 1] = i + 1
-    return runs
+        if i == 0 or memory.part[i] != memory.part[i - 1]:
+            memory.stretches[stretches].begin, memory.stretches[stretches].part = i, memory.part[i]
+            stretches += 1
+        memory.stretches[stretches - 1].end = i + 1
+    return stretches
 
 
-def add_up(m: Memory, count: int) -> None:
-    """Set what follows from the segments' pages, chunks and parts."""
+def set_sums(memory: Memory, count: int) -> None:
+    """Set each segment's `data`, `before` and `block_end`, which follow from pages, chunks and parts."""
     before, end = 0.0, count
     for i in range(count):
-        m.data[i] = 0.0 if m.part[i] == ZERO else m.pages[i]
-        m.before[i] = before
-        before += m.data[i]
+        memory.data[i] = 0.0 if memory.part[i] == ZERO_PART else memory.pages[i]
+        memory.before[i] = before
+        before += memory.data[i]
     for i in range(count - 1, -1, -1):
-        m.block_end[i] = end
-        if m.chunk[i] != m.chunk[i - 1] or i % BLOCK == 0:
+        memory.block_end[i] = end
+        if memory.chunk[i] != memory.chunk[i - 1] or i % SEGMENTS_TOGETHER == 0:
             end = i

@@ -1,17 +1,16 @@
-"""What is left to send of some segments in the batch engine: what it costs, and how it is taken.
+"""What is left to send of some segments in the batch engine: its cost, and how it is taken.
 
-Segments of a chunk are looked at together as long as they go whole, which is many times as fast. Functions here run as
-Python and compile as they are (`batch_compile`).
+Segments of one chunk are looked at together as long as all of them can be sent whole, which is many times as fast. The
+functions are compiled, and run as Python too.
 """
 
-# Fields of records are numbers that mypy does not know.
-# mypy: disable-error-code="no-any-return, return-value, assignment, arg-type"
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from migsim.engine.batch.memory import NOTHING
-from migsim.engine.batch.records import ZERO, Memory
+from migsim.engine.batch.memory import NO_PAGES
+from migsim.engine.batch.ram import ZERO_PART, Memory
+from migsim.engine.batch.records import Cell, State
 from migsim.models.loop.page_stream import mean_page_s, raw_pages_s
 
 __all__ = [
@@ -24,33 +23,33 @@ __all__ = [
     "seconds_of",
     "take_some",
     "take_whole",
-    "whole",
+    "whole_segments",
 ]
 
 
-def page_s_of(m: Memory, s: Any, c: Any, i: int) -> float:
-    """Mean cost of a segment's pages."""
-    if m.part[i] == ZERO:
-        return c.zero_page_s
-    if not s.first_left:
-        return c.normal_page_s
-    unsent = m.unsent[i]
-    if m.fresh[i] >= unsent:
-        return c.fresh_page_s
-    first = min(m.first[i] / unsent, 1.0)
-    fresh = min(m.fresh[i] / unsent, first)
-    return mean_page_s(first, fresh, c.normal_page_s, c.cold_page_s, c.fresh_page_s)
+def page_s_of(memory: Memory, state: State, cell: Cell, i: int) -> float:
+    """Mean cost of the unsent pages of a segment."""
+    if memory.part[i] == ZERO_PART:
+        return cell.zero_page_s
+    if not state.first_left:
+        return cell.normal_page_s
+    unsent = memory.unsent[i]
+    if memory.fresh[i] >= unsent:
+        return cell.fresh_page_s
+    first = min(memory.first[i] / unsent, 1.0)
+    fresh = min(memory.fresh[i] / unsent, first)
+    return mean_page_s(first, fresh, cell.normal_page_s, cell.cold_page_s, cell.fresh_page_s)
 
 
-def page_bytes_of(m: Memory, c: Any, i: int) -> float:
+def page_bytes_of(memory: Memory, cell: Cell, i: int) -> float:
     """Bytes of a segment's page in the stream."""
-    return c.zero_bytes if m.part[i] == ZERO else c.raw_bytes
+    return cell.zero_bytes if memory.part[i] == ZERO_PART else cell.raw_bytes
 
 
 class Left(NamedTuple):
-    """What is left of some segments: pages that are not zero (`raw`), and zero ones.
+    """Pages left of some segments: `raw` pages that are not zero, and `zero` pages.
 
-    Of the first those that never went so far, and of these such as go to memory that is yet to be found.
+    Of the raw pages, `first` were never sent, and of these `fresh` need memory on the destination.
     """
 
     raw: float
@@ -59,13 +58,13 @@ class Left(NamedTuple):
     zero: float
 
 
-def left_in(m: Memory, begin: int, end: int) -> Left:
+def left_in(memory: Memory, begin: int, end: int) -> Left:
     """Add up segments from `begin` to before `end`."""
     unsent, first, fresh, part = (
-        m.unsent[begin:end],
-        m.first[begin:end],
-        m.fresh[begin:end],
-        m.part[begin:end],
+        memory.unsent[begin:end],
+        memory.first[begin:end],
+        memory.fresh[begin:end],
+        memory.part[begin:end],
     )
     pages, all_first, all_fresh, zero = 0.0, 0.0, 0.0, 0.0
     for k in range(len(unsent)):
@@ -73,76 +72,78 @@ def left_in(m: Memory, begin: int, end: int) -> Left:
         pages += left
         all_first += min(first[k], left)
         all_fresh += min(fresh[k], left)
-        zero += left if part[k] == ZERO else 0.0
+        zero += left if part[k] == ZERO_PART else 0.0
     return Left(pages - zero, all_first, all_fresh, zero)
 
 
-def seconds_of(c: Any, left: Left) -> float:
-    """How long it takes."""
-    raw_s = raw_pages_s(left.raw, left.first, left.fresh, c.normal_page_s, c.cold_page_s, c.fresh_page_s)
-    return raw_s + left.zero * c.zero_page_s
+def seconds_of(cell: Cell, left: Left) -> float:
+    """Time that it takes to send what is left."""
+    raw_s = raw_pages_s(
+        left.raw, left.first, left.fresh, cell.normal_page_s, cell.cold_page_s, cell.fresh_page_s
+    )
+    return raw_s + left.zero * cell.zero_page_s
 
 
-def bytes_of(c: Any, left: Left) -> float:
-    """Bytes of it in the stream."""
-    return left.raw * c.raw_bytes + left.zero * c.zero_bytes
+def bytes_of(cell: Cell, left: Left) -> float:
+    """Bytes of what is left in the stream."""
+    return left.raw * cell.raw_bytes + left.zero * cell.zero_bytes
 
 
-def fits(c: Any, left: Left, seconds: float, size: float) -> bool:
-    """Whether it goes in so much time and so many bytes."""
-    return seconds_of(c, left) <= seconds and bytes_of(c, left) <= size
+def fits(cell: Cell, left: Left, seconds: float, size: float) -> bool:
+    """Whether what is left can be sent in this time and these bytes."""
+    return seconds_of(cell, left) <= seconds and bytes_of(cell, left) <= size
 
 
-def whole(m: Memory, c: Any, begin: int, seconds: float, size: float) -> tuple[int, Left]:
-    """Where the segments from `begin` on end that go whole, and what is left of them."""
+def whole_segments(memory: Memory, cell: Cell, begin: int, seconds: float, size: float) -> tuple[int, Left]:
+    """Find the segments of a block that can be sent whole in this time and these bytes: their end, and what is left."""
     found, i = Left(0.0, 0.0, 0.0, 0.0), begin
-    while i < m.block_end[begin]:
-        unsent, zeros = m.unsent[i], 1.0 if m.part[i] == ZERO else 0.0
+    while i < memory.block_end[begin]:
+        unsent, zeros = memory.unsent[i], 1.0 if memory.part[i] == ZERO_PART else 0.0
         more = Left(
             found.raw + (1.0 - zeros) * unsent,
-            found.first + min(m.first[i], unsent),
-            found.fresh + min(m.fresh[i], unsent),
+            found.first + min(memory.first[i], unsent),
+            found.fresh + min(memory.fresh[i], unsent),
             found.zero + zeros * unsent,
         )
-        if not fits(c, more, seconds, size):
+        if not fits(cell, more, seconds, size):
             break
         found = more
         i += 1
     return i, found
 
 
-def take_whole(m: Memory, s: Any, begin: int, end: int, left: Left) -> None:
-    """Take all that is left of segments from `begin` to before `end`."""
+def take_whole(memory: Memory, state: State, begin: int, end: int, left: Left) -> None:
+    """Send all that is left of the segments from `begin` to before `end`."""
     unsent, sent, first, fresh = (
-        m.unsent[begin:end],
-        m.sent[begin:end],
-        m.first[begin:end],
-        m.fresh[begin:end],
+        memory.unsent[begin:end],
+        memory.sent[begin:end],
+        memory.first[begin:end],
+        memory.fresh[begin:end],
     )
     for k in range(len(unsent)):
         sent[k] += unsent[k]
         unsent[k] = first[k] = fresh[k] = 0.0
-    s.remaining -= left.raw + left.zero
-    s.normal += left.raw
-    s.duplicate += left.zero
-    s.first_left = s.first_left - left.first if s.first_left - left.first > NOTHING else 0.0
-    s.zero_left = s.zero_left - left.zero if s.zero_left - left.zero > NOTHING else 0.0
+    state.remaining -= left.raw + left.zero
+    state.normal += left.raw
+    state.duplicate += left.zero
+    state.first_left = state.first_left - left.first if state.first_left - left.first > NO_PAGES else 0.0
+    state.zero_left = state.zero_left - left.zero if state.zero_left - left.zero > NO_PAGES else 0.0
 
 
-def take_some(m: Memory, s: Any, i: int, pages: float) -> None:
-    """Take some pages of a segment: of those that never went as large a share as of all."""
-    left = m.unsent[i]
-    rest = left - pages if left - pages > NOTHING else 0.0
-    m.unsent[i] = rest
-    m.sent[i] += pages
-    s.remaining -= pages
-    if m.part[i] == ZERO:
-        s.zero_left = s.zero_left - pages if s.zero_left - pages > NOTHING else 0.0
-        s.duplicate += pages
+def take_some(memory: Memory, state: State, i: int, pages: float) -> None:
+    """Send some pages of a segment; pages that were never sent have the same share in them as in the segment."""
+    left = memory.unsent[i]
+    rest = left - pages if left - pages > NO_PAGES else 0.0
+    memory.unsent[i] = rest
+    memory.sent[i] += pages
+    state.remaining -= pages
+    if memory.part[i] == ZERO_PART:
+        state.zero_left = state.zero_left - pages if state.zero_left - pages > NO_PAGES else 0.0
+        state.duplicate += pages
         return
-    s.normal += pages
-    if s.first_left:
-        first = s.first_left - m.first[i] * (1 - rest / left)
-        s.first_left = first if first > NOTHING else 0.0
-        m.first[i] *= rest / left
-        m.fresh[i] *= rest / left
+    state.normal += pages
+    if state.first_left:
+        first = state.first_left - memory.first[i] * (1 - rest / left)
+        state.first_left = first if first > NO_PAGES else 0.0
+        memory.first[i] *= rest / left
+        memory.fresh[i] *= rest / left

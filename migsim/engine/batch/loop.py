@@ -1,27 +1,31 @@
-"""One migration of the batch engine after the other: `des._Precopy`, by numbers alone.
+"""The loop of the batch engine: one migration after the other, in the order of `migsim.engine.events.precopy`.
 
-Windows that are alike are sent together (`batch_windows`), all else happens in the order of the event engine. Functions
-here run as Python and compile as they are (`batch_compile`).
+Only windows that are alike are sent together (`migsim.engine.batch.windows`). The functions are compiled, and run as
+Python too.
 """
 
-# Fields of records are numbers that mypy does not know.
-# mypy: disable-error-code="no-any-return, return-value, assignment, arg-type"
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
-from typing import Any
+from typing import Any, Literal
 
-from migsim.engine.batch.cache import forget, grow_old
-from migsim.engine.batch.clock import throttle, tick_asks, transferred, worked
+from migsim.engine.batch.cache import Cache, age, empty_cache
+from migsim.engine.batch.clock import throttle, transferred, worked
 from migsim.engine.batch.end import set_figures
 from migsim.engine.batch.layout import lay_out
-from migsim.engine.batch.memory import begin, run_s, sync_memory
-from migsim.engine.batch.multifd import finish, greet, note_call
-from migsim.engine.batch.records import UNKNOWN, ZERO, Floats, Memory, Notes
-from migsim.engine.batch.sending import call
+from migsim.engine.batch.memory import begin, sync_memory
+from migsim.engine.batch.multifd import finish, note_call
+from migsim.engine.batch.ram import ZERO_PART, Memory
+from migsim.engine.batch.records import UNKNOWN, Cell, CellFigures, Ended, Floats, Kind, Notes, Reason, State
+from migsim.engine.batch.sending import iterate
 from migsim.engine.batch.verdict import give_up, note_end, note_test, stands_still
-from migsim.engine.batch.windows import end_window, windows
-from migsim.engine.batch.xbzrle import call_coded, close_cache_period, encode_left
+from migsim.engine.batch.windows import end_window, send_alike_windows
+from migsim.engine.batch.xbzrle import close_cache_period, encode_left, iterate_encoded
+from migsim.engine.channels import greet
+from migsim.engine.guest_clock import run_s
+from migsim.engine.segments import Extent
+from migsim.engine.throttling import tick_asks
 from migsim.models.loop.migration_thread import (
     DIRTY_RATE_PERIOD_S,
     dirty_pages_rate,
@@ -37,166 +41,222 @@ __all__ = ["run_cells"]
 
 def run_cells(
     room: Memory,
-    extents: Any,
-    cache: Any,
-    state: Any,
-    kinds: Any,
+    extents: Sequence[Extent],
+    cache: Cache | None,
+    states: Sequence[State],
+    kinds: Sequence[Kind],
     run_fractions: Floats,
-    cells: Any,
+    cells: Sequence[Cell],
     rates: Floats,
     notes: Notes,
-    ended: Any,
-    figures: Any,
-    whys: Any,
+    ends: Sequence[Ended],
+    figures: Sequence[CellFigures],
+    reasons: Sequence[Reason],
     first: int,
     rng: Any,
 ) -> int:
-    """Run cells from the `first` on, and return the first that found no room in the notes, or their number."""
-    s, kind, end = state[0], kinds[0], ended[0]
-    m = lay_out(room, extents, kind.apart > 0)
+    """Run cells from the `first` on.
+
+    Parameters
+    ----------
+    room, extents
+        Arrays for the guest's RAM, and the extents to lay out in them.
+    cache
+        XBZRLE's cache; None without that capability.
+    states, kinds, ends
+        One record each, for the migration that runs.
+    run_fractions : ndarray
+        The guest's speed for each percentage of auto-converge.
+    cells, rates
+        The migrations, and the table of write rates, a row as `Cell.rates_row` says.
+    notes
+        Room for the syncs and the exact tests of one migration.
+    figures, reasons
+        Of each cell; they are filled in.
+    first : int
+    rng : numpy.random.Generator or None
+        Draws dirty counts; None: expected counts.
+
+    Returns
+    -------
+    int
+        The first cell whose syncs found no room in the notes, or the number of cells.
+    """
+    state, kind, end = states[0], kinds[0], ends[0]
+    memory = lay_out(room, extents, kind.keep_apart > 0)
     for k in range(first, len(cells)):
-        c = cells[k]
-        for of_class in range(len(m.rates)):
-            m.rates[of_class] = rates[c.rates_row, of_class]
-        start(m, s, c, kind)
+        cell = cells[k]
+        for of_class in range(len(memory.rates)):
+            memory.rates[of_class] = rates[cell.rates_row, of_class]
+        start(memory, state, cell, kind)
         if cache is not None:
-            forget(cache)
-        if not migrate(m, cache, s, c, kind, run_fractions, notes, end, rng):
+            empty_cache(cache)
+        if not migrate(memory, cache, state, cell, kind, run_fractions, notes, end, rng):
             return k
-        set_figures(end, c, kind, figures[k], whys[k])
+        set_figures(end, notes.syncs[end.middle_sync], cell, kind, figures[k], reasons[k])
     return len(cells)
 
 
-def start(m: Memory, s: Any, c: Any, kind: Any) -> None:
-    """Bring everything to the moment after the setup."""
-    begin(m, s, c)
-    s.now = s.window_start = c.connect_s
-    s.window_stream = s.window_pages = 0.0
-    charged_at = "enqueue" if kind.charged_when_queued else "flush"
-    quota = window_quota_bytes(c.max_bandwidth)
-    s.quota = c.window_bytes if kind.multifd else window_bytes(quota, NORMAL_PAGE_BYTES, charged_at, False)
-    if kind.coded:
-        s.coded_quota = window_bytes(quota, NORMAL_PAGE_BYTES, charged_at, True)
-    s.started = 0
-    s.multifd_stream = s.queued_pages = s.window_lost_s = 0.0
-    s.allowed = s.share = 1.0
-    s.xbzrle_pages = s.cache_miss = s.xbzrle_overflow = s.xbzrle_bytes = 0.0
-    s.before_pages = s.before_miss = s.before_target = s.before_bytes = 0.0
-    s.cache_miss_rate = s.encoding_rate = 0.0
-    s.ram_stream = s.other_stream = s.normal = s.duplicate = 0.0
-    s.dirty_pages_rate = s.threshold = s.mbps = s.pages_per_second = 0.0
-    s.expected_downtime_ms = UNKNOWN
-    s.period_pages = s.period_transferred = 0.0
-    s.speed, s.since, s.run, s.backlog, s.changed_at = 1.0, 0.0, 0.0, 0.0, 0.0
-    s.next_tick = kind.tick_s
-    s.syncs = s.tests = s.percentage = s.fixed_sleeps = s.bad_periods = 0
-    s.dirtied_before = s.syncs_at_tick = 0
-    s.full_page_s = UNKNOWN
-    s.lowest, s.deviation, s.trend, s.long_trend = 0.0, 0.0, inf, inf
-    s.guest_s = s.guest_before_s = c.guest_s
-    s.now += c.setup_s
-    s.period_start = s.now
-    s.synced_at = run_s(s, c, s.now)
-    s.guest_began_s = s.guest_s - s.now
+def start(memory: Memory, state: State, cell: Cell, kind: Kind) -> None:
+    """Set everything to the moment after the setup, before its sync is counted."""
+    begin(memory, state, cell)
+    state.now = state.window_start = cell.connect_s
+    state.window_stream = state.window_pages = 0.0
+    charged_at: Literal["enqueue", "flush"] = "enqueue" if kind.charged_when_queued else "flush"
+    quota = window_quota_bytes(cell.max_bandwidth)
+    state.quota = window_bytes(quota, NORMAL_PAGE_BYTES, charged_at, False)
     if kind.multifd:
-        greet(s, c, kind)
+        state.quota = cell.window_bytes
+    if kind.xbzrle:
+        state.xbzrle_quota = window_bytes(quota, NORMAL_PAGE_BYTES, charged_at, True)
+    state.xbzrle_started = 0
+    state.multifd_stream = state.queued_pages = state.window_lost_s = 0.0
+    state.xbzrle_pages = state.cache_miss = state.xbzrle_overflow = state.xbzrle_bytes = 0.0
+    state.cache_miss_rate = state.encoding_rate = 0.0
+    state.ram_stream = state.other_stream = state.normal = state.duplicate = 0.0
+    state.dirty_pages_rate = state.threshold = state.mbps = state.pages_per_second = 0.0
+    state.expected_downtime_ms = UNKNOWN
+    state.period_pages = state.period_transferred = state.period_handled = 0.0
+    state.period_cache_miss = state.period_xbzrle_pages = state.period_xbzrle_bytes = 0.0
+    state.speed = state.allowed = state.share = 1.0
+    state.since = state.run = state.backlog = 0.0
+    state.next_tick = kind.tick_s
+    state.syncs = state.tests = state.percentage = state.fixed_sleeps = state.bad_periods = 0
+    state.dirtied_before = state.syncs_at_tick = 0
+    state.full_page_s = UNKNOWN
+    state.tests_lowest, state.tests_deviation = 0.0, 0.0
+    state.tests_trend, state.tests_long_trend = inf, inf
+    state.guest_s = state.guest_before_s = cell.guest_start_s
+    state.now += cell.setup_s
+    state.period_start = state.now
+    state.synced_at = run_s(state, cell.load_fraction, state.now)
+    state.guest_began_s = state.guest_s - state.now
+    if kind.multifd:
+        greet(state, state, cell.channels, kind.main_bytes_a_wait)
 
 
 def migrate(
-    m: Memory, cache: Any, s: Any, c: Any, kind: Any, run_fractions: Floats, notes: Notes, end: Any, rng: Any
+    memory: Memory,
+    cache: Cache | None,
+    state: State,
+    cell: Cell,
+    kind: Kind,
+    run_fractions: Floats,
+    notes: Notes,
+    end: Ended,
+    rng: Any,
 ) -> bool:
-    """From the first sync to the blackout or the deadline; False where the notes have no room for more."""
-    end.setup_s = c.setup_s
+    """Run from the first sync to the blackout or the deadline; False where the notes have no room for more syncs."""
+    end.setup_s = cell.setup_s
     end.completed = 0
-    count_sync(s, c, notes, max(s.now - c.sync_s, s.now - c.setup_s))
-    while s.now < c.deadline_s:
-        if s.syncs + 3 > len(notes.syncs):
+    count_sync(state, cell, notes, max(state.now - cell.sync_s, state.now - cell.setup_s))
+    while state.now < cell.deadline_s:
+        if state.syncs + 3 > len(notes.syncs):
             return False
-        if s.now >= s.next_tick and tick_asks(s, kind):
-            sync(m, cache, s, c, kind, run_fractions, notes, rng)
-        used = s.ram_stream + s.other_stream - s.window_stream
-        if used < s.quota:
-            if needs_exact(s.remaining * PAGE_BYTES, s.threshold):
-                sync(m, cache, s, c, kind, run_fractions, notes, rng)
-                note_test(s, kind, notes)
-            if may_switch_over(s.remaining * PAGE_BYTES, s.threshold, kind.inclusive > 0):
-                complete(m, cache, s, c, kind, notes, end, rng)
+        if state.now >= state.next_tick and tick_asks(state, kind.tick_s, state.now, state.syncs):
+            sync(memory, cache, state, cell, kind, run_fractions, notes, rng)
+        used = state.ram_stream + state.other_stream - state.window_stream
+        if used < state.quota:
+            if needs_exact(state.remaining * PAGE_BYTES, state.threshold):
+                sync(memory, cache, state, cell, kind, run_fractions, notes, rng)
+                note_test(state, kind, notes)
+            if may_switch_over(state.remaining * PAGE_BYTES, state.threshold, kind.threshold_inclusive > 0):
+                complete(memory, cache, state, cell, kind, notes, end, rng)
                 return True
-            if stands_still(s, c, kind, s.threshold):
+            if stands_still(state, cell, kind, state.threshold):
                 break
-            if s.now == s.window_start and windows(m, s, c, kind):
+            if state.now == state.window_start and send_alike_windows(memory, state, cell, kind):
                 continue
             if cache is None or kind.multifd:
-                raw, zero, begun, cursor = s.normal, s.duplicate, s.now, s.cursor
-                call(m, s, c, s.quota - used)
+                raw, zero, begun, cursor = state.normal, state.duplicate, state.now, state.cursor
+                iterate(memory, state, cell, state.quota - used)
                 if kind.multifd:
-                    note_call(s, c, kind, raw, zero, begun, cursor)
+                    note_call(state, cell, kind, raw, zero, begun, cursor)
             else:
-                call_coded(cache, m, s, c, kind, s.quota - used)
-            used = s.ram_stream + s.other_stream - s.window_stream
-        if s.now >= s.window_start + WINDOW_S:
-            end_window(s, c, kind)
-        elif used >= s.quota:
-            s.now = max(s.now, s.window_start + WINDOW_S + c.wake_up_s)
-            end_window(s, c, kind)
-    s.guest_lost_s = s.now - worked(s, c)
-    give_up(s, c, kind, notes, end)
+                iterate_encoded(cache, memory, state, cell, kind, state.quota - used)
+            used = state.ram_stream + state.other_stream - state.window_stream
+        if state.now >= state.window_start + WINDOW_S:
+            end_window(state, cell, kind)
+        elif used >= state.quota:
+            state.now = max(state.now, state.window_start + WINDOW_S + cell.wake_up_s)
+            end_window(state, cell, kind)
+    state.guest_lost_s = state.now - worked(state, cell)
+    give_up(state, cell, kind, notes, end)
     return True
 
 
 def sync(
-    m: Memory, cache: Any, s: Any, c: Any, kind: Any, run_fractions: Floats, notes: Notes, rng: Any
+    memory: Memory,
+    cache: Cache | None,
+    state: State,
+    cell: Cell,
+    kind: Kind,
+    run_fractions: Floats,
+    notes: Notes,
+    rng: Any,
 ) -> None:
-    """Bitmap sync: nothing is sent meanwhile; what was written until it began is published."""
-    begun = s.now
-    new = sync_memory(m, s, c, kind, rng, s.now)
+    """Sync the bitmap: pages written until the sync begins become dirty, and nothing is sent meanwhile."""
+    begun = state.now
+    new = sync_memory(memory, state, cell, kind, rng, state.now)
     if cache is not None:
-        grow_old(cache, m, s)
-    s.now += c.sync_s
-    s.period_pages += new
-    if s.now > s.period_start + DIRTY_RATE_PERIOD_S:
-        s.dirty_pages_rate = dirty_pages_rate(s.period_pages, s.now - s.period_start)
+        age(cache, memory, state)
+    state.now += cell.sync_s
+    state.period_pages += new
+    if state.now > state.period_start + DIRTY_RATE_PERIOD_S:
+        state.dirty_pages_rate = dirty_pages_rate(state.period_pages, state.now - state.period_start)
         if kind.throttled:
-            throttle(s, c, kind, run_fractions)
+            throttle(state, cell, kind, run_fractions)
         if cache is not None:
-            close_cache_period(s)
-        s.period_start, s.period_pages, s.period_transferred = s.now, 0.0, transferred(s, kind)
-    count_sync(s, c, notes, begun)
+            close_cache_period(state)
+        state.period_start, state.period_pages = state.now, 0.0
+        state.period_transferred = transferred(state, kind)
+    count_sync(state, cell, notes, begun)
 
 
-def count_sync(s: Any, c: Any, notes: Notes, begun: float) -> None:
-    """Count and note a sync."""
-    s.dirty_after_sync = s.remaining * PAGE_BYTES
-    s.guest_lost_s = s.now - worked(s, c)
-    row = notes.syncs[s.syncs]
-    row[0], row[1], row[2], row[3], row[4] = begun, s.normal, s.guest_lost_s, s.ram_stream, s.other_stream
-    row[5], row[6], row[7], row[8] = s.xbzrle_pages, s.cache_miss, s.xbzrle_overflow, s.xbzrle_bytes
-    row[9] = s.multifd_stream
-    s.syncs += 1
+def count_sync(state: State, cell: Cell, notes: Notes, begun: float) -> None:
+    """Count a sync, and note it with the counters."""
+    state.dirty_after_sync = state.remaining * PAGE_BYTES
+    state.guest_lost_s = state.now - worked(state, cell)
+    row = notes.syncs[state.syncs]
+    row.begun, row.guest_lost_s = begun, state.guest_lost_s
+    row.normal, row.ram_stream, row.other_stream = state.normal, state.ram_stream, state.other_stream
+    row.multifd_stream = state.multifd_stream
+    row.xbzrle_pages, row.cache_miss = state.xbzrle_pages, state.cache_miss
+    row.xbzrle_overflow, row.xbzrle_bytes = state.xbzrle_overflow, state.xbzrle_bytes
+    state.syncs += 1
 
 
-def complete(m: Memory, cache: Any, s: Any, c: Any, kind: Any, notes: Notes, end: Any, rng: Any) -> None:
-    """Stop the guest and sync once more; what is left to send is noted by what it costs."""
-    s.now += c.switch_gap_s
-    sync_memory(m, s, c, kind, rng, s.now + c.stop_s)
+def complete(
+    memory: Memory,
+    cache: Cache | None,
+    state: State,
+    cell: Cell,
+    kind: Kind,
+    notes: Notes,
+    end: Ended,
+    rng: Any,
+) -> None:
+    """Stop the guest and sync once more; note the pages left by what they cost."""
+    state.now += cell.switch_gap_s
+    sync_memory(memory, state, cell, kind, rng, state.now + cell.stop_s)
     if cache is not None:
-        grow_old(cache, m, s)
-    count_sync(s, c, notes, s.now + c.stop_s)
+        age(cache, memory, state)
+    count_sync(state, cell, notes, state.now + cell.stop_s)
     end.again = end.first = end.fresh = end.zero = 0.0
-    for i in range(len(m.unsent)):
-        unsent = m.unsent[i]
-        if m.part[i] == ZERO:
+    for i in range(len(memory.unsent)):
+        unsent = memory.unsent[i]
+        if memory.part[i] == ZERO_PART:
             end.zero += unsent
         elif unsent > 0:
-            first, fresh = min(m.first[i], unsent), min(m.fresh[i], unsent)
+            first, fresh = min(memory.first[i], unsent), min(memory.fresh[i], unsent)
             end.again += unsent - first
             end.first += first - fresh
             end.fresh += fresh
-    end.coded, end.coded_raw, end.coded_bytes, end.coded_extra_s = 0, 0.0, 0.0, 0.0
+    end.encoded, end.encoded_raw, end.encoded_bytes, end.encoded_extra_s = 0, 0.0, 0.0, 0.0
     if kind.multifd:
-        finish(s, c, kind, end)
-    if cache is not None and s.started:
-        encode_left(cache, m, s, c, kind, end)
-    end.completed, end.steady = 1, 0
-    end.guest_worked_s = s.guest_s - s.guest_began_s
-    note_end(s, end)
+        finish(state, cell, kind, end)
+    if cache is not None and state.xbzrle_started:
+        encode_left(cache, memory, state, cell, kind, end)
+    end.completed, end.steady, end.middle_sync = 1, 0, 0
+    end.guest_worked_s = state.guest_s - state.guest_began_s
+    note_end(state, end)

@@ -1,155 +1,362 @@
-"""What the batch engine's compiled loop reads and writes: records of numbers.
+"""Records of numbers that the batch engine's compiled loop reads and writes; those of the RAM are in `ram`.
 
-A *kind* is what all cells of one call have in common (release, capabilities), a *cell* is one migration, *memory* is
-how its guest's RAM is cut and what is dirty of it. None holds anything but numbers, so that a compiler can lay them
-out.
+Each record is declared once, as a class that names its fields: type checkers and readers use the class, NumPy and
+numba the structured type that `record_type` makes from it (`STATE` from `State`). A *cell* is one migration, its *kind*
+is what all cells of one call have in common, and its *state* changes while it runs. Flags are integers: 0 or 1.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.batch.result import COLUMNS
+from migsim.models.multifd.packets import ZeroPages
 
 __all__ = [
     "ABSENT",
     "CELL",
-    "DATA",
+    "CELL_FIGURES",
     "ENDED",
-    "EXTENT",
-    "FIGURES",
+    "FINDERS",
     "KIND",
-    "NEVER",
-    "PART",
+    "REASON",
     "STATE",
-    "SYNC",
+    "SYNC_NOTE",
     "UNKNOWN",
-    "WHY",
-    "ZERO",
-    "Memory",
+    "Cell",
+    "CellFigures",
+    "Ended",
+    "Kind",
     "Notes",
-    "record",
+    "Reason",
+    "State",
+    "SyncNote",
+    "empty_records",
+    "record_type",
 ]
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Records = NDArray[Any]
 
 UNKNOWN = -1.0
-"""Stands for an `expected-downtime` that no window has refreshed."""
-
-NEVER = -1.0
-"""A chunk that was not cleared since the last sync."""
-
-DATA, ZERO = -1, -2
-"""Stand for the part of a segment that nobody writes to: data, and pages that are zero."""
-
-
-def record(floats: str, integers: str = "") -> np.dtype[np.void]:
-    """Make a type of records with fields of these names."""
-    fields = [(name, "f8") for name in floats.split()] + [(name, "i8") for name in integers.split()]
-    return np.dtype(fields)
-
-
-KIND = record(
-    "tick_s overflow_counts encoding_counts deviations",
-    "charged_when_queued all_stream inclusive chunked throttled coded fixed_form acts_on needs_previous_rate "
-    "steady_rounds many_rounds hits_are_pages apart multifd zero_pages waits_in_calls waits_at_end flush_bytes "
-    "byte_split",
-)
-"""What the cells of one call have in common; `overflow_counts` and `encoding_counts` are what `xbzrle-cache.bytes`
-counts of a page that overflows, and beside an encoding."""
-
-CELL = record(
-    "downtime_limit_ms switchover_bytes_per_s deadline_s fresh_pages connect_s setup_s sync_s switch_gap_s stop_s "
-    "normal_page_s cold_page_s fresh_page_s zero_page_s dirty_fault_s wake_up_s load guest_s fixed_speed "
-    "xbzrle_hit_s xbzrle_miss_s raw_bytes zero_bytes window_bytes channels zero_lost_s "
-    "page_s_0 page_s_1 page_s_2 lost_s_0 lost_s_1 lost_s_2 "
-    "burst_page_s burst_cold_page_s burst_fresh_page_s burst_zero_page_s device_state_s load_s device_state_bytes",
-    "max_bandwidth rates_row threshold_percent cache_size initial increment maximum tailslow busy",
-)
-"""One migration: its parameters in QAPI's units, its host's terms. With multifd, `lost_s_` is what the guest loses of
-its processors to a page that takes `page_s_`, ascending, and `busy` whether it uses them."""
-
-XBZRLE = "xbzrle_pages cache_miss xbzrle_overflow xbzrle_bytes cache_miss_rate encoding_rate"
-
-STATE = record(
-    "now window_start window_stream window_pages quota ram_stream other_stream normal duplicate "
-    "remaining first_left zero_left dirty_after_sync dirty_pages_rate threshold mbps pages_per_second "
-    "expected_downtime_ms period_start period_pages period_transferred "
-    "guest_s guest_before_s guest_began_s guest_lost_s synced_at speed since run backlog changed_at next_tick "
-    "lowest deviation trend long_trend full_page_s full_page_bytes full_pages full_s full_stream full_threshold "
-    f"coded_quota {XBZRLE} before_pages before_miss before_target before_bytes "
-    "multifd_stream queued_pages window_lost_s allowed share",
-    "cursor syncs tests percentage fixed_sleeps bad_periods dirtied_before syncs_at_tick full_calls started",
-)
-"""One migration while it runs; the `full_` fields are a whole window of pages of one cost."""
-
-SYNC = 10
-"""Columns noted at each sync: when it began, normal pages, guest seconds lost, RAM records' bytes, other bytes;
-XBZRLE's pages, misses, overflows and bytes; bytes of multifd's channels."""
-
-ENDED = record(
-    "now guest_worked_s guest_lost_s setup_s ram_stream other_stream normal duplicate remaining again first fresh zero "
-    "dirty_sync_count dirty_pages_rate mbps pages_per_second expected_downtime_ms threshold percentage "
-    "middle_count middle_start middle_normal middle_lost middle_ram middle_other gap_s tests last_test least_test "
-    f"coded_raw coded_bytes coded_extra_s {XBZRLE} middle_pages middle_miss middle_overflow middle_bytes "
-    "multifd_stream middle_multifd blackout_bytes completed steady coded"
-)
-"""One migration at its end, the blackout still to come; `middle_` is what was noted at the sync halfway."""
-
-FIGURES = record(" ".join(COLUMNS))
-"""What becomes of one migration, by the names of `batch_result.COLUMNS`."""
+"""Value of a number that nothing has set yet: `expected-downtime` before the first window ends, a page's cost."""
 
 ABSENT = -np.inf
-"""Stands for a figure that `query-migrate` does not have."""
+"""Value of a figure that `query-migrate` does not report. The loop is compiled without NaN."""
 
-WHY = record("pages flush_s now gap_s last_test least_test threshold completed steady tests")
-"""What a reason is made of: pages left and how long they took, or what the last exact tests found."""
+FINDERS = get_args(ZeroPages)
+"""Who finds zero pages with multifd, by the codes of `Kind.zero_pages`."""
 
-EXTENT = record("first_page pages rate passed cycle", "pieces together sweeps of_class")
-"""What is to be cut into segments: `segments.Extent`."""
-
-PART = record("pages unsent sent since_sync since_clear clearing offset length", "of_class chunk sweeps")
-"""The segments of one class in one chunk, whose pages share their chances; each segment of a sweep is a part."""
+NUMPY_TYPES = {float: "f8", int: "i8", bool: "i8"}
 
 
-class Memory(NamedTuple):
-    """A guest's RAM, in segments.
+def record_type(fields: type) -> np.dtype[np.void]:
+    """Make the structured type of a class's fields, in the order in which the class names them.
 
-    Of each where it begins, its pages and how many of them are not zero (`data`) and lie before it (`before`), its
-    chunk, its extent, its part, and where the few segments of its chunk end that it is sent with. Then what is dirty
-    and not sent, sent since the last sync and before it, and of what is dirty the pages that never went so far
-    (`first`), to memory that the destination has yet to find (`fresh`). Records of `PART`, runs (begin, end, part) of
-    segments of one part, when each chunk was cleared, and for each class its rate and the part that was `opened` last.
+    Examples
+    --------
+    >>> from migsim.engine.batch.ram import Stretch
+    >>> record_type(Stretch).names
+    ('begin', 'end', 'part')
     """
+    return np.dtype([(name, NUMPY_TYPES[kind]) for name, kind in get_type_hints(fields).items()])
 
-    first_page: Floats
-    pages: Floats
-    data: Floats
-    before: Floats
-    chunk: Ints
-    extent: Ints
-    part: Ints
-    block_end: Ints
-    unsent: Floats
-    sent: Floats
-    last_sent: Floats
-    first: Floats
-    fresh: Floats
-    parts: Records
-    runs: Ints
-    cleared: Floats
-    rates: Floats
-    opened: Ints
+
+def empty_records(count: int, type_of_record: np.dtype[np.void]) -> Any:
+    """Allocate records with every field 0; type checkers take the array as a sequence of the record's class."""
+    return np.zeros(count, type_of_record)
+
+
+class Kind(Protocol):
+    """What all cells of one call have in common: the release's rules and the capabilities that are on."""
+
+    # counters and the switchover
+    counts_all_stream: int  # `transferred` counts the whole stream (8.2 on), not RAM records only
+    charged_when_queued: int  # the rate limit counts a page when it is queued, not when it is flushed
+    threshold_inclusive: int  # a switchover may begin at the threshold itself
+    byte_split: int  # `query-migrate` reports precopy-bytes and downtime-bytes
+    chunked: int  # a protect window begins when the page's chunk is cleared (KVM)
+    keep_apart: int  # every segment stays one of its own
+    # auto-converge
+    throttled: int
+    fixed_form: int  # fixed sleeps (1.6 to 2.4) instead of a percentage
+    acts_on: int  # number of the bad period that acts
+    needs_previous_rate: int  # a period counts only where the one before had a dirty rate
+    tick_s: float  # period of the background sync's timer; infinite without one
+    # standstill, see `migsim.engine.standstill`
+    steady_rounds: int
+    many_rounds: int
+    deviations: float
+    # XBZRLE
+    xbzrle: int
+    hits_are_pages: int  # `xbzrle-cache.pages` counts every page found
+    overflow_counts: float  # bytes that `xbzrle-cache.bytes` counts for a page that overflows
+    encoding_counts: float  # bytes that it counts beside an encoding
+    # multifd
+    multifd: int
+    zero_pages: int  # who finds zero pages: index into `FINDERS`
+    waits_in_calls: int  # the channels wait for each other in every iterate call
+    waits_at_end: int  # and once more at the end
+    main_bytes_a_wait: int
+
+
+class Cell(Protocol):
+    """One migration: its parameters in QAPI's units, and its host's terms (`migsim.engine.inputs.HOST_TERMS`)."""
+
+    # migration parameters; `rates_row` is the cell's row of the table of write rates
+    downtime_limit_ms: float
+    switchover_bytes_per_s: int
+    max_bandwidth: int
+    deadline_s: float
+    rates_row: int
+    load_fraction: float
+    guest_start_s: float  # guest time at the start: where the sweeps stand
+    fresh_pages: float  # data pages whose memory the destination has yet to find
+    # times of the migration's steps
+    connect_s: float
+    setup_s: float
+    sync_s: float
+    wake_up_s: float
+    switch_gap_s: float
+    stop_s: float
+    device_state_s: float
+    load_s: float
+    device_state_bytes: float
+    dirty_fault_s: float
+    # cost of a page while the guest runs, in the blackout, and its bytes in the stream
+    normal_page_s: float
+    cold_page_s: float
+    fresh_page_s: float
+    zero_page_s: float
+    burst_page_s: float
+    burst_cold_page_s: float
+    burst_fresh_page_s: float
+    burst_zero_page_s: float
+    raw_bytes: float
+    zero_bytes: float
+    # auto-converge
+    threshold_percent: int
+    initial: int
+    increment: int
+    maximum: int
+    tailslow: int
+    fixed_speed: float  # speed of a guest that fixed sleeps throttle
+    # XBZRLE
+    cache_size: int
+    xbzrle_hit_s: float
+    xbzrle_miss_s: float
+    # multifd; the fields of `migsim.engine.channels.GuestLosses`
+    window_bytes: float
+    channels: float
+    busy: float
+    zero_lost_s: float
+    page_s_0: float
+    page_s_1: float
+    page_s_2: float
+    lost_s_0: float
+    lost_s_1: float
+    lost_s_2: float
+
+
+class State(Protocol):
+    """One migration while it runs; times are seconds since the QMP command, quantities of the stream are bytes."""
+
+    now: float
+    # counters
+    ram_stream: float
+    other_stream: float
+    multifd_stream: float
+    normal: float
+    duplicate: float
+    xbzrle_pages: float
+    cache_miss: float
+    xbzrle_overflow: float
+    xbzrle_bytes: float
+    cache_miss_rate: float
+    encoding_rate: float
+    dirty_pages_rate: float
+    mbps: float
+    pages_per_second: float
+    expected_downtime_ms: float
+    syncs: int
+    # what is left to send, and where the sender stands
+    remaining: float  # pages
+    first_left: float  # those of them that were never sent, zero pages apart
+    zero_left: float
+    cursor: int
+    threshold: float
+    dirty_after_sync: float  # bytes
+    # the window: counters at its start, and the bytes that it may carry
+    window_start: float
+    window_stream: float
+    window_pages: float
+    quota: float
+    # a whole window of pages of one cost
+    full_page_s: float
+    full_page_bytes: float
+    full_pages: float
+    full_s: float
+    full_stream: float
+    full_threshold: float
+    full_calls: int
+    # the dirty-rate period: counters at its start, and the pages that became dirty since
+    period_start: float
+    period_pages: float
+    period_transferred: float
+    period_handled: float
+    period_cache_miss: float
+    period_xbzrle_pages: float
+    period_xbzrle_bytes: float
+    # guest time: at the last sync, at the one before, at the QMP command; what the guest has lost
+    guest_s: float
+    guest_before_s: float
+    guest_began_s: float
+    guest_lost_s: float
+    synced_at: float  # run time at the last sync
+    # the guest's speed: the fields of `migsim.engine.guest_clock.GuestSpeed`
+    speed: float
+    allowed: float
+    share: float
+    since: float
+    run: float
+    backlog: float
+    # auto-converge
+    percentage: int
+    fixed_sleeps: int
+    bad_periods: int
+    dirtied_before: int
+    next_tick: float
+    syncs_at_tick: int
+    # exact tests: their number, and what the last ones look like
+    tests: int
+    tests_lowest: float
+    tests_deviation: float
+    tests_trend: float
+    tests_long_trend: float
+    # XBZRLE
+    xbzrle_started: int  # pages go through the cache: RAM was gone through once
+    xbzrle_quota: float  # the window's quota from then on
+    # multifd
+    queued_pages: float  # pages since the channels last waited for each other
+    window_lost_s: float  # time that the guest lost in this window to the channels
+
+
+class SyncNote(Protocol):
+    """The counters at a bitmap sync, and when it began."""
+
+    begun: float
+    guest_lost_s: float
+    normal: float
+    ram_stream: float
+    other_stream: float
+    multifd_stream: float
+    xbzrle_pages: float
+    cache_miss: float
+    xbzrle_overflow: float
+    xbzrle_bytes: float
+
+
+class Ended(Protocol):
+    """One migration at its end: completed, with the blackout still to be counted, or given up."""
+
+    now: float
+    completed: int
+    # the counters, as in `State`
+    setup_s: float
+    ram_stream: float
+    other_stream: float
+    multifd_stream: float
+    normal: float
+    duplicate: float
+    remaining: float
+    xbzrle_pages: float
+    cache_miss: float
+    xbzrle_overflow: float
+    xbzrle_bytes: float
+    cache_miss_rate: float
+    encoding_rate: float
+    dirty_pages_rate: float
+    mbps: float
+    pages_per_second: float
+    expected_downtime_ms: float
+    threshold: float
+    dirty_sync_count: float
+    percentage: int
+    guest_worked_s: float
+    guest_lost_s: float
+    # completed: pages left by what they cost (`migsim.models.loop.switchover.PagesLeft`)
+    again: float
+    first: float
+    fresh: float
+    zero: float
+    blackout_bytes: float  # of the main channel, with multifd
+    # completed with XBZRLE: whether the cache was in use, and what the pages left became
+    encoded: int
+    encoded_raw: float
+    encoded_bytes: float
+    encoded_extra_s: float
+    # given up: the number of the sync halfway, and the last rounds
+    middle_sync: int
+    steady: int
+    tests: int
+    gap_s: float
+    last_test: float
+    least_test: float
+
+
+class Reason(Protocol):
+    """What a cell's reason is told from: pages left and their time, or what the last exact tests found."""
+
+    completed: int
+    steady: int
+    tests: int
+    now: float
+    pages: float
+    flush_s: float
+    gap_s: float
+    last_test: float
+    least_test: float
+    threshold: float
+
+
+class CellFigures(Protocol):
+    """Figures of one migration, in the order of `migsim.engine.batch.result.FIGURE_NAMES`."""
+
+    total_time_ms: float
+    setup_time_ms: float
+    downtime_ms: float
+    expected_downtime_ms: float
+    transferred_bytes: float
+    remaining_bytes: float
+    normal_pages: float
+    duplicate_pages: float
+    dirty_sync_count: float
+    dirty_pages_rate: float
+    pages_per_second: float
+    mbps: float
+    precopy_bytes: float
+    downtime_bytes: float
+    multifd_bytes: float
+    cpu_throttle_percentage: float
+    xbzrle_bytes: float
+    xbzrle_pages: float
+    xbzrle_cache_miss_pages: float
+    xbzrle_cache_miss_rate: float
+    xbzrle_encoding_rate: float
+    xbzrle_overflow_pages: float
+    blackout_ms: float
+    guest_lost_s: float
+
+
+KIND, CELL, STATE, SYNC_NOTE = record_type(Kind), record_type(Cell), record_type(State), record_type(SyncNote)
+ENDED, REASON, CELL_FIGURES = record_type(Ended), record_type(Reason), record_type(CellFigures)
 
 
 class Notes(NamedTuple):
-    """What is noted of one migration: `SYNC` at each sync, what each exact test found, and its running sums."""
+    """What is noted of one migration while it runs: each sync, each exact test, and the running sums of the tests."""
 
-    syncs: Floats
+    syncs: Sequence[SyncNote]
     tests: Floats
     sums: Floats

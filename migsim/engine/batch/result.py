@@ -1,4 +1,4 @@
-"""What many simulated migrations yield: a column for each figure."""
+"""The result of a batch of simulated migrations: an array for each figure, of the batch's shape."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from migsim.results import MigrationResult
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "OUTCOMES", "BatchResult", "columns_of"]
+__all__ = ["BATCH_OUTCOMES", "FIGURE_NAMES", "BatchResult", "figures_of"]
 
-OUTCOMES = ("completed", "not-converged")
-"""What the codes in the column ``outcome`` stand for."""
+BATCH_OUTCOMES = ("completed", "not-converged")
+"""Outcomes, by the codes in `BatchResult.outcome`."""
 
 _INFO: dict[str, tuple[str, ...]] = {
     "total_time_ms": ("total-time",),
@@ -44,8 +44,8 @@ _INFO: dict[str, tuple[str, ...]] = {
     "xbzrle_overflow_pages": ("xbzrle-cache", "overflow"),
 }
 
-COLUMNS = (*_INFO, "blackout_ms", "guest_lost_s")
-"""Columns beside ``outcome``: `query-migrate`'s figures, the blackout, and what the guest lost."""
+FIGURE_NAMES = (*_INFO, "blackout_ms", "guest_lost_s")
+"""Names of a migration's figures: those of `query-migrate`, the blackout, and the time that the guest lost."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,11 +55,11 @@ class BatchResult:
     Attributes
     ----------
     outcome : ndarray of int8
-        Index into `OUTCOMES`; its shape is that of the batch, and of every column.
+        Index into `BATCH_OUTCOMES`; its shape is that of the batch, and of every column.
     columns : dict of str to ndarray of float64
-        `COLUMNS`; NaN where `query-migrate` has no such figure.
+        A column for each of `FIGURE_NAMES`; NaN where `query-migrate` does not report the figure.
     varied : dict of str to ndarray
-        What differs between the cells, by name, in the shape of the batch.
+        The values that differ between the cells, by name, in the shape of the batch.
     """
 
     outcome: NDArray[np.int8]
@@ -84,22 +84,22 @@ class BatchResult:
         return np.asarray(self.outcome == 0)
 
     def reason(self, cell: int) -> str:
-        """Why a cell ended as it did, in a sentence; `cell` counts in C order."""
+        """Say in a sentence why a cell ended as it did; `cell` counts in C order."""
         return self._reason(range(len(self))[cell])
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a table: a row a cell, what was varied first, then ``outcome`` (text) and the columns."""
+        """Return a table with a row a cell: the varied values, ``outcome`` (text), and the figures."""
         import pandas as pd
 
-        outcome = pd.Categorical.from_codes(self.outcome.ravel().tolist(), pd.Index(OUTCOMES))
+        outcome = pd.Categorical.from_codes(self.outcome.ravel().tolist(), pd.Index(BATCH_OUTCOMES))
         table: dict[str, Any] = {name: values.ravel() for name, values in self.varied.items()}
         table |= {"outcome": outcome}
         table |= {name: values.ravel() for name, values in self.columns.items()}
         return pd.DataFrame(table)
 
 
-def columns_of(result: MigrationResult) -> dict[str, float]:
-    """Return a single result's figures by the names of `COLUMNS`; NaN where it has none."""
+def figures_of(result: MigrationResult) -> dict[str, float]:
+    """Return a single result's figures by `FIGURE_NAMES`; NaN where it does not have one."""
     figures = {name: _look_up(result.info, path) for name, path in _INFO.items()}
     return figures | {
         "blackout_ms": float(result.blackout_ms),

@@ -1,4 +1,4 @@
-"""Cells of one kind, run by the compiled loop."""
+"""A group of cells of one kind, run by the compiled loop."""
 
 from __future__ import annotations
 
@@ -11,10 +11,19 @@ from numpy.typing import NDArray
 
 from migsim.engine.batch.cache import Cache, cache_of
 from migsim.engine.batch.cells import cells_of, kind_of
-from migsim.engine.batch.columns import Columns
+from migsim.engine.batch.columns import CellColumns
 from migsim.engine.batch.compile import compiled_run
 from migsim.engine.batch.layout import extent_records, memory_of
-from migsim.engine.batch.records import ABSENT, ENDED, FIGURES, STATE, SYNC, WHY, Notes
+from migsim.engine.batch.records import (
+    ABSENT,
+    CELL_FIGURES,
+    ENDED,
+    REASON,
+    STATE,
+    SYNC_NOTE,
+    Notes,
+    empty_records,
+)
 from migsim.engine.segments import cut, extents_of
 from migsim.engine.standstill import deviations, many_rounds, steady_rounds
 from migsim.models.throttle.auto_converge import MAX_PERCENTAGE
@@ -23,104 +32,106 @@ from migsim.models.xbzrle.cache import cache_pages
 
 __all__ = ["Run"]
 
-ROOM = 256
-"""Syncs that there is room for at first."""
+FIRST_ROOM = 256
+"""Syncs of one migration for which there is room at first."""
 
 
 class Run:
-    """A group of cells, before and after it ran.
+    """A group of cells, before and after it was run.
 
     Parameters
     ----------
-    columns : Columns
+    columns : CellColumns
     count : int
-        Cells.
+        Number of cells.
 
     Attributes
     ----------
-    whys : ndarray of `WHY`
-        What each cell's reason is made of.
+    reasons : ndarray of `REASON`
+        What each cell's reason is told from.
     """
 
-    def __init__(self, columns: Columns, count: int) -> None:
+    def __init__(self, columns: CellColumns, count: int) -> None:
         self.columns = columns
         self.cells = cells_of(columns, count)
-        self.whys = np.zeros(count, WHY)
-        self._figures = np.zeros(count, FIGURES)
-        workload = columns.what.workload
+        self.reasons: NDArray[Any] = empty_records(count, REASON)
+        self._figures: NDArray[Any] = empty_records(count, CELL_FIGURES)
+        workload = columns.migration.workload
         extents = extents_of(workload)
         self._extents, self._memory = extent_records(extents), memory_of(extents, len(workload.classes))
-        self._kind = kind_of(columns.what)
-        # Which segment is fresh, drawn, or in the cache matters where not all are alike.
+        self._kind = kind_of(columns.migration)
+        # Segments may only be joined while nothing tells them apart: no cache, and the same `fresh_pages` for all.
         fresh = columns.field("fresh_pages")
-        self._apart = columns.what.on("xbzrle") or bool(np.any((fresh > 0) & (fresh < np.inf)))
+        some_fresh = bool(np.any((fresh > 0) & (fresh < np.inf)))
+        self._keep_apart = columns.migration.has_capability("xbzrle") or some_fresh
         self._caches: dict[int, Cache] = {}
 
-    def go(self, seeds: Sequence[int | None] | None = None) -> None:
+    def simulate(self, seeds: Sequence[int | None] | None = None) -> None:
         """Run every cell; those with a seed draw their dirty counts."""
         if seeds is None or all(seed is None for seed in seeds):
-            self._loop(slice(None), None)
+            self._run_cells(slice(None), None)
             return
         for k, seed in enumerate(seeds):
-            self._loop(slice(k, k + 1), seed)
+            self._run_cells(slice(k, k + 1), seed)
 
-    def _loop(self, which: slice, seed: int | None) -> None:
-        cells, figures, whys = self.cells[which], self._figures[which], self.whys[which]
-        if not self.columns.what.on("xbzrle"):
-            self._loop_alike(None, cells, figures, whys, seed)
+    def _run_cells(self, which: slice, seed: int | None) -> None:
+        """Run some of the cells, those with one size of XBZRLE's cache after the other."""
+        cells, figures, reasons = self.cells[which], self._figures[which], self.reasons[which]
+        if not self.columns.migration.has_capability("xbzrle"):
+            self._run_compiled(None, cells, figures, reasons, seed)
             return
         for size in np.unique(cells["cache_size"]).tolist():
             at = cells["cache_size"] == size
-            figures_here, whys_here = figures[at], whys[at]
-            self._loop_alike(self._cache(size), cells[at], figures_here, whys_here, seed)
-            figures[at], whys[at] = figures_here, whys_here
+            figures_here, reasons_here = figures[at], reasons[at]
+            self._run_compiled(self._cache(size), cells[at], figures_here, reasons_here, seed)
+            figures[at], reasons[at] = figures_here, reasons_here
 
     def _cache(self, size: int) -> Cache:
         if size not in self._caches:
-            what = self.columns.what
-            slots = cache_pages(size, what.version)
-            self._caches[size] = cache_of(cut(what.workload), what.workload, slots)
+            migration = self.columns.migration
+            slots = cache_pages(size, migration.version)
+            self._caches[size] = cache_of(cut(migration.workload), migration.workload, slots)
         return self._caches[size]
 
-    def _loop_alike(
+    def _run_compiled(
         self,
         cache: Cache | None,
         cells: NDArray[Any],
         figures: NDArray[Any],
-        whys: NDArray[Any],
+        reasons: NDArray[Any],
         seed: int | None,
     ) -> None:
-        """Run cells that have one cache."""
-        done, room = 0, ROOM
+        """Run cells that share a cache; a cell whose syncs find no room is run again with more room."""
+        done, room = 0, FIRST_ROOM
         while done < len(cells):
             rng = None if seed is None else np.random.default_rng(seed)
             if rng is not None:
-                cells["guest_s"] = rng.uniform(0.0, 1000.0)
+                cells["guest_start_s"] = rng.uniform(0.0, 1000.0)
             self._kind["deviations"] = deviations(rng is not None)
             self._kind["many_rounds"] = many_rounds(rng is not None)
             self._kind["steady_rounds"] = steady_rounds(cache is not None)
-            self._kind["apart"] = self._apart or rng is not None
-            notes = Notes(np.empty((room, SYNC)), np.empty(room), np.zeros(room + 1))
+            self._kind["keep_apart"] = self._keep_apart or rng is not None
+            notes = Notes(empty_records(room, SYNC_NOTE), np.empty(room), np.zeros(room + 1))
             done = compiled_run()(
                 self._memory,
                 self._extents,
                 cache,
-                np.zeros(1, STATE),
+                empty_records(1, STATE),
                 self._kind,
                 _run_fractions(),
                 cells,
                 self.columns.rates,
                 notes,
-                np.zeros(1, ENDED),
+                empty_records(1, ENDED),
                 figures,
-                whys,
+                reasons,
                 done,
                 rng,
             )
             room *= 4
 
     def figures(self) -> NDArray[np.float64]:
-        """Rows as `batch_result.COLUMNS`, a column a cell; NaN where `query-migrate` has no such figure."""
+        """Return a row for each of `FIGURE_NAMES`, a column a cell; NaN where `query-migrate` reports none."""
         table = self._figures.view(float).reshape(len(self._figures), -1)
         table[table == ABSENT] = np.nan
         return table.T
@@ -128,5 +139,5 @@ class Run:
 
 @lru_cache(maxsize=1)
 def _run_fractions() -> NDArray[np.float64]:
-    """The share of time that the guest runs, by auto-converge's percentage."""
+    """The guest's speed for each percentage of auto-converge."""
     return np.array([run_fraction(p) for p in range(MAX_PERCENTAGE + 1)])

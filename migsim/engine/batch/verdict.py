@@ -1,85 +1,85 @@
-"""How a migration of the batch engine has gone so far, and whether it would go on like this for ever.
+"""Exact tests of a migration in the batch engine, whether they show a standstill, and how a migration is given up.
 
-Functions here run as Python and compile as they are (`batch_compile`).
+The functions are compiled, and run as Python too.
 """
 
 from __future__ import annotations
 
 from math import inf, sqrt
-from typing import Any
 
 from migsim.engine.batch.clock import settled
-from migsim.engine.batch.records import Floats, Notes
+from migsim.engine.batch.records import Cell, Ended, Floats, Kind, Notes, State
+from migsim.engine.ending import LAST_SYNCS, LAST_TESTS
 from migsim.engine.standstill import far_above, is_flat, trend
 from migsim.units import PAGE_BYTES
 
 __all__ = ["give_up", "note_end", "note_test", "stands_still"]
 
 
-def note_test(s: Any, kind: Any, notes: Notes) -> None:
-    """Note an exact test, and what the last ones look like."""
+def note_test(state: State, kind: Kind, notes: Notes) -> None:
+    """Note an exact test, and the lowest, the deviation and the trend of the last ones."""
     tests, sums = notes.tests, notes.sums
-    tests[s.tests] = s.remaining * PAGE_BYTES
-    sums[s.tests + 1] = sums[s.tests] + tests[s.tests]
-    s.tests += 1
-    n = kind.steady_rounds
-    if s.tests >= n:
-        mean = (sums[s.tests] - sums[s.tests - n]) / n
-        lowest, square = inf, 0.0
-        for k in range(s.tests - n, s.tests):
+    tests[state.tests] = state.remaining * PAGE_BYTES
+    sums[state.tests + 1] = sums[state.tests] + tests[state.tests]
+    state.tests += 1
+    last = kind.steady_rounds
+    if state.tests >= last:
+        mean = (sums[state.tests] - sums[state.tests - last]) / last
+        lowest, squares = inf, 0.0
+        for k in range(state.tests - last, state.tests):
             lowest = min(lowest, tests[k])
-            square += (tests[k] - mean) ** 2
-        s.lowest, s.deviation = lowest, sqrt(square / n)
-        s.trend = trend_of(sums, s.tests, n)
-    if s.tests >= kind.many_rounds:
-        s.long_trend = trend_of(sums, s.tests, kind.many_rounds)
+            squares += (tests[k] - mean) ** 2
+        state.tests_lowest, state.tests_deviation = lowest, sqrt(squares / last)
+        state.tests_trend = trend_of(sums, state.tests, last)
+    if state.tests >= kind.many_rounds:
+        state.tests_long_trend = trend_of(sums, state.tests, kind.many_rounds)
 
 
 def trend_of(sums: Floats, count: int, last: int) -> float:
-    """Trend of the last of `count` tests, by their running sums."""
+    """Trend of the last of `count` tests, from their running sums."""
     middle = count - last + last // 2
     earlier = (sums[middle] - sums[count - last]) / (last // 2)
     return trend(earlier, (sums[count] - sums[middle]) / (last - last // 2))
 
 
-def stands_still(s: Any, c: Any, kind: Any, threshold: float) -> bool:
-    """Whether the last exact tests show that it would go on like this for ever."""
-    if s.tests < kind.steady_rounds or not threshold or not settled(s, c, kind):
+def stands_still(state: State, cell: Cell, kind: Kind, threshold: float) -> bool:
+    """Whether the last exact tests show a standstill: see `migsim.engine.standstill`."""
+    if state.tests < kind.steady_rounds or not threshold or not settled(state, cell, kind):
         return False
-    if is_flat(s.trend) and far_above(s.lowest, s.deviation, threshold, kind.deviations):
+    if is_flat(state.tests_trend) and far_above(
+        state.tests_lowest, state.tests_deviation, threshold, kind.deviations
+    ):
         return True
-    return s.tests >= kind.many_rounds and is_flat(s.long_trend)
+    return state.tests >= kind.many_rounds and is_flat(state.tests_long_trend)
 
 
-def give_up(s: Any, c: Any, kind: Any, notes: Notes, end: Any) -> None:
-    """Note that it does not converge, and what the last rounds looked like."""
-    end.steady = 1 if stands_still(s, c, kind, s.threshold) else 0
-    syncs, tests, half = notes.syncs, notes.tests, s.syncs // 2
-    end.middle_count, row = half + 1, syncs[half]
-    end.middle_start, end.middle_normal, end.middle_lost = row[0], row[1], row[2]
-    end.middle_ram, end.middle_other = row[3], row[4]
-    end.middle_pages, end.middle_miss, end.middle_overflow, end.middle_bytes = row[5], row[6], row[7], row[8]
-    end.middle_multifd = row[9]
-    last = min(s.syncs, 9)
-    end.gap_s = (syncs[s.syncs - 1][0] - syncs[s.syncs - last][0]) / (last - 1) if last > 1 else s.now
-    end.tests = s.tests
+def give_up(state: State, cell: Cell, kind: Kind, notes: Notes, end: Ended) -> None:
+    """Note that the migration does not converge, and what its last rounds looked like."""
+    end.steady = 1 if stands_still(state, cell, kind, state.threshold) else 0
+    syncs, tests = notes.syncs, notes.tests
+    end.middle_sync = state.syncs // 2
+    last = min(state.syncs, LAST_SYNCS)
+    end.gap_s = state.now
+    if last > 1:
+        end.gap_s = (syncs[state.syncs - 1].begun - syncs[state.syncs - last].begun) / (last - 1)
+    end.tests = state.tests
     end.last_test = end.least_test = 0.0
-    if s.tests:
-        end.last_test = end.least_test = tests[s.tests - 1]
-        for k in range(max(s.tests - 8, 0), s.tests):
+    if state.tests:
+        end.last_test = end.least_test = tests[state.tests - 1]
+        for k in range(max(state.tests - LAST_TESTS, 0), state.tests):
             end.least_test = min(end.least_test, tests[k])
-    note_end(s, end)
+    note_end(state, end)
 
 
-def note_end(s: Any, end: Any) -> None:
-    """Note the counters."""
-    end.now, end.guest_lost_s, end.remaining = s.now, s.guest_lost_s, s.remaining
-    end.ram_stream, end.other_stream = s.ram_stream, s.other_stream
-    end.normal, end.duplicate = s.normal, s.duplicate
-    end.dirty_sync_count, end.dirty_pages_rate = s.syncs, s.dirty_pages_rate
-    end.mbps, end.pages_per_second, end.threshold = s.mbps, s.pages_per_second, s.threshold
-    end.expected_downtime_ms, end.percentage = s.expected_downtime_ms, s.percentage
-    end.multifd_stream = s.multifd_stream
-    end.xbzrle_pages, end.cache_miss = s.xbzrle_pages, s.cache_miss
-    end.xbzrle_overflow, end.xbzrle_bytes = s.xbzrle_overflow, s.xbzrle_bytes
-    end.cache_miss_rate, end.encoding_rate = s.cache_miss_rate, s.encoding_rate
+def note_end(state: State, end: Ended) -> None:
+    """Note the counters at the end."""
+    end.now, end.guest_lost_s, end.remaining = state.now, state.guest_lost_s, state.remaining
+    end.ram_stream, end.other_stream = state.ram_stream, state.other_stream
+    end.multifd_stream = state.multifd_stream
+    end.normal, end.duplicate = state.normal, state.duplicate
+    end.dirty_sync_count, end.dirty_pages_rate = state.syncs, state.dirty_pages_rate
+    end.mbps, end.pages_per_second, end.threshold = state.mbps, state.pages_per_second, state.threshold
+    end.expected_downtime_ms, end.percentage = state.expected_downtime_ms, state.percentage
+    end.xbzrle_pages, end.cache_miss = state.xbzrle_pages, state.cache_miss
+    end.xbzrle_overflow, end.xbzrle_bytes = state.xbzrle_overflow, state.xbzrle_bytes
+    end.cache_miss_rate, end.encoding_rate = state.cache_miss_rate, state.encoding_rate

@@ -1,156 +1,160 @@
-"""Windows of the batch engine: how one is closed, and how many that are alike are sent together.
+"""Windows of the rate limit in the batch engine: how one ends, and how windows that are alike are sent together.
 
-Between two syncs every window that begins with nothing used, meets pages of one cost and runs out of none of them is
-like the one before: it carries the same pages in the same time, and its estimate is the same. So their number follows
-by division. Functions here run as Python and compile as they are (`batch_compile`).
+Between two syncs a window is like the one before if it begins with nothing used, finds pages of one cost, and does not
+run out of them: it carries the same pages in the same time and yields the same estimate. So the number of such windows
+follows by division. The functions are compiled, and run as Python too.
 """
 
-# Fields of records are numbers that mypy does not know.
-# mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
 from math import floor, inf
-from typing import Any
 
-from migsim.engine.batch.clock import change_speed, handled, settled
+from migsim.engine.batch.clock import handled, settled
 from migsim.engine.batch.left import Left, left_in, page_bytes_of, page_s_of, seconds_of
-from migsim.engine.batch.multifd import SHARE_STEP, lost_of, through_channels
-from migsim.engine.batch.records import ZERO, Memory
+from migsim.engine.batch.multifd import losses_of, recount_as_packets
+from migsim.engine.batch.ram import ZERO_PART, Memory
+from migsim.engine.batch.records import Cell, Kind, State
 from migsim.engine.batch.sending import full_window, send
 from migsim.engine.batch.verdict import stands_still
-from migsim.engine.events.throttle import SETTLED_S
+from migsim.engine.channels import lost_s, next_share
+from migsim.engine.guest_clock import change_speed
+from migsim.engine.throttling import SETTLED_S
 from migsim.models.loop.migration_thread import close_window
 from migsim.models.loop.page_stream import SECTION_BYTES
-from migsim.models.multifd.packets import share_left
 from migsim.units import PAGE_BYTES
 
-__all__ = ["end_window", "windows"]
+__all__ = ["alike_pages", "end_window", "send_alike_windows"]
 
-SAME = 1e-9
-"""Costs that differ by a smaller share are one."""
+SAME_COST = 1e-9
+"""Costs whose relative difference is smaller are the same."""
 
 
-def end_window(s: Any, c: Any, kind: Any) -> None:
-    """Close a window."""
+def end_window(state: State, cell: Cell, kind: Kind) -> None:
+    """End a window: estimate the bandwidth, the threshold and the expected downtime from it."""
     estimate = close_window(
-        s.ram_stream + s.other_stream - s.window_stream,
-        handled(s) - s.window_pages,
-        s.now - s.window_start,
-        c.downtime_limit_ms,
-        s.dirty_after_sync,
-        s.dirty_pages_rate,
-        c.switchover_bytes_per_s,
+        state.ram_stream + state.other_stream - state.window_stream,
+        handled(state) - state.window_pages,
+        state.now - state.window_start,
+        cell.downtime_limit_ms,
+        state.dirty_after_sync,
+        state.dirty_pages_rate,
+        cell.switchover_bytes_per_s,
     )
-    s.threshold, s.mbps = estimate.threshold_bytes, estimate.mbps
-    s.pages_per_second = estimate.pages_per_second
+    state.threshold, state.mbps = estimate.threshold_bytes, estimate.mbps
+    state.pages_per_second = estimate.pages_per_second
     if estimate.expected_downtime_ms is not None:
-        s.expected_downtime_ms = estimate.expected_downtime_ms
+        state.expected_downtime_ms = estimate.expected_downtime_ms
     if kind.multifd:
-        share = share_left(s.window_lost_s, s.now - s.window_start)
-        s.window_lost_s = 0.0
-        if abs(share - s.share) > SHARE_STEP:
-            s.share = share
-            change_speed(s, c)
-    s.window_start, s.window_pages = s.now, handled(s)
-    s.window_stream = s.ram_stream + s.other_stream
+        share = next_share(state.share, state.window_lost_s, state.now - state.window_start)
+        state.window_lost_s = 0.0
+        if share != state.share:
+            state.share = share
+            change_speed(state, cell.load_fraction, state.now)
+    state.window_start, state.window_pages = state.now, handled(state)
+    state.window_stream = state.ram_stream + state.other_stream
 
 
-def windows(m: Memory, s: Any, c: Any, kind: Any) -> bool:
-    """Send as many whole windows as are alike, from a window's start on; False where not even one is.
+def send_alike_windows(memory: Memory, state: State, cell: Cell, kind: Kind) -> bool:
+    """Send all whole windows that are alike, from the beginning of a window on; False where there is none.
 
-    In each, all pages cost the same, and no sync, tick, deadline or verdict falls into it.
+    In each of them all pages cost the same, and no sync, timer, deadline or verdict falls into it.
     """
-    if s.started or kind.waits_in_calls:
+    if state.xbzrle_started or kind.waits_in_calls:
         return False
-    i = s.cursor
-    while not m.unsent[i] > 0:
-        i = i + 1 if i + 1 < len(m.unsent) else 0
-    zeros = m.part[i] == ZERO
-    once = kind.coded > 0 or kind.multifd > 0
-    if once and i < s.cursor:
+    i = state.cursor
+    while not memory.unsent[i] > 0:
+        i = i + 1 if i + 1 < len(memory.unsent) else 0
+    zeros = memory.part[i] == ZERO_PART
+    once = kind.xbzrle > 0 or kind.multifd > 0  # what happens at the end of RAM ends the repetition
+    if once and i < state.cursor:
         return False
-    page_s = page_s_of(m, s, c, i)
-    again = not (once or s.first_left or s.zero_left)
-    page_bytes = page_bytes_of(m, c, i)
-    if page_s != s.full_page_s or page_bytes != s.full_page_bytes:
-        if page_s <= 0 and s.quota == inf:
+    page_s = page_s_of(memory, state, cell, i)
+    all_sent_before = not (once or state.first_left or state.zero_left)
+    page_bytes = page_bytes_of(memory, cell, i)
+    if page_s != state.full_page_s or page_bytes != state.full_page_bytes:
+        if page_s <= 0 and state.quota == inf:
             return False
-        measure(s, c, page_s, page_bytes)
-    pages, seconds, size = s.full_pages, s.full_s, s.full_stream
-    calls, threshold = s.full_calls, s.full_threshold
-    if s.threshold != threshold and stands_still(s, c, kind, threshold):
+        measure_window(state, cell, page_s, page_bytes)
+    pages, seconds, size = state.full_pages, state.full_s, state.full_stream
+    calls, threshold = state.full_calls, state.full_threshold
+    if state.threshold != threshold and stands_still(state, cell, kind, threshold):
         return False
-    until = min(c.deadline_s, s.next_tick)
-    if not settled(s, c, kind):
-        until = min(until, s.changed_at + SETTLED_S)
-    room = s.remaining / pages - max(s.threshold, threshold) / (pages * PAGE_BYTES)
-    many = floor(min(room, (until - s.now) / seconds)) - 1.0
+    until = min(cell.deadline_s, state.next_tick)
+    if not settled(state, cell, kind):
+        until = min(until, state.since + SETTLED_S)
+    above_threshold = state.remaining / pages - max(state.threshold, threshold) / (pages * PAGE_BYTES)
+    many = floor(min(above_threshold, (until - state.now) / seconds)) - 1.0
     if many < 1:
         return False
-    if not again:
-        many = min(many, floor(alike(m, s, c, i, many * pages, page_s, once) / pages))
+    if not all_sent_before:
+        many = min(many, floor(alike_pages(memory, state, cell, i, many * pages, page_s, once) / pages))
         if many < 1:
             return False
-    lost_s = 0.0
+    window_lost_s = 0.0
     if kind.multifd:
-        lost_s = lost_of(c, zeros * pages, (1 - zeros) * pages, page_s)
-        if abs(share_left(lost_s, seconds) - s.share) > SHARE_STEP:
+        window_lost_s = lost_s(losses_of(cell), (1 - zeros) * pages, zeros * pages, page_s)
+        if next_share(state.share, window_lost_s, seconds) != state.share:
             return False
-    s.cursor = i
-    raw, zero = s.normal, s.duplicate
-    send(m, s, c, inf, many * pages * page_bytes, pages, seconds - pages * page_s, False)
-    # The last of them is closed as any.
-    s.now = s.window_start + many * seconds
-    s.ram_stream += many * (size - calls * SECTION_BYTES)
-    s.other_stream += many * calls * SECTION_BYTES
-    s.window_start, s.window_pages = s.now - seconds, handled(s) - pages
-    s.window_stream = s.ram_stream + s.other_stream - size
+    state.cursor = i
+    raw, zero = state.normal, state.duplicate
+    send(memory, state, cell, inf, many * pages * page_bytes, pages, seconds - pages * page_s, False)
+    # The last of these windows ends as any window does.
+    state.now = state.window_start + many * seconds
+    state.ram_stream += many * (size - calls * SECTION_BYTES)
+    state.other_stream += many * calls * SECTION_BYTES
+    state.window_start, state.window_pages = state.now - seconds, handled(state) - pages
+    state.window_stream = state.ram_stream + state.other_stream - size
     if kind.multifd:
-        plain = through_channels(s, c, kind, raw, zero)  # which changes it, too
-        s.ram_stream -= plain
-        s.window_lost_s = lost_s
-    end_window(s, c, kind)
+        recount_as_packets(state, cell, kind, raw, zero)
+        state.window_lost_s = window_lost_s
+    end_window(state, cell, kind)
     return True
 
 
-def measure(s: Any, c: Any, page_s: float, page_bytes: float) -> None:
-    """Note a whole window of pages of one cost."""
-    pages, seconds, size, calls = full_window(s.quota, page_s, page_bytes, c.wake_up_s)
-    estimate = close_window(size, pages, seconds, c.downtime_limit_ms, 0.0, 0.0, c.switchover_bytes_per_s)
-    s.full_page_s, s.full_page_bytes, s.full_threshold = page_s, page_bytes, estimate.threshold_bytes
-    s.full_pages, s.full_s, s.full_stream, s.full_calls = pages, seconds, size, calls
+def measure_window(state: State, cell: Cell, page_s: float, page_bytes: float) -> None:
+    """Note what a whole window of pages of one cost carries."""
+    pages, seconds, size, calls = full_window(state.quota, page_s, page_bytes, cell.wake_up_s)
+    estimate = close_window(
+        size, pages, seconds, cell.downtime_limit_ms, 0.0, 0.0, cell.switchover_bytes_per_s
+    )
+    state.full_page_s, state.full_page_bytes = page_s, page_bytes
+    state.full_threshold = estimate.threshold_bytes
+    state.full_pages, state.full_s, state.full_stream, state.full_calls = pages, seconds, size, calls
 
 
-def alike(m: Memory, s: Any, c: Any, i: int, wanted: float, page_s: float, once: bool) -> float:
-    """Pages from segment `i` on, as many as `wanted` or a few more, before the first one that costs more or less.
+def alike_pages(
+    memory: Memory, state: State, cell: Cell, i: int, wanted: float, page_s: float, once: bool
+) -> float:
+    """Count pages from segment `i` on before the first one of another cost; the count may stop once it is `wanted`.
 
-    With `once` RAM's end is the end.
+    With `once` it stops at the end of RAM.
     """
-    zeros = m.part[i] == ZERO
-    found, looked, count = 0.0, 0, len(m.unsent)
-    while looked < count and found < wanted:
-        end = min(m.block_end[i], i + count - looked)
-        block = left_in(m, i, end)
-        if is_alike(c, block, zeros, page_s):
+    zeros = memory.part[i] == ZERO_PART
+    found, passed, count = 0.0, 0, len(memory.unsent)
+    while passed < count and found < wanted:
+        end = min(memory.block_end[i], i + count - passed)
+        block = left_in(memory, i, end)
+        if is_alike(cell, block, zeros, page_s):
             found += block.raw + block.zero
         else:
             for k in range(i, end):
-                unsent = m.unsent[k]
+                unsent = memory.unsent[k]
                 if unsent > 0:
-                    if (m.part[k] == ZERO) != zeros or abs(page_s_of(m, s, c, k) - page_s) > SAME * page_s:
+                    difference_s = abs(page_s_of(memory, state, cell, k) - page_s)
+                    if (memory.part[k] == ZERO_PART) != zeros or difference_s > SAME_COST * page_s:
                         return found
                     found += unsent
-        looked += end - i
+        passed += end - i
         i = end if end < count else 0
         if once and i == 0:
             break
     return found
 
 
-def is_alike(c: Any, left: Left, zeros: bool, page_s: float) -> bool:
-    """Whether all that is left is of one kind, and costs so much a page."""
+def is_alike(cell: Cell, left: Left, zeros: bool, page_s: float) -> bool:
+    """Whether all that is left is of one kind (with `zeros` zero pages), and costs `page_s` a page."""
     if zeros or left.zero > 0:
         return zeros and not left.raw > 0
-    most = (1 - SAME) * left.raw
+    most = (1 - SAME_COST) * left.raw
     one_kind = left.fresh >= most or not left.first > 0 or (left.first >= most and not left.fresh > 0)
-    return one_kind and abs(seconds_of(c, left) - page_s * left.raw) <= SAME * page_s * left.raw
+    return one_kind and abs(seconds_of(cell, left) - page_s * left.raw) <= SAME_COST * page_s * left.raw

@@ -1,8 +1,8 @@
-"""dirty-limit in the event engine: vCPUs that fill their rings and sleep, and the thread that sets their sleep.
+"""dirty-limit in the event engine: vCPUs that sleep when their dirty ring is full, and the thread that limits them.
 
 A vCPU runs until its ring is full, sleeps, and runs on. Whoever needs all vCPUs (a bitmap sync, a measurement, the
-switchover) waits until the last of them has woken up; a sync empties every ring. The laws are
-`migsim.models.throttle.dirty_limit`, `dirty_ring` and `throttle_trigger`.
+switchover) waits until the last of them has woken up, and a sync empties every ring. The laws are
+`migsim.models.throttle.dirty_limit`, `migsim.models.dirty.ring` and `migsim.models.throttle.trigger`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from math import inf
 
 import numpy as np
 
-from migsim.engine.events.guest_clock import GuestClock
+from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
+from migsim.engine.throttling import throttle_setting
 from migsim.models.dirty.ring import ring_fill_pages, ring_fill_s
 from migsim.models.loop.query_migrate import Counters
 from migsim.models.throttle.dirty_limit import (
@@ -28,41 +29,41 @@ from migsim.models.throttle.trigger import Trigger, close_trigger, throttle_rule
 __all__ = ["DirtyLimit"]
 
 EVERY_WRITE = 1.02
-"""More entries a write than this: the host puts every write into the ring, not only the first to a page."""
+"""With more ring entries a write than this, the host puts every write into the ring, not only the first to a page."""
 
 
 class DirtyLimit:
-    """The vCPUs' rings and the controller, advanced lazily to the times that the migration thread asks about.
+    """The vCPUs' rings and the thread that sets their sleeps, advanced to the times that the migration thread asks for.
 
     Parameters
     ----------
-    what : SimulationInput
+    migration : SimulationInput
         With `dirty_ring_size` and `vcpus`.
     clock : GuestClock
-        Its speed is set: the share of vCPUs awake.
+        Its speed is set to the share of the vCPUs that are awake.
     counters : Counters
         `ring_sleep_us` and `ring_full_us` are kept.
     """
 
-    def __init__(self, what: SimulationInput, clock: GuestClock, counters: Counters) -> None:
-        self.what, self.clock, self.counters = what, clock, counters
-        self.rules = throttle_rules(what.version)
+    def __init__(self, migration: SimulationInput, clock: GuestClock, counters: Counters) -> None:
+        self.migration, self.clock, self.counters = migration, clock, counters
+        self.rules = throttle_rules(migration.version)
         self.trigger = Trigger()
-        self.entries = what.dirty_ring_size
+        self.entries = migration.dirty_ring_size
         self.fill_pages = ring_fill_pages(self.entries)
         self.fill_s = self._fill_s()
         self.state: LimitState | None = None
-        self._threshold = int(what.parameter("throttle-trigger-threshold") or 50)
-        self._quota = int(what.parameter("vcpu-dirty-limit") or 1)
-        self._period_ms = int(what.parameter("x-vcpu-dirty-limit-period") or PERIOD_MS)
-        self._filled = [0.0] * what.vcpus  # time that each ring's owner has run since it was emptied
-        self._wakes = [0.0] * what.vcpus  # end of its sleep
-        self._counted = [0.0] * what.vcpus  # entries since the measurement began
+        self._threshold = throttle_setting(migration, "throttle-trigger-threshold")
+        self._quota = int(migration.parameter("vcpu-dirty-limit") or 1)
+        self._period_ms = int(migration.parameter("x-vcpu-dirty-limit-period") or PERIOD_MS)
+        self._filled = [0.0] * migration.vcpus  # run time of each vCPU since its ring was emptied
+        self._wakes = [0.0] * migration.vcpus  # end of its sleep
+        self._counted = [0.0] * migration.vcpus  # its ring's entries since the measurement began
         self._at = 0.0
         self._measures_at = inf
 
     def close_period(self, now: float, dirty_bytes: float, transferred_bytes: float) -> None:
-        """Close a dirty-rate period at a sync; the limit is set the first time that the trigger acts."""
+        """End the dirty-rate period at a bitmap sync; the first period that acts turns the limit on."""
         self.trigger = close_trigger(
             self.trigger,
             dirty_bytes=round(dirty_bytes),
@@ -73,68 +74,70 @@ class DirtyLimit:
         if self.trigger.acts and self.state is None:
             self._at = now
             self._begin_measuring(now)
-            self._set(LimitState.start(self.what.vcpus), [0] * self.what.vcpus)
+            self._set(LimitState.start(self.migration.vcpus), [0] * self.migration.vcpus)
 
     def settled(self, now: float) -> bool:
         """Whether the sleeps will not change any more, as far as can be told."""
         return self.state is not None and now - self._changed_at > 10 * self._period_ms / 1000
 
     def wait_s(self, now: float) -> float:
-        """How long the last vCPU will sleep on."""
+        """Time until the last vCPU wakes up."""
         self.advance(now)
         return max(0.0, max(self._wakes) - now)
 
-    def reaped(self, now: float) -> None:
-        """Note that a sync has emptied every ring; all vCPUs are awake."""
+    def empty_rings(self, now: float) -> None:
+        """Let a sync empty every ring; all vCPUs are awake."""
         self.advance(now)
         if self.state is not None:
             self._empty(now)
 
     def _fill_s(self) -> float:
-        w = self.what.workload
-        pages = np.array([c.pages for c in w.classes], float)
-        rates = np.array([c.writes_per_page_per_s for c in w.classes]) / self.what.vcpus
-        each = self.what.terms["ring_entries_per_write"]
-        if each > EVERY_WRITE:
-            return self.fill_pages / max(float(pages @ rates) * each, 1e-9)
-        sweeps = np.array([c.pattern == "sweep" for c in w.classes])
+        """Run time in which a vCPU fills its ring."""
+        workload = self.migration.workload
+        pages = np.array([c.pages for c in workload.classes], float)
+        rates = np.array([c.writes_per_page_per_s for c in workload.classes]) / self.migration.vcpus
+        entries_per_write = self.migration.terms["ring_entries_per_write"]
+        if entries_per_write > EVERY_WRITE:
+            return self.fill_pages / max(float(pages @ rates) * entries_per_write, 1e-9)
+        sweeps = np.array([c.pattern == "sweep" for c in workload.classes])
         return ring_fill_s(pages, rates, sweeps, self.fill_pages)
 
     def advance(self, now: float) -> None:
-        """Let the vCPUs run and sleep, and the controller measure, until `now`."""
+        """Let the vCPUs run and sleep, and their rates be measured, until `now`."""
         while self.state is not None and self._at < now:
-            steps = [self._next_change(v) for v in range(len(self._filled))]
-            until = min(now, *steps)
+            changes = [self._next_change(vcpu) for vcpu in range(len(self._filled))]
+            until = min(now, *changes)
             measures = self._measures_at <= until
             if measures:
                 until = max(self._measures_at, self._at)
-            for v, filled in enumerate(self._filled):
-                if self._wakes[v] <= self._at:
-                    self._filled[v] = filled + until - self._at
+            for vcpu, filled in enumerate(self._filled):
+                if self._wakes[vcpu] <= self._at:
+                    self._filled[vcpu] = filled + until - self._at
             self._at = until
             if measures:
                 self._measure(self.state)
                 continue
-            for v, filled in enumerate(self._filled):
-                if self._wakes[v] <= until and filled >= self.fill_s - 1e-12:
-                    self._counted[v] += self.fill_pages
-                    self._filled[v] = 0.0
-                    self._wakes[v] = until + self.state.sleep_us[v] * 1e-6
+            for vcpu, filled in enumerate(self._filled):
+                if self._wakes[vcpu] <= until and filled >= self.fill_s - 1e-12:
+                    self._counted[vcpu] += self.fill_pages
+                    self._filled[vcpu] = 0.0
+                    self._wakes[vcpu] = until + self.state.sleep_us[vcpu] * 1e-6
             self._set_speed()
 
-    def _next_change(self, v: int) -> float:
-        if self._wakes[v] > self._at:
-            return self._wakes[v]
-        return self._at + max(self.fill_s - self._filled[v], 0.0)
+    def _next_change(self, vcpu: int) -> float:
+        """When a vCPU wakes up or its ring is full."""
+        if self._wakes[vcpu] > self._at:
+            return self._wakes[vcpu]
+        return self._at + max(self.fill_s - self._filled[vcpu], 0.0)
 
     def _set_speed(self) -> None:
         awake = sum(wakes <= self._at for wakes in self._wakes)
         self.clock.set_speed(self._at, awake / len(self._wakes))
 
     def _empty(self, at: float) -> None:
-        for v, filled in enumerate(self._filled):
-            self._counted[v] += self.fill_pages * min(filled / self.fill_s, 1.0)
-            self._filled[v] = 0.0
+        for vcpu, filled in enumerate(self._filled):
+            self._counted[vcpu] += self.fill_pages * min(filled / self.fill_s, 1.0)
+            self._filled[vcpu] = 0.0
         self._set_speed()
 
     def _begin_measuring(self, now: float) -> None:
@@ -143,12 +146,12 @@ class DirtyLimit:
         self._changed_at = now
 
     def _measure(self, state: LimitState) -> None:
-        """End a measurement: it syncs, so it waits for sleepers; then the sleeps are set anew."""
+        """End a measurement and set the sleeps; a measurement syncs, so it waits for vCPUs that sleep."""
         if max(self._wakes) > self._at:
             self._measures_at = max(self._wakes)
             return
         self._empty(self._at)
-        rates = [measured_rate(round(n), self._period_ms, self.what.version) for n in self._counted]
+        rates = [measured_rate(round(n), self._period_ms, self.migration.version) for n in self._counted]
         changed_at = self._changed_at
         new = step(state, quota_mib_per_s=self._quota, measured_mib_per_s=rates, ring_entries=self.entries)
         self._begin_measuring(self._at)

@@ -1,7 +1,7 @@
-"""The guest's memory as an engine sees it: pieces of RAM with fluid dirty counts.
+"""The guest's RAM in the event engine: segments with fluid dirty counts, and the sender's position.
 
-RAM is cut into segments in address order; a segment holds pages of one class inside one 1 GiB chunk. Counts are
-expected values (or draws around them), so no event is ever a page. All laws come from `migsim.models`.
+A segment holds pages of one class inside one 1 GiB chunk (`migsim.engine.segments`). Its dirty count is an expected
+value, or a draw around it, so no event is ever a page. All laws come from `migsim.models`.
 """
 
 from __future__ import annotations
@@ -9,22 +9,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.events.guest_clock import GuestClock
-from migsim.engine.events.xbzrle import Encoded, XbzrleSender
+from migsim.engine.events.xbzrle import XbzrleSender
+from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
 from migsim.engine.segments import cut
-from migsim.engine.sending import Budget, SendCosts, Sent
+from migsim.engine.sending import Budget, Encoded, SendCosts, Sent
 from migsim.models.dirty.log import reported_pages
 from migsim.models.dirty.page_writes import arc_fraction, drawn_pages, guest_seconds, random_fraction
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES, mean_page_s
 from migsim.models.loop.switchover import PagesLeft
 from migsim.workload import Workload
 
-__all__ = ["GuestMemory", "SendCosts", "Sent", "fluid_memory"]
+__all__ = ["GuestMemory", "fluid_memory"]
 
 Floats = NDArray[np.float64]
 
-_ALIKE_SEGMENTS = 4096  # looked at together
+_MOST_SEGMENTS_AHEAD = 4096
 
 
 class GuestMemory:
@@ -35,11 +35,11 @@ class GuestMemory:
     workload : Workload
         Page classes with their places.
     chunked : bool
-        Whether a sent page's protect window begins at its chunk's clearing (KVM) or at the sync.
+        Whether the protect window of a sent page begins when its chunk is cleared (KVM), or at the sync.
     dirty_fault_s : float
         Guest time lost at the first write to a protected page.
     rng : numpy.random.Generator, optional
-        When given, dirty counts are drawn around their expectation.
+        Draws dirty counts around their expectation; None: expected counts.
     fresh_pages : float, optional
         Data pages that the destination has yet to touch; by default all.
     clock : GuestClock, optional
@@ -48,7 +48,9 @@ class GuestMemory:
     Attributes
     ----------
     xbzrle : XbzrleSender or None
-        Encodes what is sent once RAM was gone through.
+        Encodes pages once all of RAM was sent.
+    guest_s : float
+        Guest time at the last sync.
     """
 
     def __init__(
@@ -73,29 +75,29 @@ class GuestMemory:
         self.chunked = chunked
         self.dirty_fault_s = dirty_fault_s
         self.rng = rng
-        # The sender goes from segment to segment: lists, which are several times as fast as arrays there.
+        # The sender goes from segment to segment: lists are several times as fast as arrays for that.
         self._zero: list[bool] = self.is_zero.tolist()
         self._chunk: list[int] = self.chunk.tolist()
         self._unsent: list[float] = self.pages.tolist()
-        self._remaining: float | None = None  # their sum, once it is asked for
-        self._sent = [0.0] * len(self.pages)
+        self._remaining: float | None = None  # sum of `_unsent`; None: not added up since the last change
+        self._sent = [0.0] * len(self.pages)  # since the last sync
         first = np.where(self.is_zero, 0.0, self.pages)  # never sent so far
         self._first: list[float] = first.tolist()
         self._fresh: list[float] = _fresh(first, fresh_pages).tolist()
         self.set_page_bytes(NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES)
         self.cursor = 0
-        # Nobody knows where a sweep stands when the migration begins.
+        # Where a sweep stands when the migration begins is unknown.
         self.guest_s = 0.0 if rng is None else float(rng.uniform(0.0, 1000.0))
-        self._cleared_at: dict[int, float] = {}  # in the clock's seconds, as the last sync
-        self._synced_at = 0.0
+        self._cleared_at: dict[int, float] = {}  # run time of each chunk's clearing
+        self._synced_at = 0.0  # run time of the last sync
 
     @property
     def drawn(self) -> bool:
-        """Whether dirty counts are drawn, not expected values."""
+        """Whether dirty counts are drawn around their expectation."""
         return self.rng is not None
 
     def set_page_bytes(self, raw: float, zero: float) -> None:
-        """Let pages take so many bytes of the stream, as multifd's do."""
+        """Set the bytes of a raw and of a zero page in the stream."""
         self._page_bytes = [zero if is_zero else raw for is_zero in self._zero]
 
     @property
@@ -118,7 +120,7 @@ class GuestMemory:
         self._synced_at = self.clock.run_s(now)
 
     def sync(self, now: float) -> float:
-        """Publish what was written; returns the pages that are newly dirty."""
+        """Set the bits of written pages, and return how many pages became dirty."""
         before = self.remaining_pages
         run = self.clock.run_s(now)
         unsent, sent, clearing = np.array(self._unsent), np.array(self._sent), self._clearing(run)
@@ -134,7 +136,7 @@ class GuestMemory:
         return self.remaining_pages - before
 
     def _page_s(self, i: int, left: float, costs: SendCosts) -> float:
-        """Mean cost of a segment's pages: some of them may go for the first time."""
+        """Mean cost of a segment's unsent pages, of which some may never have been sent."""
         if not self._first[i]:
             return costs.normal_page_s
         first = min(self._first[i] / left, 1.0)
@@ -142,11 +144,11 @@ class GuestMemory:
         return mean_page_s(first, fresh, costs.normal_page_s, costs.cold_page_s, costs.fresh_page_s)
 
     def guest_now_s(self, now: float) -> float:
-        """Guest time at `now`, the faults since the last sync left out."""
+        """Guest time at `now`; time lost to faults since the last sync is not subtracted."""
         return self.guest_s + self.clock.run_s(now) - self._synced_at
 
     def _after(self, wall: float, unsent: Floats, sent: Floats, clearing: Floats) -> tuple[Floats, float]:
-        """Set bits after a sync now, and the guest time that passed, found together by fixed point."""
+        """Dirty pages after a sync now, and the guest time that passed; each depends on the other: a fixed point."""
         seconds = wall
         expected = unsent
         for _ in range(3):
@@ -161,7 +163,7 @@ class GuestMemory:
         return self._drawn(expected, unsent, self.rng), seconds
 
     def _clearing(self, run: float) -> Floats:
-        """When each segment's chunk was cleared, as a fraction of the time from the last sync to `run`."""
+        """When each segment's chunk was cleared, as a fraction of the time from the last sync to run time `run`."""
         wall = run - self._synced_at
         if not self.chunked or not self._cleared_at or wall <= 0:
             return np.zeros_like(self.pages)
@@ -173,13 +175,13 @@ class GuestMemory:
         """Fraction of each segment written between two instants of guest time since the last sync."""
         fraction = np.where(self.written, random_fraction(self.rate, end - np.asarray(start)), 0.0)
         if self.is_sweep.any():
-            s = self.is_sweep
-            first = np.broadcast_to(np.asarray(start, float), self.pages.shape)[s]
-            fraction[s] = arc_fraction(
-                self.segments.offset[s],
-                self.segments.length[s],
-                self.rate[s] * (self.guest_s + first),
-                self.rate[s] * (self.guest_s + end),
+            sweeps = self.is_sweep
+            begin = np.broadcast_to(np.asarray(start, float), self.pages.shape)[sweeps]
+            fraction[sweeps] = arc_fraction(
+                self.segments.offset[sweeps],
+                self.segments.length[sweeps],
+                self.rate[sweeps] * (self.guest_s + begin),
+                self.rate[sweeps] * (self.guest_s + end),
             )
         return fraction
 
@@ -189,7 +191,7 @@ class GuestMemory:
         return unsent + drawn_pages(expected - unsent, self.pages - unsent, deviates, self.is_sweep)
 
     def send(self, now: float, budget_s: float, budget_bytes: float, costs: SendCosts) -> Sent:
-        """Send from the cursor on until time, quota or the bitmap is used up."""
+        """Send pages from the cursor on until the time, the bytes or the dirty pages are used up."""
         done, budget = Sent(), Budget(now, budget_s, budget_bytes, costs)
         count, unsent = len(self._unsent), self._unsent
         self._remaining = None
@@ -200,14 +202,15 @@ class GuestMemory:
             self.cursor = (i + 1) % count
             if self.cursor == 0 and self.xbzrle:
                 self.xbzrle.start()
-        # A scan that finds nothing stops at its block's end, not where it began: the next one begins with RAM's start.
+        # A scan that finds nothing stops at the end of its block, not where it began (find_dirty_block): the next one
+        # begins at the start of RAM.
         self.cursor = 0
         return done
 
     def alike_ahead(self) -> tuple[str | None, float]:
-        """Kind and number of the pages from the cursor on that cost the same."""
+        """Kind and number of the pages ahead of the cursor that cost the same; the kind is None where none do."""
         kind, pages = None, 0.0
-        for i in range(self.cursor, min(self.cursor + _ALIKE_SEGMENTS, len(self._unsent))):
+        for i in range(self.cursor, min(self.cursor + _MOST_SEGMENTS_AHEAD, len(self._unsent))):
             left = self._unsent[i]
             if left > 0:
                 kind = kind or self._kind(i, left)
@@ -217,7 +220,7 @@ class GuestMemory:
         return kind, pages
 
     def _kind(self, i: int, left: float) -> str | None:
-        """What the pages left in a segment are: all of one kind, or None."""
+        """Kind of the unsent pages of a segment, or None where they are mixed."""
         if self._zero[i] or not self._first[i]:
             return "zero" if self._zero[i] else "again"
         if abs(self._first[i] - left) > 1e-9 * left or 0 < self._fresh[i] < left * (1 - 1e-9):
@@ -225,7 +228,7 @@ class GuestMemory:
         return "fresh" if self._fresh[i] else "cold"
 
     def send_alike(self, times: int, pages: float, seconds: float, now: float, costs: SendCosts) -> None:
-        """Send the pages ahead in so many windows of so many pages and seconds each; they cost alike."""
+        """Send the pages ahead, which cost alike, in `times` windows of `pages` pages and `seconds` each."""
         sent, i = 0.0, self.cursor - 1
         while times * pages - sent > 1e-6:
             i += 1
@@ -239,10 +242,10 @@ class GuestMemory:
         self.cursor, self._remaining = max(i, self.cursor), None
 
     def _send_segment(self, i: int, done: Sent, budget: Budget) -> bool:
-        """Send a segment's pages; whether a budget was used up before they were through."""
-        coded = self.xbzrle if self.xbzrle and self.xbzrle.started else None
-        if coded and not self._zero[i]:
-            return self._send_coded(coded, i, done, budget)
+        """Send a segment's pages, and say whether the budget was used up before all were sent."""
+        xbzrle = self.xbzrle if self.xbzrle and self.xbzrle.started else None
+        if xbzrle and not self._zero[i]:
+            return self._send_encoded(xbzrle, i, done, budget)
         left, zero, page_bytes = self._unsent[i], self._zero[i], self._page_bytes[i]
         page_s = budget.costs.zero_page_s if zero else self._page_s(i, left, budget.costs)
         most = min(
@@ -259,15 +262,15 @@ class GuestMemory:
             done.normal += most
         else:
             done.zero += most
-            if coded:
-                coded.put_zero(i, most)
+            if xbzrle:
+                xbzrle.put_zero(i, most)
         return most < left
 
-    def _send_coded(self, coded: XbzrleSender, i: int, done: Sent, budget: Budget) -> bool:
-        """Send a segment's pages through XBZRLE's cache; whether a budget was used up before they were through."""
+    def _send_encoded(self, xbzrle: XbzrleSender, i: int, done: Sent, budget: Budget) -> bool:
+        """Send a segment's pages through XBZRLE's cache; the same answer as `_send_segment` gives."""
         page_s = self._page_s(i, self._unsent[i], budget.costs)
-        # Reckoned with as raw ones that are put into the cache; what is left then goes by what the first ones took.
-        took_s, took_bytes = page_s + coded.worst_page_s, float(NORMAL_PAGE_BYTES)
+        # First assume the worst case (every page raw, and put into the cache); then use the cost of those just sent.
+        took_s, took_bytes = page_s + xbzrle.worst_page_s, float(NORMAL_PAGE_BYTES)
         while self._unsent[i] > 0:
             left = self._unsent[i]
             most = min(
@@ -279,16 +282,16 @@ class GuestMemory:
                 return True
             at = budget.now + done.seconds
             self._take(i, most, at)
-            out = coded.send(i, most, self.guest_now_s(at))
-            seconds = out.raw * page_s + out.extra_s
-            took_s, took_bytes = seconds / most, out.stream_bytes / most
+            encoded = xbzrle.send(i, most, self.guest_now_s(at))
+            seconds = encoded.raw * page_s + encoded.extra_s
+            took_s, took_bytes = seconds / most, encoded.stream_bytes / most
             done.seconds += seconds
-            done.stream_bytes += out.stream_bytes
-            done.normal += out.raw
+            done.stream_bytes += encoded.stream_bytes
+            done.normal += encoded.raw
         return False
 
     def _take(self, i: int, pages: float, at: float) -> None:
-        """Clear the bits of some pages of a segment, which are sent from `at` on."""
+        """Clear the bits of some of a segment's pages, of which the first is sent at `at`."""
         left = self._unsent[i]
         stay = left - pages
         self._unsent[i] = stay if stay > 1e-6 else 0.0
@@ -301,44 +304,39 @@ class GuestMemory:
             self._cleared_at[chunk] = self.clock.run_s(at)
 
     def encode_left(self, now: float) -> Encoded | None:
-        """Encode what is left, the guest standing still since `now`; None where XBZRLE is off or has not begun."""
+        """Encode the pages left once the guest has stopped at `now`; None where XBZRLE is off or has not begun."""
         if self.xbzrle is None or not self.xbzrle.started:
             return None
-        written = np.flatnonzero((np.array(self._unsent) > 0) & ~self.is_zero)
+        left = np.flatnonzero((np.array(self._unsent) > 0) & ~self.is_zero)
         at = self.guest_now_s(now)
-        parts = [self.xbzrle.send(int(i), self._unsent[i], at, last_stage=True) for i in written]
-        return Encoded(
-            raw=sum(p.raw for p in parts),
-            encoded=sum(p.encoded for p in parts),
-            stream_bytes=sum(p.stream_bytes for p in parts),
-            extra_s=sum(p.extra_s for p in parts),
-        )
+        encoded = [self.xbzrle.send(int(i), self._unsent[i], at, last_stage=True) for i in left]
+        return Encoded(*map(sum, zip(*encoded, strict=True))) if encoded else Encoded(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def _fresh(first: Floats, limit: float | None) -> Floats:
-    """Pages of each segment that the destination has yet to touch: the first ones, up to a limit."""
+    """Pages of each segment that the destination has yet to touch: the first pages in address order, up to a limit."""
     if limit is None:
         return first
     before = np.cumsum(first) - first
     return np.asarray(np.clip(limit - before, 0.0, first))
 
 
-def fluid_memory(what: SimulationInput, seed: int | None) -> GuestMemory:
-    """Make the memory of a migration: expected counts, or draws around them with a seed."""
+def fluid_memory(migration: SimulationInput, seed: int | None) -> GuestMemory:
+    """Make a migration's `GuestMemory`: with expected dirty counts, or with a seed with draws around them."""
     memory = GuestMemory(
-        what.workload,
-        chunked=what.chunked,
-        dirty_fault_s=what.terms["dirty_fault_s"],
+        migration.workload,
+        chunked=migration.chunked,
+        dirty_fault_s=migration.terms["dirty_fault_s"],
         rng=None if seed is None else np.random.default_rng(seed),
-        fresh_pages=what.fresh_pages,
-        clock=GuestClock(what.workload.load_fraction),
+        fresh_pages=migration.fresh_pages,
+        clock=GuestClock(migration.workload.load_fraction),
     )
-    if what.on("xbzrle"):
+    if migration.has_capability("xbzrle"):
         memory.xbzrle = XbzrleSender(
             memory.segments,
-            what.workload,
-            cache_size_bytes=int(what.parameter("xbzrle-cache-size")),
-            version=what.version,
-            terms=what.terms,
+            migration.workload,
+            cache_size_bytes=int(migration.parameter("xbzrle-cache-size")),
+            version=migration.version,
+            terms=migration.terms,
         )
     return memory

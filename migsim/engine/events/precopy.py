@@ -1,7 +1,8 @@
-"""The reference engine: precopy as SimPy processes.
+"""The migration thread of the event engine: a precopy migration as a SimPy process.
 
-An event is an iterate call, a bitmap sync, a sleep under the rate limit or a step of the switchover; never a page.
-Every number comes from a law in `migsim.models`; this file says only in which order they happen and when.
+An event is an iterate call, a bitmap sync, a sleep under the rate limit or a step of the switchover, never a page.
+Every number comes from a law in `migsim.models`; this file holds the order and the times of the events. The batch
+engine holds the same order in `migsim.engine.batch.loop`.
 
 Mirrors: `migration/migration.c` migration_thread, migration_iteration_run, migration_rate_limit (7.2, 10.0).
 """
@@ -21,9 +22,9 @@ from migsim.engine.events.dirty_limit import DirtyLimit
 from migsim.engine.events.memory import GuestMemory, fluid_memory
 from migsim.engine.events.multifd import MultifdSender
 from migsim.engine.events.recorder import Recorder
+from migsim.engine.events.repeated_windows import Mark
 from migsim.engine.events.throttle import Throttle
 from migsim.engine.inputs import SimulationInput
-from migsim.engine.like_windows import Mark
 from migsim.engine.pages.memory import PageMemory
 from migsim.engine.sending import Sent, send_costs
 from migsim.engine.standstill import deviations, far_above, is_flat, many_rounds, steady_rounds, trend
@@ -44,17 +45,17 @@ Steps = Generator[simpy.Event, Any, None]
 
 
 def simulate(
-    what: SimulationInput, *, seed: int | None = None, memory: PageMemory | None = None
+    migration: SimulationInput, *, seed: int | None = None, memory: PageMemory | None = None
 ) -> MigrationResult:
     """Simulate one precopy migration.
 
     Parameters
     ----------
-    what : SimulationInput
+    migration : SimulationInput
     seed : int, optional
-        Draw dirty counts around their expectation with this seed; None: expected values.
+        Draw dirty counts around their expectation with this seed; None: expected counts.
     memory : PageMemory, optional
-        The guest's memory page by page (see `migsim.engine.pages.replay`); by default expected counts of its workload.
+        The guest's memory page by page (see `migsim.engine.pages.replay`); by default the segments of its workload.
 
     Returns
     -------
@@ -62,44 +63,44 @@ def simulate(
         Kind "simulated". A migration that does not converge is a result with that outcome.
     """
     environment = simpy.Environment()
-    run = _Precopy(environment, what, memory or fluid_memory(what, seed))
+    run = _Precopy(environment, migration, memory or fluid_memory(migration, seed))
     environment.run(until=environment.process(run.migrate()))
-    return run.recorder.result(what, seed, run.clock)
+    return run.recorder.result(migration, seed, run.clock)
 
 
 class _Precopy:
     """The migration thread of one guest."""
 
     def __init__(
-        self, environment: simpy.Environment, what: SimulationInput, memory: GuestMemory | PageMemory
+        self, environment: simpy.Environment, migration: SimulationInput, memory: GuestMemory | PageMemory
     ) -> None:
         self.env = environment
-        self.what = what
-        self.terms = what.terms
-        self.behaviour = what.behaviour
+        self.migration = migration
+        self.terms = migration.terms
+        self.behaviour = migration.behaviour
         self.memory = memory
         self.clock = memory.clock
-        link = NORMAL_PAGE_BYTES / what.link_bytes_per_s if what.link_bytes_per_s else 0.0
-        self.costs, self.burst = send_costs(what.terms, link)
-        self.limit_ms = float(what.parameter("downtime-limit"))
-        quota = window_quota_bytes(int(what.parameter("max-bandwidth")))
+        link = NORMAL_PAGE_BYTES / migration.link_bytes_per_s if migration.link_bytes_per_s else 0.0
+        self.costs, self.burst = send_costs(migration.terms, link)
+        self.limit_ms = float(migration.parameter("downtime-limit"))
+        max_bandwidth = int(migration.parameter("max-bandwidth"))
+        quota = window_quota_bytes(max_bandwidth)
         self._quotas = [
             window_bytes(quota, NORMAL_PAGE_BYTES, self.behaviour.quota_charged_at, copied=copied)
             for copied in (False, True)
         ]
         self.wake_up_s = wake_up_s(
-            int(what.parameter("max-bandwidth")),
-            window_overhead_s=what.terms["window_overhead_s"],
-            window_overhead_s_per_gib_per_s=what.terms["window_overhead_s_per_gib_per_s"],
+            max_bandwidth,
+            window_overhead_s=migration.terms["window_overhead_s"],
+            window_overhead_s_per_gib_per_s=migration.terms["window_overhead_s_per_gib_per_s"],
         )
-        self.switchover_bytes_per_s = (
-            int(what.parameter("avail-switchover-bandwidth"))
-            if self.behaviour.avail_switchover_bandwidth
-            else 0
-        )
-        self.counters = Counters(total_bytes=what.workload.ram_total_bytes, downtime_limit_ms=self.limit_ms)
-        self.multifd = MultifdSender(what, self.clock, self.counters) if what.on("multifd") else None
-        if self.multifd is not None:
+        self.switchover_bytes_per_s = 0
+        if self.behaviour.avail_switchover_bandwidth:
+            self.switchover_bytes_per_s = int(migration.parameter("avail-switchover-bandwidth"))
+        self.counters = Counters(migration.workload.ram_total_bytes, downtime_limit_ms=self.limit_ms)
+        self.multifd: MultifdSender | None = None
+        if migration.has_capability("multifd"):
+            self.multifd = MultifdSender(migration, self.clock, self.counters)
             self.costs, self.burst = self.multifd.costs, self.multifd.burst
             self.memory.set_page_bytes(*self.multifd.page_bytes)
         if self.memory.xbzrle is not None:
@@ -107,10 +108,10 @@ class _Precopy:
         self.recorder = Recorder(self.counters, self.behaviour)
         burst_s = self.quota / NORMAL_PAGE_BYTES * self.costs.normal_page_s
         self.throttle: Throttle | DirtyLimit | None = None
-        if what.on("auto-converge"):
-            self.throttle = Throttle(what, self.clock, self.counters, min(burst_s, WINDOW_S))
-        elif what.on("dirty-limit"):
-            self.throttle = DirtyLimit(what, self.clock, self.counters)
+        if migration.has_capability("auto-converge"):
+            self.throttle = Throttle(migration, self.clock, self.counters, min(burst_s, WINDOW_S))
+        elif migration.has_capability("dirty-limit"):
+            self.throttle = DirtyLimit(migration, self.clock, self.counters)
         self.threshold = 0.0
         self.dirty_after_sync = 0.0
         self.period_start = 0.0
@@ -121,11 +122,11 @@ class _Precopy:
         self.last_window_pages = 0.0
 
     def migrate(self) -> Steps:
-        """From the QMP command to completion, or to the deadline."""
+        """Run from the QMP command to completion, or to the deadline."""
         yield self.env.timeout(self.terms["connect_s"])
         self.window_start, self.window_stream, self.window_pages = self.env.now, 0.0, 0.0
         yield from self._set_up()
-        while self.env.now < self.what.deadline_s:
+        while self.env.now < self.migration.deadline_s:
             if isinstance(self.throttle, Throttle) and self.throttle.background_sync_due(self.env.now):
                 yield from self._sync()
             if self.window_used < self.quota:
@@ -150,7 +151,7 @@ class _Precopy:
                 yield from self._repeat_window()
         self.recorder.guest_lost_s = self.env.now - self._guest_s()
         self.recorder.give_up(
-            self.env.now, self.what.deadline_s, self.threshold, self.tests, self._stands_still()
+            self.env.now, self.migration.deadline_s, self.threshold, self.tests, self._stands_still()
         )
 
     @property
@@ -158,8 +159,12 @@ class _Precopy:
         """Bytes that a window carries."""
         if self.multifd is not None:
             return self.multifd.window_bytes
-        coded = self.memory.xbzrle is not None and self.memory.xbzrle.started
-        return self._quotas[coded]
+        return self._quotas[self.xbzrle_active]
+
+    @property
+    def xbzrle_active(self) -> bool:
+        """Whether pages go through XBZRLE's cache."""
+        return self.memory.xbzrle is not None and self.memory.xbzrle.started
 
     @property
     def remaining_bytes(self) -> float:
@@ -170,10 +175,10 @@ class _Precopy:
         return self.counters.ram_stream + self.counters.other_stream - self.window_stream
 
     def _set_up(self) -> Steps:
-        """Log start and the first sync; the first accounting window has already begun."""
+        """Start the dirty log and sync for the first time; the first window of the rate limit has already begun."""
         begun = self.recorder.setup_began_s = self.env.now
         length = setup_s(
-            self.what.workload.ram_total_bytes,
+            self.migration.workload.ram_total_bytes,
             setup_base_s=self.terms["setup_base_s"],
             setup_s_per_gib=self.terms["setup_s_per_gib"],
         )
@@ -183,20 +188,20 @@ class _Precopy:
         self.counters.setup_s = self.env.now - begun
         self.memory.start(self.env.now)
         self._mark_guest(self.env.now)
-        self.guest_began_s = self.memory.guest_s - self.env.now  # it works through the setup
+        self.guest_began_s = self.memory.guest_s - self.env.now  # the guest works during the setup
         self.period_start = self.env.now
-        first = self._sync_seconds()  # the last part of the setup
-        self._count_sync(max(self.env.now - first, begun), first, 0.0)
+        first_sync_s = self._sync_seconds()  # the last part of the setup
+        self._count_sync(max(self.env.now - first_sync_s, begun), first_sync_s, 0.0)
 
     def _sync_seconds(self) -> float:
         return sync_s(
-            self.what.workload.ram_total_bytes,
+            self.migration.workload.ram_total_bytes,
             sync_base_s=self.terms["sync_base_s"],
             sync_s_per_gib=self.terms["sync_s_per_gib"],
         )
 
     def _sync(self) -> Steps:
-        """Bitmap sync: nothing is sent meanwhile; what was written until it began is published."""
+        """Sync the bitmap: pages written until the sync begins become dirty, and nothing is sent meanwhile."""
         begun, self.mark = self.env.now, None
         yield self.env.timeout(self._asleep_s())
         new = self._sync_memory(self.env.now)
@@ -219,15 +224,15 @@ class _Precopy:
         self.recorder.guest_marks.append(GuestMark(at, self.clock.run_s(at), self.memory.guest_s))
 
     def _asleep_s(self) -> float:
-        """How long a vCPU sleeps on that has to be waited for; its ring is emptied then."""
+        """Time until the last sleeping vCPU wakes up; a sync waits for it and then empties all rings."""
         if not isinstance(self.throttle, DirtyLimit):
             return 0.0
         wait = self.throttle.wait_s(self.env.now)
-        self.throttle.reaped(self.env.now + wait)
+        self.throttle.empty_rings(self.env.now + wait)
         return wait
 
     def _close_period(self) -> None:
-        """End a dirty-rate period: what is looked at once a second or less."""
+        """End the dirty-rate period: migration_trigger_throttle, then migration_update_rates for XBZRLE."""
         c = self.counters
         transferred = c.transferred(self.behaviour)
         if self.throttle is not None:
@@ -246,13 +251,13 @@ class _Precopy:
         self.recorder.sync(begun, length, new_pages, self.remaining_bytes)
 
     def _iterate(self) -> Steps:
-        """One RAM iterate call: until its time or the quota is used up, or nothing is dirty."""
+        """Send until the iterate call's time or the quota is used up, or nothing is dirty (ram_save_iterate)."""
         before = self.memory.cursor
         sent = self.memory.send(self.env.now, ITERATE_MAX_S, self.quota - self.window_used, self.costs)
         yield self.env.timeout(sent.seconds)
         if self.multifd is not None:
             wrapped = self.memory.cursor < before or self.memory.remaining_pages == 0
-            self.multifd.sent(sent, circle_ended=wrapped)
+            self.multifd.count(sent, circle_ended=wrapped)
             self.counters.remaining_bytes = self.remaining_bytes
         else:
             self._count_sent(sent)
@@ -267,6 +272,7 @@ class _Precopy:
         c.remaining_bytes = self.remaining_bytes
 
     def _close_window(self) -> None:
+        """End a window: estimate the bandwidth, the threshold and the expected downtime from it."""
         c = self.counters
         estimate = thread.close_window(
             self.window_used,
@@ -289,22 +295,22 @@ class _Precopy:
         self.recorder.sample(self.env.now, self.threshold, self._guest_s())
 
     def _repeat_window(self) -> Steps:
-        """Go through the windows that will be as the last one was, in one event."""
+        """Simulate the windows that will be as the last one was in one event."""
         memory, before = self.memory, self.mark
         if not isinstance(memory, GuestMemory) or not self._windows_are_alike():
             return
-        if memory.remaining_pages < 3 * self.last_window_pages:  # not worth a look
+        if memory.remaining_pages < 3 * self.last_window_pages:  # too few windows to gain from it
             self.mark = None
             return
         self.mark = Mark.of(self.counters, self.env.now, *memory.alike_ahead())
         window = before.until(self.mark) if before else None
         if window is None:
             return
-        tick = self.throttle.next_tick_s if isinstance(self.throttle, Throttle) else inf
+        tick = self.throttle.next_tick if isinstance(self.throttle, Throttle) else inf
         times = window.repeated(
             alike_pages=self.mark.alike_pages,
             spare_bytes=self.remaining_bytes - self.threshold,
-            spare_s=min(self.what.deadline_s, tick) - self.env.now,
+            spare_s=min(self.migration.deadline_s, tick) - self.env.now,
         )
         if not times:
             return
@@ -319,23 +325,22 @@ class _Precopy:
         self.mark = Mark.of(self.counters, self.env.now, self.mark.kind, left)
 
     def _windows_are_alike(self) -> bool:
-        """Whether nothing but the pages to be sent changes a window's course, nor what it finds at its end."""
-        coded = self.memory.xbzrle is not None and self.memory.xbzrle.started
+        """Whether windows differ by the pages to be sent alone, and nothing is decided at their ends."""
         limited = isinstance(self.throttle, DirtyLimit) and self.throttle.state is not None
         judged = self.throttle is not None and bool(self.tests)
-        return self.multifd is None and not (coded or limited or judged) and self.clock.steady
+        return self.multifd is None and not (self.xbzrle_active or limited or judged) and self.clock.steady
 
     def _complete(self) -> Steps:
-        """Stop the guest, sync once more, send what is left with the limiter off, and the device state."""
+        """Stop the guest, sync once more, and send the pages left (without rate limit) and the device state."""
         yield self.env.timeout(self.terms["switch_gap_s"])
         stop_s = self.terms["stop_s"] + self._asleep_s()
         new = self._sync_memory(self.env.now + stop_s)
         self._count_sync(self.env.now + stop_s, self._sync_seconds(), new)
         left = self.memory.remaining_by_kind()
-        normal, zero = left.again + left.first + left.fresh, left.zero
-        coded = self.memory.encode_left(self.env.now)
-        if coded is not None:
-            left = replace(left, again=coded.raw, first=0.0, fresh=0.0)
+        raw, zero = left.again + left.first + left.fresh, left.zero
+        encoded = self.memory.encode_left(self.env.now)
+        if encoded is not None:
+            left = replace(left, again=encoded.raw, first=0.0, fresh=0.0)
         parts: Blackout = blackout(
             left,
             sync_s=self._sync_seconds(),
@@ -346,35 +351,37 @@ class _Precopy:
             zero_page_s=self.burst.zero_page_s,
             device_state_s=self.terms["device_state_s"],
             load_s=self.terms["load_s"],
-            encoding_s=coded.extra_s if coded else 0.0,
+            encoding_s=encoded.extra_s if encoded else 0.0,
         )
         yield self.env.timeout(parts.downtime_s)
         c = self.counters
         main_before = c.ram_stream - c.multifd_stream
         if self.multifd is not None:
-            self.multifd.complete(normal, zero)
+            self.multifd.complete(raw, zero)
             c.ram_stream += ITERATE_BYTES
+        elif encoded is not None:
+            c.ram_stream += ram_bytes_of(0, zero, 1) + encoded.stream_bytes
+            c.normal += encoded.raw
+            c.duplicate += zero
         else:
-            c.ram_stream += ram_bytes_of(0 if coded else normal, zero, 1) + (
-                coded.stream_bytes if coded else 0.0
-            )
-            c.normal += coded.raw if coded else normal
+            c.ram_stream += ram_bytes_of(raw, zero, 1)
+            c.normal += raw
             c.duplicate += zero
         c.other_stream += self.terms["device_state_bytes"]
         c.downtime_stream += c.ram_stream - c.multifd_stream - main_before
         c.remaining_bytes = 0.0
-        self.recorder.complete(self.env.now, parts, normal + zero)
+        self.recorder.complete(self.env.now, parts, raw + zero)
         runs_on = self.env.now + self.terms["load_s"]
         self.recorder.guest_lost_s = runs_on - (self.memory.guest_s - self.guest_began_s)
 
     def _guest_s(self) -> float:
-        """How long the guest has worked since the QMP command."""
+        """Seconds of work that the guest has done since the QMP command."""
         if isinstance(self.throttle, DirtyLimit):
             self.throttle.advance(self.env.now)
         return self.memory.guest_now_s(self.env.now) - self.guest_began_s
 
     def _stands_still(self) -> bool:
-        """Whether the last exact tests show that it would go on like this for ever."""
+        """Whether the last exact tests show a standstill: see `migsim.engine.standstill`."""
         rounds = steady_rounds(self.memory.xbzrle is not None)
         if len(self.tests) < rounds or not self.threshold:
             return False

@@ -1,4 +1,4 @@
-"""What an engine writes down while a migration runs, and the result made of it."""
+"""What the event engine notes while a migration runs, and the `MigrationResult` made from it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,53 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, cast
 
-from migsim.engine.events.guest_clock import GuestClock
+from migsim.engine.ending import LAST_SYNCS, LAST_TESTS, carried_on, completed_reason, standing_reason
+from migsim.engine.events.repeated_windows import Window
+from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
-from migsim.engine.like_windows import Window
 from migsim.models.guest.speed import GuestMark, SpeedPiece, Why, speed_pieces
 from migsim.models.loop.behaviour import Behaviour
-from migsim.models.loop.query_migrate import Counters, migration_info
+from migsim.models.loop.query_migrate import Counters, migration_info, transferred_bytes
 from migsim.models.loop.switchover import Blackout
 from migsim.results import MigrationResult, Outcome, lazy_table
-from migsim.units import PAGE_BYTES
 
-__all__ = ["Recorder", "completed_reason", "standing_reason"]
-
-_XBZRLE = ("pages", "cache_miss", "overflow", "bytes")
+__all__ = ["Recorder"]
 
 
 @dataclass(slots=True)
-class Repeated:
-    """Windows that are alike: when they begin, what each does, how many there are, the guest's work until they end."""
+class SyncRow:
+    """A bitmap sync: when it began and how long it took, what it found, and the counters when it began.
+
+    The counters have the names of the batch engine's `migsim.engine.batch.records.SyncNote`.
+    """
+
+    count: int  # `dirty-sync-count`, this sync included
+    begun_s: float
+    length_s: float
+    dirty_pages: float  # pages that became dirty since the last sync
+    remaining_bytes: float  # dirty memory after the sync
+    dirty_pages_rate: float
+    mbps: float
+    guest_lost_s: float
+    normal: float
+    duplicate: float
+    ram_stream: float
+    other_stream: float
+    multifd_stream: float
+    xbzrle_pages: float = 0.0
+    cache_miss: float = 0.0
+    xbzrle_overflow: float = 0.0
+    xbzrle_bytes: float = 0.0
+
+    def transferred(self, behaviour: Behaviour) -> float:
+        """`ram.transferred` by then."""
+        counts_all_stream = behaviour.transferred_counts == "stream"
+        return transferred_bytes(self.ram_stream, self.other_stream, counts_all_stream)
+
+
+@dataclass(slots=True)
+class RepeatedWindows:
+    """Windows that are alike: when they begin, the counters by then, one window, how many, the guest's work by then."""
 
     now: float
     guest_s: float
@@ -33,15 +62,15 @@ class Repeated:
     guest_until_s: float = 0.0
 
     def samples(self, behaviour: Behaviour) -> list[dict[str, Any]]:
-        """Make the sample of each window's end."""
-        made = []
+        """Make the sample at the end of each window."""
+        samples = []
         for k in range(1, self.times + 1):
             counters, t_s = _copy(self.counters), self.now + k * self.window.seconds
             self.window.count(counters, k)
             info = migration_info(counters, behaviour, status="active", total_s=t_s)
             guest_s = self.guest_s + (self.guest_until_s - self.guest_s) * k / self.times
-            made.append({"t_s": t_s, "info": info, "guest_s": guest_s})
-        return made
+            samples.append({"t_s": t_s, "info": info, "guest_s": guest_s})
+        return samples
 
 
 def _copy(counters: Counters) -> Counters:
@@ -54,8 +83,8 @@ class Recorder:
     def __init__(self, counters: Counters, behaviour: Behaviour) -> None:
         self.counters = counters
         self.behaviour = behaviour
-        self.syncs: list[dict[str, float]] = []
-        self.samples: list[dict[str, Any] | Repeated] = []
+        self.syncs: list[SyncRow] = []
+        self.samples: list[dict[str, Any] | RepeatedWindows] = []
         self.status = "active"
         self.reason = ""
         self.ended_s = 0.0
@@ -63,35 +92,34 @@ class Recorder:
         self.guest_lost_s = 0.0
         self.guest_marks: list[GuestMark] = []
         self.setup_began_s = 0.0
-        self.standstill: tuple[float, float] | None = (
-            None  # when the mean of the last rounds begins, and its speed
-        )
+        # Where a standstill is no longer simulated: from when on, and the guest's mean speed until the deadline.
+        self.standstill: tuple[float, float] | None = None
 
-    def sync(self, begun: float, length: float, new_pages: float, remaining_bytes: float) -> None:
-        """Note a bitmap sync: one row of `iterations` begins."""
-        self.syncs.append(
-            {
-                "dirty_sync_count": float(self.counters.dirty_sync_count),
-                "start_s": begun,
-                "sync_s": length,
-                "dirty_pages": new_pages,
-                "remaining_bytes_after_sync": remaining_bytes,
-                "stream_at_start": self.counters.transferred(self.behaviour),
-                "normal_at_start": self.counters.normal,
-                "duplicate_at_start": self.counters.duplicate,
-                **self._xbzrle_at_start(),
-                "guest_lost_s_at_start": self.guest_lost_s,
-                "ram_stream_at_start": self.counters.ram_stream,
-                "other_stream_at_start": self.counters.other_stream,
-                "multifd_stream_at_start": self.counters.multifd_stream,
-                "dirty_pages_rate": self.counters.dirty_pages_rate,
-                "mbps": self.counters.mbps,
-            }
-        )
+    def sync(self, begun_s: float, length_s: float, dirty_pages: float, remaining_bytes: float) -> None:
+        """Note a bitmap sync, with which a row of `iterations` begins."""
+        self.syncs.append(self._row(begun_s, length_s, dirty_pages, remaining_bytes))
 
-    def _xbzrle_at_start(self) -> dict[str, float]:
-        counters = self.counters.xbzrle
-        return {f"xbzrle_{name}_at_start": getattr(counters, name) if counters else 0.0 for name in _XBZRLE}
+    def _row(self, begun_s: float, length_s: float, dirty_pages: float, remaining_bytes: float) -> SyncRow:
+        c = self.counters
+        row = SyncRow(
+            c.dirty_sync_count,
+            begun_s,
+            length_s,
+            dirty_pages,
+            remaining_bytes,
+            c.dirty_pages_rate,
+            c.mbps,
+            self.guest_lost_s,
+            c.normal,
+            c.duplicate,
+            c.ram_stream,
+            c.other_stream,
+            c.multifd_stream,
+        )
+        if c.xbzrle is not None:
+            row.xbzrle_pages, row.cache_miss = c.xbzrle.pages, c.xbzrle.cache_miss
+            row.xbzrle_overflow, row.xbzrle_bytes = c.xbzrle.overflow, c.xbzrle.bytes
+        return row
 
     def sample(self, now: float, threshold_bytes: float, guest_s: float) -> None:
         """Note `query-migrate` as it reads now, and how long the guest has worked."""
@@ -100,12 +128,12 @@ class Recorder:
             {"t_s": now, "info": info, "threshold_bytes": threshold_bytes, "guest_s": guest_s}
         )
 
-    def begin_repeating(self, now: float, guest_s: float) -> Repeated:
+    def begin_repeating(self, now: float, guest_s: float) -> RepeatedWindows:
         """Note where windows that are alike begin."""
-        return Repeated(now, guest_s, _copy(self.counters))
+        return RepeatedWindows(now, guest_s, _copy(self.counters))
 
-    def repeated(self, begun: Repeated, window: Window, times: int, guest_s: float) -> None:
-        """Note windows that were alike, the last one ending now: their samples are made when somebody looks."""
+    def repeated(self, begun: RepeatedWindows, window: Window, times: int, guest_s: float) -> None:
+        """Note windows that were alike, the last one ending now; their samples are made on first access."""
         begun.window, begun.times, begun.guest_until_s = window, times, guest_s
         self.samples.append(begun)
 
@@ -117,38 +145,37 @@ class Recorder:
     def give_up(
         self, now: float, deadline_s: float, threshold_bytes: float, tests: list[float], steady: bool
     ) -> None:
-        """Note that it does not converge, and say why from the last rounds.
-
-        Where it stands still, the counters go on to the deadline at the last rounds' pace.
-        """
-        self.ended_s = now  # the status stays what it was before somebody cancels
+        """Note that the migration does not converge; one that stands still is carried on to the deadline."""
+        self.ended_s = now  # the status stays "active", as QEMU shows it until somebody cancels
         if steady and deadline_s > now:
-            self._go_on(now, deadline_s)
-        rounds = self.syncs[-9:]
-        gap = (rounds[-1]["start_s"] - rounds[0]["start_s"]) / (len(rounds) - 1) if len(rounds) > 1 else now
-        last, least = (tests[-1], min(tests[-8:])) if tests else (0.0, 0.0)
-        self.reason = standing_reason(now, len(tests), gap, last, least, threshold_bytes, steady)
+            self._carry_on(now, deadline_s)
+        last_syncs = self.syncs[-LAST_SYNCS:]
+        gap_s = now
+        if len(last_syncs) > 1:
+            gap_s = (last_syncs[-1].begun_s - last_syncs[0].begun_s) / (len(last_syncs) - 1)
+        last, least = (tests[-1], min(tests[-LAST_TESTS:])) if tests else (0.0, 0.0)
+        self.reason = standing_reason(now, len(tests), gap_s, last, least, threshold_bytes, steady)
 
-    def _go_on(self, now: float, deadline_s: float) -> None:
-        c, first = self.counters, self.syncs[len(self.syncs) // 2]
-        times = (deadline_s - now) / max(now - first["start_s"], 1e-9)
-        c.dirty_sync_count += round(times * (c.dirty_sync_count - first["dirty_sync_count"]))
-        normal = times * (c.normal - first["normal_at_start"])
-        c.normal += normal
-        lost = times * (self.guest_lost_s - first["guest_lost_s_at_start"])
-        self.guest_lost_s += lost
-        self.standstill = (now, 1 - lost / (deadline_s - now))
+    def _carry_on(self, now: float, deadline_s: float) -> None:
+        c, middle = self.counters, self.syncs[len(self.syncs) // 2]
+        times = (deadline_s - now) / max(now - middle.begun_s, 1e-9)
+        c.dirty_sync_count += round(times * (c.dirty_sync_count - middle.count))
+        c.normal = carried_on(c.normal, middle.normal, times)
+        c.ram_stream = carried_on(c.ram_stream, middle.ram_stream, times)
+        c.other_stream = carried_on(c.other_stream, middle.other_stream, times)
+        c.multifd_stream = carried_on(c.multifd_stream, middle.multifd_stream, times)
         if c.xbzrle is not None:
-            for name in _XBZRLE:
-                before = first[f"xbzrle_{name}_at_start"]
-                setattr(c.xbzrle, name, getattr(c.xbzrle, name) * (1 + times) - times * before)
-        c.ram_stream += times * (c.ram_stream - first["ram_stream_at_start"])
-        c.other_stream += times * (c.other_stream - first["other_stream_at_start"])
-        c.multifd_stream += times * (c.multifd_stream - first["multifd_stream_at_start"])
+            c.xbzrle.pages = carried_on(c.xbzrle.pages, middle.xbzrle_pages, times)
+            c.xbzrle.cache_miss = carried_on(c.xbzrle.cache_miss, middle.cache_miss, times)
+            c.xbzrle.overflow = carried_on(c.xbzrle.overflow, middle.xbzrle_overflow, times)
+            c.xbzrle.bytes = carried_on(c.xbzrle.bytes, middle.xbzrle_bytes, times)
+        lost_s = self.guest_lost_s
+        self.guest_lost_s = carried_on(lost_s, middle.guest_lost_s, times)
+        self.standstill = (now, 1 - (self.guest_lost_s - lost_s) / (deadline_s - now))
         self.ended_s = deadline_s
 
-    def result(self, what: SimulationInput, seed: int | None, clock: GuestClock) -> MigrationResult:
-        """Make the result of what was noted."""
+    def result(self, migration: SimulationInput, seed: int | None, clock: GuestClock) -> MigrationResult:
+        """Make the result from what was noted."""
         downtime = self.parts.downtime_s if self.parts else None
         info = migration_info(
             self.counters, self.behaviour, status=self.status, total_s=self.ended_s, downtime_s=downtime
@@ -156,64 +183,60 @@ class Recorder:
         completed = self.status == "completed"
         return MigrationResult(
             kind="simulated",
-            name=what.name,
-            qemu_version=str(what.version),
-            accel=what.accel,
+            name=migration.name,
+            qemu_version=str(migration.version),
+            accel=migration.accel,
             outcome=Outcome("completed" if completed else "not-converged", self.reason),
             info=info,
             iterations=lazy_table(self._iterations),
             timeline=lazy_table(self._timeline),
             downtime_parts_ms=self.parts.parts_ms() if self.parts else {},
             costs={"guest-lost-s": self.guest_lost_s},
-            guest_speed=lazy_table(partial(self._guest_speed, what, clock)),
+            guest_speed=lazy_table(partial(self._guest_speed, migration, clock)),
             blackout_ms=self.parts.blackout_s * 1000 if self.parts else float("nan"),
             scenario={
-                "parameters": dict(what.parameters),
-                "capabilities": dict(what.capabilities),
+                "parameters": dict(migration.parameters),
+                "capabilities": dict(migration.capabilities),
                 "seed": seed,
-                "deadline_s": what.deadline_s,
+                "deadline_s": migration.deadline_s,
             },
         )
 
     def _iterations(self) -> Any:
+        """A row a round: from its sync to the next one, or to the end."""
         from migsim.results import iterations_frame
 
         rows = []
-        final = {
-            "start_s": self.ended_s,
-            "stream_at_start": self.counters.transferred(self.behaviour),
-            "normal_at_start": self.counters.normal,
-            "duplicate_at_start": self.counters.duplicate,
-            **self._xbzrle_at_start(),
-        }
-        for row, after in zip(self.syncs, [*self.syncs[1:], final], strict=True):
+        for row, after in zip(
+            self.syncs, [*self.syncs[1:], self._row(self.ended_s, 0.0, 0.0, 0.0)], strict=True
+        ):
             rows.append(
                 {
-                    "dirty_sync_count": int(row["dirty_sync_count"]),
-                    "start_s": row["start_s"],
-                    "end_s": after["start_s"],
-                    "sync_s": row["sync_s"],
-                    "dirty_pages": row["dirty_pages"],
-                    "remaining_bytes_after_sync": row["remaining_bytes_after_sync"],
-                    "transferred_bytes": after["stream_at_start"] - row["stream_at_start"],
-                    "normal": after["normal_at_start"] - row["normal_at_start"],
-                    "duplicate": after["duplicate_at_start"] - row["duplicate_at_start"],
-                    "xbzrle_pages": after["xbzrle_pages_at_start"] - row["xbzrle_pages_at_start"],
-                    "cache_misses": after["xbzrle_cache_miss_at_start"] - row["xbzrle_cache_miss_at_start"],
-                    "dirty_pages_rate": row["dirty_pages_rate"],
-                    "mbps": row["mbps"],
+                    "dirty_sync_count": row.count,
+                    "start_s": row.begun_s,
+                    "end_s": after.begun_s,
+                    "sync_s": row.length_s,
+                    "dirty_pages": row.dirty_pages,
+                    "remaining_bytes_after_sync": row.remaining_bytes,
+                    "transferred_bytes": after.transferred(self.behaviour) - row.transferred(self.behaviour),
+                    "normal": after.normal - row.normal,
+                    "duplicate": after.duplicate - row.duplicate,
+                    "xbzrle_pages": after.xbzrle_pages - row.xbzrle_pages,
+                    "cache_misses": after.cache_miss - row.cache_miss,
+                    "dirty_pages_rate": row.dirty_pages_rate,
+                    "mbps": row.mbps,
                 }
             )
         return iterations_frame(rows)
 
-    def _guest_speed(self, what: SimulationInput, clock: GuestClock) -> Any:
+    def _guest_speed(self, migration: SimulationInput, clock: GuestClock) -> Any:
         """Speed over time, until the guest runs on at the destination or the migration is given up."""
         from migsim.results import guest_speed_frame
 
         ends_s = self.standstill[0] if self.standstill else self.ended_s
         slowed_by: Why = "processors"
         for capability, why in (("dirty-limit", "dirty-limit"), ("auto-converge", "throttle")):
-            if what.on(capability):
+            if migration.has_capability(capability):
                 slowed_by = cast("Why", why)
         pieces = speed_pieces(
             clock.steps,
@@ -235,39 +258,10 @@ class Recorder:
         from migsim.results import timeline_frame
 
         samples: list[dict[str, Any]] = []
-        for one in self.samples:
-            samples += one.samples(self.behaviour) if isinstance(one, Repeated) else [one]
+        for sample in self.samples:
+            if isinstance(sample, RepeatedWindows):
+                samples += sample.samples(self.behaviour)
+            else:
+                samples.append(sample)
         frame = timeline_frame([(s["t_s"], s["info"]) for s in samples])
         return frame.assign(guest_s=[s["guest_s"] for s in samples])
-
-
-def completed_reason(pages: float, flush_s: float) -> str:
-    """Say how a migration converged: pages left when the guest stopped, and how long they took."""
-    return f"{pages * PAGE_BYTES / 1e6:.1f} MB were left when the guest stopped, sent in {flush_s * 1000:.0f} ms."
-
-
-def standing_reason(
-    now: float, tests: int, gap_s: float, last: float, least: float, threshold: float, steady: bool
-) -> str:
-    """Say why a migration does not converge.
-
-    Parameters
-    ----------
-    now, gap_s : float
-        When it was given up; mean time between its last syncs.
-    tests : int
-        Exact tests that it made.
-    last, least, threshold : float
-        Bytes that the last test found dirty, the least of the last eight, and the switchover threshold.
-    steady : bool
-        Whether it would go on like that.
-    """
-    if not tests:
-        return f"The first pass over RAM was not done after {now:.0f} s."
-    rate = last / max(gap_s, 1e-9)
-    ending = "and stays so" if steady else f"until the deadline of {now:.0f} s"
-    return (
-        f"Each {gap_s:.2g} s round leaves {least / 1e6:.1f} MB or more dirty "
-        f"(dirty rate over a {gap_s:.2g} s round, {rate / 1e6:.0f} MB/s), above the switchover threshold of "
-        f"{threshold / 1e6:.1f} MB, {ending}."
-    )

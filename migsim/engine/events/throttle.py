@@ -1,54 +1,57 @@
-"""Auto-converge in the event engine: periods closed at syncs, the guest's speed, the background sync's timer.
+"""Auto-converge in the event engine: the dirty-rate period at a sync, the guest's speed, the background sync's timer.
 
-The laws are `migsim.models.throttle.trigger`, `auto_converge` and `cpu_throttle`.
+The laws are `migsim.models.throttle.trigger`, `auto_converge` and `cpu_throttle`; what the batch engine shares is
+`migsim.engine.throttling`.
 """
 
 from __future__ import annotations
 
-from migsim.engine.events.guest_clock import GuestClock
+from math import inf
+
+from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
+from migsim.engine.throttling import speed_settled, throttle_setting, tick_asks
 from migsim.models.loop.query_migrate import Counters
 from migsim.models.throttle.auto_converge import ThrottleState, close_period
 from migsim.models.throttle.cpu_throttle import fixed_sleep_run_fraction, run_fraction
-from migsim.models.throttle.trigger import background_sync_due, throttle_rules
+from migsim.models.throttle.trigger import throttle_rules
 
 __all__ = ["Throttle"]
 
-SETTLED_S = 30.0
-"""Longer than two periods of any round that is short enough to show a standstill."""
-
 
 class Throttle:
-    """What the migration thread remembers to throttle the guest's vCPUs.
+    """Auto-converge of one migration; a `migsim.engine.throttling.SyncTimer`.
 
     Parameters
     ----------
-    what : SimulationInput
+    migration : SimulationInput
     clock : GuestClock
         Its speed is set.
     counters : Counters
         `throttle_percentage` is kept.
     burst_s : float
-        For how long of every window the iterate loop runs: what drives the fixed sleeps up to 2.4.
+        Time of every window in which the iterate loop runs; the fixed sleeps of releases up to 2.4 depend on it.
     """
 
-    def __init__(self, what: SimulationInput, clock: GuestClock, counters: Counters, burst_s: float) -> None:
-        self.rules = throttle_rules(what.version)
+    def __init__(
+        self, migration: SimulationInput, clock: GuestClock, counters: Counters, burst_s: float
+    ) -> None:
+        self.rules = throttle_rules(migration.version)
         self.clock = clock
         self.counters = counters
         self.state = ThrottleState()
         self._fixed_speed = fixed_sleep_run_fraction(burst_s)
-        self._threshold = int(what.parameter("throttle-trigger-threshold") or 50)
-        self._initial = int(what.parameter("cpu-throttle-initial") or 20)
-        self._increment = int(what.parameter("cpu-throttle-increment") or 10)
-        self._maximum = int(what.parameter("max-cpu-throttle") or 99)
-        self._tailslow = bool(what.parameter("cpu-throttle-tailslow"))
-        self._tick_s = self.rules.background_sync_s
-        self._next_tick = self._tick_s or float("inf")
-        self._syncs_at_tick = 0
+        self._threshold = throttle_setting(migration, "throttle-trigger-threshold")
+        self._initial = throttle_setting(migration, "cpu-throttle-initial")
+        self._increment = throttle_setting(migration, "cpu-throttle-increment")
+        self._maximum = throttle_setting(migration, "max-cpu-throttle")
+        self._tailslow = bool(migration.parameter("cpu-throttle-tailslow"))
+        self._tick_s = self.rules.background_sync_s or inf
+        self.next_tick = self._tick_s
+        self.syncs_at_tick = 0
 
     def close_period(self, now: float, dirty_bytes: float, transferred_bytes: float) -> None:
-        """Close a dirty-rate period at a sync, and throttle where it is time to."""
+        """End the dirty-rate period at a bitmap sync, and throttle the guest where the period acts."""
         self.state = close_period(
             self.state,
             dirty_bytes=round(dirty_bytes),
@@ -67,25 +70,10 @@ class Throttle:
             self.counters.throttle_percentage = self.state.percentage
 
     def settled(self, now: float) -> bool:
-        """Whether the speed will not change any more, as far as can be told.
-
-        It is at its maximum, or was the same for so long that two bad periods would have acted.
-        """
-        if self.state.percentage >= self._maximum or self.state.fixed_sleeps:
-            return True
-        return now - self.clock.steps[-1][0] > SETTLED_S
-
-    @property
-    def next_tick_s(self) -> float:
-        """When the background sync's timer ticks next; infinite without one."""
-        return self._next_tick
+        """Whether the speed will not change any more, as far as can be told."""
+        state = self.state
+        return speed_settled(state.percentage, self._maximum, state.fixed_sleeps, now - self.clock.since)
 
     def background_sync_due(self, now: float) -> bool:
         """Whether the timer has ticked and asks for a sync, which the caller then does."""
-        due = False
-        while now >= self._next_tick and self._tick_s:
-            self._next_tick += self._tick_s
-            count = self.counters.dirty_sync_count
-            due = due or background_sync_due(sync_count=count, sync_count_at_last_tick=self._syncs_at_tick)
-            self._syncs_at_tick = count + due
-        return due
+        return tick_asks(self, self._tick_s, now, self.counters.dirty_sync_count)

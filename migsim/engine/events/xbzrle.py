@@ -1,20 +1,19 @@
-"""XBZRLE in the event engine: which pages of a segment are found, how long they get, what that costs.
+"""XBZRLE in the event engine: which pages of a segment the cache holds, how long their encodings get, what that costs.
 
-The laws are `migsim.models.xbzrle.encoding`, `xbzrle_fluid` (the cache) and `xbzrle_content` (how long an encoding
-gets).
+The laws are `migsim.models.xbzrle.encoding`, `migsim.models.xbzrle.fluid_cache` (the cache) and
+`migsim.models.xbzrle.content` (lengths of encodings).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.segments import ZERO, Segments
+from migsim.engine.segments import ZERO_CLASS, Segments
+from migsim.engine.sending import Encoded, send_encoded
 from migsim.models.dirty.page_writes import random_fraction, sweep_fraction
-from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES
 from migsim.models.loop.query_migrate import XbzrleCounters
 from migsim.models.xbzrle.cache import cache_pages, xbzrle_rules
 from migsim.models.xbzrle.content import (
@@ -22,47 +21,26 @@ from migsim.models.xbzrle.content import (
     expected_encoding,
     false_dirty_pages,
     false_dirty_share,
-    left_encoded,
     overflow_of_changed,
 )
-from migsim.models.xbzrle.encoding import RECORD_BYTES, counted_bytes, xbzrle_seconds
+from migsim.models.xbzrle.encoding import counted_bytes
 from migsim.models.xbzrle.fluid_cache import FluidXbzrleCache
 from migsim.qapi import QemuVersion
 from migsim.workload import PageContent, Workload
 
-__all__ = ["Encoded", "XbzrleSender", "side_by_side"]
+__all__ = ["XbzrleSender", "side_by_side"]
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """What became of some pages.
-
-    Attributes
-    ----------
-    raw, encoded : float
-        Pages sent whole (not found, or overflowing) and encoded; the rest was unchanged and not sent at all.
-    stream_bytes : float
-        In the stream.
-    extra_s : float
-        Sender's time besides that of sending the raw ones.
-    """
-
-    raw: float
-    encoded: float
-    stream_bytes: float
-    extra_s: float
-
-
 class XbzrleSender:
-    """The sender's cache and the contents that it meets.
+    """The sender's cache, and the contents of the pages that go through it.
 
     Parameters
     ----------
     segments : Segments
     workload : Workload
-        Its classes say how writes change their pages; a class without is taken to change whole pages.
+        Its classes say how writes change their pages; a class that does not is taken to change whole pages.
     cache_size_bytes : int
         `xbzrle-cache-size`.
     version : QemuVersion
@@ -86,12 +64,12 @@ class XbzrleSender:
         terms: Mapping[str, float],
     ) -> None:
         rules = xbzrle_rules(version)
-        # What is never written goes once, before the cache begins where that rests until then.
-        held = segments.rate > 0 if rules.after_first_sweep else np.ones(len(segments), bool)
-        self._place = np.where(held, np.cumsum(held) - 1, -1)
+        # A page that is never written is sent once: before the cache starts, where it starts after the first sweep.
+        cached = segments.rate > 0 if rules.after_first_sweep else np.ones(len(segments), bool)
+        self._place = np.where(cached, np.cumsum(cached) - 1, -1)
         self.cache = FluidXbzrleCache(
-            side_by_side(segments)[held],
-            segments.pages[held],
+            side_by_side(segments)[cached],
+            segments.pages[cached],
             cache_pages(cache_size_bytes, version),
             aged=rules.aged,
         )
@@ -100,14 +78,15 @@ class XbzrleSender:
         self.zero_pages_cached = rules.zero_pages_cached
         self.hit_s, self.miss_s = terms["xbzrle_hit_s"], terms["xbzrle_miss_s"]
         (self._overflow_counts,) = counted_bytes([-1], version)
-        self._encoded_counts = int(counted_bytes([1], version)[0]) - 1
+        self._encoding_counts = int(counted_bytes([1], version)[0]) - 1
         self._rate, self._is_sweep = segments.rate, segments.is_sweep
-        kinds = [_writes_and_whole(c.content) for c in workload.classes]
-        self._kind = [None if c == ZERO else kinds[c] for c in segments.of_class]
+        contents = [_writes_and_whole(c.content) for c in workload.classes]
+        self._content = [None if c == ZERO_CLASS else contents[c] for c in segments.of_class]
+        # Guest time at which each segment was last sent, and was first sent since the last sync.
         self._visited = np.zeros(len(segments))
         self._visiting = np.full(len(segments), np.nan)
         self._dirty = segments.pages.copy()  # at the last sync
-        self._false_dirty = np.zeros(len(segments))
+        self._false_dirty = np.zeros(len(segments))  # share of these that hold nothing new
         self._synced_guest_s = 0.0
 
     @property
@@ -129,27 +108,27 @@ class XbzrleSender:
         sent, dirty : ndarray
             Pages of each segment sent since the last sync, and dirty after this one.
         cleared_guest_s : ndarray
-            Guest time at which the sent ones' protect window began.
+            Guest time at which the protect window of the sent ones began.
         now_guest_s : float
             Guest time of the sync.
         """
         self.cache.new_generation()
-        seen = ~np.isnan(self._visiting)
-        visit = np.where(seen, self._visiting, now_guest_s)
-        # Written to before it was sent, and not since: such a page is dirty and holds nothing new.
+        visited = ~np.isnan(self._visiting)
+        visit = np.where(visited, self._visiting, now_guest_s)
+        # A page that was written before it was sent, and not since, is dirty and holds nothing new.
         before = self._written(np.maximum(visit - cleared_guest_s, 0.0))
         after = self._written(np.maximum(now_guest_s - visit, 0.0))
-        false = np.where(seen, false_dirty_share(before, after, self._is_sweep.astype(float)), 0.0)
+        false = np.where(visited, false_dirty_share(before, after, self._is_sweep.astype(float)), 0.0)
         left = np.maximum(self._dirty - sent, 0.0)
         written = self._written(np.full(len(sent), now_guest_s - self._synced_guest_s))
         pages = false_dirty_pages(sent, false, left, self._false_dirty, written)
         self._false_dirty = np.clip(pages / np.maximum(dirty, 1e-9), 0.0, 1.0)
         self._dirty, self._synced_guest_s = dirty, now_guest_s
-        self._visited[seen] = self._visiting[seen]
+        self._visited[visited] = self._visiting[visited]
         self._visiting[:] = np.nan
 
     def _written(self, seconds: Floats) -> Floats:
-        """Fraction of each segment's pages written to in some guest time."""
+        """Fraction of each segment's pages written in some guest time."""
         return np.where(
             self._is_sweep, sweep_fraction(self._rate, seconds), random_fraction(self._rate, seconds)
         )
@@ -160,7 +139,7 @@ class XbzrleSender:
             self.cache.put_zero(int(self._place[segment]), pages)
 
     def send(self, segment: int, pages: float, guest_s: float, *, last_stage: bool = False) -> Encoded:
-        """Send pages of a segment that are not zero, as they are at a guest time."""
+        """Send pages of a segment that are not zero, with the contents that they have at a guest time."""
         refused = self.cache.refused
         place = int(self._place[segment])
         hits = self.cache.send(place, pages, insert=not last_stage) if place >= 0 else 0.0
@@ -169,31 +148,22 @@ class XbzrleSender:
         if np.isnan(self._visiting[segment]):
             self._visiting[segment] = guest_s
         length, overflow, unchanged = self._encoding(segment, guest_s) if hits > 0 else (0.0, 1.0, 0.0)
-        overflowing, encoded = hits * overflow, hits * left_encoded(overflow, unchanged)
+        sent = send_encoded(hits, misses, refused, length, overflow, unchanged, self.hit_s, self.miss_s)
         c = self.counters
         c.cache_miss += misses
-        c.overflow += overflowing
-        c.pages += hits if c.hits_are_pages else encoded
-        c.bytes += encoded * (length + self._encoded_counts) + overflowing * self._overflow_counts
-        raw = misses + overflowing
-        return Encoded(
-            raw=raw,
-            encoded=encoded,
-            stream_bytes=raw * NORMAL_PAGE_BYTES + encoded * (RECORD_BYTES + length),
-            extra_s=xbzrle_seconds(
-                hits, misses, xbzrle_hit_s=self.hit_s, xbzrle_miss_s=self.miss_s, refused=refused
-            ),
-        )
+        c.overflow += sent.overflowing
+        c.pages += hits if c.hits_are_pages else sent.encoded
+        c.bytes += sent.encoded * (length + self._encoding_counts) + sent.overflowing * self._overflow_counts
+        return sent
 
     def _encoding(self, segment: int, guest_s: float) -> tuple[float, float, float]:
-        """Mean length where it fits, share that overflows, share that is unchanged."""
+        """Mean length of an encoding, share of the pages that overflow, share that is unchanged."""
         rate = float(self._rate[segment])
-        still = self._written_since_sync(segment, guest_s)
-        unchanged = float(self._false_dirty[segment]) * (1 - still)
-        kind = self._kind[segment]
-        if kind is None:
+        unchanged = float(self._false_dirty[segment]) * (1 - self._written_since_sync(segment, guest_s))
+        content = self._content[segment]
+        if content is None:
             return 0.0, 1 - unchanged, unchanged
-        writes, whole = kind
+        writes, whole = content
         law = expected_encoding(writes, max(rate * (guest_s - float(self._visited[segment])), 1e-3))
         return law.encoded_bytes, (1 - unchanged) * overflow_of_changed(whole, law), unchanged
 
@@ -203,19 +173,19 @@ class XbzrleSender:
 
 
 def side_by_side(segments: Segments) -> Floats:
-    """First pages such that no two segments share one.
+    """Return first pages such that no two segments share a page.
 
-    Where pages of two classes alternate, their extents lie one over the other; in the cache each page has its own slot.
+    Where pages of two classes alternate, their extents overlap; in the cache each page has a slot of its own.
     """
-    placed, end = np.empty(len(segments)), 0.0
+    first_page, end = np.empty(len(segments)), 0.0
     for i in range(len(segments)):
-        placed[i] = max(float(segments.first_page[i]), end)
-        end = placed[i] + float(segments.pages[i])
-    return placed
+        first_page[i] = max(float(segments.first_page[i]), end)
+        end = first_page[i] + float(segments.pages[i])
+    return first_page
 
 
 def _writes_and_whole(content: PageContent | None) -> tuple[PageWrites, float] | None:
-    """What the content law takes, and the share of pages that are replaced whole."""
+    """Arguments of the content law, and the share of pages that are replaced whole."""
     if content is None:
         return None
     writes = PageWrites(

@@ -1,7 +1,8 @@
-"""How long XBZRLE's encodings get in a replay: as long as those that the trace sampled.
+"""Lengths of XBZRLE's encodings in a replay, drawn from the pages that the trace sampled.
 
-A page that changed takes the length of a sampled page nearby in memory: of the two whose writes since they were sent
-before come next, below and above its own, either, so that the writes are its own in the mean.
+A changed page takes the length of a sampled page nearby in memory. Two samples are candidates: those whose numbers of
+writes since they were last sent are next below and next above the page's own. One of the two is drawn, such that the
+mean number of writes is the page's.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ Ints = NDArray[np.int64]
 
 FEWEST_SAMPLES = 12
 NEIGHBOURS = (64, 512)
-"""Samples looked at on both sides of a page; more where the first have too few or too many writes."""
+"""Number of nearest samples that are searched; the second number where those of the first all have too few or too many
+writes."""
 
 
 class SampledLengths:
@@ -37,7 +39,7 @@ class SampledLengths:
     Attributes
     ----------
     known : bool
-        Whether there are enough samples; without, every page is taken to be replaced whole.
+        Whether there are enough samples; without them every page is assumed to be replaced whole.
 
     Examples
     --------
@@ -63,14 +65,14 @@ class SampledLengths:
         ----------
         pages : ndarray of int64
         since_s : ndarray
-            Guest time since the page was sent before.
+            Guest time since the page was last sent.
         rng : numpy.random.Generator
         """
         if not self.known or not len(pages):
             return np.full(len(pages), -1, np.int64)
         wanted = self._source.rates(pages) * since_s
         low, high = self._around(pages, wanted, NEIGHBOURS[0])
-        # Samples further off are asked only where some may be as old: nothing says more of what is older than all.
+        # Farther samples help only where some sample is as old as the page: none is older than the oldest.
         lacks = (self._writes[low] > wanted) | (self._writes[high] < wanted)
         lacks &= (since_s >= self._since_s.min()) & (since_s <= self._since_s.max())
         low[lacks], high[lacks] = self._around(pages[lacks], wanted[lacks], NEIGHBOURS[1])
@@ -79,7 +81,7 @@ class SampledLengths:
         return np.asarray(self._lengths[np.where(rng.random(len(pages)) < share, high, low)])
 
     def _around(self, pages: Ints, wanted: Floats, width: int) -> tuple[Ints, Ints]:
-        """Nearby samples with the next fewer and the next more writes; the nearest where there are none."""
+        """Find the nearby samples with the next fewer and the next more writes, or else the extreme sample."""
         width = min(width, len(self._pages))
         first = np.searchsorted(self._pages, pages) - width // 2
         near = np.clip(first, 0, len(self._pages) - width)[:, None] + np.arange(width)

@@ -1,10 +1,10 @@
-"""The guest's memory page by page, for a replay: it does what `GuestMemory` does, with real page numbers.
+"""The guest's memory page by page, for a replay: what `migsim.engine.events.memory.GuestMemory` does, with real pages.
 
-A bit a page of QEMU's migration bitmap is a byte here; the sender's cursor goes on where it was over a sync, but a
-search that finds nothing leaves it at the end of its block. All laws come from `migsim.models`.
+A byte stands for each bit of QEMU's migration bitmap. The sender's cursor stays where it is during a sync, but a search
+that finds nothing leaves it at the end of its block (`find_dirty_block`). All laws come from `migsim.models`.
 
-Leaves out: blocks' names in the stream; chunks are counted over all blocks together; a page that is still to be sent
-and was written since its chunk was cleared is in the bitmap already, so that write changes nothing.
+Leaves out: the blocks' names in the stream; chunks are counted over all blocks together; a page that is still to be
+sent and was written since its chunk was cleared is in the bitmap already, so that write changes nothing.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.events.guest_clock import GuestClock
-from migsim.engine.events.memory import SendCosts, Sent
-from migsim.engine.events.xbzrle import Encoded
+from migsim.engine.guest_clock import GuestClock
 from migsim.engine.pages.writes import TraceWrites, Written
-from migsim.engine.pages.xbzrle import Looked, PageXbzrle
+from migsim.engine.pages.xbzrle import LookUp, PageXbzrle
+from migsim.engine.sending import Encoded, SendCosts, Sent
 from migsim.models.dirty.hit_rates import last_write
 from migsim.models.dirty.log import CHUNK_PAGES
 from migsim.models.dirty.page_writes import random_fraction
@@ -34,7 +33,7 @@ Ints = NDArray[np.int64]
 
 _BLOCK = 1 << 20  # pages searched for set bits at a time
 _SLICE = 1 << 14  # pages sent at a time
-_SLICE_CODED = 1 << 12
+_XBZRLE_SLICE = 1 << 12
 _TINY_S = 1e-12
 
 
@@ -48,13 +47,13 @@ class PageMemory:
     zero : ndarray of bool, shape (pages,)
         Pages that are zero; none of them is written to.
     chunked : bool
-        Whether a sent page's protect window begins at its chunk's clearing (KVM) or at the sync.
+        Whether the protect window of a sent page begins when its chunk is cleared (KVM), or at the sync.
     fresh_pages : int, optional
         Data pages that the destination has yet to touch, the first ones; by default all.
     clock : GuestClock, optional
         How fast the guest runs; by default as fast as the wall.
     xbzrle : PageXbzrle, optional
-        Encodes what is sent once RAM was gone through.
+        Encodes pages once all of RAM was sent.
     block_pages : sequence of int, optional
         Pages of each RAM block, in the order of their numbers; by default one block.
 
@@ -89,7 +88,7 @@ class PageMemory:
         self.cursor = 0
         self._block_ends = np.cumsum(block_pages or [self.pages])
         self._left = self.pages
-        # generation of the last sending; 0: never. Two bytes a page do for nearly every migration.
+        # Generation in which each page was last sent; 0: never. Two bytes are enough for nearly every migration.
         self._sent_in: NDArray[Any] = np.zeros(self.pages, np.uint16)
         self._changed = np.ones(self.pages, bool) if xbzrle else None  # since then
         self._fresh_below = _page_after(~zero, fresh_pages)
@@ -102,11 +101,11 @@ class PageMemory:
 
     @property
     def drawn(self) -> bool:
-        """Whether dirty counts are drawn: each page's writes are."""
+        """Whether dirty counts are drawn: they are, with each page's writes."""
         return True
 
     def set_page_bytes(self, raw: float, zero: float) -> None:
-        """Let pages take so many bytes of the stream, as multifd's do."""
+        """Set the bytes of a raw and of a zero page in the stream."""
         self._raw_bytes, self._zero_bytes = raw, zero
 
     @property
@@ -120,7 +119,7 @@ class PageMemory:
         return self.writes.guest_s
 
     def guest_now_s(self, now: float) -> float:
-        """Guest time at `now`, the faults since the last sync left out."""
+        """Guest time at `now`; time lost to faults since the last sync is not subtracted."""
         return self.guest_s + self.clock.run_s(now) - self._synced_at
 
     def remaining_by_kind(self) -> PagesLeft:
@@ -143,7 +142,7 @@ class PageMemory:
     # ---- the bitmap sync ----
 
     def sync(self, now: float) -> float:
-        """Publish what was written; returns the pages that are newly dirty."""
+        """Set the bits of written pages, and return how many pages became dirty."""
         before = self._left
         run = self.clock.run_s(now)
         for written in self.writes.advance(run - self._synced_at, lambda pages: ~self.dirty[pages]):
@@ -157,19 +156,19 @@ class PageMemory:
         return float(self._left - before)
 
     def _publish(self, written: Written) -> None:
-        """Set the bits of written pages; one sent since the sync has to be written in its own protect window."""
+        """Set the bits of written pages; a page sent since the sync counts where its protect window has begun."""
         pages = written.pages
         counts = self._sent_in[pages] != self.generation
         if self._changed is not None:
             self._changed[pages[counts]] = True
-        again = np.flatnonzero(~counts)
-        if len(again):
-            sent = pages[again]
+        sent_at = np.flatnonzero(~counts)
+        if len(sent_at):
+            sent = pages[sent_at]
             begin = self._synced_at + written.begin_s
             length = written.end_s - written.begin_s
-            last = begin + length * last_write(written.writes[again], self.writes.rng)
+            last = begin + length * last_write(written.writes[sent_at], self.writes.rng)
             protected = self._protected_at(sent)
-            counts[again] = (last > protected) | (protected <= begin)
+            counts[sent_at] = (last > protected) | (protected <= begin)
             if self._changed is not None:
                 self._changed[sent[last > self._walks[self.generation].at(sent)]] = True
         published = pages[counts]
@@ -178,7 +177,7 @@ class PageMemory:
         self._left += len(new)
 
     def _protected_at(self, sent: Ints) -> Floats:
-        """Run time from which on writes to pages that were sent since the sync count."""
+        """Run time from which on writes count, for pages that were sent since the sync."""
         if not self.chunked:
             return np.full(len(sent), self._synced_at)
         return np.asarray(self._cleared_at[sent // CHUNK_PAGES])
@@ -186,7 +185,7 @@ class PageMemory:
     # ---- sending ----
 
     def send(self, now: float, budget_s: float, budget_bytes: float, costs: SendCosts) -> Sent:
-        """Send from the cursor on until time, quota or the bitmap is used up."""
+        """Send pages from the cursor on until the time, the bytes or the dirty pages are used up."""
         done = Sent()
         while budget_s - done.seconds > _TINY_S and done.stream_bytes < budget_bytes:
             if not self._left:
@@ -199,18 +198,18 @@ class PageMemory:
             seconds = self._page_s(pages, zero, costs)
             sizes = np.where(zero, self._zero_bytes, self._raw_bytes)
             raw = ~zero
-            looked = None
+            look_up = None
             if self.xbzrle is not None and self.xbzrle.started:
-                looked = self._look(self.xbzrle, pages[raw], now + done.seconds)
-                seconds[raw] = seconds[raw] * looked.raw + looked.extra_s
-                sizes[raw] = looked.stream_bytes
+                look_up = self._look(self.xbzrle, pages[raw], now + done.seconds)
+                seconds[raw] = seconds[raw] * look_up.raw + look_up.extra_s
+                sizes[raw] = look_up.stream_bytes
             n = _begun(seconds, budget_s - done.seconds) if budget_s < np.inf else len(pages)
             n = min(n, _begun(sizes, budget_bytes - done.stream_bytes))
             lasts_s = float(seconds[:n].sum())
-            if looked is not None and self.xbzrle is not None:
-                self.xbzrle.send(pages[:n][raw[:n]], looked, self.generation)
+            if look_up is not None and self.xbzrle is not None:
+                self.xbzrle.send(pages[:n][raw[:n]], look_up, self.generation)
                 self.xbzrle.put_zero(pages[:n][zero[:n]], self.generation)
-                raw[raw] = looked.raw
+                raw[raw] = look_up.raw
             self._take(pages[:n], now + done.seconds, lasts_s)
             done.seconds += lasts_s
             done.stream_bytes += int(sizes[:n].sum())
@@ -219,44 +218,47 @@ class PageMemory:
         return done
 
     def encode_left(self, now: float) -> Encoded | None:
-        """Encode and send what is left, the guest standing still since `now`; None where XBZRLE has not begun."""
-        coder = self.xbzrle
-        if coder is None or not coder.started:
+        """Encode the pages left once the guest has stopped at `now`; None where XBZRLE is off or has not begun."""
+        xbzrle = self.xbzrle
+        if xbzrle is None or not xbzrle.started:
             return None
-        raw = encoded = stream_bytes = extra_s = 0.0
+        raw = encoded = stream_bytes = extra_s = overflowing = 0.0
         while self._left:
             pages = self._ahead()
             zero = self.zero[pages]
-            looked = self._look(coder, pages[~zero], now, last_stage=True)
-            coder.send(pages[~zero], looked, self.generation, last_stage=True)
-            coder.put_zero(pages[zero], self.generation)
+            look_up = self._look(xbzrle, pages[~zero], now, last_stage=True)
+            xbzrle.send(pages[~zero], look_up, self.generation, last_stage=True)
+            xbzrle.put_zero(pages[zero], self.generation)
             self._take(pages, now, 0.0)
-            raw += int(np.count_nonzero(looked.raw))
-            encoded += int(np.count_nonzero(looked.length > 0))
-            stream_bytes += int(looked.stream_bytes.sum())
-            extra_s += float(looked.extra_s.sum())
-        return Encoded(raw=raw, encoded=encoded, stream_bytes=stream_bytes, extra_s=extra_s)
+            raw += int(np.count_nonzero(look_up.raw))
+            encoded += int(np.count_nonzero(look_up.length > 0))
+            overflowing += int(np.count_nonzero(look_up.length < 0))
+            stream_bytes += int(look_up.stream_bytes.sum())
+            extra_s += float(look_up.extra_s.sum())
+        return Encoded(raw, encoded, stream_bytes, extra_s, overflowing)
 
-    def _look(self, coder: PageXbzrle, pages: Ints, at: float, *, last_stage: bool = False) -> Looked:
-        """Look pages up in the cache, as they are at a time."""
+    def _look(self, xbzrle: PageXbzrle, pages: Ints, at: float, *, last_stage: bool = False) -> LookUp:
+        """Look pages up in the cache, with the contents that they have at a time."""
         run = self.clock.run_s(at)
         changed = np.ones(len(pages), bool) if self._changed is None else self._changed[pages]
         rates = self.writes.rates(pages)
-        # What was written since the sync is drawn at the next one; here only whether there was anything.
-        still = self.writes.rng.random(len(pages)) < random_fraction(rates, max(run - self._synced_at, 0.0))
-        since_s = np.maximum(run - self._seen_at(pages), 0.0)
-        return coder.look(pages, changed | still, since_s, self.generation, last_stage=last_stage)
+        # The writes since the sync are drawn at the next one; what matters here is whether there was any.
+        since_sync = self.writes.rng.random(len(pages)) < random_fraction(
+            rates, max(run - self._synced_at, 0.0)
+        )
+        since_s = np.maximum(run - self._known_at(pages), 0.0)
+        return xbzrle.look(pages, changed | since_sync, since_s, self.generation, last_stage=last_stage)
 
-    def _seen_at(self, pages: Ints) -> Floats:
-        """Run time at which each page is known to have been as it was sent before.
+    def _known_at(self, pages: Ints) -> Floats:
+        """Last run time at which each page is known to have held what was last sent of it.
 
-        That is when it was sent or, where the cursor passed it since without sending it, the sync before that.
+        That is when it was sent or, where the cursor passed it later without sending it, the sync before that pass.
         """
         generations = self._sent_in[pages]
         at = np.zeros(len(pages))
         for generation in np.unique(generations[generations > 0]).tolist():
-            these = generations == generation
-            at[these] = self._walks[generation].at(pages[these])
+            of_generation = generations == generation
+            at[of_generation] = self._walks[generation].at(pages[of_generation])
         before = self._walks.get(self.generation - 1)
         if before is not None:
             clean = (generations < self.generation - 1) & before.passed(pages)
@@ -264,7 +266,7 @@ class PageMemory:
         return at
 
     def _ahead(self) -> Ints:
-        """Return the next pages to send, some of them at least; there are any."""
+        """Return some of the next pages to send, at least one; there must be a dirty page."""
         while not len(self._queue):
             if self._searched >= self.pages:
                 self._wrap()
@@ -273,10 +275,10 @@ class PageMemory:
             self._searched = min(low + _BLOCK, self.pages)
         if self.xbzrle is None or not self.xbzrle.started:
             return self._queue[:_SLICE]
-        return self.xbzrle.one_lap(self._queue[:_SLICE_CODED])
+        return self.xbzrle.one_lap(self._queue[:_XBZRLE_SLICE])
 
     def _wrap(self) -> None:
-        """Go on at page 0: RAM was gone through."""
+        """Go on at page 0 after the end of RAM."""
         self._searched = 0
         if self.xbzrle is not None:
             self.xbzrle.start()
@@ -287,7 +289,7 @@ class PageMemory:
         return np.asarray(np.where(zero, costs.zero_page_s, data))
 
     def _take(self, pages: Ints, at: float, lasts_s: float) -> None:
-        """Clear the bits of the queue's first pages, which are sent from `at` on."""
+        """Clear the bits of the queue's first pages, which are sent from `at` on for `lasts_s`."""
         self.dirty[pages] = False
         self._sent_in[pages] = self.generation
         if self._changed is not None:
@@ -305,7 +307,7 @@ class PageMemory:
 
 
 class _Walk:
-    """When the cursor passed where, between two syncs; it began at run time `begun_at`."""
+    """The cursor's walk between two syncs: when it passed which page; it began at run time `begun_at`."""
 
     def __init__(self, origin: int, pages: int, begun_at: float) -> None:
         self.begun_at = begun_at
@@ -320,23 +322,23 @@ class _Walk:
         self._at += [begin, end]
 
     def at(self, pages: Ints) -> Floats:
-        """When pages that were sent were sent."""
+        """When the pages were sent; only for pages that were sent in this walk."""
         return np.asarray(np.interp((pages - self._origin) % self._pages, self._passed, self._at))
 
     def passed(self, pages: Ints) -> Bools:
-        """Whether the cursor passed pages, so that they would have been sent, had they been dirty."""
+        """Whether the cursor passed each page, so that a dirty page would have been sent."""
         furthest = self._pages if self.all_sent else max(self._passed[-1:], default=-1)
         return np.asarray((pages - self._origin) % self._pages <= furthest)
 
 
 def _begun(amounts: NDArray[np.generic], budget: float) -> int:
-    """How many pages are begun before their amounts use up a budget."""
+    """Count the pages that are begun before the sum of their amounts reaches the budget."""
     before = np.cumsum(amounts) - amounts
     return int(np.count_nonzero(before < budget - _TINY_S))
 
 
 def _page_after(counted: Bools, limit: int | None) -> int:
-    """Page number below which `limit` of the counted pages lie; past the last one where there are fewer."""
+    """Return the page number below which `limit` of the counted pages lie; past the last page where there are fewer."""
     left = len(counted) if limit is None else limit
     for low in range(0, len(counted), _BLOCK):
         block = np.flatnonzero(counted[low : low + _BLOCK])

@@ -1,30 +1,30 @@
-r"""Page-exact replay: a traced guest's own page numbers through the migration, no fitted classes between.
+r"""The replay: a traced guest's migration from the trace's own page numbers, without fitted classes.
 
 Law
 ---
-A bitmap sync at guest run time :math:`T_1` publishes the pages of the trace's intervals that lie in
-:math:`(T_0, T_1]`, :math:`T_0` the sync before:
+A bitmap sync at guest run time :math:`T_1`, after one at :math:`T_0`, makes pages dirty that the trace's intervals in
+:math:`(T_0, T_1]` name as dirty:
 
-- a page clean at :math:`T_0`: whatever its write's instant;
-- a page sent since :math:`T_0`: where its last write fell after its 1 GiB chunk was cleared (KVM), or after
+- a page that was clean at :math:`T_0`: whenever it was written;
+- a page that was sent since :math:`T_0`: if its last write came after its 1 GiB chunk was cleared (KVM), or else after
   :math:`T_0`;
-- a page still in the bitmap stays there.
+- a page that is still in the bitmap stays there.
 
-An interval that a sync cuts gives each part its share: the writes to a page are drawn by how often the whole trace saw
-it dirty, each falls anywhere in the interval, and what falls before the cut is published now, the rest later. Where the
-trace logs every write with its time, it is cut there. The trace starts over when it ends. Throttling and full rings
-scale guest time, so that a slowed guest gets through less of the trace.
+A sync that falls into an interval splits it. The number of writes to a page is drawn from how often the page is dirty
+in the whole trace, each write falls anywhere in the interval, and the writes before the sync are published now, the
+others later. Where the trace logs every write with its time, the interval is split at that time. The trace starts over
+when it ends. Throttling and full rings scale guest time, so a slowed guest gets through less of the trace.
 
-The cursor walks real addresses from where it was, whatever a sync sets behind it; where everything was sent and budget
-was left, the search that found nothing leaves it at the end of its block, so that the next round begins behind that.
-With XBZRLE each page goes through the exact cache; a page found and not written since it was sent before is unchanged;
-lengths of the others are drawn from the trace's samples. Everything else is the event engine's: windows, threshold,
-decisions, switchover.
+The cursor walks real addresses from where it was, whatever a sync sets behind it. Where everything was sent and budget
+was left, the search that found nothing leaves the cursor at the end of its block, so the next round begins behind that.
+With XBZRLE each page goes through the exact cache: a page that is found and was not written since it was last sent is
+unchanged; the lengths of the others are drawn from the trace's samples. Windows, threshold, decisions and switchover
+are the event engine's.
 
 Mirrors: `migration/ram.c` (bitmap, cursor, XBZRLE) on the loop of `migsim.engine.events.precopy`.
-Leaves out: which pages are zero, which the trace only counts: all that it never saw written, save as many as hold data,
-right behind those it did; the order of writes inside an interval (a sweep's pages come as random ones); of KVM's
-clearing, blocks of their own.
+Leaves out: which pages are zero, as the trace only counts them (`zero_map` says what is assumed); the order of writes
+inside an interval, so a sweep's pages come as random ones; KVM clears each RAM block's chunks by themselves, here they
+are counted over all blocks.
 Source: the mechanics reference, sections 2.4, 2.6, 3.6 and 4.
 """
 
@@ -36,8 +36,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.events.guest_clock import GuestClock
 from migsim.engine.events.precopy import simulate
+from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
 from migsim.engine.pages.contents import SampledLengths
 from migsim.engine.pages.memory import PageMemory
@@ -96,41 +96,42 @@ def replay_pages(
     return simulate(migration, seed=seed, memory=memory), _assumptions(trace, writes, memory)
 
 
-def page_memory(what: SimulationInput, writes: TraceWrites, zero: NDArray[np.bool_]) -> PageMemory:
-    """Make the memory that a migration is replayed on.
+def page_memory(migration: SimulationInput, writes: TraceWrites, zero: NDArray[np.bool_]) -> PageMemory:
+    """Make the memory of a replayed migration.
 
     Parameters
     ----------
-    what : SimulationInput
-        Of its workload only the load is used.
+    migration : SimulationInput
+        Only the load of its workload is used.
     writes : TraceWrites
     zero : ndarray of bool, shape (pages,)
     """
-    coder = None
-    if what.on("xbzrle"):
-        coder = PageXbzrle(
+    xbzrle = None
+    if migration.has_capability("xbzrle"):
+        xbzrle = PageXbzrle(
             SampledLengths(writes),
             writes.rng,
-            cache_size_bytes=int(what.parameter("xbzrle-cache-size")),
-            version=what.version,
-            terms=what.terms,
+            cache_size_bytes=int(migration.parameter("xbzrle-cache-size")),
+            version=migration.version,
+            terms=migration.terms,
         )
     return PageMemory(
         writes,
         zero,
-        chunked=what.chunked,
-        fresh_pages=what.fresh_pages,
-        clock=GuestClock(what.workload.load_fraction),
-        xbzrle=coder,
+        chunked=migration.chunked,
+        fresh_pages=migration.fresh_pages,
+        clock=GuestClock(migration.workload.load_fraction),
+        xbzrle=xbzrle,
         block_pages=[block.pages for block in writes.trace.meta.ram_blocks],
     )
 
 
 def zero_map(trace: Trace, writes: TraceWrites) -> NDArray[np.bool_]:
-    """Say which pages are taken to be zero, shape (pages,).
+    """Say which pages are assumed to be zero, shape (pages,).
 
-    None that was written to; of the others all but as many as the trace counts with data, which are laid right
-    behind the last written page of the first block, and from page 0 on where there is not enough room.
+    The trace only counts the zero pages. A page that was written is not zero. Of the other pages, as many hold data as
+    the count says: those right behind the last written page of the first block, and where these are too few, further
+    ones from page 0 on.
     """
     zero = np.asarray(writes.hits == 0)
     if trace.meta.zero_pages is None:
@@ -154,7 +155,7 @@ def zero_map(trace: Trace, writes: TraceWrites) -> NDArray[np.bool_]:
 
 
 def _workload(trace: Trace, writes: TraceWrites, zero_pages: int, load: float) -> Workload:
-    """Pages by how often they are written: what full rings are reckoned with."""
+    """Make a workload of page classes by write rate; the dirty ring's law needs it."""
     rows = zip(writes.pages_of_hits.tolist(), writes.rate_of_hits.tolist(), strict=True)
     return Workload(
         ram_bytes=trace.meta.ram_bytes,
@@ -169,7 +170,7 @@ def _workload(trace: Trace, writes: TraceWrites, zero_pages: int, load: float) -
 
 
 def _assumptions(trace: Trace, writes: TraceWrites, memory: PageMemory) -> list[str]:
-    """What the replay took for granted, a sentence each."""
+    """Say what the replay assumed, a sentence each."""
     notes = ["Of an interval's pages each was written at instants as likely as any other."]
     if writes.guest_s > writes.lap_s:
         notes.append(

@@ -1,9 +1,9 @@
-"""What a traced guest writes, page by page, against the time that it runs.
+"""The writes of a traced guest, page by page, over the time that the guest runs.
 
-An interval of the trace names the pages that were dirty at its end, not when they were written or how often. So each
-of its pages gets a number of writes, drawn by how often the whole trace saw the page dirty, and a cut of the interval
-takes its share of them. Where the trace logs every write with its time (a dirty ring on some hosts), it is cut there.
-The trace starts over when it ends. The laws are `migsim.models.dirty.hit_rates`.
+An interval of the trace names the pages that were dirty at its end, not when or how often they were written. So a
+number of writes is drawn for each of its pages, from how often the page is dirty in the whole trace, and a piece of the
+interval takes its share of the writes. Where the trace logs every write with its time (a dirty ring on some hosts),
+the writes are split at that time. The trace starts over when it ends. The laws are `migsim.models.dirty.hit_rates`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BISECTIONS = 40
 _BLOCK = 1 << 20  # pages counted at a time
 
 EVERY_WRITE = 1.2
-"""More events than this for each dirty page: the ring logged every write, not only the first ones."""
+"""With more events than this for each dirty page, the ring has logged every write, not only the first to a page."""
 
 
 class Written(NamedTuple):
@@ -43,9 +43,9 @@ class Written(NamedTuple):
     pages : ndarray of int64
         Ascending, each once.
     writes : ndarray of int64
-        To each of them; when in the stretch is open.
+        Number of writes to each page, at unknown times of the stretch.
     begin_s, end_s : float
-        The stretch, since the call began.
+        The stretch, in seconds since the call of `TraceWrites.advance` began.
     """
 
     pages: Ints
@@ -55,7 +55,7 @@ class Written(NamedTuple):
 
 
 class TraceWrites:
-    """The trace as a source of writes.
+    """A trace as a source of writes.
 
     Parameters
     ----------
@@ -63,22 +63,22 @@ class TraceWrites:
         With page numbers.
     rng : numpy.random.Generator
     dirty_fault_s : float
-        Guest time lost at a first write to a protected page: the trace's intervals are shortened by it, and the
-        stretches handed out lengthened.
+        Guest time lost at a first write to a protected page. It is taken out of the trace's intervals, and added to
+        the stretches of a migration whose writes fault.
 
     Attributes
     ----------
     hits : ndarray of uint8 or uint16, shape (pages,)
-        Intervals that each page was dirty in.
+        Number of intervals in which each page was dirty.
     rate_of_hits : ndarray
-        Writes a second to a page that was dirty in so many intervals.
+        Writes a second to a page, by that number.
     guest_s : float
-        Guest time handed out so far.
+        Guest time that was replayed so far.
 
     Raises
     ------
     TraceError
-        The trace names no pages, or pages that its RAM does not have.
+        The trace names no pages, or pages outside its RAM.
 
     Examples
     --------
@@ -104,12 +104,12 @@ class TraceWrites:
         if trace.meta.collector == "dirty-rate" or not self._numbers:
             raise TraceError(
                 f"{trace.path} names no pages: it has {len(self._numbers)} intervals that do.",
-                "A replay walks the numbers of the pages that were dirty in each interval.",
+                "A replay needs the numbers of the pages that were dirty in each interval.",
                 "Record with --method stream or dirty-ring.",
             )
         self.hits = self._count_hits()
         pages_of_hits = np.zeros(len(self._numbers) + 1, np.int64)
-        for low in range(0, self.total_pages, _BLOCK):  # bincount makes eight bytes of each
+        for low in range(0, self.total_pages, _BLOCK):  # bincount makes eight bytes of each byte
             pages_of_hits += np.bincount(self.hits[low : low + _BLOCK], minlength=len(pages_of_hits))
         self.rate_of_hits = rates_by_hits(pages_of_hits, self._lengths_s, short=self._short_window())
         self.pages_of_hits: Ints = pages_of_hits
@@ -128,18 +128,18 @@ class TraceWrites:
         return self._events is not None
 
     def rates(self, pages: Ints) -> Floats:
-        """Writes to each of some pages, a second of guest time."""
+        """Return the writes to each page in a second of guest time."""
         return np.asarray(self.rate_of_hits[self.hits[pages]])
 
     def advance(self, seconds: float, faulting: Faulting | None = None) -> Iterator[Written]:
-        """Hand out what is written in the next seconds, stretch by stretch.
+        """Yield the writes of the next seconds, stretch by stretch.
 
         Parameters
         ----------
         seconds : float
-            Run time, that lost to faults included.
+            Run time, including the time lost to faults.
         faulting : callable, optional
-            Says which pages' next write faults; asked before each stretch is handed out.
+            Says which pages' next write faults; it is asked before each stretch.
         """
         at = begun_s = 0.0
         while seconds - at > _TINY_S:
@@ -160,13 +160,13 @@ class TraceWrites:
             at = end
 
     def _whole_laps(self, seconds: float) -> float:
-        """Skip laps that add no page to one that is handed out already; what they last."""
+        """Skip laps that write no page that a whole lap has not written already, and return their run time."""
         laps = max(int(seconds / self.lap_s) - 1, 0) * self.lap_s
         self.guest_s += laps
         return laps
 
     def _cut(self, piece: _Drawn | _Logged, seconds: float, faulting: Faulting | None) -> tuple[float, float]:
-        """Share of what is left of a piece that fits into some seconds, and how long that lasts."""
+        """Return the share of a piece that fits into some seconds, and the time that it takes."""
         fault_s = self.dirty_fault_s if faulting is not None else 0.0
         faults = np.zeros(1, np.int64)
         if fault_s and faulting is not None:
@@ -174,19 +174,19 @@ class TraceWrites:
             faults[0] = 0
         amounts = np.arange(len(faults))
 
-        def lasts(share: float) -> float:
+        def seconds_of(share: float) -> float:
             return piece.left_s * share + fault_s * float(faults @ (1 - (1 - share) ** amounts))
 
-        if lasts(1.0) <= seconds + _TINY_S:
-            return 1.0, lasts(1.0)
+        if seconds_of(1.0) <= seconds + _TINY_S:
+            return 1.0, seconds_of(1.0)
         low, high = 0.0, 1.0
         for _ in range(_BISECTIONS if fault_s else 0):
             middle = (low + high) / 2
-            low, high = (middle, high) if lasts(middle) < seconds else (low, middle)
+            low, high = (middle, high) if seconds_of(middle) < seconds else (low, middle)
         return (low if fault_s else seconds / piece.left_s), seconds
 
     def _load(self) -> _Drawn | _Logged:
-        """Begin the next interval."""
+        """Load the next interval."""
         index, self._next = self._next, (self._next + 1) % len(self._numbers)
         number, length = self._numbers[index], float(self._lengths_s[index])
         if self._events is not None:
@@ -210,7 +210,7 @@ class TraceWrites:
         return counted
 
     def _short_window(self) -> tuple[float, float] | None:
-        """Shortest `calc-dirty-rate` window and the pages it saw, where it is shorter than all intervals."""
+        """Find the shortest `calc-dirty-rate` window and its dirty pages; None where an interval is as short."""
         curve = self.trace.unique_dirty_curve().only("dirty-bitmap")
         if not len(curve) or curve.window_s[0] >= self._lengths_s.min():
             return None
@@ -219,7 +219,7 @@ class TraceWrites:
         return guest_seconds(window, pages, self.dirty_fault_s), pages
 
     def _logged_writes(self, dirty_pages: float) -> dict[int, tuple[Ints, Floats]] | None:
-        """Pages and times (as shares) of each interval's events, where these are all writes."""
+        """Return pages and times (as shares) of each interval's events; None where the events are not all writes."""
         events = self.trace.events()
         if len(events) < EVERY_WRITE * dirty_pages:
             return None
@@ -230,20 +230,20 @@ class TraceWrites:
         found = {}
         for number, start, end in spans:
             if number in self._numbers:
-                own = numbers == number
-                found[int(number)] = (pages[own], np.clip((at[own] - start) / (end - start), 0.0, 1.0))
+                inside = numbers == number
+                found[int(number)] = (pages[inside], np.clip((at[inside] - start) / (end - start), 0.0, 1.0))
         return found
 
 
 class _Drawn:
-    """What is left of an interval that says only which pages were dirty."""
+    """The rest of an interval that names the dirty pages only; their writes are drawn."""
 
     def __init__(self, pages: Ints, writes: Ints, length_s: float, rng: np.random.Generator) -> None:
         self.pages, self.writes, self.left_s = pages, writes, length_s
         self._rng = rng
 
     def take(self, share: float) -> tuple[Ints, Ints]:
-        """Take a share of what is left, from its beginning: pages and their writes."""
+        """Take a share of the rest, from its beginning: pages and their writes."""
         taken = writes_within(self.writes, share, self._rng)
         pages, some = self.pages, taken > 0
         left = self.writes - taken
@@ -253,28 +253,28 @@ class _Drawn:
 
 
 class _Logged:
-    """What is left of an interval whose writes have times."""
+    """The rest of an interval whose writes have times."""
 
     def __init__(self, pages: Ints, at: Floats, length_s: float) -> None:
         order = np.argsort(at, kind="stable")
-        self._pages, self._at, self._from = pages[order], at[order], 0.0
+        self._pages, self._at, self._begin = pages[order], at[order], 0.0
         self.left_s = length_s
 
     @property
     def pages(self) -> Ints:
-        """Pages with writes left."""
+        """Pages with writes in the rest."""
         return np.unique(self._pages)
 
     @property
     def writes(self) -> Ints:
-        """Writes left to each of `pages`."""
+        """Number of writes in the rest to each of `pages`."""
         return np.unique_counts(self._pages).counts
 
     def take(self, share: float) -> tuple[Ints, Ints]:
-        """Take a share of what is left, from its beginning: pages and their writes."""
-        until = self._from + share * (1 - self._from)
+        """Take a share of the rest, from its beginning: pages and their writes."""
+        until = self._begin + share * (1 - self._begin)
         cut = len(self._at) if share >= 1 else int(np.searchsorted(self._at, until, side="right"))
         pages, counts = np.unique(self._pages[:cut], return_counts=True)
-        self._pages, self._at, self._from = self._pages[cut:], self._at[cut:], until
+        self._pages, self._at, self._begin = self._pages[cut:], self._at[cut:], until
         self.left_s *= 1 - share
         return pages, counts

@@ -1,6 +1,6 @@
-"""XBZRLE in a replay: the exact cache, and lengths drawn from the trace's samples.
+"""XBZRLE in a replay: the exact cache, and lengths of encodings drawn from the trace's samples.
 
-The laws are `migsim.models.xbzrle.encoding` and `xbzrle_cache`.
+The laws are `migsim.models.xbzrle.encoding` and `migsim.models.xbzrle.cache`.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from migsim.models.xbzrle.cache import XbzrleCache, cache_pages, xbzrle_rules
 from migsim.models.xbzrle.encoding import counted_bytes, record_bytes, xbzrle_seconds
 from migsim.qapi import QemuVersion
 
-__all__ = ["Looked", "PageXbzrle"]
+__all__ = ["LookUp", "PageXbzrle"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
-class Looked(NamedTuple):
-    """What sending pages would do, arrays over the pages.
+class LookUp(NamedTuple):
+    """What sending pages through the cache would do, as arrays over the pages.
 
     Attributes
     ----------
     found : ndarray of bool
-        In the cache.
+        Whether the page is in the cache.
     length : ndarray of int64
-        Of the encoding where found: 0 unchanged, -1 overflow.
+        Length of the encoding of a page that is found; 0: unchanged, -1: overflow.
     raw : ndarray of bool
-        Sent whole: not found, or overflowing.
+        Whether the page is sent whole: not found, or overflowing.
     stream_bytes : ndarray of int64
-        In the stream.
+        Its bytes in the stream.
     extra_s : ndarray of float
-        Sender's time besides that of sending a raw page.
+        The sender's time beside that of sending a raw page.
     """
 
     found: Bools
@@ -96,23 +96,23 @@ class PageXbzrle:
         self.started = True
 
     def one_lap(self, pages: Ints) -> Ints:
-        """Return the first of some ascending pages, as many as surely have a slot each."""
+        """Return the first of some ascending pages, as many as have a slot of their own for certain."""
         laps = pages // self.cache.cache_pages
         return pages[: int(np.searchsorted(laps, laps[0], side="right"))]
 
     def look(
         self, pages: Ints, changed: Bools, since_s: Floats, generation: int, *, last_stage: bool = False
-    ) -> Looked:
-        """Say what sending pages would do, changing nothing but the draws of lengths.
+    ) -> LookUp:
+        """Say what sending pages would do; the cache stays as it is, lengths are drawn.
 
         Parameters
         ----------
         pages : ndarray of int64
-            None of them zero, no two of one slot.
+            None of them is zero, and no two share a slot.
         changed : ndarray of bool
-            Whether they were written to since they were sent before.
+            Whether each was written to since it was last sent.
         since_s : ndarray
-            Guest time since then.
+            Guest time since it was last sent.
         generation : int
             Bitmap syncs so far.
         last_stage : bool
@@ -123,7 +123,7 @@ class PageXbzrle:
         drawn = found & changed
         length[drawn] = self.lengths.draw(pages[drawn], since_s[drawn], self._rng)
         missing_s = np.where(refused | last_stage, self._refused_s, self._miss_s)
-        return Looked(
+        return LookUp(
             found=found,
             length=length,
             raw=~found | (length < 0),
@@ -131,9 +131,9 @@ class PageXbzrle:
             extra_s=np.where(found, self._hit_s, missing_s),
         )
 
-    def send(self, pages: Ints, looked: Looked, generation: int, *, last_stage: bool = False) -> None:
-        """Send the first of the pages that were looked up: `pages` are as many as go."""
-        found, length = looked.found[: len(pages)], looked.length[: len(pages)]
+    def send(self, pages: Ints, look_up: LookUp, generation: int, *, last_stage: bool = False) -> None:
+        """Send `pages`, which are the first of those that were looked up."""
+        found, length = look_up.found[: len(pages)], look_up.length[: len(pages)]
         self.cache.access(pages, generation, insert=not last_stage)
         c = self.counters
         c.cache_miss += len(pages) - int(np.count_nonzero(found))

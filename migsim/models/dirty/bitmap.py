@@ -46,7 +46,6 @@ __all__ = [
     "dirty_words",
     "setup_s",
     "sync_s",
-    "tracking_bytes",
     "tree_release",
 ]
 
@@ -242,20 +241,6 @@ def bitmap_size_table(gib: Iterable[int] = TALK_GIB) -> pd.DataFrame:
         },
         index=pd.Index(sizes, name="ram_gib"),
     )
-
-
-def tracking_bytes(layout: BitmapLayout, ram_bytes: int) -> int:
-    """Return the memory that dirty tracking takes on the source: QEMU-wide, migration, slot and kernel bitmaps.
-
-    Examples
-    --------
-    >>> tracking_bytes(bitmap_layout("10.0"), 1 << 40) >> 20
-    224
-    """
-    one = bitmap_size_bytes(ram_bytes, 1)
-    wide = bitmap_size_bytes(ram_bytes, 8) if layout.qemu_bits_per_page == 8 else 3 * one
-    kernel = 0 if layout.dirty_ring else 2 * one  # KVM keeps two and swaps them
-    return wide + one * layout.migration_bitmap + one + kernel
 
 
 def dirty_words(ram_pages: float, dirty_pages: float, spread: Literal["random", "runs"] = "random") -> float:

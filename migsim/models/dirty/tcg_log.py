@@ -50,15 +50,9 @@ from migsim.errors import ParameterError
 from migsim.models.dirty.page_writes import random_fraction
 from migsim.qapi import QemuVersion
 
-__all__ = ["TLB_ENTRIES", "VICTIM_ENTRIES", "missed_fraction", "misses_writes", "seen_fraction", "tcg_notes"]
+__all__ = ["missed_fraction", "misses_writes", "seen_fraction", "tcg_notes"]
 
 Floats = NDArray[np.float64]
-
-TLB_ENTRIES = 256
-"""Entries of a new TLB; it grows at a flush when more than 70 % of its entries were in use."""
-
-VICTIM_ENTRIES = 8
-"""Entries of the victim TLB."""
 
 
 def misses_writes(version: QemuVersion | str, accel: str) -> bool:

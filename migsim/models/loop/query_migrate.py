@@ -18,7 +18,7 @@ from typing import Any
 from migsim.models.loop.behaviour import Behaviour
 from migsim.units import PAGE_BYTES
 
-__all__ = ["Counters", "XbzrleCounters", "encoding_rate", "mean_mbps", "migration_info"]
+__all__ = ["Counters", "XbzrleCounters", "encoding_rate", "mean_mbps", "migration_info", "transferred_bytes"]
 
 
 @dataclass(slots=True)
@@ -124,7 +124,18 @@ class Counters:
 
     def transferred(self, behaviour: Behaviour) -> float:
         """Return `ram.transferred` by the release's definition."""
-        return self.ram_stream + (self.other_stream if behaviour.transferred_counts == "stream" else 0.0)
+        return transferred_bytes(self.ram_stream, self.other_stream, behaviour.transferred_counts == "stream")
+
+
+def transferred_bytes(ram_stream: float, other_stream: float, counts_all_stream: bool) -> float:
+    """Return `ram.transferred`: the RAM records only, or the whole stream.
+
+    Examples
+    --------
+    >>> transferred_bytes(100.0, 8.0, False), transferred_bytes(100.0, 8.0, True)
+    (100.0, 108.0)
+    """
+    return ram_stream + (other_stream if counts_all_stream else 0.0)
 
 
 def encoding_rate(pages: float, size_bytes: float) -> float:

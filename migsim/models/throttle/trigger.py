@@ -45,6 +45,7 @@ __all__ = [
     "close_trigger",
     "count_period",
     "is_bad_period",
+    "judge_period",
     "threshold_bytes",
     "throttle_rules",
 ]
@@ -224,11 +225,50 @@ def close_trigger(
             "QEMU takes 1 to 100 from 5.0 on; before, 50 is built in.",
             f"Use {min(max(threshold_percent, 1), 100) if rules.threshold_parameter else 50}.",
         )
-    counted = trigger.dirtied_before or not rules.needs_previous_rate
-    held = rules.skips_block_bulk and in_block_bulk
-    bad = is_bad_period(dirty_bytes, transferred_bytes, threshold_percent)
-    count, acts = count_period(trigger.bad_periods, counted and not held and bad, rules.acts_on)
-    return Trigger(count, dirty_bytes > 0, acts)
+    bad_periods, acts = judge_period(
+        trigger.bad_periods,
+        trigger.dirtied_before,
+        dirty_bytes,
+        transferred_bytes,
+        threshold_percent,
+        rules.needs_previous_rate,
+        rules.acts_on,
+        rules.skips_block_bulk and in_block_bulk,
+    )
+    return Trigger(bad_periods, dirty_bytes > 0, acts)
+
+
+def judge_period(
+    bad_periods: int,
+    dirtied_before: bool,
+    dirty_bytes: int,
+    transferred_bytes: int,
+    threshold_percent: int,
+    needs_previous_rate: bool,
+    acts_on: int,
+    held: bool = False,
+) -> tuple[int, bool]:
+    """Return the bad periods since the last action, a closed period included, and whether that period acts.
+
+    Parameters
+    ----------
+    bad_periods, dirtied_before
+        As `Trigger` has them.
+    dirty_bytes, transferred_bytes, threshold_percent
+        As `close_trigger` takes them, unchecked.
+    needs_previous_rate, acts_on
+        As `ThrottleRules` has them.
+    held : bool
+        Whether nothing is decided in this period.
+
+    Examples
+    --------
+    >>> judge_period(1, True, 60, 100, 50, False, 2), judge_period(0, False, 60, 100, 50, True, 3)
+    ((0, True), (0, False))
+    """
+    counted = (dirtied_before or not needs_previous_rate) and not held
+    bad = counted and is_bad_period(dirty_bytes, transferred_bytes, threshold_percent)
+    return count_period(bad_periods, bad, acts_on)
 
 
 def count_period(bad_periods: int, bad: bool, acts_on: int) -> tuple[int, bool]:

@@ -1,8 +1,8 @@
-"""The least or greatest value of one setting with which a migration keeps to what is required.
+"""Sizing: the least or greatest value of one setting with which a migration meets requirements.
 
-- `search`: the entry, `size`; the search, its answer, and why nothing will do
-- `requirement`: reading ``downtime<500ms``, and which draws meet it
-- `range`: where a value is looked for, and what the values that were tried gave
+- `search`: the entry, `size`; the search, its answer `Sizing`, and the reason where no value suffices
+- `requirement`: `Requirement`, read from ``downtime<500ms``, and the draws that meet it
+- `trials`: default ranges, and the results of the values that were simulated
 
 The migrations are simulated by `migsim.study.sweep`.
 """

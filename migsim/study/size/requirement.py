@@ -1,4 +1,4 @@
-"""What a migration has to keep to: reading ``downtime<500ms``, and which draws meet it."""
+"""`Requirement`, an upper bound on a figure such as ``downtime<500ms``, and the draws that meet it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from migsim.errors import ParameterError, near_misses
 from migsim.results.figures import BOUNDED, FIGURES
-from migsim.study.sweep.cells import COMPLETED, Drawn
+from migsim.study.sweep.cells import COMPLETED, CellResults
 from migsim.units import format_bytes, format_duration_s, parse_quantity
 
 __all__ = ["COMPLETES", "Requirement", "read_requirements"]
@@ -27,33 +27,35 @@ class Requirement:
     ----------
     figure : str
         ``downtime``, ``total-time``, ``blackout``, ``guest-lost`` [ms], ``transferred`` [bytes], ``rounds``; or
-        ``outcome``, which bounds nothing more.
+        ``outcome``, which only requires that the migration completes.
     limit : float
-        In the figure's unit.
+        The bound, in the figure's unit.
     inclusive : bool
-        Whether the limit itself will do.
+        Whether the limit itself is allowed.
     """
 
     figure: str
     limit: float = np.inf
     inclusive: bool = False
 
-    def met(self, drawn: Drawn) -> NDArray[np.bool_]:
-        """Which draws (rows) of which cells (columns) meet it; what does not complete does not."""
-        completed = drawn.outcome == COMPLETED
+    def met(self, results: CellResults) -> NDArray[np.bool_]:
+        """Return which draws (rows) of which cells (columns) complete and meet the requirement."""
+        completed = results.outcome == COMPLETED
         if self.figure == "outcome":
             return np.asarray(completed)
-        values = drawn.figures[self.figure]
+        values = results.figures[self.figure]
         return np.asarray(completed & ((values <= self.limit) if self.inclusive else (values < self.limit)))
 
-    def reached(self, drawn: Drawn, cell: int, confidence: float) -> float:
-        """What the figure stays at or below in `confidence` of a cell's draws; infinite where fewer complete."""
-        values = np.where(drawn.outcome[:, cell] == COMPLETED, drawn.figures[self.figure][:, cell], np.inf)
+    def reached(self, results: CellResults, cell: int, confidence: float) -> float:
+        """Return the least bound that `confidence` of a cell's draws keep to; infinite where fewer complete."""
+        values = np.where(
+            results.outcome[:, cell] == COMPLETED, results.figures[self.figure][:, cell], np.inf
+        )
         place = max(int(np.ceil(confidence * len(values) - 1e-9)) - 1, 0)
         return float(np.sort(values)[place])
 
-    def write(self, value: float) -> str:
-        """Write a value of the figure with its unit."""
+    def format(self, value: float) -> str:
+        """Return a value of the figure as text with its unit."""
         unit = FIGURES[self.figure].unit if self.figure in FIGURES else ""
         if unit == "ms":
             return format_duration_s(value / 1000)
@@ -62,11 +64,11 @@ class Requirement:
     def __str__(self) -> str:
         if self.figure == "outcome":
             return "outcome = completed"
-        return f"{self.figure} {'<=' if self.inclusive else '<'} {self.write(self.limit)}"
+        return f"{self.figure} {'<=' if self.inclusive else '<'} {self.format(self.limit)}"
 
 
 COMPLETES = Requirement("outcome")
-"""What every other requirement implies."""
+"""The requirement that a migration completes; every other one implies it."""
 
 
 def read_requirements(words: Iterable[str]) -> tuple[Requirement, ...]:
@@ -75,7 +77,7 @@ def read_requirements(words: Iterable[str]) -> tuple[Requirement, ...]:
     Raises
     ------
     ParameterError
-        For a figure that cannot be bounded, a bound from below, or none at all.
+        For a figure that cannot be bounded, a lower bound, or no requirement at all.
     UnitError
 
     Examples
@@ -86,7 +88,7 @@ def read_requirements(words: Iterable[str]) -> tuple[Requirement, ...]:
     read = tuple(_read(word) for word in words)
     if not read:
         raise ParameterError(
-            "No requirement is given.", "Something has to be required.", "Add --require 'downtime<500ms'."
+            "No requirement is given.", "A sizing needs at least one.", "Add --require 'downtime<500ms'."
         )
     return read
 
@@ -95,7 +97,7 @@ def _read(word: str) -> Requirement:
     match = _FORM.fullmatch(word)
     if match is None:
         raise ParameterError(
-            f"The requirement is {word!r}.", "It is FIGURE<LIMIT.", "Write it like downtime<500ms."
+            f"The requirement is {word!r}.", "A requirement is FIGURE<LIMIT.", "Write it like downtime<500ms."
         )
     figure, sign, text = match.groups()
     if figure == "outcome":
@@ -103,18 +105,18 @@ def _read(word: str) -> Requirement:
             return COMPLETES
         raise ParameterError(
             f"The requirement is {word!r}.",
-            "A migration is required to complete.",
+            "The only outcome that can be required is completed.",
             "Write outcome=completed.",
         )
     if figure not in BOUNDED:
         raise ParameterError(
             f"{figure!r} cannot be required.",
-            f"Figures are {', '.join(BOUNDED)}, and outcome.",
+            f"Figures that can be required are {', '.join(BOUNDED)}, and outcome.",
             near_misses(figure, BOUNDED) or "Choose one of them.",
         )
     if sign not in ("<", "<="):
         raise ParameterError(
-            f"The requirement is {word!r}.", "Figures are bounded from above.", f"Write {figure}<{text}."
+            f"The requirement is {word!r}.", "A requirement is an upper bound.", f"Write {figure}<{text}."
         )
     unit = FIGURES[figure].unit
     limit = parse_quantity(text, "" if unit == "syncs" else unit, field=figure)

@@ -1,9 +1,8 @@
-"""Sizing: the least (or greatest) value of one setting with which a migration keeps to what is required.
+"""`size`: find the least or greatest value of one setting with which a migration meets requirements.
 
-A value will do where at least a share `confidence` of the draws meets every requirement. The draws are the same for
-every value (common random numbers). Whether more always helps is not taken for granted: a grid over the whole range is
-looked at first, then the gap between the last value that will not do and the first that will is divided, again and
-again.
+A value suffices where at least the share `confidence` of the draws meets every requirement. All values have the same
+draws (common random numbers). The search does not assume that a larger value always helps: it first simulates a grid
+over the whole range, then repeatedly divides the gap between the outermost value that suffices and its neighbour.
 """
 
 from __future__ import annotations
@@ -18,9 +17,10 @@ from numpy.typing import NDArray
 
 from migsim.errors import ParameterError
 from migsim.html import html_list, html_table
-from migsim.study.question import Asked, Question, takes_question
-from migsim.study.size.range import Tried, default_range
+from migsim.study.quantities import read_share
+from migsim.study.question import Question, QuestionKeywords, takes_question
 from migsim.study.size.requirement import COMPLETES, Requirement, read_requirements
+from migsim.study.size.trials import Trials, default_range
 from migsim.study.sweep.axis import Axis
 from migsim.study.sweep.plan import make_plan
 from migsim.units import format_value
@@ -33,42 +33,42 @@ if TYPE_CHECKING:
 
 __all__ = ["Sizing", "size"]
 
-GRID = 17
-"""Values over the whole range that are looked at first."""
-PARTS = 6
-"""Values that a gap is divided by at once."""
+GRID_VALUES = 17
+"""Values over the whole range that are simulated first."""
+GAP_VALUES = 6
+"""Values that divide a gap at once."""
 CLOSE = 0.002
-"""A gap is narrow enough when its ends differ by so much."""
-SHOWN = 9
-"""Rows of a table for people."""
-LOOKS = 2
-"""How often the neighbourhood of the best value is looked at where no value of the grid will do."""
+"""Relative width at which a gap is no longer divided."""
+SHOWN_ROWS = 9
+"""Rows of the table that is shown to people."""
+NEAR_BEST_ROUNDS = 2
+"""How often values near the best one are simulated where no value of the grid suffices."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sizing:
-    """An answer.
+    """The answer to a sizing.
 
     Attributes
     ----------
     axis : Axis
-        What was looked for.
+        The setting whose value was searched.
     least : bool
-        Whether the least value was, or the greatest.
+        Whether the least value was searched, or the greatest.
     value : int, float or None
-        In the axis's unit; None: impossible.
+        The value in the axis's unit; None where no value suffices.
     reason : str
-        In a sentence or two.
+        The answer in a sentence or two.
     requirements : tuple of Requirement
     confidence : float
-        Share of the draws that had to meet them.
+        Share of the draws that has to meet all requirements.
     table : pandas.DataFrame
-        Every value that was tried, ascending: ``value``, ``met`` (the share of the draws that meets everything), a
-        share for each requirement by its text, ``completed`` (most draws do), and the median figures.
+        All simulated values, ascending: ``value``, ``met`` (share of the draws that meets every requirement), a share
+        for each requirement by its text, ``completed`` (whether most draws complete), and the median figures.
     assumptions : tuple of str
-        What is taken for granted or left out, a sentence each.
+        What the model takes for granted or leaves out, a sentence each.
     notes : tuple of str
-        What is worth knowing about the search.
+        Remarks on the search, a sentence each.
     """
 
     axis: Axis
@@ -83,12 +83,12 @@ class Sizing:
 
     @property
     def at_value(self) -> dict[str, float]:
-        """The row of `table` of the answer; empty where it is impossible."""
+        """The answer's row of `table`; empty where no value suffices."""
         rows = self.table[self.table["value"] == self.value]
         return {str(k): float(v) for k, v in rows.iloc[0].items()} if len(rows) else {}
 
-    def shown_rows(self, most: int = SHOWN) -> list[dict[str, Any]]:
-        """Some rows of `table`: the answer, its neighbours, and others evenly spread."""
+    def shown_rows(self, most: int = SHOWN_ROWS) -> list[dict[str, Any]]:
+        """Return the answer's row of `table`, its neighbours, and others evenly spread."""
         last = len(self.table) - 1
         places = {round(k * last / (most - 1)) for k in range(most)} if last >= most else {*range(last + 1)}
         for place in np.flatnonzero(self.table["value"] == self.value):
@@ -130,10 +130,10 @@ def size(
     require: Iterable[str] | str,
     minimise: str | None = None,
     maximise: str | None = None,
-    confidence: float = 0.8,
+    confidence: float | str = 0.8,
     jobs: int = 1,
     progress: Callable[[int, str], None] | None = None,
-    **asked: Unpack[Asked],
+    **keywords: Unpack[QuestionKeywords],
 ) -> Sizing:
     """Find the least or greatest value of one setting that meets requirements.
 
@@ -143,17 +143,17 @@ def size(
         The guest, or a question about it.
     require : sequence of str
         ``"downtime<500ms"``, ``"total-time<10min"``, ``"transferred<20GiB"``, ``"guest-lost<2s"``,
-        ``"outcome=completed"`` (which every other one implies).
+        ``"outcome=completed"`` (which all others imply).
     minimise, maximise : str
-        One of them: what is looked for, as ``"max-bandwidth"``, or with a range or values of one's own,
+        The setting whose value is searched, exactly one of the two: ``"max-bandwidth"``, or with a range or values,
         ``"max-bandwidth=1Gbps:25Gbps"``. Any number that `migsim.sweep` varies.
     confidence : float
-        Share of the draws that has to meet them all.
+        Share of the draws that has to meet all requirements.
     jobs : int
-        Processes of this machine; -1 is one a processor.
+        Number of processes of this machine; -1 for one per processor.
     progress : callable, optional
-        Called with the number of values tried and a few words.
-    **asked
+        Called with the number of simulated values and a few words.
+    **keywords
         The keywords of `migsim.Question`: host, settings, qemu_version, load, draws, seed, ...
 
     Returns
@@ -171,88 +171,87 @@ def size(
     requirements = read_requirements([require] if isinstance(require, str) else require)
     if (minimise is None) == (maximise is None):
         raise ParameterError(
-            "Exactly one of minimise and maximise is needed.", "One value is looked for.", "Give one of them."
+            "Exactly one of minimise and maximise is needed.",
+            "A sizing searches one value.",
+            "Give one of them.",
         )
-    if not 0 < confidence <= 1:
-        raise ParameterError(
-            f"The confidence is {confidence:g}.", "It is a share of the draws.", "Give 0.8 or so."
-        )
-    question = Question.of(guest, **asked)
+    share = read_share("confidence", confidence)
+    question = Question.of(guest, **keywords)
     name, equals, text = (minimise or maximise or "").partition("=")
     vary = {name: text if equals else default_range(name, question.link_bytes_per_s)}
     plan, (axis,) = make_plan(question, vary=vary)
     if axis.kind == "choice":
         raise ParameterError(
-            f"{name} is no number.", "A number is looked for.", f"Sweep it: --vary {name}=..."
+            f"{name} is not a number.", "A sizing searches a number.", f"Sweep it: --vary {name}=..."
         )
-    tried = Tried(plan, axis, requirements, confidence, jobs, progress)
-    return _answer(tried, least=minimise is not None, assumptions=question.assumptions_of(plan.workload))
+    trials = Trials(plan, axis, requirements, share, jobs, progress)
+    return _search(trials, least=minimise is not None, assumptions=question.assumptions_of(plan.workload))
 
 
-def _answer(tried: Tried, *, least: bool, assumptions: tuple[str, ...] = ()) -> Sizing:
-    axis = tried.axis
-    tried.add(_grid(axis))
-    for _ in range(0 if axis.listed else LOOKS):
-        if tried.will_do().any():
+def _search(trials: Trials, *, least: bool, assumptions: tuple[str, ...] = ()) -> Sizing:
+    axis = trials.axis
+    trials.add(_grid(axis))
+    for _ in range(0 if axis.listed else NEAR_BEST_ROUNDS):
+        if trials.suffices().any():
             break
-        tried.add(_around(axis, tried.values, int(np.argmax(tried.met()))))
-    while not axis.listed and tried.will_do().any():
-        more = _gap(axis, tried, least)
+        trials.add(_around(axis, trials.values, int(np.argmax(trials.share_met()))))
+    while not axis.listed and trials.suffices().any():
+        more = _gap(axis, trials, least)
         if not len(more):
             break
-        tried.add(more)
-    good = np.flatnonzero(tried.will_do())
+        trials.add(more)
+    good = np.flatnonzero(trials.suffices())
     place = None if not len(good) else int(good[0] if least else good[-1])
-    value = None if place is None else tried.values[place].item()
+    value = None if place is None else trials.values[place].item()
     word = "least" if least else "greatest"
     if place is None:
-        reason = _why_impossible(tried)
+        reason = _why_impossible(trials)
     else:
-        asked = " and ".join(str(r) for r in tried.requirements)
+        required = " and ".join(str(r) for r in trials.requirements)
         reason = (
-            f"The {word} {axis.name} with {asked} is {format_value(value, axis.unit)}: "
-            f"{tried.met()[place]:.0%} of the draws meet that (asked: {tried.confidence:.0%})."
+            f"The {word} {axis.name} with {required} is {format_value(value, axis.unit)}: "
+            f"{trials.share_met()[place]:.0%} of the draws meet that (asked: {trials.confidence:.0%})."
         )
     return Sizing(
         axis,
         least,
         value,
         reason,
-        tried.requirements,
-        tried.confidence,
-        tried.table(),
+        trials.requirements,
+        trials.confidence,
+        trials.table(),
         assumptions,
-        tuple(_notes(tried, place, least)),
+        tuple(_notes(trials, place, least)),
     )
 
 
 def _grid(axis: Axis) -> NDArray[Any]:
     if axis.count:
         return np.unique(axis.values)
-    return np.unique(axis.at(np.linspace(0, 1, GRID)))
+    return np.unique(axis.at(np.linspace(0, 1, GRID_VALUES)))
 
 
 def _around(axis: Axis, values: NDArray[Any], place: int) -> NDArray[Any]:
-    """Values between a place and its neighbours."""
+    """Return new values between the value at `place` and its neighbours."""
     low, high = values[max(place - 1, 0)], values[min(place + 1, len(values) - 1)]
-    return _between(axis, float(low), float(high), 2 * PARTS)
+    return _between(axis, float(low), float(high), 2 * GAP_VALUES)
 
 
-def _gap(axis: Axis, tried: Tried, least: bool) -> NDArray[Any]:
-    """Values that divide the gap between the outermost value that will do and its neighbour that will not."""
-    good = np.flatnonzero(tried.will_do())
+def _gap(axis: Axis, trials: Trials, least: bool) -> NDArray[Any]:
+    """Return new values in the gap between the outermost value that suffices and its neighbour that does not."""
+    good = np.flatnonzero(trials.suffices())
     inner = good[0] if least else good[-1]
     outer = inner - 1 if least else inner + 1
-    if not 0 <= outer < len(tried.values):
-        return tried.values[:0]
-    low, high = sorted((float(tried.values[inner]), float(tried.values[outer])))
+    if not 0 <= outer < len(trials.values):
+        return trials.values[:0]
+    low, high = sorted((float(trials.values[inner]), float(trials.values[outer])))
     if high - low <= CLOSE * high:
-        return tried.values[:0]
-    return _between(axis, low, high, PARTS)
+        return trials.values[:0]
+    return _between(axis, low, high, GAP_VALUES)
 
 
 def _between(axis: Axis, low: float, high: float, count: int) -> NDArray[Any]:
-    """New values strictly between two."""
+    """Return `count` values strictly between two, or fewer where rounding merges them."""
     inside = np.linspace(0, 1, count + 2)[1:-1]
     values = np.unique(
         Axis(axis.name, axis.unit, axis.kind, (), low, high, 0, axis.log, axis.whole).at(inside)
@@ -260,20 +259,20 @@ def _between(axis: Axis, low: float, high: float, count: int) -> NDArray[Any]:
     return values[(values > low) & (values < high)]
 
 
-def _notes(tried: Tried, place: int | None, least: bool) -> Iterable[str]:
-    axis, met = tried.axis, tried.met()
-    if len(met) > 1 and tried.no_effect():
+def _notes(trials: Trials, place: int | None, least: bool) -> Iterable[str]:
+    axis, met = trials.axis, trials.share_met()
+    if len(met) > 1 and trials.no_effect():
         yield f"{axis.name} changes nothing here: it plays no part in these migrations, or is not modelled."
-    yield from tried.errors()
+    yield from trials.refusals()
     if place is None:
         return
     beyond = np.arange(place + 1, len(met)) if least else np.arange(place)
-    bad = [k for k in beyond if not tried.will_do()[k]]
+    bad = [k for k in beyond if not trials.suffices()[k]]
     if bad:
         worst = min(bad, key=lambda k: met[k])
         side = "greater" if least else "smaller"
         yield (
-            f"Not every {side} value will do: at {format_value(tried.values[worst].item(), axis.unit)} only "
+            f"Not every {side} value will do: at {format_value(trials.values[worst].item(), axis.unit)} only "
             f"{met[worst]:.0%} of the draws meet it."
         )
     outermost = place == 0 if least else place == len(met) - 1
@@ -281,41 +280,41 @@ def _notes(tried: Tried, place: int | None, least: bool) -> Iterable[str]:
         yield f"It is the end of the range that was looked at: {axis.name} may go further."
 
 
-def _why_impossible(tried: Tried) -> str:
-    """Return a sentence or two: the binding requirement and the best that is reached, or which two are at odds."""
-    axis = tried.axis
-    low, high = (format_value(tried.values[k].item(), axis.unit) for k in (0, -1))
+def _why_impossible(trials: Trials) -> str:
+    """Return the binding requirement and its best bound, or the requirements that no value meets together, as text."""
+    axis = trials.axis
+    low, high = (format_value(trials.values[k].item(), axis.unit) for k in (0, -1))
     head = f"Impossible: no {axis.name} from {low} to {high} meets"
-    share = f"in {tried.confidence:.0%} of the draws"
-    asked = (COMPLETES, *(r for r in tried.requirements if r != COMPLETES))
-    alone = {r: tried.will_do(r) for r in asked}
-    never = [r for r in asked if not alone[r].any()]
+    share = f"in {trials.confidence:.0%} of the draws"
+    required = (COMPLETES, *(r for r in trials.requirements if r != COMPLETES))
+    alone = {r: trials.suffices(r) for r in required}
+    never = [r for r in required if not alone[r].any()]
     if not never:
-        places = "; ".join(f"{r} takes {_where_met(tried, alone[r])}" for r in tried.requirements)
+        places = "; ".join(f"{r} takes {_where_met(trials, alone[r])}" for r in trials.requirements)
         return f"{head} all requirements together {share}, though each can be met alone: {places}."
-    binding = min(never, key=lambda r: (r != COMPLETES, float(tried.met(r).max())))
+    binding = min(never, key=lambda r: (r != COMPLETES, float(trials.share_met(r).max())))
     if binding == COMPLETES:
-        best = int(np.argmax(tried.met(COMPLETES)))
-        most = tried.met(COMPLETES)[best]
-        at = f" (at {format_value(tried.values[best].item(), axis.unit)})" if most else ""
+        best = int(np.argmax(trials.share_met(COMPLETES)))
+        most = trials.share_met(COMPLETES)[best]
+        at = f" (at {format_value(trials.values[best].item(), axis.unit)})" if most else ""
         return f"{head} {binding} {share}: at best {most:.0%} of them complete before the deadline{at}."
-    best = _best_value(tried, binding)
-    reached = binding.reached(tried.drawn, best, tried.confidence)
+    best = _best_value(trials, binding)
+    reached = binding.reached(trials.results, best, trials.confidence)
     return (
-        f"{head} {binding} {share}: the best {binding.figure} that {tried.confidence:.0%} of them keep to is "
-        f"{binding.write(reached)}, at {format_value(tried.values[best].item(), axis.unit)}."
+        f"{head} {binding} {share}: the best {binding.figure} that {trials.confidence:.0%} of them keep to is "
+        f"{binding.format(reached)}, at {format_value(trials.values[best].item(), axis.unit)}."
     )
 
 
-def _best_value(tried: Tried, binding: Requirement) -> int:
-    reached = [binding.reached(tried.drawn, k, tried.confidence) for k in range(len(tried.values))]
+def _best_value(trials: Trials, binding: Requirement) -> int:
+    reached = [binding.reached(trials.results, k, trials.confidence) for k in range(len(trials.values))]
     return int(np.argmin(reached))
 
 
-def _where_met(tried: Tried, good: NDArray[np.bool_]) -> str:
-    """Where a requirement is met, by its ends."""
-    values = tried.values[good]
-    least, most = (format_value(values[k].item(), tried.axis.unit) for k in (0, -1))
+def _where_met(trials: Trials, good: NDArray[np.bool_]) -> str:
+    """Return the values that meet a requirement, as text."""
+    values = trials.values[good]
+    least, most = (format_value(values[k].item(), trials.axis.unit) for k in (0, -1))
     if good[-1] and not good[0]:
         return f"{least} or more"
     if good[0] and not good[-1]:

@@ -1,7 +1,7 @@
-"""What a sweep varies: reading ``NAME=VALUES`` into axes.
+"""The axes of a sweep: the quantities that vary, read from ``NAME=VALUES``.
 
-``LOW:HIGH:COUNT`` is evenly spaced, both ends included; ``LOW:HIGH:COUNT:log`` by equal ratios; ``A,B,C`` a list;
-``on|off`` both. Where values are sampled rather than laid out as a grid, ``LOW:HIGH`` does.
+``LOW:HIGH:COUNT`` is evenly spaced values, both ends included; ``LOW:HIGH:COUNT:log`` has equal ratios; ``A,B,C`` is a
+list; ``on|off`` is both. ``LOW:HIGH`` is a range to be sampled; a grid needs a count.
 """
 
 from __future__ import annotations
@@ -18,54 +18,55 @@ from migsim.errors import ParameterError, near_misses
 from migsim.profiles.terms import TERMS
 from migsim.qapi import CAPABILITIES, PARAMETERS, QemuVersion
 from migsim.qapi.settings import parse_setting
-from migsim.study.quantities import MOST, QUANTITIES, read_number
+from migsim.study.quantities import LARGEST_COUNT, QUANTITIES, read_number
 from migsim.units import parse_bytes, parse_duration_s, parse_quantity
 
-__all__ = ["RAM", "SCALE", "VARIED", "Axis", "Kind", "read_axes", "read_value"]
+__all__ = ["GUEST_RAM", "QUESTION_AXES", "SCALE_PREFIX", "Axis", "AxisKind", "read_axes", "read_value"]
 
-Kind = Literal["parameter", "choice", "input", "term", "scale", "guest"]
+AxisKind = Literal["parameter", "choice", "input", "term", "scale", "guest"]
+"""What the values of an axis are: see `Axis.kind`."""
 
-SCALE = "scale."
-"""Before a host term's name: a factor on its value."""
+SCALE_PREFIX = "scale."
+"""Prefix of a host term's name that makes it a factor on the term's value."""
 
-RAM = "guest-ram"
-"""The guest's memory: scaled by a stated rule (`migsim.study.sweep.guest_ram`)."""
+GUEST_RAM = "guest-ram"
+"""Axis of the guest's memory, to which its workload is scaled (`migsim.study.sweep.guest_ram`)."""
 
-VARIED = {name: (quantity.unit, quantity.meaning) for name, quantity in QUANTITIES.items()} | {
-    RAM: ("bytes", "The guest's memory, its writing scaled to it by a stated rule")
+QUESTION_AXES = {name: (quantity.unit, quantity.meaning) for name, quantity in QUANTITIES.items()} | {
+    GUEST_RAM: ("bytes", "The guest's memory, its writing scaled to it by a stated rule")
 }
-"""What can be varied beside QEMU's settings and the host's terms: unit and meaning."""
+"""Unit and meaning of the axes that are neither QEMU settings nor host terms, by name."""
 
-_GUEST = ("load", "dirty-ring-size", RAM)
+_GUEST_AXES = ("load", "dirty-ring-size", GUEST_RAM)
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One thing that is varied.
+    """One quantity that varies, and its values.
 
     Attributes
     ----------
     name : str
     unit : str
-        Of the values, QAPI's own for its parameters.
+        Unit of the values; QAPI's for migration parameters.
     kind : {"parameter", "choice", "input", "term", "scale", "guest"}
-        A number of QEMU's settings; a setting that is switched or chosen; a number of the migration; a host term; a
-        factor on one; a number that changes the guest.
+        A QEMU setting that is a number; a setting that is switched or chosen; a number of the question; a host term;
+        a factor on a host term; a number that changes the guest.
     listed : tuple
-        The values, where they were given one by one.
+        The values, where they are given one by one.
     low, high : float
         Ends of a range.
     count : int
-        How many values; 0 for a range that can only be sampled.
+        Number of values; 0 for a range that can only be sampled.
     log : bool
-        By equal ratios rather than differences.
+        Whether values of the range have equal ratios rather than equal differences.
     whole : bool
-        Whole numbers only.
+        Whether values are whole numbers.
     """
 
     name: str
     unit: str
-    kind: Kind
+    kind: AxisKind
     listed: tuple[Any, ...] = ()
     low: float = 0.0
     high: float = 0.0
@@ -75,34 +76,34 @@ class Axis:
 
     @cached_property
     def values(self) -> NDArray[Any]:
-        """The grid's values.
+        """The values of the axis in a grid.
 
         Raises
         ------
         ParameterError
-            Where there is no count, or whole numbers between the ends are fewer.
+            Where the range has no count, or a count above the number of whole numbers in it.
         """
         if self.listed:
             return np.array(self.listed)
         if not self.count:
             raise ParameterError(
-                f"{self.name} is varied from {self.low:g} to {self.high:g} without saying in how many steps.",
+                f"{self.name} varies from {self.low:g} to {self.high:g} without a count.",
                 "A grid needs LOW:HIGH:COUNT.",
                 "Add the count, or sample (--samples N).",
             )
         values = self.at(np.linspace(0, 1, self.count))
         found = len(np.unique(values))
         if found < self.count:
-            kind = "powers of two" if self.name == "xbzrle-cache-size" else "whole numbers"
+            rounded = "powers of two" if self.name == "xbzrle-cache-size" else "whole numbers"
             raise ParameterError(
-                f"{self.name} is varied in {self.count} steps from {self.low:g} to {self.high:g} {self.unit}.",
-                f"Rounded to {kind}, only {found} of them differ.",
+                f"{self.name} has {self.count} values from {self.low:g} to {self.high:g} {self.unit}.",
+                f"Rounded to {rounded}, only {found} of them differ.",
                 f"Ask for {found} or fewer, or list the values.",
             )
         return values
 
     def at(self, fraction: ArrayLike) -> NDArray[Any]:
-        """Return the values at fractions (0 to 1) of the way from the low end to the high one, rounded as need be."""
+        """Return the values at fractions (0 to 1) of the way from the low end to the high one, rounded where whole."""
         along = np.asarray(fraction, dtype=np.float64)
         if self.listed:
             index = np.minimum((along * len(self.listed)).astype(int), len(self.listed) - 1)
@@ -111,21 +112,21 @@ class Axis:
         values = self.low * ratio**along if self.log else self.low + (self.high - self.low) * along
         if self.name == "xbzrle-cache-size":
             values = np.exp2(np.round(np.log2(values)))
-        values = np.where(along >= 1, self.high, values)  # not a rounding error below it
+        values = np.where(along >= 1, self.high, values)  # exactly, without a rounding error
         if not self.whole:
             return np.clip(values, self.low, self.high)
         return np.clip(np.round(values), self.low, self.high).astype(np.int64)
 
 
 def read_axes(vary: Mapping[str, Any], version: QemuVersion | str) -> tuple[Axis, ...]:
-    """Read what is varied.
+    """Read the axes of a sweep.
 
     Parameters
     ----------
     vary : mapping of str to str or sequence
-        By name: text as in this module's docstring, or the values themselves.
+        Values by name: text as in this module's docstring, or a sequence.
     version : QemuVersion or str
-        The QEMU that is to take them.
+        The version of QEMU that has to accept them.
 
     Raises
     ------
@@ -144,8 +145,8 @@ def read_axes(vary: Mapping[str, Any], version: QemuVersion | str) -> tuple[Axis
     return tuple(_read(name, values, wanted) for name, values in vary.items())
 
 
-def read_value(name: str, value: Any, version: QemuVersion) -> tuple[Any, str, Kind]:
-    """Read one value of what `name` stands for: the value in its unit, the unit, and the kind.
+def read_value(name: str, value: Any, version: QemuVersion) -> tuple[Any, str, AxisKind]:
+    """Read one value of an axis; return it in the axis's unit, the unit, and the kind.
 
     Raises
     ------
@@ -163,12 +164,12 @@ def read_value(name: str, value: Any, version: QemuVersion) -> tuple[Any, str, K
             return _bounded(name, read), entry.unit, "parameter"
         if isinstance(read, list):
             raise ParameterError(
-                f"{name} is a list.", "Numbers and choices can be varied.", "Set it instead."
+                f"{name} is a list.", "Only numbers and choices can vary.", "Set it instead."
             )
         return read, "", "choice"
-    if name in VARIED:
-        return _quantity(name, value), VARIED[name][0], "guest" if name in _GUEST else "input"
-    term = name.removeprefix(SCALE)
+    if name in QUESTION_AXES:
+        return _quantity(name, value), QUESTION_AXES[name][0], "guest" if name in _GUEST_AXES else "input"
+    term = name.removeprefix(SCALE_PREFIX)
     if term in TERMS:
         if name != term:
             return read_number(name, value), "1", "scale"
@@ -179,11 +180,11 @@ def read_value(name: str, value: Any, version: QemuVersion) -> tuple[Any, str, K
             "term",
         )
     known = [n for table in (PARAMETERS, CAPABILITIES) for n, e in table.items() if version in e.available]
-    hint = near_misses(name, [*known, *VARIED, *TERMS, *(SCALE + t for t in TERMS)])
+    hint = near_misses(name, [*known, *QUESTION_AXES, *TERMS, *(SCALE_PREFIX + t for t in TERMS)])
     raise ParameterError(
-        f"{name!r} is nothing that can be set or varied.",
-        f"That is a migration parameter or capability of QEMU {version}, {', '.join(VARIED)}, a host term such as "
-        f"normal_page_s, or a factor on one, as {SCALE}normal_page_s.",
+        f"{name!r} can neither be set nor varied.",
+        f"Axes are the migration parameters and capabilities of QEMU {version}, {', '.join(QUESTION_AXES)}, host "
+        f"terms such as normal_page_s, and factors on them such as {SCALE_PREFIX}normal_page_s.",
         hint or "Correct the name.",
     )
 
@@ -198,11 +199,11 @@ def _read(name: str, values: Any, version: QemuVersion) -> Axis:
         values = [values]
     read = [read_value(name, _plain(value), version) for value in values]
     if not read:
-        raise ParameterError(f"{name} is varied over nothing.", "It needs a value.", f"Write {name}=A,B,C.")
+        raise ParameterError(f"{name} has no values.", "An axis has at least one.", f"Write {name}=A,B,C.")
     listed = tuple(value for value, _, _ in read)
     if len(set(listed)) < len(listed):
         twice = next(value for value in listed if listed.count(value) > 1)
-        raise ParameterError(f"{name} has {twice!r} twice.", "Values of an axis differ.", "Drop one.")
+        raise ParameterError(f"{name} has {twice!r} twice.", "The values of an axis differ.", "Drop one.")
     whole = all(isinstance(value, int) and not isinstance(value, bool) for value in listed)
     return Axis(name, read[0][1], read[0][2], listed, count=len(listed), whole=whole)
 
@@ -212,49 +213,55 @@ def _range(name: str, text: str, parts: list[str], version: QemuVersion) -> Axis
     ends, counts = parts[:2], parts[2 : len(parts) - log]
     if len(counts) > 1 or len(parts) < 2 + log or not all(ends):
         raise ParameterError(
-            f"{name} is varied over {text!r}.",
+            f"The range of {name} is {text!r}.",
             "A range is LOW:HIGH:COUNT or LOW:HIGH:COUNT:log.",
             "Write it like 1Gbps:25Gbps:20.",
         )
     (low, unit, kind), (high, _, _) = (read_value(name, end, version) for end in ends)
     if kind == "choice":
-        raise ParameterError(f"{name} is varied over {text!r}.", "It has no range.", "List its values.")
+        raise ParameterError(f"The range of {name} is {text!r}.", "It is no number.", "List its values.")
     count = parse_quantity(counts[0], "", field=f"The count of {name}") if counts else 0
     if counts and count < 2:
         raise ParameterError(
-            f"{name} is varied over {text!r}: {count} values.", "A range has two ends.", "Ask for at least 2."
+            f"The range of {name} is {text!r}: {count} values.",
+            "A range has two ends.",
+            "Ask for at least 2.",
         )
     if low >= high:
         turned = ":".join([ends[1], ends[0], *parts[2:]])
         raise ParameterError(
-            f"{name} is varied over {text!r}, which is {'empty' if low == high else 'reversed'}.",
+            f"The range of {name} is {text!r}, which is {'empty' if low == high else 'reversed'}.",
             "A range goes from LOW up to HIGH.",
             f"Write {turned}." if low > high else f"Write {name}={ends[0]} for the one value.",
         )
     if log and low <= 0:
         raise ParameterError(
-            f"{name} is varied over {text!r}.", "No ratio leads away from 0.", "Begin above 0, or drop :log."
+            f"The range of {name} is {text!r}.",
+            "Equal ratios cannot start at 0.",
+            "Begin above 0, or drop :log.",
         )
     whole = isinstance(low, int) and isinstance(high, int)
     return Axis(name, unit, kind, (), low, high, count, log or name == "xbzrle-cache-size", whole)
 
 
 def _quantity(name: str, value: Any) -> int | float:
-    if name == RAM:
+    if name == GUEST_RAM:
         read = _bounded(name, parse_bytes(value, field=name))
         if read > 0:
             return read
-        raise ParameterError(f"{name} is {value!r}.", "It is above 0.", "Correct it.")
+        raise ParameterError(f"{name} is {value!r}.", "It is above 0.", "Give a size like 16GiB.")
     number: int | float = QUANTITIES[name].read(value)
     return _bounded(name, number) if isinstance(number, int) else number
 
 
 def _bounded(name: str, value: int) -> int:
-    if value > MOST:
-        raise ParameterError(f"{name} is {value}.", f"A sweep goes up to {MOST}.", "Lower it.")
+    if value > LARGEST_COUNT:
+        raise ParameterError(
+            f"{name} is {value}.", f"A sweep holds numbers up to {LARGEST_COUNT}.", "Lower it."
+        )
     return value
 
 
 def _plain(value: Any) -> Any:
-    """Return a NumPy scalar as Python's own."""
+    """Return a NumPy scalar as a Python one, other values as they are."""
     return value.item() if isinstance(value, np.generic) else value

@@ -1,4 +1,4 @@
-"""A finished sweep as labelled arrays, as a table, and as files."""
+"""`Sweep`, the result of a sweep: labelled arrays, a table, and files."""
 
 from __future__ import annotations
 
@@ -15,38 +15,39 @@ from migsim.html import html_list, html_table
 from migsim.profiles.terms import TERMS
 from migsim.qapi import CAPABILITIES, PARAMETERS
 from migsim.results.figures import FIGURES
-from migsim.study.sweep.axis import SCALE, VARIED, Axis
-from migsim.study.sweep.cells import OUTCOMES, CellColumns
+from migsim.study.sweep.axis import QUESTION_AXES, SCALE_PREFIX, Axis
+from migsim.study.sweep.cells import CELL_OUTCOMES, CellValues
 from migsim.study.sweep.layout import Layout
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-__all__ = ["FORMATS", "Sweep", "assemble", "check_sweep_file"]
+__all__ = ["SWEEP_FORMATS", "Sweep", "assemble", "check_sweep_file"]
 
-FORMATS = ("parquet", "nc", "csv")
-"""What the ending of a sweep's file may be."""
+SWEEP_FORMATS = ("parquet", "nc", "csv")
+"""File name endings that a sweep can be written to."""
 SAMPLE = "sample"
 """The one dimension of a sampled sweep."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sweep:
-    """Many simulated migrations, labelled by what was varied.
+    """Many simulated migrations, labelled by the values that vary.
 
     Attributes
     ----------
     dataset : xarray.Dataset
-        A dimension for each thing that was varied, named like it and in its unit; ``sample`` where they were sampled.
-        Variables: ``outcome`` ("completed", "not-converged", "error"), ``total-time``, ``downtime``, ``blackout``,
-        ``guest-lost`` [ms], ``transferred``, ``remaining`` [bytes], ``rounds``, ``cpu-throttle-percentage``; NaN where
-        a migration has none; with draws they are medians, and ``completed-fraction``, ``NAME-low``, ``NAME-high`` (the
-        middle 80 %) stand beside them; ``reason``: why a cell is an error.
+        One dimension per axis, with its name and unit; the one dimension ``sample`` where values were sampled.
+        Variables: ``outcome`` ("completed", "not-converged", "error"); ``reason``, of an error; ``total-time``,
+        ``downtime``, ``blackout``, ``guest-lost`` [ms], ``transferred``, ``remaining`` [bytes], ``rounds``,
+        ``cpu-throttle-percentage``: NaN where a migration has none, medians where there are several draws. Several
+        draws add ``completed-fraction``, ``NAME-low`` and ``NAME-high`` (the middle 80 %).
     axes : tuple of Axis
     assumptions : tuple of str
+        What the model takes for granted or leaves out, a sentence each.
     notes : tuple of str
-        What is worth knowing about how it was made: damaged files, things varied that change nothing.
+        Remarks on the run, a sentence each: damaged files, axes that change no figure.
     """
 
     dataset: xr.Dataset
@@ -62,24 +63,24 @@ class Sweep:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many cells ended in each way."""
+        """Number of cells by outcome."""
         outcome = self.dataset["outcome"].values
-        return {name: int(np.sum(outcome == name)) for name in OUTCOMES}
+        return {name: int(np.sum(outcome == name)) for name in CELL_OUTCOMES}
 
     def errors(self) -> pd.DataFrame:
-        """Return the cells that are errors: what was varied, and ``reason``."""
+        """Return the cells that are errors: the values of the axes, and ``reason``."""
         frame = self.to_frame()
         names = [axis.name for axis in self.axes]
         return frame.loc[frame["outcome"] == "error", [*names, "reason"]].reset_index(drop=True)
 
     def error_reasons(self) -> dict[str, int]:
-        """Why cells are errors, and how many each, the most frequent first."""
+        """Return the number of cells by reason of their error, the most frequent reason first."""
         reasons = self.dataset["reason"].values
-        words, counts = np.unique(reasons[reasons != ""].astype(str), return_counts=True)
-        return {str(words[k]): int(counts[k]) for k in np.argsort(-counts, kind="stable")}
+        distinct, counts = np.unique(reasons[reasons != ""].astype(str), return_counts=True)
+        return {str(distinct[k]): int(counts[k]) for k in np.argsort(-counts, kind="stable")}
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a table: a row a cell, what was varied first."""
+        """Return a table with one row per cell: the values of the axes, then the variables."""
         import pandas as pd
 
         data = self.dataset
@@ -118,7 +119,7 @@ class Sweep:
                 self.to_frame().to_csv(temporary, index=False)
 
     def to_parquet(self, path: str | Path) -> None:
-        """Write `to_frame` as Parquet; the dataset's attributes stand in its metadata under ``migsim``."""
+        """Write `to_frame` as Parquet, with the dataset's attributes in its metadata under ``migsim``."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -132,7 +133,9 @@ class Sweep:
         data = self.dataset
         data = data.assign({name: data[name].astype(str) for name in ("outcome", "reason")})
         for name in [str(n) for n in data.variables if data[n].dtype == np.int64]:
-            data[name] = data[name].astype(float).assign_attrs(data[name].attrs)  # netCDF 3 has 32 bits
+            data[name] = (
+                data[name].astype(float).assign_attrs(data[name].attrs)
+            )  # netCDF 3 integers have 32 bits
         with atomic_path(path) as temporary:
             data.to_netcdf(temporary, engine="scipy")
 
@@ -155,7 +158,7 @@ class Sweep:
         return f"<div>{axes}{figures}{notes}</div>"
 
     def ranges(self) -> list[tuple[str, str, str, str, str]]:
-        """Name, unit, least, median and most of each figure over the cells, as text; "-" where no cell has it."""
+        """Return name, unit, least, median and most of each figure over the cells as text; "-" where no cell has it."""
         rows = []
         for name, figure in FIGURES.items():
             values = self.dataset[name].values
@@ -170,9 +173,9 @@ class Sweep:
 
 
 def assemble(
-    layout: Layout, columns: CellColumns, reasons: list[str], attributes: dict[str, str]
+    layout: Layout, columns: CellValues, reasons: list[str], attributes: dict[str, str]
 ) -> xr.Dataset:
-    """Make a dataset of all cells' columns; ``outcome`` and ``reason`` come as codes."""
+    """Return the dataset of all cells; the columns ``outcome`` and ``reason`` are codes."""
     import xarray as xr
 
     sampled = layout.samples is not None
@@ -182,18 +185,18 @@ def assemble(
         axis.name: xr.Variable((SAMPLE,) if sampled else (axis.name,), points[axis.name], _about(axis))
         for axis in layout.axes
     }
-    # Objects keep long reasons short, and xarray looks at each of them: not where all are empty.
-    words = np.array([*reasons, ""], dtype=object if reasons else str)
-    made: CellColumns = columns | {
-        "outcome": np.array(OUTCOMES)[columns["outcome"]],
-        "reason": words[columns["reason"]],
+    # Object arrays save memory for long reasons, but xarray inspects every object: only where there are reasons.
+    reason_texts = np.array([*reasons, ""], dtype=object if reasons else str)
+    named: CellValues = columns | {
+        "outcome": np.array(CELL_OUTCOMES)[columns["outcome"]],
+        "reason": reason_texts[columns["reason"]],
     }
-    variables = {name: (dims, values.reshape(layout.shape), _unit(name)) for name, values in made.items()}
+    variables = {name: (dims, values.reshape(layout.shape), _unit(name)) for name, values in named.items()}
     return xr.Dataset(variables, coordinates, attributes)
 
 
 def check_sweep_file(path: Path) -> None:
-    """Refuse a file that `Sweep.save` could not write, before the work that leads to it.
+    """Raise for a file that `Sweep.save` could not write, before the sweep runs.
 
     Raises
     ------
@@ -205,12 +208,12 @@ def check_sweep_file(path: Path) -> None:
 
 def _ending(path: Path) -> str:
     ending = path.suffix.lstrip(".").lower()
-    if ending in FORMATS:
+    if ending in SWEEP_FORMATS:
         return ending
     raise UsageError(
-        f"The sweep {path} would be a {ending or 'file without an ending'!r}.",
-        f"The name's ending chooses the format: {', '.join(FORMATS)}.",
-        near_misses(ending, FORMATS) or "Write it like sweep.parquet.",
+        f"The file of the sweep is {path}.",
+        f"The name's ending chooses the format: {', '.join(SWEEP_FORMATS)}.",
+        near_misses(ending, SWEEP_FORMATS) or "Write it like sweep.parquet.",
     )
 
 
@@ -218,11 +221,11 @@ def _about(axis: Axis) -> dict[str, str]:
     entry = PARAMETERS.get(axis.name) or CAPABILITIES.get(axis.name)
     if entry is not None:
         text = entry.description
-    elif axis.name in VARIED:
-        text = VARIED[axis.name][1]
+    elif axis.name in QUESTION_AXES:
+        text = QUESTION_AXES[axis.name][1]
     else:
-        term = axis.name.removeprefix(SCALE)
-        factor = "Factor on " if axis.name.startswith(SCALE) else ""
+        term = axis.name.removeprefix(SCALE_PREFIX)
+        factor = "Factor on " if axis.name.startswith(SCALE_PREFIX) else ""
         text = f"{factor}{term}: {TERMS[term].meaning}"
     return {"long_name": text} | ({"units": axis.unit} if axis.unit else {})
 

@@ -1,7 +1,7 @@
-"""A sweep's guest with more memory: scaled by a stated rule, never measured.
+"""The guest's memory as an axis of a sweep: its workload scaled to more memory by a stated rule, never measured.
 
-The rule is `migsim.models.guest.scaling`, with as many users and transactions as were traced. It tells pages apart
-by how often a transaction writes them, so that a sweep over RAM has to be told what the traced guest completed.
+The rule is `migsim.models.guest.scaling`, with the traced guest's users and transactions. It tells pages apart by how
+often a transaction writes them; a sweep over RAM therefore needs the traced guest's users and transactions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from migsim.errors import ParameterError
 from migsim.models.guest.scaling import RULE
 from migsim.study.scaling import GuestSize, scale_workload, scaled_family
-from migsim.study.sweep.axis import RAM, Axis
+from migsim.study.sweep.axis import GUEST_RAM, Axis
 from migsim.units import format_bytes
 from migsim.workload import Workload
 
@@ -22,38 +22,41 @@ __all__ = ["check_ram", "ram_notes", "with_ram"]
 
 
 def check_ram(axes: Iterable[Axis], workload: Workload, traced: GuestSize | None) -> None:
-    """Raise where RAM is varied and the rule does not apply.
+    """Raise where RAM varies and the rule cannot be applied.
 
     Raises
     ------
     ParameterError
-        When it is not known what the traced guest completed, or a guest would be smaller than it.
+        When the traced guest's users and transactions are not given, or a guest would be smaller than it.
     """
     for axis in axes:
-        if axis.name != RAM:
+        if axis.name != GUEST_RAM:
             continue
         if traced is None or traced.transactions_per_s is None:
             raise ParameterError(
-                f"{RAM} is varied, and it is not known how many users and transactions the traced guest had.",
-                "A guest's writing is taken to more memory by a stated rule (migsim.models.guest.scaling), which "
-                "tells its pages apart by how often a user's transaction writes them. Without them there is no rule.",
+                f"{GUEST_RAM} varies, and the traced guest's users and transactions are not given.",
+                "A workload is scaled to more memory by a stated rule (migsim.models.guest.scaling), which tells pages "
+                "apart by how often a transaction of a user writes them.",
                 "Give both (traced=GuestSize(...); migsim sweep --users N --transactions N), or trace a guest of "
                 "that size.",
             )
         least = min(axis.listed) if axis.listed else axis.low
         if least < traced.ram_bytes:
             raise ParameterError(
-                f"{RAM} goes down to {format_bytes(least)}, and the traced guest has {format_bytes(traced.ram_bytes)}.",
-                "The rule takes a guest to more memory, not to less.",
+                f"{GUEST_RAM} goes down to {format_bytes(least)}, and the traced guest has "
+                f"{format_bytes(traced.ram_bytes)}.",
+                "The rule scales a guest to more memory, not to less.",
                 f"Begin at {format_bytes(traced.ram_bytes, exact=True)}, or trace a smaller guest.",
             )
-        scale_workload(workload, traced, replace(traced, ram_bytes=int(least)))  # says what else is wrong
+        scale_workload(
+            workload, traced, replace(traced, ram_bytes=int(least))
+        )  # raises for anything else that is wrong
 
 
 def with_ram(
     workload: Workload, traced: GuestSize, ram_bytes: int, rng: np.random.Generator | None = None
 ) -> Workload:
-    """Return the workload of a guest with more memory: by the rule's medians, or by exponents that are drawn."""
+    """Scale a workload to more memory: with the rule's medians, or with exponents drawn by `rng`."""
     larger = replace(traced, ram_bytes=ram_bytes)
     if rng is None:
         return scale_workload(workload, traced, larger)
@@ -61,7 +64,7 @@ def with_ram(
 
 
 def ram_notes(traced: GuestSize) -> tuple[str, ...]:
-    """What a sweep over RAM takes for granted, a sentence each.
+    """Return the assumptions of a sweep over RAM, a sentence each.
 
     Examples
     --------
@@ -70,7 +73,7 @@ def ram_notes(traced: GuestSize) -> tuple[str, ...]:
     """
     pool, stays = RULE["pool"].pages, RULE["transaction"].pages
     return (
-        f"Scaled, never measured: the traced guest ({traced}) is given more memory ({RAM}) by the stated rule of "
+        f"Scaled, never measured: the traced guest ({traced}) is given more memory ({GUEST_RAM}) by the stated rule of "
         "migsim.models.guest.scaling, with as many users and transactions as it had.",
         f"Pages of its buffer pool grow with the memory (exponent {pool.median:g} ± {pool.spread:g}, that of the "
         "order-entry guest), those that every transaction writes, the log's and the sessions' stay as many "

@@ -1,7 +1,8 @@
-"""Working on pieces: here, in processes of this machine, or on a Dask cluster.
+"""Simulation of pieces: in this process, in processes of this machine, or on a Dask cluster.
 
-joblib hands them out. A piece that a process loses is given to another one by a cluster's scheduler; here it ends the
-sweep with an error. What is finished is yielded at once, in any order, so that it can be kept.
+joblib distributes the pieces. When a worker of a cluster dies, its scheduler gives the piece to another one; when a
+process of this machine dies, the sweep ends with an error. Finished pieces are yielded at once, in any order, so that
+they can be stored.
 """
 
 from __future__ import annotations
@@ -17,72 +18,74 @@ from typing import Any, TypeVar
 import numpy as np
 
 from migsim.errors import HostError
-from migsim.study.sweep.cells import CellColumns, Drawn, Plan, simulate_cells
-from migsim.study.sweep.piece import Piece, laws_hash, make_piece
+from migsim.study.sweep.cells import CellResults, CellValues, Plan, simulate_cells
+from migsim.study.sweep.piece import Piece, laws_hash, simulate_piece
 
-__all__ = ["Job", "run_drawn", "run_jobs"]
+__all__ = ["Job", "run_cells", "run_jobs"]
 
-Job = tuple[int, Plan, CellColumns]
-"""A piece to make: which one, what its cells share, their values."""
+Job = tuple[int, Plan, CellValues]
+"""A piece to simulate: its number, the inputs that its cells share, and their values."""
 
 T = TypeVar("T")
-PARTS = 16
-"""Into so many jobs a few cells are divided."""
+MOST_PARTS = 16
+"""Number of jobs that `run_cells` divides its cells into, at most."""
 CONNECT_S = 5.0
+"""Time in which a scheduler has to answer."""
 WORKERS_S = 10.0
-"""How long a scheduler, and its first worker, may take to answer."""
+"""Time in which a cluster's first worker has to appear."""
 LOST_S = 30.0
-"""How long a cluster may be without any worker."""
+"""Time that a cluster may be without workers."""
 KEPT_BYTES = 24 << 20
-"""What a process keeps of the memory that a piece gave back."""
+"""Freed memory that a process keeps for its next piece."""
 
 
 def run_jobs(
     jobs: Iterable[Job], *, processes: int = 1, cluster: str | None = None
 ) -> Iterator[tuple[int, Piece]]:
-    """Make pieces, and yield each with its number as it is finished.
+    """Simulate pieces, and yield each with its number when it is finished.
 
     Parameters
     ----------
     jobs : iterable of Job
-        Read as processes become free, by a thread of joblib's where they are several.
+        Read when a process is free; with several processes, in a thread of joblib.
     processes : int
-        Of this machine; -1 is one a processor.
+        Number of processes of this machine; -1 for one per processor.
     cluster : str, optional
-        Address of a Dask scheduler, whose workers do the work instead.
+        Address of a Dask scheduler whose workers simulate the pieces instead.
 
     Raises
     ------
     HostError
-        When the scheduler or its workers do not answer or vanish, they run another migsim, or a process dies.
+        When the scheduler or its workers do not answer or disappear, when workers run another migsim, or when a process
+        dies.
     """
     if cluster is not None:
         yield from _on_cluster(jobs, cluster)
     elif processes == 1:
         for job in jobs:
-            yield _make(job)
+            yield _simulate_piece(job)
     else:
-        yield from _in_processes(jobs, processes, _make)
+        yield from _in_processes(jobs, processes, _simulate_piece)
 
 
 @functools.cache
 def _keep_memory() -> None:
-    """Let the process keep freed memory for its next piece.
+    """Make the C library keep freed memory for this process's next piece.
 
-    The C library raises what it keeps to the largest block that was freed. A fresh process gives everything back, and
-    the page faults of the next piece cost a tenth of its time.
+    The C library keeps as much as the largest block that was freed. A new process would return all memory, and the page
+    faults of the next piece would take a tenth of its time.
     """
     np.empty(KEPT_BYTES, np.uint8)
 
 
-def _make(job: Job) -> tuple[int, Piece]:
+def _simulate_piece(job: Job) -> tuple[int, Piece]:
     _keep_memory()
     number, plan, columns = job
-    return number, make_piece(plan, columns)
+    return number, simulate_piece(plan, columns)
 
 
-def run_drawn(plan: Plan, columns: CellColumns, *, processes: int = 1) -> Drawn:
-    """Simulate a few cells, every draw kept, in processes of this machine.
+def run_cells(plan: Plan, columns: CellValues, *, processes: int = 1) -> CellResults:
+    """Simulate a few cells in processes of this machine; return the results of every draw.
 
     Raises
     ------
@@ -92,31 +95,31 @@ def run_drawn(plan: Plan, columns: CellColumns, *, processes: int = 1) -> Drawn:
     cells = len(next(iter(columns.values())))
     if processes == 1 or cells == 1:
         return simulate_cells(plan, columns)
-    parts = np.array_split(np.arange(cells), min(cells, PARTS))
+    parts = np.array_split(np.arange(cells), min(cells, MOST_PARTS))
     jobs = [(k, plan, {n: v[part] for n, v in columns.items()}) for k, part in enumerate(parts)]
-    made = dict(_in_processes(jobs, processes, _draw))
-    return functools.reduce(Drawn.beside, (made[k] for k in range(len(parts))))
+    results = dict(_in_processes(jobs, processes, _simulate_cells))
+    return functools.reduce(CellResults.joined_with, (results[k] for k in range(len(parts))))
 
 
-def _draw(job: Job) -> tuple[int, Drawn]:
+def _simulate_cells(job: Job) -> tuple[int, CellResults]:
     _keep_memory()
     number, plan, columns = job
     return number, simulate_cells(plan, columns)
 
 
 def _in_processes(
-    jobs: Iterable[Job], processes: int, make: Callable[[Job], tuple[int, T]]
+    jobs: Iterable[Job], processes: int, simulate: Callable[[Job], tuple[int, T]]
 ) -> Iterator[tuple[int, T]]:
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     parallel = Parallel(n_jobs=processes, return_as="generator_unordered", batch_size=1)
     try:
-        yield from parallel(delayed(make)(job) for job in jobs)
+        yield from parallel(delayed(simulate)(job) for job in jobs)
     except TerminatedWorkerError as error:
         raise HostError(
             "A process of the sweep died, killed by the system or out of memory.",
-            "What it was working on is lost; what was finished before is kept where there is a --folder.",
+            "Its piece is lost; pieces that were finished before are kept in the --folder, where there is one.",
             "Run it again, with fewer --jobs if memory is short.",
         ) from error
 
@@ -128,7 +131,7 @@ def _on_cluster(jobs: Iterable[Job], address: str) -> Iterator[tuple[int, Piece]
             if piece.laws != laws_hash():
                 raise HostError(
                     f"A worker of the cluster {address} runs another migsim than this one.",
-                    "Figures of different laws do not belong into one sweep.",
+                    "All figures of a sweep come from the same laws.",
                     "Install the same version on every machine, and restart the workers.",
                 )
             yield number, piece
@@ -142,7 +145,7 @@ def _connect(address: str) -> Any:
     except ImportError:
         raise HostError(
             "The package distributed is not installed.",
-            "A cluster is reached by Dask's scheduler.",
+            "migsim reaches a cluster through Dask.",
             "Install it with pip install 'migsim[cluster]'.",
         ) from None
 
@@ -152,7 +155,7 @@ def _connect(address: str) -> Any:
     try:
         try:
             client = client_of()
-        except AssertionError:  # its thread did not begin in time: the machine was busy
+        except AssertionError:  # on a busy machine the client's thread may start too late
             client = client_of()
     except (OSError, ValueError, TimeoutError, AssertionError) as error:
         raise HostError(
@@ -166,8 +169,8 @@ def _connect(address: str) -> Any:
         client.close(timeout=CONNECT_S)
         raise HostError(
             f"The Dask scheduler at {address} has no workers.",
-            f"None came within {WORKERS_S:.0f} s.",
-            f"Start some with `dask worker {address}`, on any machine that has this migsim.",
+            f"No worker appeared within {WORKERS_S:.0f} s.",
+            f"Start some with `dask worker {address}`, on any machine that has this version of migsim.",
         ) from error
     return client
 
@@ -177,9 +180,9 @@ def _hand_out(client: Any, jobs: Iterable[Job]) -> Callable[[], Iterable[tuple[i
 
     def begin() -> Iterable[tuple[int, Piece]]:
         with parallel_config(backend="dask", client=client, wait_for_workers_timeout=WORKERS_S):
-            # A job is one tuple: a larger object would be placed on one worker first, and be lost with it.
+            # A job is one tuple: joblib would send a larger object to one worker first, and lose it with that worker.
             parallel = Parallel(n_jobs=-1, return_as="generator_unordered", batch_size=1)
-            return parallel(delayed(_make)(job) for job in jobs)  # type: ignore[no-any-return]  # joblib
+            return parallel(delayed(_simulate_piece)(job) for job in jobs)  # type: ignore[no-any-return]  # joblib
 
     return begin
 
@@ -187,16 +190,16 @@ def _hand_out(client: Any, jobs: Iterable[Job]) -> Callable[[], Iterable[tuple[i
 def _watched(
     client: Any, address: str, begin: Callable[[], Iterable[tuple[int, Piece]]]
 ) -> Iterator[tuple[int, Piece]]:
-    """Yield what a thread receives from the cluster; end with an error where nothing more will come.
+    """Yield pieces that a thread receives from the cluster; raise where no more can arrive.
 
-    joblib waits for ever for a task that the scheduler gave up.
+    joblib alone would wait for ever for a task that the scheduler gave up.
     """
     arrived: queue.Queue[tuple[int, Piece] | BaseException | None] = queue.Queue()
 
     def receive() -> None:
         try:
-            for made in begin():
-                arrived.put(made)
+            for numbered_piece in begin():
+                arrived.put(numbered_piece)
             arrived.put(None)
         except BaseException as error:
             arrived.put(error)
@@ -205,28 +208,28 @@ def _watched(
     alone_since: float | None = None
     while True:
         try:
-            made = arrived.get(timeout=1.0)
+            item = arrived.get(timeout=1.0)
         except queue.Empty:
             alone_since = _still_alone(client, address, alone_since)
             continue
-        if made is None:
+        if item is None:
             return
         if isinstance(
-            made, concurrent.futures.CancelledError | OSError
-        ):  # the scheduler took its tasks with it
-            raise _lost(f"The Dask scheduler at {address} went away.", "Start it again") from made
-        if isinstance(made, BaseException):
-            raise made
-        yield made
+            item, concurrent.futures.CancelledError | OSError
+        ):  # the scheduler ended, with its tasks
+            raise _lost(f"The Dask scheduler at {address} went away.", "Start it again") from item
+        if isinstance(item, BaseException):
+            raise item
+        yield item
 
 
 def _still_alone(client: Any, address: str, since: float | None) -> float | None:
-    """Return since when the cluster has had no worker; None where it has some.
+    """Return since when the cluster has had no worker; None while it has workers.
 
     Raises
     ------
     HostError
-        When the scheduler is gone, no worker came back, or a task was given up.
+        When the scheduler is gone, no worker came back in time, or the scheduler gave up a task.
     """
     try:
         workers = client.scheduler_info()["workers"] if client.status == "running" else None
@@ -250,6 +253,6 @@ def _still_alone(client: Any, address: str, since: float | None) -> float | None
 def _lost(what: str, todo: str) -> HostError:
     return HostError(
         what,
-        "Finished cells are kept where the sweep has a --folder.",
+        "Finished cells are kept in the --folder, where the sweep has one.",
         f"{todo}; then run the same sweep again.",
     )

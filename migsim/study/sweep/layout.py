@@ -1,4 +1,4 @@
-"""Where a sweep's cells lie: a grid over its axes, or a Sobol sequence; in pieces that are kept one by one."""
+"""The order of a sweep's cells (a grid over the axes, or a Sobol sequence), their pieces, and their memory."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from numpy.typing import NDArray
 from migsim.errors import ParameterError
 from migsim.results.figures import FIGURES
 from migsim.study.sweep.axis import Axis
-from migsim.study.sweep.cells import CellColumns
+from migsim.study.sweep.cells import CellValues
 from migsim.units import format_bytes
 
-__all__ = ["Layout", "available_bytes", "check_room"]
+__all__ = ["Layout", "available_bytes", "check_memory"]
 
 SMALLEST, LARGEST = 8, 32_768
-"""Simulated migrations (cells times draws) of a piece."""
+"""Bounds on the simulated migrations (cells times draws) of a piece."""
 PIECES = 32
-"""So many pieces where they are neither too small nor too large: what a kill can cost at most is one a process."""
-COPIES = 3
-"""How often the cells stand in memory while they are put together."""
-KEPT_FRACTION = 0.8
-"""How much of the free memory a sweep may take."""
+"""Number of pieces within these bounds. A sweep that is killed loses at most one piece per process."""
+MEMORY_COPIES = 3
+"""Copies of the cells that are in memory at once while the dataset is assembled."""
+MOST_OF_MEMORY = 0.8
+"""Share of the free memory that a sweep may take."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The cells of a sweep.
+    """The cells of a sweep, in order.
 
     Attributes
     ----------
     axes : tuple of Axis
     samples : int, optional
-        Points of a scrambled Sobol sequence; None: every combination of the axes' values.
+        Number of points of a scrambled Sobol sequence; None for every combination of the axes' values.
     seed : int
-        Of the scrambling.
+        Seed of the scrambling.
     """
 
     axes: tuple[Axis, ...]
@@ -48,16 +48,18 @@ class Layout:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the grid; (samples,) of a sequence."""
+        """Shape of the grid, or (samples,)."""
         return tuple(axis.count for axis in self.axes) if self.samples is None else (self.samples,)
 
     @property
     def cells(self) -> int:
-        """How many there are."""
+        """Number of cells."""
         return math.prod(self.shape)
 
     def pieces(self, draws: int) -> Iterator[tuple[int, int]]:
-        """Begin and end of each piece; they depend on cells and draws alone, so that a resumed sweep finds them again.
+        """Yield begin and end of each piece.
+
+        They depend on the number of cells and draws alone, so that a resumed sweep finds its stored pieces.
 
         Examples
         --------
@@ -70,8 +72,8 @@ class Layout:
         for begin in range(0, self.cells, step):
             yield begin, min(begin + step, self.cells)
 
-    def columns(self, begin: int, end: int) -> CellColumns:
-        """Return the axes' values in some cells, in C order."""
+    def columns(self, begin: int, end: int) -> CellValues:
+        """Return the axes' values in the cells from `begin` to `end`, in C order."""
         if self.samples is not None:
             return {
                 axis.name: axis.at(points)
@@ -86,33 +88,33 @@ class Layout:
 
         points = self.samples or 1
         sequence = qmc.Sobol(len(self.axes), rng=np.random.default_rng(self.seed))
-        exponent = max(math.ceil(math.log2(points)), 0)  # a power of two keeps scipy from warning
+        exponent = max(math.ceil(math.log2(points)), 0)  # scipy warns unless it draws a power of two
         return np.asarray(sequence.random_base2(exponent))[:points]
 
 
-def check_room(layout: Layout, draws: int) -> None:
-    """Refuse more cells than memory holds, before any of them exists.
+def check_memory(layout: Layout, draws: int) -> None:
+    """Raise where the cells need more memory than is free, before any of it is allocated.
 
     Raises
     ------
     ParameterError
     """
     columns = len(layout.axes) + len(FIGURES) * (3 if draws > 1 else 1) + 2
-    needed, free = layout.cells * columns * 8 * COPIES, available_bytes()
-    if needed <= KEPT_FRACTION * free:
+    needed, free = layout.cells * columns * 8 * MEMORY_COPIES, available_bytes()
+    if needed <= MOST_OF_MEMORY * free:
         return
     shape = " x ".join(f"{axis.name}: {axis.count:,}" for axis in layout.axes)
     counted = shape if layout.samples is None else f"--samples {layout.samples:,}"
-    fit = int(KEPT_FRACTION * free / (columns * 8 * COPIES))
+    fit = int(MOST_OF_MEMORY * free / (columns * 8 * MEMORY_COPIES))
     raise ParameterError(
         f"The sweep has {layout.cells:,} cells ({counted}), which need {format_bytes(needed)}.",
-        f"They stand in memory together, and {format_bytes(free)} are free.",
-        f"Ask for at most {fit:,} cells: fewer values an axis, a part of the range at a time, or --samples N.",
+        f"All cells are in memory at once, and {format_bytes(free)} are free.",
+        f"Ask for at most {fit:,} cells: fewer values per axis, a part of the range at a time, or --samples N.",
     )
 
 
 def available_bytes() -> int:
-    """Memory that is free for new things, as Linux counts it."""
+    """Return the memory that Linux counts as available; 2 GiB where it does not say."""
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             name, _, value = line.partition(":")

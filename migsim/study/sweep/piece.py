@@ -1,7 +1,7 @@
-"""A piece of a sweep: its cells' columns, summarised over the draws, and what they are known by.
+"""A piece of a sweep: the columns of some cells, summarised over the draws, and the piece's name.
 
-A piece is named by a hash of all that its figures follow from: the laws' source, the guest, the host, the settings
-and the values of its cells. Two pieces of one name hold the same figures.
+The name is a hash of everything that determines the figures: the source of the laws, the guest, the host, the settings
+and the values of the cells. Pieces of the same name hold the same figures.
 """
 
 from __future__ import annotations
@@ -15,25 +15,27 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from migsim.intervals import HIGH_PERCENT, LOW_PERCENT
 from migsim.results.figures import FIGURES, INTERVALS
 from migsim.study.sweep.cells import (
     COMPLETED,
     ERROR,
     NOT_CONVERGED,
-    CellColumns,
-    Drawn,
+    CellResults,
+    CellValues,
     Plan,
     simulate_cells,
 )
 from migsim.version import __version__
 
-__all__ = ["Piece", "laws_hash", "make_piece", "piece_name", "plan_hash", "summarise"]
+__all__ = ["Piece", "laws_hash", "piece_name", "plan_hash", "simulate_piece", "summarise"]
 
 _LAWS = (
-    *("models", "engine", "qapi", "study/draws.py", "study/question.py", "study/scaling.py"),
-    *("study/sweep/cells.py", "study/sweep/piece.py", "study/sweep/guest_ram.py"),
+    *("models", "engine", "qapi", "profiles", "workload", "results/figures.py", "units.py", "intervals.py"),
+    *("study/draws.py", "study/question.py", "study/quantities.py", "study/scaling.py"),
+    *("study/sweep/axis.py", "study/sweep/cells.py", "study/sweep/piece.py", "study/sweep/guest_ram.py"),
 )
-"""Parts of the package that figures follow from."""
+"""Parts of the package that determine the figures of a cell."""
 
 
 @dataclass(frozen=True)
@@ -43,44 +45,44 @@ class Piece:
     Attributes
     ----------
     columns : dict of str to ndarray
-        ``outcome`` (code), `FIGURES`; with draws also ``completed-fraction`` and ``NAME-low``, ``NAME-high``;
+        ``outcome`` (code), `FIGURES`; with several draws also ``completed-fraction``, ``NAME-low`` and ``NAME-high``;
         ``reason``: index into `reasons`, -1 for none.
     reasons : tuple of str
     laws : str
-        `laws_hash` of the process that made it.
+        `laws_hash` of the process that simulated it.
     """
 
-    columns: CellColumns
+    columns: CellValues
     reasons: tuple[str, ...] = ()
     laws: str = ""
 
 
-def make_piece(plan: Plan, columns: CellColumns) -> Piece:
-    """Simulate a piece's cells."""
-    drawn = simulate_cells(plan, columns)
-    made = summarise(drawn, intervals=plan.draws > 1)
-    return Piece(made | {"reason": drawn.reason}, tuple(drawn.reasons), laws_hash())
+def simulate_piece(plan: Plan, columns: CellValues) -> Piece:
+    """Simulate the cells of a piece."""
+    results = simulate_cells(plan, columns)
+    summary = summarise(results, intervals=plan.draws > 1)
+    return Piece(summary | {"reason": results.reason}, tuple(results.reasons), laws_hash())
 
 
-def summarise(drawn: Drawn, *, intervals: bool) -> CellColumns:
-    """Return each cell's verdict by the majority of its draws, and the medians of the draws that ended so.
+def summarise(results: CellResults, *, intervals: bool) -> CellValues:
+    """Return each cell's outcome in most of its draws, and the medians of the draws with that outcome.
 
     Parameters
     ----------
-    drawn : Drawn
+    results : CellResults
     intervals : bool
-        Also the middle 80 % of those draws, and the share that completed.
+        Whether to add the middle 80 % of these draws, and the share of all draws that completed.
     """
-    outcome = drawn.outcome
+    outcome = results.outcome
     fraction = np.mean(outcome == COMPLETED, axis=0)
     verdict = np.where(fraction >= 0.5, COMPLETED, NOT_CONVERGED).astype(np.int8)
     verdict[outcome[0] == ERROR] = ERROR
-    columns: CellColumns = {"outcome": verdict}
+    columns: CellValues = {"outcome": verdict}
     if intervals:
         columns["completed-fraction"] = np.where(verdict == ERROR, np.nan, fraction)
     kept = outcome == verdict
     for name in FIGURES:
-        low, median, high = _middle(np.where(kept, drawn.figures[name], np.nan))
+        low, median, high = _middle(np.where(kept, results.figures[name], np.nan))
         columns[name] = median
         if intervals and name in INTERVALS:
             columns |= {f"{name}-low": low, f"{name}-high": high}
@@ -88,7 +90,7 @@ def summarise(drawn: Drawn, *, intervals: bool) -> CellColumns:
 
 
 def _middle(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """10 % (a draw), median and 90 % (a draw) of each column, NaN left out."""
+    """Return the draw at 10 %, the median and the draw at 90 % of each column, without NaN."""
     if len(values) == 1:
         return values[0], values[0], values[0]
     ordered = np.sort(values, axis=0)  # NaN last
@@ -97,8 +99,8 @@ def _middle(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
     def at(place: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(np.take_along_axis(ordered, place.astype(np.intp)[None, :], axis=0)[0])
 
-    middle = (at(np.floor(0.5 * last)) + at(np.ceil(0.5 * last))) / 2
-    return at(np.floor(0.1 * last)), middle, at(np.ceil(0.9 * last))
+    median = (at(np.floor(0.5 * last)) + at(np.ceil(0.5 * last))) / 2
+    return at(np.floor(LOW_PERCENT / 100 * last)), median, at(np.ceil(HIGH_PERCENT / 100 * last))
 
 
 @lru_cache(maxsize=1)
@@ -115,7 +117,7 @@ def laws_hash() -> str:
 
 
 def plan_hash(plan: Plan) -> str:
-    """Return a hash of what all cells share, and of the laws."""
+    """Return a hash of the inputs that all cells share, and of the laws."""
     shared = {
         "question": plan.question.as_dict(),
         "kinds": dict(plan.kinds),
@@ -126,8 +128,8 @@ def plan_hash(plan: Plan) -> str:
     return hashlib.sha256((laws_hash() + text).encode()).hexdigest()
 
 
-def piece_name(shared: str, columns: CellColumns) -> str:
-    """Return the name of a piece: `plan_hash` and its cells' values, hashed."""
+def piece_name(shared: str, columns: CellValues) -> str:
+    """Return the name of a piece: a hash of `plan_hash` (`shared`) and the values of its cells."""
     digest = hashlib.sha256(shared.encode())
     for name, values in columns.items():
         digest.update(f"{name} {values.dtype.str} {values.shape}".encode())

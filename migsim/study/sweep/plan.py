@@ -1,4 +1,4 @@
-"""What a study of many migrations starts from: a question, and what of it varies."""
+"""Reading and checking the inputs of many migrations: a question, and the axes that vary."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["make_plan"]
 
 ENGINES = ("auto", "events")
-TRIED = 1000
-"""How many combinations are tried, before the work, to find one that QEMU takes."""
+MOST_TRIALS = 1000
+"""Most combinations that are tried before a sweep, to find one that QEMU accepts."""
 
 
 def make_plan(
@@ -29,12 +29,12 @@ def make_plan(
     engine: Literal["auto", "events"] = "auto",
     traced: GuestSize | None = None,
 ) -> tuple[Plan, tuple[Axis, ...]]:
-    """Read what varies; see `migsim.sweep` for the parameters.
+    """Read the axes and check them with the question; see `migsim.sweep` for the parameters.
 
     Raises
     ------
     ParameterError, UnitError, ProfileError, TraceError
-        Also where no value of the switches and choices that are varied is one that QEMU takes.
+        Also where QEMU accepts no combination of the switches and choices that vary.
     """
     if engine not in ENGINES:
         raise ParameterError(
@@ -51,7 +51,7 @@ def make_plan(
         engine=engine,
         traced=traced,
     )
-    _check_some(plan, axes)
+    _check_any_valid(plan, axes)
     return plan, axes
 
 
@@ -60,21 +60,21 @@ def _check_not_set(question: Question, axes: Iterable[Axis]) -> None:
     for axis in axes:
         if axis.name in settings.parameters or axis.name in settings.capabilities:
             raise ParameterError(
-                f"{axis.name} is set and varied.", "It can be one of them.", "Drop one of them."
+                f"{axis.name} is set and varied.", "A setting is either set or varied.", "Drop one of them."
             )
 
 
-def _check_some(plan: Plan, axes: Iterable[Axis]) -> None:
-    """Raise what is wrong with every combination of switches and choices, before the work."""
+def _check_any_valid(plan: Plan, axes: Iterable[Axis]) -> None:
+    """Raise the error of the first combination of switches and choices where none is valid, before the sweep."""
     grouping = [axis for axis in axes if axis.kind in ("choice", "guest")]
     values = [axis.listed or (axis.low, axis.high) for axis in grouping]
-    first: MigsimError | None = None
-    for chosen in itertools.islice(itertools.product(*values), TRIED):
+    first_error: MigsimError | None = None
+    for chosen in itertools.islice(itertools.product(*values), MOST_TRIALS):
         try:
-            plan.base(dict(zip([axis.name for axis in grouping], chosen, strict=True)))
+            plan.migration(dict(zip([axis.name for axis in grouping], chosen, strict=True)))
         except MigsimError as error:
-            first = first or error
+            first_error = first_error or error
         else:
             return
-    if first is not None:
-        raise first
+    if first_error is not None:
+        raise first_error

@@ -1,4 +1,4 @@
-"""Sweeps: one guest's migration under many settings, on many hosts, as labelled arrays."""
+"""`sweep`: predict one guest's migration under many settings and host terms, as labelled arrays."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 
 from migsim.errors import ParameterError
 from migsim.provenance import Provenance
-from migsim.study.question import Asked, Question, takes_question
-from migsim.study.sweep.axis import RAM, Axis
-from migsim.study.sweep.cells import ERROR, CellColumns, Plan
+from migsim.study.question import Question, QuestionKeywords, takes_question
+from migsim.study.sweep.axis import GUEST_RAM, Axis
+from migsim.study.sweep.cells import ERROR, CellValues, Plan
 from migsim.study.sweep.data import Sweep, assemble
 from migsim.study.sweep.guest_ram import ram_notes
 from migsim.study.sweep.jobs import run_jobs
-from migsim.study.sweep.layout import Layout, check_room
+from migsim.study.sweep.layout import Layout, check_memory
 from migsim.study.sweep.piece import Piece, piece_name, plan_hash
 from migsim.study.sweep.plan import make_plan
 from migsim.study.sweep.store import Store
@@ -44,37 +44,37 @@ def sweep(
     traced: GuestSize | None = None,
     command: str = "",
     progress: Callable[[int, int], None] | None = None,
-    **asked: Unpack[Asked],
+    **keywords: Unpack[QuestionKeywords],
 ) -> Sweep:
-    """Predict the migration of a guest for every combination of some values, or for samples of them.
+    """Predict a guest's migration for every combination of some values, or for samples of their ranges.
 
     Parameters
     ----------
     guest : Question, Trace, Workload or path
         The guest, or a question about it.
     vary : mapping of str to str or sequence
-        By name: ``"1Gbps:25Gbps:20"`` (both ends included), ``"16MiB:1GiB:7:log"``, ``"on|off"``, or the values.
+        Values by name: ``"1Gbps:25Gbps:20"`` (both ends included), ``"16MiB:1GiB:7:log"``, ``"on|off"``, or a sequence.
         The name is a migration parameter or capability; ``writes-scale`` (a factor on the guest's write rates),
         ``load``, ``link``, ``deadline``, ``fresh-pages`` or ``dirty-ring-size``; ``guest-ram``, to which the guest's
-        writing is scaled by a stated rule (it needs `traced`); a host term (``normal_page_s``), or a factor on one
+        workload is scaled by a stated rule (it needs `traced`); a host term (``normal_page_s``), or a factor on one
         (``scale.normal_page_s``).
     samples : int, optional
         Number of points of a Sobol sequence over the ranges, in place of a grid.
     jobs : int
-        Processes of this machine; -1 is one a processor.
+        Number of processes of this machine; -1 for one per processor.
     cluster : str, optional
-        Address of a Dask scheduler; its workers do the work.
+        Address of a Dask scheduler whose workers simulate the cells instead.
     folder : path, optional
-        Where finished cells are kept: the same sweep, started again, goes on there.
+        Folder that keeps finished cells: the same sweep, started again, continues from them.
     engine : {"auto", "events"}
         The fastest engine that models a cell, or the event engine for all; they agree within 0.1 %.
     traced : GuestSize, optional
-        What the traced guest was, its users and its transactions a second (see `migsim.study.scaling`).
+        The traced guest's size, users and transactions a second (see `migsim.study.scaling`).
     command : str
         The command line, for the provenance.
     progress : callable, optional
         Called with (done, of) cells.
-    **asked
+    **keywords
         The keywords of `migsim.Question`: host, settings, qemu_version, load, seed, ... `draws` is 1 by default, the
         medians of guest and host; more of them, the same for all cells (common random numbers), give medians and 80 %
         intervals.
@@ -82,12 +82,12 @@ def sweep(
     Returns
     -------
     Sweep
-        A cell that QEMU would refuse, or that fails, has the outcome "error" and a reason.
+        A cell that QEMU would refuse, or whose simulation fails, has the outcome "error" and a reason.
 
     Raises
     ------
     ParameterError, UnitError
-        For a name or value that nothing takes, an empty or reversed range, or more cells than memory holds.
+        For an unknown name, a value out of its limits, an empty or reversed range, or more cells than memory holds.
     ProfileError, TraceError
     HostError
         When the folder cannot be written, or the cluster does not answer.
@@ -99,18 +99,18 @@ def sweep(
     <Sweep max-bandwidth (2): 2 completed>
     """
     if not isinstance(guest, Question):
-        asked.setdefault("draws", 1)
-    question = Question.of(guest, **asked)
+        keywords.setdefault("draws", 1)
+    question = Question.of(guest, **keywords)
     plan, axes = make_plan(question, vary=vary, engine=engine, traced=traced)
     layout = _layout(axes, samples, question.seed)
-    check_room(layout, question.draws)
+    check_memory(layout, question.draws)
     _check_jobs(jobs)
     store = Store(Path(folder)) if folder is not None else None
     work = _Work(plan, layout, store, progress)
     work.run(processes=jobs, cluster=cluster)
     notes = [*work.notes(), *_without_effect(layout, work.columns)]
     attributes = _attributes(plan, samples, command)
-    scaled = ram_notes(traced) if traced and RAM in plan.kinds else ()
+    scaled = ram_notes(traced) if traced and GUEST_RAM in plan.kinds else ()
     return Sweep(
         assemble(layout, work.columns, work.reasons, attributes),
         axes,
@@ -120,7 +120,7 @@ def sweep(
 
 
 class _Work:
-    """The pieces of one sweep, put together as they come."""
+    """The pieces of one sweep: stored ones are read, missing ones simulated; all are placed into columns."""
 
     def __init__(
         self, plan: Plan, layout: Layout, store: Store | None, progress: Callable[[int, int], None] | None
@@ -129,7 +129,7 @@ class _Work:
         self.layout = layout
         self.store = store
         self.progress = progress
-        self.columns: CellColumns = {}
+        self.columns: CellValues = {}
         self.reasons: list[str] = []
         self._index: dict[str, int] = {}
         self._shared = plan_hash(plan)
@@ -138,11 +138,11 @@ class _Work:
         self._done = self._reused = 0
 
     def run(self, *, processes: int, cluster: str | None) -> None:
-        """Take what is kept, make the rest, keep it."""
-        missing = [number for number in range(len(self._pieces)) if not self._kept(number)]
+        """Read stored pieces, simulate the missing ones and store them."""
+        missing = [number for number in range(len(self._pieces)) if not self._place_stored(number)]
         if not missing:
             return
-        # read by joblib's own threads: it touches nothing that is written here
+        # joblib reads this generator in a thread of its own: it uses nothing that the loop below changes.
         jobs = ((number, self.plan, self.layout.columns(*self._pieces[number])) for number in missing)
         for number, piece in run_jobs(jobs, processes=processes, cluster=cluster):
             if self.store is not None:
@@ -150,7 +150,7 @@ class _Work:
             self._place(number, piece)
 
     def notes(self) -> Iterator[str]:
-        """What to say about the folder."""
+        """Yield remarks on the folder, a sentence each."""
         if self.store is None:
             return
         for path in self.store.damaged:
@@ -158,8 +158,8 @@ class _Work:
         if self._reused:
             yield f"{self._reused:,} of {self.layout.cells:,} cells were in {self.store.folder} already."
 
-    def _kept(self, number: int) -> bool:
-        """Place a piece that the folder has; say whether it has."""
+    def _place_stored(self, number: int) -> bool:
+        """Place a piece from the folder; return whether the folder has it."""
         if self.store is None:
             return False
         begin, end = self._pieces[number]
@@ -180,8 +180,8 @@ class _Work:
         if piece.reasons:
             places = [self._index.setdefault(reason, len(self._index)) for reason in piece.reasons]
             self.reasons = list(self._index)
-            own = piece.columns["reason"]
-            self.columns["reason"][begin:end] = np.where(own < 0, -1, np.array(places)[own])
+            reason = piece.columns["reason"]
+            self.columns["reason"][begin:end] = np.where(reason < 0, -1, np.array(places)[reason])
         self._done += end - begin
         if self.progress:
             self.progress(self._done, self.layout.cells)
@@ -190,21 +190,21 @@ class _Work:
 def _layout(axes: tuple[Axis, ...], samples: int | None, seed: int) -> Layout:
     if not axes:
         raise ParameterError(
-            "Nothing is varied.", "A sweep varies something.", "Give --vary max-bandwidth=1Gbps:25Gbps:20."
+            "Nothing varies.", "A sweep has at least one axis.", "Give --vary max-bandwidth=1Gbps:25Gbps:20."
         )
     if samples is None:
         for axis in axes:
             if not axis.count:
-                axis.values  # noqa: B018 - says that a grid needs a count
+                axis.values  # noqa: B018 - raises: a grid needs a count
     elif samples < 1:
-        raise ParameterError(f"{samples} samples are asked for.", "A sweep has a cell.", "Ask for more.")
+        raise ParameterError(f"samples is {samples}.", "A sweep has at least one cell.", "Give 1 or more.")
     return Layout(axes, samples, seed)
 
 
 def _check_jobs(jobs: int) -> None:
     if jobs < 1 and jobs != -1:
         raise ParameterError(
-            f"jobs is {jobs}.", "It counts processes; -1 is one a processor.", "Give 1 or more, or -1."
+            f"jobs is {jobs}.", "It counts processes; -1 means one per processor.", "Give 1 or more, or -1."
         )
 
 
@@ -213,27 +213,27 @@ def _capabilities(plan: Plan, axes: tuple[Axis, ...]) -> dict[str, bool]:
     return {**plan.question.settings.capabilities, **varied}
 
 
-def _without_effect(layout: Layout, columns: CellColumns) -> Iterator[str]:
-    """Name what was varied and changes no figure of any cell."""
+def _without_effect(layout: Layout, columns: CellValues) -> Iterator[str]:
+    """Yield a remark for each axis that changes no figure of any cell."""
     if layout.samples is not None or not np.any(columns["outcome"] != ERROR):
         return
-    for place, axis in enumerate(layout.axes):
+    for dimension, axis in enumerate(layout.axes):
         if axis.count > 1 and all(
-            _constant(values.reshape(layout.shape), place)
+            _constant(values.reshape(layout.shape), dimension)
             for name, values in columns.items()
             if name != "reason"
         ):
             yield f"{axis.name} changes nothing here: it plays no part in these migrations, or is not modelled."
 
 
-def _constant(values: Any, place: int) -> bool:
-    first = np.take(values, [0], axis=place)
+def _constant(values: Any, dimension: int) -> bool:
+    first = np.take(values, [0], axis=dimension)
     same = (values == first) | ((values != values) & (first != first))
     return bool(np.all(same))
 
 
 def _attributes(plan: Plan, samples: int | None, command: str) -> dict[str, str]:
-    made = Provenance.now(command, seed=plan.question.seed, qemu=str(plan.question.qemu_version))
+    provenance = Provenance.now(command, seed=plan.question.seed, qemu=str(plan.question.qemu_version))
     return {
         "title": "migsim sweep",
         "qemu-version": str(plan.question.qemu_version),
@@ -244,5 +244,5 @@ def _attributes(plan: Plan, samples: int | None, command: str) -> dict[str, str]
         "settings": json.dumps(plan.question.settings.as_dict(), sort_keys=True),
         "workload": plan.workload.source,
         "laws": plan_hash(plan),
-        "provenance": json.dumps(made.as_dict(), sort_keys=True),
+        "provenance": json.dumps(provenance.as_dict(), sort_keys=True),
     }

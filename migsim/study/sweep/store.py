@@ -1,7 +1,7 @@
-"""A folder that keeps a sweep's finished pieces, so that a killed sweep goes on where it was.
+"""The folder of a sweep's finished pieces, from which a killed sweep continues.
 
-``NAME.parquet`` is one piece, NAME the hash of what it follows from: a piece of other laws, another guest or another
-grid has another name, and is left alone. Files are written whole or not at all; every page in them carries a checksum.
+A piece is a file ``NAME.parquet``, where NAME is its hash: pieces of other laws, another guest or another grid have
+other names and stay untouched. Files are written whole or not at all, and their pages carry checksums.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ class Store:
     Parameters
     ----------
     folder : Path
-        Made where it does not exist.
+        Created where it does not exist.
 
     Attributes
     ----------
     damaged : list of Path
-        Files that were there and could not be trusted; their pieces are made again.
+        Files that cannot be read or are not the piece of their name; these pieces are simulated again.
 
     Raises
     ------
     HostError
-        When the folder cannot be made or written.
+        When the folder cannot be created or written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,16 +51,16 @@ class Store:
             raise HostError(
                 f"Cannot keep a sweep's cells in {folder}: {error.strerror or error}.",
                 "Finished cells are kept as files in a folder.",
-                "Give the path of a folder (--folder), or of one that can be made.",
+                "Give the path of a folder that exists or can be created (--folder).",
             ) from error
         check_writable(folder / "piece.parquet")
 
     def path(self, name: str) -> Path:
-        """Where a piece lies."""
+        """Return the path of a piece."""
         return self.folder / f"{name}.parquet"
 
     def read(self, name: str, cells: int) -> Piece | None:
-        """Return a kept piece; None where there is none, or it is `damaged`."""
+        """Return a stored piece; None where there is none, or its file is damaged (see `damaged`)."""
         path = self.path(name)
         if not path.exists():
             return None
@@ -71,7 +71,7 @@ class Store:
         return piece
 
     def write(self, name: str, piece: Piece) -> None:
-        """Keep a piece.
+        """Store a piece.
 
         Raises
         ------
@@ -81,8 +81,8 @@ class Store:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        about = {"name": name, "reasons": piece.reasons, "laws": piece.laws}
-        table = pa.table(piece.columns).replace_schema_metadata({_KEY: json.dumps(about).encode()})
+        metadata = {"name": name, "reasons": piece.reasons, "laws": piece.laws}
+        table = pa.table(piece.columns).replace_schema_metadata({_KEY: json.dumps(metadata).encode()})
         with atomic_path(self.path(name)) as temporary:
             pq.write_table(
                 table, temporary, compression="zstd", use_dictionary=False, write_page_checksum=True
@@ -90,7 +90,7 @@ class Store:
 
 
 def remove_pieces(folder: Path) -> None:
-    """Remove every piece in a folder, whole or left by a kill, and the folder where nothing else is in it."""
+    """Remove all pieces in a folder, and temporary files of a killed sweep; then the folder if it is empty."""
     for path in folder.glob("*"):
         if _NAME.match(path.name):
             path.unlink(missing_ok=True)
@@ -104,10 +104,10 @@ def _read(path: Path, name: str) -> Piece | None:
 
     try:
         table = pq.read_table(path, page_checksum_verification=True)
-        about = json.loads((table.schema.metadata or {})[_KEY])
+        metadata = json.loads((table.schema.metadata or {})[_KEY])
         columns = {c: np.asarray(table[c].to_numpy()) for c in table.column_names}
-        if about["name"] != name:
+        if metadata["name"] != name:
             return None
-        return Piece(columns, tuple(about["reasons"]), about["laws"])
+        return Piece(columns, tuple(metadata["reasons"]), metadata["laws"])
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
         return None

@@ -15,7 +15,7 @@ from __future__ import annotations
 from migsim.errors import TraceError
 from migsim.tracer.stream.buffer import LONGEST_BODY, NeedMoreError, StreamBuffer
 from migsim.tracer.stream.ram import RamSection
-from migsim.tracer.stream.sink import StreamBlock, StreamSink
+from migsim.tracer.stream.sink import StreamSink
 
 __all__ = ["StreamParser"]
 
@@ -59,11 +59,6 @@ class StreamParser:
         self._sections: set[int] = set()
         self._section_id = 0
         self._section_type = 0
-
-    @property
-    def blocks(self) -> tuple[StreamBlock, ...]:
-        """The entries of the RAM block table that have arrived."""
-        return tuple(self._ram.blocks)
 
     @property
     def stream_bytes(self) -> int:

@@ -53,11 +53,6 @@ class SelfCheck:
     stopped_ms: float = 0.0
     restored: bool = False
 
-    @property
-    def ok(self) -> bool:
-        """Whether the guest is running, was never stopped, and has its settings back."""
-        return self.running and self.restored and not self.stopped_ms
-
     def as_dict(self) -> dict[str, Any]:
         """Return the entries of the trace's `self_check`."""
         return {

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from migsim.calibrate.host.run import probes
+from migsim.calibrate.host.probes import host_probes
 from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import SimulationInput
 from migsim.qapi import QemuVersion
@@ -88,7 +88,7 @@ def probe_record(
     name: str, terms: Mapping[str, float] = TERMS, *, version: str = "10.0", seed: int | None = None
 ) -> MigrationResult:
     """Run the probe of that name in the engine and dress the result as a measured record."""
-    scenario = next(p.scenario for p in probes(QEMU) if p.scenario.name == name)
+    scenario = next(p.scenario for p in host_probes(QEMU) if p.scenario.name == name)
     alias = scenario.guest.alias_bytes
     run = simulate(
         SimulationInput(
@@ -114,7 +114,7 @@ def probe_record(
 
 def names() -> list[str]:
     """Return the probes' names in their order, one for each run of a repeat."""
-    return [p.scenario.name for p in probes(QEMU) for _ in range(p.runs)]
+    return [p.scenario.name for p in host_probes(QEMU) for _ in range(p.runs)]
 
 
 @cache

@@ -5,17 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from migsim.calibrate.host.fit import USUAL_SPREAD, fit_profile
 from migsim.calibrate.host.probe_runs import KeptProbes
-from migsim.calibrate.host.run import (
-    DATA,
-    FAULTS,
-    RESEND,
-    RING,
-    USUAL_SPREAD,
-    fit_profile,
-    measure_host,
-    probes,
-)
+from migsim.calibrate.host.probes import DATA, FAULTS, RESEND, RING, host_probes
+from migsim.calibrate.host.run import measure_host
 from migsim.errors import ProfileError
 from migsim.profiles import HostProfile
 from migsim.profiles.bundled import bundled_profiles
@@ -63,7 +56,7 @@ def test_the_terms_are_found_again(profile, name):
 
 @pytest.mark.parametrize("version", ["7.2", "10.0"])
 def test_under_tcg_the_same_probes_run_but_the_rings(version):
-    with_kvm, with_tcg = (probes(QemuSpec(version=version, accel=accel)) for accel in ("kvm", "tcg"))
+    with_kvm, with_tcg = (host_probes(QemuSpec(version=version, accel=accel)) for accel in ("kvm", "tcg"))
     assert [p.scenario.name for p in with_tcg] == [
         p.scenario.name for p in with_kvm if p.scenario.name != RING
     ]
@@ -215,7 +208,7 @@ def test_each_probe_runs_once_a_repeat(lab):
     used, told = lab(), []
     made = measure_host(QEMU, repeats=2, progress=lambda done, what: told.append((done, what)))
     assert used.ran == names() * 2
-    assert told == list(enumerate([p.purpose for p in probes(QEMU) for _ in range(p.runs)] * 2))
+    assert told == list(enumerate([p.purpose for p in host_probes(QEMU) for _ in range(p.runs)] * 2))
     assert made.terms == fit_profile(runs() * 2, QEMU).terms
 
 

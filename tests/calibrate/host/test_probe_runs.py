@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from migsim.calibrate.host.probe_runs import KeptProbes, run_probes
-from migsim.calibrate.host.run import probes
+from migsim.calibrate.host.probes import host_probes
 from migsim.errors import HostError, MigsimError, RecordError
 from migsim.results.record_file import record_text
 from tests.calibrate.host.simulated_probes import QEMU, known, names
@@ -113,7 +113,7 @@ def test_a_damaged_archive_is_refused_before_a_probe_runs_and_left_as_it_is(tmp_
     path.write_bytes(damaged)
     monkeypatch.setattr("migsim.lab.migrate.run_migration", lambda *_, **__: pytest.fail("a probe ran"))
     with pytest.raises(RecordError) as seen:
-        run_probes([(probe, 1) for probe in probes(QEMU)], keep=path)
+        run_probes([(probe, 1) for probe in host_probes(QEMU)], keep=path)
     assert f"Cannot read the records in {path}" in refused(seen.value)
     with pytest.raises(RecordError):
         KeptProbes(path).add("probe-cold-2", known("probe-cold"))
@@ -171,7 +171,7 @@ def test_a_place_that_cannot_be_made_is_refused_before_a_probe_runs(tmp_path, mo
     (tmp_path / "file").write_text("")
     monkeypatch.setattr("migsim.lab.migrate.run_migration", lambda *_, **__: pytest.fail("a probe ran"))
     with pytest.raises(HostError) as seen:
-        run_probes([(probe, 1) for probe in probes(QEMU)], keep=tmp_path / place)
+        run_probes([(probe, 1) for probe in host_probes(QEMU)], keep=tmp_path / place)
     refused(seen.value)
 
 

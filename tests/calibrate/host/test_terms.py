@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.calibrate.host import terms
-from migsim.calibrate.host.run import COLD, DATA, EMPTY, FAULTS, RESEND, RING, XBZRLE
+from migsim.calibrate.host.probes import COLD, DATA, EMPTY, FAULTS, RESEND, RING, XBZRLE
 from tests.calibrate.host.simulated_probes import TERMS, WRITES_PER_S, guest_log, known
 
 HOT = "probe-hot-1g"

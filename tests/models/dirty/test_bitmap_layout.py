@@ -14,7 +14,6 @@ from migsim.models.dirty.bitmap import (
     bitmap_size_bytes,
     bitmap_size_table,
     dirty_words,
-    tracking_bytes,
     tree_release,
 )
 from migsim.qapi import QemuVersion
@@ -97,15 +96,8 @@ def test_the_talks_table_as_a_table():
     assert (table["byte_bytes"] == 8 * table["bit_bytes"]).all()
 
 
-def test_a_tib_of_ram_takes_224_mib_to_track():
-    assert tracking_bytes(bitmap_layout("10.0"), 1 << 40) == 224 * MIB
+def test_a_tib_of_ram_has_a_byte_map_of_256_mib():
     assert bitmap_size_bytes(1 << 40, 8) == 256 * MIB
-
-
-@given(st.integers(1, 1 << 40), st.sampled_from(["1.2", "1.3", "1.7", "2.0", "5.1"]))
-def test_tracking_takes_more_for_more_ram(ram, version):
-    layout = bitmap_layout(version)
-    assert tracking_bytes(layout, ram) <= tracking_bytes(layout, 2 * ram)
 
 
 @pytest.mark.parametrize("bad", [{"ram_bytes": -1}, {"page_bytes": 0}])

@@ -54,14 +54,14 @@ def guest(ram=GIB, data_pages=None, hot=0, rate=0.0, pattern="random"):
 
 def run(workload, version="7.2", seed=None, deadline_s=120, terms=None, **parameters):
     named = {name.replace("_", "-"): value for name, value in parameters.items()}
-    what = SimulationInput(
+    migration = SimulationInput(
         workload=workload,
         terms=HOST | (terms or {}),
         version=QemuVersion.parse(version),
         parameters=named,
         deadline_s=deadline_s,
     )
-    return simulate(what, seed=seed)
+    return simulate(migration, seed=seed)
 
 
 def ram_of(result):
@@ -94,14 +94,14 @@ def test_without_a_limit_pages_cost_their_time_until_the_rest_fits_the_limit():
 
 def test_a_slow_link_is_the_limit():
     """1 GbE carries 117.7 MB/s: a GiB of data takes 9.1 s, whatever the CPU could do."""
-    what = SimulationInput(
+    migration = SimulationInput(
         workload=guest(),
         terms=HOST,
         version=QemuVersion.parse("10.0"),
         parameters={"max-bandwidth": 0},
         link_bytes_per_s=117.7e6,
     )
-    assert simulate(what).total_time_ms / 1000 == pytest.approx(GIB * 4104 / 4096 / 117.7e6, rel=0.01)
+    assert simulate(migration).total_time_ms / 1000 == pytest.approx(GIB * 4104 / 4096 / 117.7e6, rel=0.01)
 
 
 def test_a_tiny_zero_guest_ends_within_the_first_window():

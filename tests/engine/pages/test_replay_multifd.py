@@ -10,9 +10,9 @@ from migsim.profiles.terms import MULTIFD_TERMS, MULTIFD_ZERO_TERMS
 from migsim.qapi import QemuVersion
 from migsim.scenario import MigrationSettings
 from migsim.study.replay import replay
-from tests.engine.known_traces import stream_trace, workload
-from tests.engine.test_replay import GIB_PAGES
-from tests.engine.test_replay import TERMS as PLAIN
+from tests.engine.pages.known_traces import stream_trace, workload
+from tests.engine.pages.test_replay import GIB_PAGES
+from tests.engine.pages.test_replay import TERMS as PLAIN
 
 TERMS = (
     PLAIN

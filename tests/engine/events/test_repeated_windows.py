@@ -10,8 +10,8 @@ import simpy
 from benchmarks.guests import GIB, oltp, precopy
 from migsim.engine.events import precopy as des
 from migsim.engine.events.precopy import simulate
+from migsim.engine.events.repeated_windows import Mark, Window
 from migsim.engine.inputs import SimulationInput
-from migsim.engine.like_windows import Mark, Window
 from migsim.engine.segments import cut
 from migsim.profiles.terms import HOST_TERMS
 from migsim.qapi import QemuVersion

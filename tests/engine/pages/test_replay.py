@@ -20,7 +20,7 @@ from migsim.results import cache_hit_rate, throttle_steps
 from migsim.scenario import MigrationSettings
 from migsim.study.replay import replay
 from migsim.trace import RamBlock, Trace, TraceMeta, TraceWriter
-from tests.engine.known_traces import stream_trace, workload
+from tests.engine.pages.known_traces import stream_trace, workload
 
 GIB_PAGES = 1 << 18
 WINDOW_S = 0.1

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from migsim.errors import MigsimError, ParameterError
-from migsim.study.size.range import _RANGES, Tried, default_range
 from migsim.study.size.requirement import COMPLETES, Requirement, read_requirements
 from migsim.study.size.search import size
+from migsim.study.size.trials import _RANGES, Trials, default_range
 from migsim.study.sweep.axis import read_axes
-from migsim.study.sweep.cells import COMPLETED, NOT_CONVERGED, Drawn
+from migsim.study.sweep.cells import COMPLETED, NOT_CONVERGED, CellResults
 from migsim.study.sweep.run import sweep
 from tests.study.small_guest import GUEST, host
 
@@ -145,28 +145,28 @@ def test_requirements_at_odds_are_told_apart_from_one_that_binds():
     assert "or more" in made.reason and "or less" in made.reason
 
 
-class _Made(Tried):
+class _Made(Trials):
     """Values whose outcome is a rule of the test's own."""
 
     def __init__(self, axis, rule):
         self.axis, self.rule = axis, rule
         self.requirements, self.confidence = (Requirement("total-time", 100.0),), 0.8
-        self.values, self.drawn = np.empty(0), Drawn.empty(1, 0)
+        self.values, self.results = np.empty(0), CellResults.empty(1, 0)
         self.plan = type("P", (), {"draws": 1})()
         self.progress = None
 
     def add(self, values):
         self.values = np.union1d(self.values, values)
-        self.drawn = Drawn.empty(1, len(self.values))
+        self.results = CellResults.empty(1, len(self.values))
         good = np.array([self.rule(v) for v in self.values])
-        self.drawn.outcome[:] = np.where(good, COMPLETED, NOT_CONVERGED)
-        self.drawn.figures["total-time"][:] = np.where(good, 50.0, 1000.0)
+        self.results.outcome[:] = np.where(good, COMPLETED, NOT_CONVERGED)
+        self.results.figures["total-time"][:] = np.where(good, 50.0, 1000.0)
 
 
 def answer(rule, *, least=True, text="0:1000"):
-    from migsim.study.size.search import _answer
+    from migsim.study.size.search import _search
 
-    return _answer(_Made(read_axes({"downtime-limit": text}, "10.0")[0], rule), least=least)
+    return _search(_Made(read_axes({"downtime-limit": text}, "10.0")[0], rule), least=least)
 
 
 def test_what_is_not_monotone_is_found_and_said():
@@ -209,14 +209,14 @@ def test_requirements_are_read_in_their_units():
     ("words", "said"),
     [
         (["downtimes<5ms"], "downtime"),
-        (["downtime>5ms"], "from above"),
-        (["downtime=5ms"], "from above"),
+        (["downtime>5ms"], "an upper bound"),
+        (["downtime=5ms"], "an upper bound"),
         (["downtime<5m"], "minutes or milliseconds"),
         (["downtime<5GiB"], "no unit of a time"),
         (["transferred<5G"], "three readings"),
         (["downtime"], "FIGURE<LIMIT"),
         (["downtime<"], "FIGURE<LIMIT"),
-        (["outcome=failed"], "required to complete"),
+        (["outcome=failed"], "can be required is completed"),
         ([], "No requirement"),
     ],
 )
@@ -232,8 +232,8 @@ def test_what_cannot_be_required_is_refused(words, said):
         ({"maximise": "load"}, "Exactly one"),
         ({"minimise": "announce-max"}, "LOW:HIGH"),
         ({"minimise": "max-bandwith"}, "max-bandwidth"),
-        ({"minimise": "xbzrle=on|off"}, "no number"),
-        ({"confidence": 0.0}, "share of the draws"),
+        ({"minimise": "xbzrle=on|off"}, "is not a number"),
+        ({"confidence": 0.0}, "It is a share, above 0 %"),
         ({"draws": 0}, "whole number from 1 on"),
         ({"settings": {"max-bandwidth": 1}}, "set and varied"),
     ],

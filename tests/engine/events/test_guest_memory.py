@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from migsim.engine.events.memory import GuestMemory, SendCosts
+from migsim.engine.events.memory import GuestMemory
 from migsim.engine.events.precopy import simulate
 from migsim.engine.inputs import SimulationInput
+from migsim.engine.sending import SendCosts
 from migsim.models.loop.switchover import PagesLeft
 from migsim.profiles.terms import HOST_TERMS
 from migsim.qapi import QemuVersion
@@ -69,8 +70,8 @@ def test_pages_that_cost_nothing_go_at_once():
 def test_a_migration_that_costs_nothing_ends(rate):
     terms = dict.fromkeys(HOST_TERMS, 0.0)
     given = {"max-bandwidth": 0, "downtime-limit": 300}
-    what = SimulationInput(one_class(rate), terms, QemuVersion.parse("10.0"), given)
-    made = simulate(what)
+    migration = SimulationInput(one_class(rate), terms, QemuVersion.parse("10.0"), given)
+    made = simulate(migration)
     assert made.outcome.status == "completed"
     assert made.info["total-time"] == made.info["downtime"] == 0
 

@@ -1,4 +1,4 @@
-"""Where a value is looked for, and what the values that were tried gave."""
+"""`Trials`, the values that a sizing has simulated and their results; and the default ranges of its search."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from migsim.errors import ParameterError
 from migsim.results.figures import FIGURES
 from migsim.study.size.requirement import COMPLETES, Requirement
 from migsim.study.sweep.axis import Axis
-from migsim.study.sweep.cells import COMPLETED, Drawn, Plan
-from migsim.study.sweep.jobs import run_drawn
+from migsim.study.sweep.cells import COMPLETED, CellResults, Plan
+from migsim.study.sweep.jobs import run_cells
 from migsim.study.sweep.piece import summarise
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Tried", "default_range"]
+__all__ = ["Trials", "default_range"]
 
 _RANGES = {
     "max-bandwidth": "100Mbps:{link}:log",
@@ -40,12 +40,12 @@ _RANGES = {
 
 
 def default_range(name: str, link_bytes_per_s: float | None = None) -> str:
-    """Return where a value is looked for when nobody says.
+    """Return the range that is searched by default.
 
     Raises
     ------
     ParameterError
-        For a name that has no such range.
+        For a name without a default range.
 
     Examples
     --------
@@ -55,20 +55,21 @@ def default_range(name: str, link_bytes_per_s: float | None = None) -> str:
     if name in _RANGES:
         return _RANGES[name].format(link=f"{int(link_bytes_per_s)}B/s" if link_bytes_per_s else "100Gbps")
     raise ParameterError(
-        f"Where {name} is looked for is not said.",
-        f"A range is known for {', '.join(_RANGES)}.",
+        f"{name} is given without a range.",
+        f"Default ranges exist for {', '.join(_RANGES)}.",
         f"Write {name}=LOW:HIGH.",
     )
 
 
-class Tried:
-    """Values that were tried, ascending, and what they gave.
+class Trials:
+    """Values that were simulated, and their results.
 
     Attributes
     ----------
     values : ndarray
-    drawn : Drawn
-        A column a value.
+        The values, ascending.
+    results : CellResults
+        Results of the draws, one cell per value.
     """
 
     def __init__(
@@ -87,53 +88,53 @@ class Tried:
         self.jobs = jobs
         self.progress = progress
         self.values: NDArray[Any] = np.empty(0)
-        self.drawn = Drawn.empty(max(plan.draws, 1), 0)
+        self.results = CellResults.empty(max(plan.draws, 1), 0)
 
     def add(self, values: NDArray[Any]) -> None:
-        """Try more values; those that were tried already are left out."""
+        """Simulate more values, without those that were simulated before."""
         values = np.setdiff1d(values, self.values)
         if not len(values):
             return
-        new = run_drawn(self.plan, {self.axis.name: values}, processes=self.jobs)
-        joined = self.drawn.beside(new)
-        every = np.concatenate([self.values, values]) if len(self.values) else values
-        order = np.argsort(every, kind="stable")
-        self.values, self.drawn = every[order], joined.take_cells(order)
+        new = run_cells(self.plan, {self.axis.name: values}, processes=self.jobs)
+        joined = self.results.joined_with(new)
+        all_values = np.concatenate([self.values, values]) if len(self.values) else values
+        order = np.argsort(all_values, kind="stable")
+        self.values, self.results = all_values[order], joined.reordered(order)
         if self.progress:
             self.progress(len(self.values), f"{len(self.values)} values tried")
 
-    def met(self, requirement: Requirement | None = None) -> NDArray[np.float64]:
-        """Share of the draws of each value that meets one requirement, or all of them."""
-        asked = [requirement] if requirement else [COMPLETES, *self.requirements]
-        together = np.logical_and.reduce([r.met(self.drawn) for r in asked])
-        return np.asarray(np.mean(together, axis=0))
+    def share_met(self, requirement: Requirement | None = None) -> NDArray[np.float64]:
+        """Return for each value the share of the draws that meets one requirement, or all of them."""
+        requirements = [requirement] if requirement else [COMPLETES, *self.requirements]
+        met = np.logical_and.reduce([r.met(self.results) for r in requirements])
+        return np.asarray(np.mean(met, axis=0))
 
-    def will_do(self, requirement: Requirement | None = None) -> NDArray[np.bool_]:
-        """Which values meet a requirement, or all, in enough draws."""
-        return np.asarray(self.met(requirement) >= self.confidence - 1e-9)
+    def suffices(self, requirement: Requirement | None = None) -> NDArray[np.bool_]:
+        """Return for each value whether enough draws meet one requirement, or all of them."""
+        return np.asarray(self.share_met(requirement) >= self.confidence - 1e-9)
 
     def no_effect(self) -> bool:
-        """Whether every value gave the same."""
+        """Return whether all values have the same results."""
         return all(
             bool(np.all((v == v[:, :1]) | ((v != v) & (v[:, :1] != v[:, :1]))))
-            for v in self.drawn.figures.values()
+            for v in self.results.figures.values()
         )
 
-    def errors(self) -> Iterator[str]:
-        """How many values are refused, and why the first is."""
-        refused = np.flatnonzero(self.drawn.reason >= 0)
+    def refusals(self) -> Iterator[str]:
+        """Yield a remark on the values that are errors: their number, and the reason of the first."""
+        refused = np.flatnonzero(self.results.reason >= 0)
         if len(refused):
-            reason = self.drawn.reasons[self.drawn.reason[refused[0]]]
+            reason = self.results.reasons[self.results.reason[refused[0]]]
             yield f"{len(refused)} of the {len(self.values)} values are refused. {reason}"
 
     def table(self) -> pd.DataFrame:
-        """Return a row a value: ``value``, ``met``, each requirement's share, ``completed``, median figures."""
+        """Return one row per value: ``value``, ``met``, each requirement's share, ``completed``, median figures."""
         import pandas as pd
 
-        columns: dict[str, Any] = {"value": self.values, "met": self.met()}
-        columns |= {str(r): self.met(r) for r in self.requirements}
-        middle = summarise(self.drawn, intervals=self.plan.draws > 1)
-        columns["completed"] = middle["outcome"] == COMPLETED
-        figures = {name: middle[name] for name in middle if name != "outcome"}
+        columns: dict[str, Any] = {"value": self.values, "met": self.share_met()}
+        columns |= {str(r): self.share_met(r) for r in self.requirements}
+        summary = summarise(self.results, intervals=self.plan.draws > 1)
+        columns["completed"] = summary["outcome"] == COMPLETED
+        figures = {name: summary[name] for name in summary if name != "outcome"}
         wanted = [n for n in figures if n.removesuffix("-low").removesuffix("-high") in FIGURES]
         return pd.DataFrame(columns | {name: figures[name] for name in wanted})

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migsim.errors import MigsimError, ParameterError, UnitError
-from migsim.study.sweep.axis import VARIED, read_axes
+from migsim.study.sweep.axis import QUESTION_AXES, read_axes
 
 
 def axis(name, values, version="10.0"):
@@ -76,11 +76,11 @@ def test_samples_take_each_listed_value_equally():
         ("downtime-limit", "50:300:1", "at least 2"),
         ("downtime-limit", "50:300:0", "at least 2"),
         ("downtime-limit", "0:300:5:log", "ratio"),
-        ("downtime-limit", "", "over nothing"),
-        ("downtime-limit", [], "over nothing"),
+        ("downtime-limit", "", "has no values"),
+        ("downtime-limit", [], "has no values"),
         ("downtime-limit", "50,300,50ms", "twice"),
         ("downtime-limit", "50:3000000:3", "0 to 2000000"),
-        ("xbzrle", "off:on:2", "no range"),
+        ("xbzrle", "off:on:2", "It is no number"),
         ("xbzrle", "maybe", "on or off"),
         ("load", "0:1:3", "above 0"),
         ("writes-scale", "-1", "not negative"),
@@ -113,4 +113,4 @@ def test_a_name_that_the_release_lacks_says_so():
 
 
 def test_own_names_have_units():
-    assert all(unit and meaning for unit, meaning in VARIED.values())
+    assert all(unit and meaning for unit, meaning in QUESTION_AXES.values())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from migsim.engine.batch import compile as batch_compile
 from migsim.engine.batch.grid import simulate_grid, simulate_many
-from migsim.engine.batch.result import COLUMNS
+from migsim.engine.batch.result import FIGURE_NAMES
 from migsim.engine.batch.sending import full_window
 from migsim.engine.inputs import SimulationInput
 from migsim.errors import HostError, ParameterError
@@ -153,7 +153,7 @@ def check(cells, seeds=None):
     slow = simulate_many(cells, seeds=seeds, engine="events")
     fast = simulate_many(cells, seeds=seeds)
     assert fast.outcome.tolist() == slow.outcome.tolist()
-    for name in COLUMNS:
+    for name in FIGURE_NAMES:
         tolerance = 1e-6 if name in NOT_WHOLE else 1.0  # the others are cut or rounded to whole numbers
         np.testing.assert_allclose(fast[name], slow[name], rtol=1e-3, atol=tolerance, err_msg=name)
     return slow, fast
@@ -161,26 +161,26 @@ def check(cells, seeds=None):
 
 @settings(max_examples=60, deadline=None)
 @given(inputs())
-def test_plain_precopy_is_the_event_engines(what):
-    check([what])
+def test_plain_precopy_is_the_event_engines(migration):
+    check([migration])
 
 
 @settings(max_examples=40, deadline=None)
 @given(inputs("auto-converge", ("2.6", "4.0", "7.2", "9.2", "10.1")))
-def test_throttling_is_the_event_engines(what):
-    check([what])
+def test_throttling_is_the_event_engines(migration):
+    check([migration])
 
 
 @settings(max_examples=40, deadline=None)
 @given(inputs("xbzrle", ("2.12", "4.0", "7.2", "10.0")))
-def test_xbzrle_is_the_event_engines(what):
-    check([what])
+def test_xbzrle_is_the_event_engines(migration):
+    check([migration])
 
 
 @settings(max_examples=40, deadline=None)
 @given(inputs("multifd", ("4.2", "7.2", "8.1", "9.1", "10.0")))
-def test_multifd_is_the_event_engines(what):
-    check([what])
+def test_multifd_is_the_event_engines(migration):
+    check([migration])
 
 
 @settings(max_examples=15, deadline=None)
@@ -190,8 +190,8 @@ def test_multifd_is_the_event_engines(what):
     ),
     st.integers(0, 2**32 - 1),
 )
-def test_draws_are_the_event_engines(what, seed):
-    check([what, what], seeds=[seed, seed + 1])
+def test_draws_are_the_event_engines(migration, seed):
+    check([migration, migration], seeds=[seed, seed + 1])
 
 
 def test_a_draw_takes_few_calls_of_python():
@@ -230,7 +230,7 @@ def test_a_grid_is_its_cells_verdict_by_verdict_and_reason_by_reason():
     assert 0.2 < fast.completed.mean() < 0.9
     assert fast.outcome.tolist() == slow.outcome.tolist()
     assert [fast.reason(k) for k in range(32)] == [slow.reason(k) for k in range(32)]
-    for name in COLUMNS:
+    for name in FIGURE_NAMES:
         np.testing.assert_allclose(fast[name], slow[name], rtol=1e-3, atol=1.0, err_msg=name)
 
 
@@ -250,7 +250,7 @@ def test_cells_of_many_kinds_go_together_in_order():
         base(workload=hot_guest(rate=500.0)),
     ]
     _, fast = check(cells)
-    alone = [simulate_many([what]) for what in cells]
+    alone = [simulate_many([migration]) for migration in cells]
     assert fast["total_time_ms"].tolist() == [one["total_time_ms"][0] for one in alone]
     assert fast.reason(-1) == alone[-1].reason(0)
 
@@ -263,9 +263,9 @@ def test_terms_and_fields_vary_as_parameters_do():
         "fresh_pages": [0, 1000, 10**6],
         "xbzrle-cache-size": np.array([1, 16, 64]) * MIB,
     }
-    what = base(capabilities={"xbzrle": True}, parameters={"max-bandwidth": 0, "downtime-limit": 50})
-    slow, fast = simulate_grid(what, vary, engine="events"), simulate_grid(what, vary)
-    for name in COLUMNS:
+    migration = base(capabilities={"xbzrle": True}, parameters={"max-bandwidth": 0, "downtime-limit": 50})
+    slow, fast = simulate_grid(migration, vary, engine="events"), simulate_grid(migration, vary)
+    for name in FIGURE_NAMES:
         np.testing.assert_allclose(fast[name], slow[name], rtol=1e-3, atol=1.0, err_msg=name)
     table = fast.to_frame()
     assert list(table.columns[:5]) == list(vary)
@@ -283,25 +283,25 @@ def test_pages_of_each_kind_that_fill_whole_windows():
         ram_bytes=pages * 4096, ram_total_bytes=pages * 4096, zero_pages=pages - hot - data, classes=classes
     )
     for capability in ({}, {"xbzrle": True}, {"auto-converge": True}):
-        what = base(
+        migration = base(
             workload=guest,
             terms=MEDIANS | {"dirty_fault_s": 0.0},
             capabilities=capability,
             parameters={"max-bandwidth": 1_000_000, "downtime-limit": 20},
             deadline_s=200.0,
         )
-        check([what])
+        check([migration])
 
 
 def test_more_syncs_than_there_is_room_for_at_first():
     """A round of a fraction of a millisecond for 20 s: tens of thousands of syncs."""
-    what = base(
+    migration = base(
         workload=hot_guest(rate=2e5, hot=64),
         parameters={"max-bandwidth": 0, "downtime-limit": 1, "avail-switchover-bandwidth": 1000},
         terms=MEDIANS | {"sync_base_s": 1e-3, "dirty_fault_s": 0.0},
         deadline_s=20.0,
     )
-    slow, _ = check([what])
+    slow, _ = check([migration])
     assert slow["dirty_sync_count"][0] > 4096 or slow.completed[0] or "stays so" in slow.reason(0)
 
 

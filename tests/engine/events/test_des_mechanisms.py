@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from migsim.engine.events.guest_clock import GuestClock
 from migsim.engine.events.precopy import simulate
+from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
 from migsim.models.dirty.ring import ring_fill_pages
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES
@@ -224,7 +224,7 @@ def test_the_work_of_a_limited_guest_is_known_between_syncs_too():
 
 def test_a_host_that_logs_every_write_fills_the_ring_sooner():
     terms = TERMS | {"ring_entries_per_write": 1.2}
-    what = SimulationInput(
+    migration = SimulationInput(
         workload=guest(60_000, 25_000, data=80_000),
         terms=terms,
         version=QemuVersion.parse("10.0"),
@@ -233,8 +233,8 @@ def test_a_host_that_logs_every_write_fills_the_ring_sooner():
         dirty_ring_size=4096,
         deadline_s=40.0,
     )
-    each = simulate(what).timeline["dirty-limit-ring-full-time"].dropna()
-    first = simulate(replace(what, terms=TERMS)).timeline["dirty-limit-ring-full-time"].dropna()
+    each = simulate(migration).timeline["dirty-limit-ring-full-time"].dropna()
+    first = simulate(replace(migration, terms=TERMS)).timeline["dirty-limit-ring-full-time"].dropna()
     assert each[each > 0].min() < 0.9 * first[first > 0].min()
 
 

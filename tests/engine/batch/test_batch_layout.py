@@ -8,16 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from migsim.engine import segments as engine_segments
-from migsim.engine.batch.layout import BLOCK, extent_records, lay_out, memory_of
+from migsim.engine.batch.layout import SEGMENTS_TOGETHER, extent_records, lay_out, memory_of
 from migsim.engine.batch.left import page_s_of
 from migsim.engine.batch.memory import begin
-from migsim.engine.batch.records import CELL, DATA, STATE, ZERO
+from migsim.engine.batch.ram import DATA_PART, ZERO_PART
+from migsim.engine.batch.records import CELL, STATE
 from migsim.engine.batch.sending import send
-from migsim.engine.batch.windows import alike
+from migsim.engine.batch.windows import alike_pages
 from migsim.engine.segments import cut, cut_extent, extents_of, most_segments
 from migsim.models.dirty.log import CHUNK_PAGES
 from migsim.workload import Workload, WorkloadClass
-from tests.engine.test_batch import base, check, workloads
+from tests.engine.batch.test_batch import base, check, workloads
 
 PAGE_S = {
     "normal_page_s": 2e-6,
@@ -73,7 +74,7 @@ def readable(workload, apart):
     parts, rows = {}, []
     for i in range(len(s)):
         chunk, of_class = chunks[s.chunk[i]], int(s.of_class[i])
-        part = ZERO if s.is_zero[i] else DATA
+        part = ZERO_PART if s.is_zero[i] else DATA_PART
         if s.rate[i] > 0:
             key = (of_class, chunk, i if s.is_sweep[i] else None)
             part = list(parts).index(key) if key in parts else len(parts)
@@ -106,24 +107,24 @@ def test_the_layout_is_the_readable_one(workload, apart):
     sweeps = m.parts.sweeps > 0
     np.testing.assert_allclose(m.parts.offset[sweeps], np.array([p[3] for p in parts])[sweeps], atol=1e-9)
     np.testing.assert_allclose(m.parts.length[sweeps], np.array([p[4] for p in parts])[sweeps], rtol=1e-9)
-    data = np.where(m.part == ZERO, 0.0, m.pages)
+    data = np.where(m.part == ZERO_PART, 0.0, m.pages)
     np.testing.assert_array_equal(m.data, data)
     np.testing.assert_allclose(m.before, np.cumsum(data) - data, atol=1e-6)
 
 
 @settings(max_examples=100, deadline=None)
 @given(guests, st.booleans())
-def test_runs_and_blocks_go_over_every_segment_once(workload, apart):
+def test_stretches_and_blocks_go_over_every_segment_once(workload, apart):
     m = laid_out(workload, apart)
-    written = [i for begin, end, part in m.runs for i in range(begin, end) if m.part[i] == part]
+    written = [i for begin, end, part in m.stretches for i in range(begin, end) if m.part[i] == part]
     assert written == np.flatnonzero(m.part >= 0).tolist()
-    assert all(m.part[end - 1] != m.part[end] for _, end, _ in m.runs if end < len(m.part)), (
-        "a run ends where its part does"
+    assert all(m.part[end - 1] != m.part[end] for _, end, _ in m.stretches if end < len(m.part)), (
+        "a stretch ends where its part does"
     )
     i = 0
     while i < len(m.pages):
         end = m.block_end[i]
-        assert i < end <= i + BLOCK
+        assert i < end <= i + SEGMENTS_TOGETHER
         assert set(m.block_end[i:end].tolist()) == {end}
         assert len(set(m.chunk[i:end].tolist())) == 1
         i = end
@@ -161,13 +162,13 @@ def test_an_extent_is_cut_into_pieces_and_at_chunks(first, pages, pieces, togeth
 @settings(max_examples=30, deadline=None)
 @given(one_over_the_other().filter(extents_of), st.sampled_from([{}, {"xbzrle": True}]), st.booleans())
 def test_classes_one_over_the_other_go_as_in_the_event_engine(workload, capabilities, drawn):
-    what = base(
+    migration = base(
         workload=workload,
         capabilities=capabilities,
         parameters={"max-bandwidth": 300_000_000, "downtime-limit": 100},
         deadline_s=20.0,
     )
-    check([what], seeds=[5] if drawn else None)
+    check([migration], seeds=[5] if drawn else None)
 
 
 def ready(workload, fresh_pages, sent_share):
@@ -176,13 +177,13 @@ def ready(workload, fresh_pages, sent_share):
     s, c = np.zeros(1, STATE).view(np.recarray)[0], np.zeros(1, CELL).view(np.recarray)[0]
     for name, value in PAGE_S.items():
         setattr(c, name, value)
-    c.fresh_pages, c.load, s.speed = fresh_pages, 1.0, 1.0
+    c.fresh_pages, c.load_fraction, s.speed = fresh_pages, 1.0, 1.0
     begin(m, s, c)
     again = int(sent_share * len(m.pages))
     m.first[:again] = m.fresh[:again] = 0.0
     m.unsent[:again] *= 0.3
     s.remaining, s.first_left = m.unsent.sum(), m.first.sum()
-    s.zero_left = m.unsent[m.part == ZERO].sum()
+    s.zero_left = m.unsent[m.part == ZERO_PART].sum()
     return m, s, c
 
 
@@ -231,10 +232,10 @@ def test_pages_that_cost_alike_are_found_together_as_one_by_one(workload, fresh,
     m, s, c = ready(workload, fresh, sent_share)
     i = int(cursor * (len(m.pages) - 1))
     page_s = page_s_of(m, s, c, i)
-    blocks = alike(m, s, c, i, 1e300, page_s, once)
+    blocks = alike_pages(m, s, c, i, 1e300, page_s, once)
     m.block_end[:] = np.arange(1, len(m.pages) + 1)
-    assert blocks == pytest.approx(alike(m, s, c, i, 1e300, page_s, once))
-    assert alike(m, s, c, i, blocks / 2, page_s, once) >= blocks / 2
+    assert blocks == pytest.approx(alike_pages(m, s, c, i, 1e300, page_s, once))
+    assert alike_pages(m, s, c, i, blocks / 2, page_s, once) >= blocks / 2
 
 
 def test_segments_that_cost_as_much_in_the_mean_are_not_alike():
@@ -245,12 +246,12 @@ def test_segments_that_cost_as_much_in_the_mean_are_not_alike():
     c.normal_page_s, c.cold_page_s, c.fresh_page_s = 2.0, 3.0, 4.0
     m.fresh[:], m.first[1:17], m.fresh[17:33] = 0.0, 0.0, m.pages[17:33]
     m.block_end[0], m.block_end[1:33] = 1, 33
-    assert alike(m, s, c, 0, 1e300, 3.0, False) == m.pages[0]
+    assert alike_pages(m, s, c, 0, 1e300, 3.0, False) == m.pages[0]
 
 
 @pytest.mark.parametrize("zero_pages", [0, 3000])
 def test_classes_without_places_have_no_segments(zero_pages):
     nowhere = WorkloadClass(pages=100, writes_per_page_per_s=1.0)
     guest = Workload(ram_bytes=1 << 24, ram_total_bytes=1 << 24, zero_pages=zero_pages, classes=(nowhere,))
-    assert [e.of_class for e in extents_of(guest)] == ([engine_segments.ZERO] if zero_pages else [])
+    assert [e.of_class for e in extents_of(guest)] == ([engine_segments.ZERO_CLASS] if zero_pages else [])
     check([base(workload=guest)])

@@ -12,7 +12,7 @@ from migsim.engine.batch.grid import simulate_many
 from migsim.models.dirty.bitmap import bitmap_layout
 from migsim.models.dirty.sync import sync_parts
 from migsim.profiles.published import cost_preset
-from tests.engine.test_batch import base, check, hot_guest, inputs
+from tests.engine.batch.test_batch import base, check, hot_guest, inputs
 
 GIB = 1 << 30
 COSTS = {
@@ -25,14 +25,14 @@ COSTS = {
 """The releases whose maps differ, and what they are reckoned with."""
 
 
-def with_map(what, release, share, stretch=1.0):
+def with_map(migration, release, share, stretch=1.0):
     """The migration with syncs as that release's map makes them, a share of RAM being dirty."""
-    layout, ram = bitmap_layout(release), what.workload.ram_total_bytes
+    layout, ram = bitmap_layout(release), migration.workload.ram_total_bytes
     costs = cost_preset(COSTS[release]).at()
     empty = sync_parts(layout, ram, 0, costs).total_s
     full = sync_parts(layout, ram, share * ram / 4096, costs).total_s
     by_ram = {"sync_s_per_gib": stretch * empty / (ram / GIB), "sync_base_s": stretch * (full - empty)}
-    return layout, replace(what, terms=what.terms | by_ram)
+    return layout, replace(migration, terms=migration.terms | by_ram)
 
 
 @settings(max_examples=40, deadline=None)
@@ -44,19 +44,21 @@ def with_map(what, release, share, stretch=1.0):
     st.floats(0, 1),
     st.sampled_from([1.0, 30.0]),
 )
-def test_syncs_of_every_map_are_the_event_engines(what, release, share, stretch):
+def test_syncs_of_every_map_are_the_event_engines(migration, release, share, stretch):
     """Thirty times as long they take as much of a round as in a guest of thirty times the RAM."""
-    layout, mapped = with_map(what, release, share, stretch)
+    layout, mapped = with_map(migration, release, share, stretch)
     assert layout.qemu_bits_per_page == (8 if release in ("1.2", "1.3", "1.5") else 1)
     check([mapped])
 
 
 def test_bytes_cost_what_the_law_says_more_than_bits():
     """Same guest, same costs of the host: the downtime differs by one sync, the whole by all of them."""
-    what = base(workload=hot_guest(rate=3000.0, pages=1 << 23), parameters={"max-bandwidth": 500_000_000})
-    cells = [with_map(what, release, 0.0)[1] for release in ("1.5", "10.0")]
+    migration = base(
+        workload=hot_guest(rate=3000.0, pages=1 << 23), parameters={"max-bandwidth": 500_000_000}
+    )
+    cells = [with_map(migration, release, 0.0)[1] for release in ("1.5", "10.0")]
     sync_s = [
-        c.terms["sync_base_s"] + c.terms["sync_s_per_gib"] * what.workload.ram_total_bytes / GIB
+        c.terms["sync_base_s"] + c.terms["sync_s_per_gib"] * migration.workload.ram_total_bytes / GIB
         for c in cells
     ]
     assert sync_s[0] > 5 * sync_s[1]

@@ -234,8 +234,8 @@ def test_rules_between_settings_are_held_to_with_what_is_varied():
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"vary": {}}, "Nothing is varied"),
-        ({"samples": 0}, "0 samples"),
+        ({"vary": {}}, "Nothing varies"),
+        ({"samples": 0}, "samples is 0"),
         ({"jobs": 0}, "jobs is 0"),
         ({"draws": -1}, "draws is -1"),
         ({"engine": "fast"}, "engine is 'fast'"),
@@ -310,18 +310,18 @@ def test_a_folder_keeps_what_is_finished(tmp_path, monkeypatch):
         return made(plan, columns)
 
     from migsim.study.sweep import jobs as sweep_run
-    from migsim.study.sweep.piece import make_piece as made
+    from migsim.study.sweep.piece import simulate_piece as made
 
-    monkeypatch.setattr(sweep_run, "make_piece", stops)
+    monkeypatch.setattr(sweep_run, "simulate_piece", stops)
     with pytest.raises(KeyboardInterrupt):
         sweep(GUEST, host=host(), vary=vary, folder=tmp_path)
     assert len(list(tmp_path.glob("*.parquet"))) == 3
-    monkeypatch.setattr(sweep_run, "make_piece", made)
+    monkeypatch.setattr(sweep_run, "simulate_piece", made)
     resumed = sweep(GUEST, host=host(), vary=vary, folder=tmp_path)
     assert resumed.dataset.drop_attrs(deep=False).identical(whole.dataset.drop_attrs(deep=False))
     kept = sum(len(columns["downtime-limit"]) for columns in done)
     assert any(f"{kept} of 40 cells" in note for note in resumed.notes)
-    monkeypatch.setattr(sweep_run, "make_piece", None)  # nothing is left to do
+    monkeypatch.setattr(sweep_run, "simulate_piece", None)  # nothing is left to do
     assert len(sweep(GUEST, host=host(), vary=vary, folder=tmp_path)) == 40
 
 
@@ -389,7 +389,7 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path):
     script.write_text(
         f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+sys.path.insert(0, {str(Path(__file__).parents[3])!r})
 from tests.study.small_guest import GUEST, host
 from migsim.study.sweep.run import sweep
 sweep(GUEST, host=host(), vary={{"max-bandwidth": "30MB/s:200MB/s:64"}}, draws=20, folder={str(tmp_path / "cells")!r},
@@ -466,7 +466,7 @@ def test_a_cell_is_no_python_object():
 
 def test_the_plan_can_be_replaced():
     plan = sweep_cells.Plan(Question(GUEST, host=host(), draws=1))
-    assert replace(plan, question=plan.question.replace(draws=3)).drawn()[0].seed is not None
+    assert replace(plan, question=plan.question.replace(draws=3)).draw_all()[0].seed is not None
 
 
 def test_a_process_keeps_the_memory_that_a_piece_gave_back():

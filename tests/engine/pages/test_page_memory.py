@@ -9,24 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from migsim.engine.events.guest_clock import GuestClock
-from migsim.engine.events.memory import SendCosts
+from migsim.engine.guest_clock import GuestClock
 from migsim.engine.pages.contents import SampledLengths
 from migsim.engine.pages.memory import PageMemory
 from migsim.engine.pages.replay import zero_map
 from migsim.engine.pages.writes import TraceWrites
 from migsim.engine.pages.xbzrle import PageXbzrle
+from migsim.engine.sending import SendCosts
 from migsim.errors import TraceError
 from migsim.models.loop.switchover import PagesLeft
 from migsim.qapi import QemuVersion
 from migsim.trace import RamBlock, Trace, TraceMeta, TraceWriter
-from tests.engine.known_traces import stream_trace
+from tests.engine.pages.known_traces import stream_trace
 
 FREE = SendCosts(0.0, 0.0, 0.0, 0.0)
 COSTS = SendCosts(normal_page_s=1e-6, cold_page_s=2e-6, fresh_page_s=3e-6, zero_page_s=1e-7)
 NO_LIMIT = float("inf")
 CHUNK = 262_144
-RECORDED = sorted((Path(__file__).parents[2] / "traces").glob("*.trace"))
+RECORDED = sorted((Path(__file__).parents[3] / "traces").glob("*.trace"))
 STREAMS = [path for path in RECORDED if Trace.open(path).meta.collector == "stream"]
 
 

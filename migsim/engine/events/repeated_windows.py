@@ -1,8 +1,8 @@
-"""Windows of the accounting clock that are alike, gone through in one event.
+"""Windows of the rate limit that are alike, simulated in one event.
 
 While pages of one cost lie ahead and nothing else happens, every window sends as many pages in as long a time as the
-one before: that one is measured and repeated. What would change a window's course ends the repetition before it: the
-last pages of that cost, an estimate that comes near the threshold, a timer, the deadline.
+one before. So one window is measured and repeated. The repetition ends before anything that would change a window:
+the last pages of that cost, an estimate near the threshold, a timer, the deadline.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["Mark", "Window"]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What one window does.
+    """What one window adds to the counters.
 
     Attributes
     ----------
     seconds : float
     normal, duplicate : float
-        Pages sent.
+        Raw and zero pages.
     ram_stream, other_stream : float
         Bytes of the stream.
     """
@@ -37,16 +37,16 @@ class Window:
 
     @property
     def pages(self) -> float:
-        """All of them."""
+        """Raw and zero pages together."""
         return self.normal + self.duplicate
 
     def repeated(self, *, alike_pages: float, spare_bytes: float, spare_s: float = inf) -> int:
-        """How often it can follow, one more time being left to be looked at closely.
+        """How many identical windows may be skipped; the last one before a change is always simulated.
 
         Parameters
         ----------
         alike_pages : float
-            Pages ahead that cost what this window's do.
+            Pages ahead that cost what this window's pages do.
         spare_bytes : float
             Dirty memory above the threshold.
         spare_s : float
@@ -59,11 +59,13 @@ class Window:
         """
         if self.pages <= 0:
             return 0
-        least = min(alike_pages / self.pages, spare_bytes / (self.pages * PAGE_BYTES), spare_s / self.seconds)
-        return max(int(least) - 1, 0)
+        windows = min(
+            alike_pages / self.pages, spare_bytes / (self.pages * PAGE_BYTES), spare_s / self.seconds
+        )
+        return max(int(windows) - 1, 0)
 
     def count(self, counters: Counters, times: int) -> None:
-        """Add it to the counters so many times."""
+        """Add `times` such windows to the counters."""
         counters.normal += times * self.normal
         counters.duplicate += times * self.duplicate
         counters.remaining_bytes -= times * self.pages * PAGE_BYTES
@@ -73,13 +75,13 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where the sender stands at a window's beginning.
+    """The sender and the counters at the beginning of a window.
 
     Attributes
     ----------
     now : float
     kind : str or None
-        What lies ahead: ``"zero"``, ``"again"``, ``"cold"``, ``"fresh"``.
+        The kind of the pages ahead: ``"zero"``, ``"again"``, ``"cold"``, ``"fresh"``; None where they are mixed.
     alike_pages : float
         Pages ahead that are of that kind.
     normal, duplicate, ram_stream, other_stream : float
@@ -101,7 +103,7 @@ class Mark:
         return cls(now, kind, alike_pages, c.normal, c.duplicate, c.ram_stream, c.other_stream)
 
     def until(self, later: Mark) -> Window | None:
-        """The window from here to the next mark; None where its pages were not all alike, or others come next."""
+        """Return the window from here to the next mark; None where its pages are mixed, or another kind follows."""
         window = Window(
             later.now - self.now,
             later.normal - self.normal,

@@ -1,0 +1,168 @@
+"""One question: what it takes, what it refuses with which words, here and on the command line alike."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+import migsim
+from migsim.cli import main
+from migsim.cli.question import SHARED_OPTIONS
+from migsim.errors import MigsimError, ParameterError, TraceError
+from migsim.profiles.bundled import bundled_profile
+from migsim.scenario import MigrationSettings
+from migsim.study.quantities import QUANTITIES
+from migsim.study.question import MODELLED, Question
+from migsim.study.sweep.axis import QUESTION_AXES
+from migsim.workload import Workload, WorkloadClass
+
+TRACE = Path(__file__).parents[2] / "traces" / "idle-1g.trace"
+GUEST = Workload(
+    ram_bytes=2**30,
+    ram_total_bytes=2**30,
+    zero_pages=200_000,
+    classes=(WorkloadClass(pages=1000, writes_per_page_per_s=2.0),),
+    assumptions=("As traced.",),
+)
+ABSURD = {
+    "load": ("0", "-1", "150%", "much", 0.0, 1.5, float("nan")),
+    "writes_scale": ("-1", "many", float("inf"), -0.5, True),
+    "link_bytes_per_s": ("0", "10G", "fast", 0, float("inf")),
+    "deadline_s": ("0", "5m", "soon", 0.0, -1.0),
+    "fresh_pages": ("-1", "some", 1.5, 2**63),
+    "dirty_ring_size": ("-1", "3", "1000", 2**20),
+    "draws": (0, -1),
+    "seed": (-1,),
+}
+"""Values that make no migration, by keyword."""
+
+
+def refusal(field: str, value: object) -> str:
+    with pytest.raises(MigsimError) as caught:
+        Question(GUEST, qemu_version="10.0", **{field: value})
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field, values in ABSURD.items() for value in values]
+)
+def test_an_absurd_value_is_refused_and_named(field, value):
+    name = next((name for name, q in QUANTITIES.items() if q.field == field), field)
+    assert refusal(field, value).startswith(f"{name} is ")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [(f, v) for f, values in ABSURD.items() for v in values if isinstance(v, str) or f in ("draws", "seed")],
+)
+def test_the_command_line_refuses_it_with_the_same_words(capsys, field, value):
+    decls = SHARED_OPTIONS[field][0].__metadata__[0].param_decls or ()
+    default = SHARED_OPTIONS[field][0].__metadata__[0].default
+    named = [d for d in (default, *decls) if isinstance(d, str) and d.startswith("--")]
+    option = named[0] if named else "--" + field.replace("_", "-")
+    with pytest.raises(SystemExit) as end:
+        main.run(["predict", str(TRACE), option, str(value)])
+    assert end.value.code == 3
+    assert capsys.readouterr().err == f"migsim: {refusal(field, value)}\n"
+
+
+def test_every_keyword_has_an_option_but_those_that_commands_read_themselves():
+    keywords = set(inspect.signature(Question).parameters) - {"guest"}
+    assert keywords - SHARED_OPTIONS.keys() == {"users", "vcpus", "name"}
+
+
+@pytest.mark.parametrize("study", ["predict", "replay", "sweep", "size", "sensitivity"])
+def test_every_study_shows_the_keywords_of_a_question(study):
+    shown = inspect.signature(getattr(migsim, study)).parameters
+    keywords = set(inspect.signature(Question).parameters) - {"guest"}
+    assert keywords <= shown.keys()
+    assert not [p for p in shown.values() if p.kind is inspect.Parameter.VAR_KEYWORD]
+
+
+def test_what_varies_is_what_a_question_takes():
+    assert {*QUANTITIES, "guest-ram"} == QUESTION_AXES.keys()
+    fields = set(inspect.signature(Question).parameters)
+    assert all(quantity.field in fields for quantity in QUANTITIES.values())
+
+
+def test_settings_come_as_a_mapping_as_words_or_read():
+    words = Question(GUEST, qemu_version="10.0", settings=["max-bandwidth=1Gbps", "xbzrle=on"])
+    assert words.settings.parameters == {"max-bandwidth": 125_000_000}
+    for same in (
+        {"max-bandwidth": "1Gbps", "xbzrle": True},
+        MigrationSettings(parameters={"max-bandwidth": "1Gbps"}, capabilities={"xbzrle": "on"}),
+        words.settings,
+    ):
+        assert Question(GUEST, qemu_version="10.0", settings=same).settings == words.settings
+
+
+def test_a_path_opens_itself_and_the_host_has_a_default(tmp_path):
+    of_trace = Question(TRACE)
+    assert of_trace.trace is not None
+    assert str(of_trace.qemu_version) == migsim.Trace.open(TRACE).meta.qemu_version
+    assert of_trace.host == bundled_profile(of_trace.qemu_version)
+    GUEST.save(tmp_path / "guest.json")
+    of_workload = Question(str(tmp_path / "guest.json"), qemu_version="7.2")
+    assert of_workload.guest == GUEST and of_workload.trace is None
+    bundled_profile("10.0").save(tmp_path / "host.json")
+    assert Question(GUEST, host=tmp_path / "host.json").qemu_version == migsim.Question(
+        GUEST, host=bundled_profile("10.0")
+    ).qemu_version  # fmt: skip
+    with pytest.raises(TraceError):
+        Question(tmp_path / "missing.trace")
+    with pytest.raises(ParameterError, match="Neither a QEMU version nor a host profile"):
+        Question(GUEST)
+
+
+def test_the_traced_release_comes_before_the_profiles():
+    other = bundled_profile("7.2")
+    assert Question(TRACE, host=other).qemu_version.release == Question(TRACE).qemu_version.release
+    assert any("measured with QEMU 7.2" in note for note in Question(TRACE, host=other).assumptions)
+
+
+def test_a_question_can_be_changed_and_asked_again():
+    question = Question(TRACE, settings=["max-bandwidth=1Gbps"], seed=3)
+    again = question.replace(draws=2)
+    assert (again.draws, again.seed, again.settings) == (2, 3, question.settings)
+    assert Question.of(question).seed == 3 and Question.of(question, seed=5).seed == 5
+    fit = question.fit
+    assert question.replace(seed=9).fit is fit  # the same guest and host: read once
+    assert question.about(GUEST).fit is None and question.about(GUEST).workload() == GUEST
+
+
+def test_an_answer_says_what_it_takes_for_granted():
+    question = Question(
+        GUEST, host=bundled_profile("7.2"), qemu_version="10.0", load="40%", settings={"postcopy-ram": True}
+    )
+    first, profile, pace, left_out = question.assumptions
+    assert first == "As traced."
+    assert "measured with QEMU 7.2" in profile and "needs 40%" in pace
+    assert "postcopy-ram is on and not modelled" in left_out
+    assert "postcopy-ram" not in MODELLED
+
+
+def test_rules_between_settings_are_checked_when_the_migration_is_made():
+    question = Question(GUEST, qemu_version="10.0", settings=["dirty-limit=on"])
+    for made in (question.check, question.migration):
+        with pytest.raises(ParameterError, match="no dirty ring"):
+            made()
+    assert question.replace(dirty_ring_size=4096).migration().dirty_ring_size == 4096
+
+
+def test_every_study_says_the_same_of_what_it_assumes():
+    question = Question(TRACE, settings=["max-bandwidth=1Gbps", "postcopy-ram=on"], draws=2)
+    said = migsim.predict(question).assumptions
+    assert any("postcopy-ram is on and not modelled" in note for note in said)
+    assert migsim.sweep(question, vary={"downtime-limit": [300]}).assumptions == said
+    assert migsim.size(question, require="downtime<1s", minimise="downtime-limit=10:1000").assumptions == said
+    assert migsim.sensitivity(question, samples=2).assumptions == said
+    assert set(question.notes(1.0)) <= set(migsim.replay(question).scenario["assumptions"])
+
+
+def test_a_replay_takes_a_trace_as_it_was():
+    with pytest.raises(TraceError, match="is a workload"):
+        migsim.replay(GUEST, qemu_version="10.0")
+    with pytest.raises(ParameterError, match="writes-scale is 2"):
+        migsim.replay(TRACE, writes_scale=2)
