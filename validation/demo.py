@@ -1,6 +1,6 @@
-"""`make demo`: predict a traced guest's migration, set it beside the real ones, and draw both.
+"""`make demo`: predict the migration of a traced guest, compare it with real migrations, and draw both.
 
-The command lines it runs are shown as they run, for a reader to run again.
+The demo prints each command line before it runs it, so that a reader can run it again.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ if TYPE_CHECKING:
 __all__ = ["draw", "main", "plot_metric", "settings_of"]
 
 _DONE, _DOES_NOT_CONVERGE = 0, 4
-# title: a name of `MigrationResult.metrics`, the axis's unit, what one of the metric is worth in it
 _PANELS = {
     "total time": ("total-time", "s", 1e-3),
     "downtime": ("downtime", "ms", 1.0),
     "sent": ("transferred", "MiB", 2.0**-20),
     "dirty syncs": ("rounds", "", 1.0),
 }
+"""By title: a name of `MigrationResult.metrics`, the axis's unit, and the factor from the metric to that unit."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; return the first failing command's exit code, or 0."""
+    """Run the demo; return the exit code of the first command that fails, or 0."""
     parser = argparse.ArgumentParser(prog="validation.demo", description=__doc__)
-    parser.add_argument("trace", type=Path, help="trace of the running guest")
-    parser.add_argument("records", type=Path, nargs="+", help="records of that guest's real migrations")
-    parser.add_argument("--host", type=Path, required=True, help="profile of the host they ran on")
+    parser.add_argument("trace", type=Path, help="trace of the guest")
+    parser.add_argument("records", type=Path, nargs="+", help="records of real migrations of that guest")
+    parser.add_argument("--host", type=Path, required=True, help="profile of the host of these migrations")
     parser.add_argument("-o", "--output", type=Path, default=Path("build/demo.png"))
     options = parser.parse_args(arguments)
     measured = [MigrationResult.load(path) for path in options.records]
-    given = [str(options.trace), "--host", str(options.host)]
+    inputs = [str(options.trace), "--host", str(options.host)]
     for command in (
         ["trace", "info", str(options.trace)],
-        ["predict", *given, *settings_of(measured[0])],
-        ["compare", *map(str, options.records), "--trace", *given],
+        ["predict", *inputs, *settings_of(measured[0])],
+        ["compare", *map(str, options.records), "--trace", *inputs],
     ):
         print(f"\n$ migsim {shlex.join(command)}", flush=True)
         code = subprocess.run([sys.executable, "-m", "migsim", *command], check=False).returncode
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def settings_of(record: MigrationResult) -> list[str]:
-    """Return the options of `migsim predict` that ask for what a record's scenario asked for."""
+    """Return the options of `migsim predict` that stand for the scenario of a record."""
     scenario = LabScenario.from_dict(record.scenario)
     words = ["--qemu-version", str(QemuVersion.parse(scenario.qemu.version).release)]
     for name, value in {**scenario.migration.parameters, **scenario.migration.capabilities}.items():
@@ -71,7 +71,7 @@ def settings_of(record: MigrationResult) -> list[str]:
 
 
 def draw(predicted: MigrationResult, measured: Sequence[MigrationResult], output: Path) -> None:
-    """Write one panel a metric: measured in black, predicted as a line with its 80 % band."""
+    """Write a picture with a panel for each metric: measured in black, predicted as a line with its 80 % band."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 3.6), layout="constrained")
@@ -87,7 +87,7 @@ def draw(predicted: MigrationResult, measured: Sequence[MigrationResult], output
 def plot_metric(
     title: str, predicted: MigrationResult, measured: Sequence[MigrationResult], *, ax: Axes
 ) -> Axes:
-    """Draw one metric's panel on `ax`."""
+    """Draw the panel of one metric."""
     metric, unit, scale = _PANELS[title]
     runs = range(1, len(measured) + 1)
     ax.plot(runs, [record.metrics()[metric] * scale for record in measured], "ko", label="measured")

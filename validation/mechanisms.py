@@ -1,4 +1,4 @@
-"""XBZRLE, auto-converge, dirty-limit and multifd, predicted beside measured: their sections of the page."""
+"""Sections of `validation/README.md` on XBZRLE, auto-converge, dirty-limit and multifd."""
 
 from __future__ import annotations
 
@@ -16,36 +16,42 @@ MECHANISMS = ("xbzrle", "auto-converge", "dirty-limit")
 MULTIFD = "multifd"
 
 
-def mechanism_of(s: Scored) -> str:
-    """Which of the mechanisms a scenario is about; empty for plain precopy."""
-    on = s.scenario.migration.capabilities
-    return next((name for name in (*MECHANISMS, MULTIFD) if on.get(name)), "")
+def mechanism_of(case: Scored) -> str:
+    """Return the mechanism that a scenario is about; empty for plain precopy."""
+    capabilities = case.scenario.migration.capabilities
+    return next((name for name in (*MECHANISMS, MULTIFD) if capabilities.get(name)), "")
 
 
 def section(scored: Sequence[Scored]) -> str:
-    """Compose the section of all mechanisms."""
-    through_channels = [s for s in scored if mechanism_of(s) == MULTIFD]
-    one_channel = [s for s in scored if mechanism_of(s) != MULTIFD]
-    parts = ["## XBZRLE, auto-converge, dirty-limit", "", _summary(one_channel), ""]
+    """Compose the sections of all mechanisms."""
+    multifd_cases = [case for case in scored if mechanism_of(case) == MULTIFD]
+    precopy_cases = [case for case in scored if mechanism_of(case) != MULTIFD]
+    parts = ["## XBZRLE, auto-converge, dirty-limit", "", _summary(precopy_cases), ""]
     for name, table in (("xbzrle", _xbzrle), ("auto-converge", _throttled), ("dirty-limit", _limited)):
-        own = [s for s in scored if mechanism_of(s) == name]
-        if own:
-            parts += [f"### {name}", "", table(own), ""]
-    if through_channels:
-        parts += ["## multifd", "", _multifd(through_channels), ""]
+        cases = [case for case in scored if mechanism_of(case) == name]
+        if cases:
+            parts += [f"### {name}", "", table(cases), ""]
+    if multifd_cases:
+        parts += ["## multifd", "", _multifd(multifd_cases), ""]
     return "\n".join(parts)
 
 
 def _summary(scored: Sequence[Scored]) -> str:
-    done = [s for s in scored if s.converged]
-    coded = [s for s in scored if mechanism_of(s) == "xbzrle"]
-    stepped = [s for s in scored if mechanism_of(s) == "auto-converge"]
-    wrong = [s.name for s in scored if not s.right]
-    steps = [abs(e) <= r for s in stepped for _, e, r in step_errors(s)]
-    times = [_relative(s, "total-time") for s in done]
-    size = [abs(s.prediction.median("xbzrle-bytes") / _measured(s, _xbzrle_bytes) - 1) for s in coded]
-    rate = [abs(s.prediction.median("cache-hit-rate") - _measured(s, _hit_rate)) * 100 for s in coded]
-    lost = [abs(_lost(s) - _measured(s, guest_lost_s)) / _span_s(s) * 100 for s in scored]
+    completed = [case for case in scored if case.converged]
+    xbzrle_cases = [case for case in scored if mechanism_of(case) == "xbzrle"]
+    throttled_cases = [case for case in scored if mechanism_of(case) == "auto-converge"]
+    wrong = [case.name for case in scored if not case.right]
+    steps = [abs(error) <= round_s for case in throttled_cases for _, error, round_s in step_errors(case)]
+    times = [_relative(case, "total-time") for case in completed]
+    size = [
+        abs(case.prediction.median("xbzrle-bytes") / _measured(case, _xbzrle_bytes) - 1)
+        for case in xbzrle_cases
+    ]
+    rate = [
+        abs(case.prediction.median("cache-hit-rate") - _measured(case, _hit_rate)) * 100
+        for case in xbzrle_cases
+    ]
+    lost = [abs(_lost(case) - _measured(case, guest_lost_s)) / _span_s(case) * 100 for case in scored]
     lost = [value for value in lost if np.isfinite(value)]
     rows = [
         ("wrong verdicts", "none", f"{len(wrong)} of {len(scored)}" + (f": {', '.join(wrong)}" if wrong else "")),
@@ -64,15 +70,15 @@ def _xbzrle(scored: Sequence[Scored]) -> str:
         "| scenario | verdict | total s | downtime ms | MiB | encoded MB | hit rate | overflows | guest lost s |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for s in scored:
+    for case in scored:
         cells = [
-            *_common(s),
-            _pair(s.prediction.median("xbzrle-bytes") / 1e6, _measured(s, _xbzrle_bytes) / 1e6, ".2f"),
-            f"{s.prediction.median('cache-hit-rate'):.1%} / {_measured(s, _hit_rate):.1%}",
-            f"{s.prediction.result.info['xbzrle-cache']['overflow']} / {_measured(s, _overflow):.0f}",
-            _lost_cell(s),
+            *_common(case),
+            _pair(case.prediction.median("xbzrle-bytes") / 1e6, _measured(case, _xbzrle_bytes) / 1e6, ".2f"),
+            f"{case.prediction.median('cache-hit-rate'):.1%} / {_measured(case, _hit_rate):.1%}",
+            f"{case.prediction.result.info['xbzrle-cache']['overflow']} / {_measured(case, _overflow):.0f}",
+            _lost_cell(case),
         ]
-        lines.append(f"| {s.name.removeprefix('kvm-xbzrle-')} | " + " | ".join(cells) + " |")
+        lines.append(f"| {case.name.removeprefix('kvm-xbzrle-')} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -81,15 +87,15 @@ def _throttled(scored: Sequence[Scored]) -> str:
         "| scenario | verdict | total s | downtime ms | MiB | guest lost s | steps: % at s, predicted / measured |",
         "|---|---|---|---|---|---|---|",
     ]
-    for s in scored:
+    for case in scored:
         steps = ", ".join(
             f"{percentage}: {measured + error:.1f} / {measured:.1f}"
             for (percentage, error, _), measured in zip(
-                step_errors(s), _measured_steps(s).values(), strict=False
+                step_errors(case), _measured_steps(case).values(), strict=False
             )
         )
-        cells = [*_common(s), _lost_cell(s), steps]
-        lines.append(f"| {s.name.removeprefix('kvm-throttle-')} | " + " | ".join(cells) + " |")
+        cells = [*_common(case), _lost_cell(case), steps]
+        lines.append(f"| {case.name.removeprefix('kvm-throttle-')} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -98,14 +104,14 @@ def _limited(scored: Sequence[Scored]) -> str:
         "| scenario | verdict | total s | downtime ms | MiB | guest lost s | sleep ms | longest sync s |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for s in scored:
+    for case in scored:
         cells = [
-            *_common(s),
-            _lost_cell(s),
-            f"{_sleep_ms(s.prediction.result):.0f} / {_measured(s, _sleep_ms):.0f}",
-            f"{_longest_sync_s(s.prediction.result):.2f} / {_measured(s, _longest_sync_s):.2f}",
+            *_common(case),
+            _lost_cell(case),
+            f"{_sleep_ms(case.prediction.result):.0f} / {_measured(case, _sleep_ms):.0f}",
+            f"{_longest_sync_s(case.prediction.result):.2f} / {_measured(case, _longest_sync_s):.2f}",
         ]
-        lines.append(f"| {s.name.removeprefix('kvm-dirty-limit-')} | " + " | ".join(cells) + " |")
+        lines.append(f"| {case.name.removeprefix('kvm-dirty-limit-')} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -114,68 +120,68 @@ def _multifd(scored: Sequence[Scored]) -> str:
         "| scenario | verdict | total s | downtime ms | MiB | guest lost s | dirty-sync-count |",
         "|---|---|---|---|---|---|---|",
     ]
-    for s in scored:
-        rounds = f"{s.predicted('rounds'):.0f} / {np.median(s.measured['rounds']):.0f}"
-        cells = [*_common(s), _lost_cell(s), rounds]
-        lines.append(f"| {s.name.removeprefix('kvm-multifd-')} | " + " | ".join(cells) + " |")
+    for case in scored:
+        rounds = f"{case.predicted('rounds'):.0f} / {np.median(case.measured['rounds']):.0f}"
+        cells = [*_common(case), _lost_cell(case), rounds]
+        lines.append(f"| {case.name.removeprefix('kvm-multifd-')} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _common(s: Scored) -> list[str]:
-    """Verdict, total time, downtime and bytes: predicted / median measured."""
-    ends = sum(r.outcome.status == "completed" for r in s.runs)
-    sent = _pair(s.prediction.median("transferred") / 2**20, _measured(s, _transferred) / 2**20, ".0f")
-    verdict = f"{s.prediction.result.outcome.status} / {ends} of {len(s.runs)} completed"
-    if not (s.converged and s.right):
+def _common(case: Scored) -> list[str]:
+    """Compose the cells of verdict, total time, downtime and bytes: predicted / median of the measured."""
+    completed = sum(run.outcome.status == "completed" for run in case.runs)
+    sent = _pair(case.prediction.median("transferred") / 2**20, _measured(case, _transferred) / 2**20, ".0f")
+    verdict = f"{case.prediction.result.outcome.status} / {completed} of {len(case.runs)} completed"
+    if not (case.converged and case.right):
         return [verdict, "-", "-", sent]
-    times = s.measured["total-time"] / 1000
-    downtime = s.measured["downtime"]
+    times = case.measured["total-time"] / 1000
+    downtime = case.measured["downtime"]
     return [
         verdict,
-        _pair(s.predicted("total-time") / 1000, float(np.median(times)), ".2f")
+        _pair(case.predicted("total-time") / 1000, float(np.median(times)), ".2f")
         + f" [{times.min():.2f}..{times.max():.2f}]",
-        f"{s.predicted('downtime'):.0f} / {np.median(downtime):.0f} [{downtime.min():.0f}..{downtime.max():.0f}]",
+        f"{case.predicted('downtime'):.0f} / {np.median(downtime):.0f} [{downtime.min():.0f}..{downtime.max():.0f}]",
         sent,
     ]
 
 
-def step_errors(s: Scored) -> list[tuple[int, float, float]]:
-    """For each percentage that was measured: predicted less measured time, and the length of the round it fell in."""
-    found = []
-    for percentage, t_s in _measured_steps(s).items():
-        predicted = s.prediction.median(f"throttle-{percentage}")
-        nearest = min(s.runs, key=lambda r: abs(throttle_steps(r.timeline).get(percentage, 1e9) - t_s))
+def step_errors(case: Scored) -> list[tuple[int, float, float]]:
+    """For each measured percentage: its predicted less its measured time, and the length of the round of its start."""
+    errors = []
+    for percentage, t_s in _measured_steps(case).items():
+        predicted = case.prediction.median(f"throttle-{percentage}")
+        nearest = min(case.runs, key=lambda run: abs(throttle_steps(run.timeline).get(percentage, 1e9) - t_s))
         starts = nearest.iterations["start_s"].to_numpy(float)
         before = starts[starts <= t_s]
         length = float(before[-1] - before[-2]) if len(before) > 1 else t_s
         error = predicted - t_s if np.isfinite(predicted) else float("inf")
-        found.append((percentage, error, length))
-    return found
+        errors.append((percentage, error, length))
+    return errors
 
 
-def _measured_steps(s: Scored) -> dict[int, float]:
-    """Median over the repeats of when each percentage began; those that most repeats reached."""
-    seen = [throttle_steps(r.timeline) for r in s.runs]
-    every = sorted({p for steps in seen for p in steps})
-    times = {p: [steps[p] for steps in seen if p in steps] for p in every}
-    return {p: float(np.median(v)) for p, v in times.items() if 2 * len(v) > len(seen)}
+def _measured_steps(case: Scored) -> dict[int, float]:
+    """Return the median time at which each percentage began, for those that more than half of the repeats reached."""
+    by_run = [throttle_steps(run.timeline) for run in case.runs]
+    percentages = sorted({percentage for steps in by_run for percentage in steps})
+    times = {p: [steps[p] for steps in by_run if p in steps] for p in percentages}
+    return {p: float(np.median(t_s)) for p, t_s in times.items() if 2 * len(t_s) > len(by_run)}
 
 
-def _lost(s: Scored) -> float:
-    return s.prediction.median("guest-lost") / 1000
+def _lost(case: Scored) -> float:
+    return case.prediction.median("guest-lost") / 1000
 
 
-def _lost_cell(s: Scored) -> str:
-    return f"{_lost(s):.1f} / {_measured(s, guest_lost_s):.1f}"
+def _lost_cell(case: Scored) -> str:
+    return f"{_lost(case):.1f} / {_measured(case, guest_lost_s):.1f}"
 
 
-def _span_s(s: Scored) -> float:
-    return float(np.median([r.info["total-time"] for r in s.runs])) / 1000
+def _span_s(case: Scored) -> float:
+    return float(np.median([run.info["total-time"] for run in case.runs])) / 1000
 
 
-def _measured(s: Scored, read: Callable[[MigrationResult], float]) -> float:
-    """Median over the repeats."""
-    return float(np.median([read(r) for r in s.runs]))
+def _measured(case: Scored, read: Callable[[MigrationResult], float]) -> float:
+    """Return the median over the repeats."""
+    return float(np.median([read(run) for run in case.runs]))
 
 
 def _xbzrle_bytes(run: MigrationResult) -> float:
@@ -204,10 +210,10 @@ def _longest_sync_s(run: MigrationResult) -> float:
     return float(run.iterations["sync_s"].max())
 
 
-def _relative(s: Scored, metric: str) -> float:
-    if not s.right:
+def _relative(case: Scored, metric: str) -> float:
+    if not case.right:
         return float("inf")
-    return abs(s.predicted(metric) / float(np.median(s.measured[metric])) - 1)
+    return abs(case.predicted(metric) / float(np.median(case.measured[metric])) - 1)
 
 
 def _pair(predicted: float, measured: float, form: str) -> str:

@@ -1,4 +1,4 @@
-"""Where the validation's data lie, apart from the code that reads them."""
+"""Paths of the validation's data and pages."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 __all__ = ["DATA", "HOSTS", "PAGES", "PUBLISHED", "RECORDINGS", "RECORDS", "ROOT", "SCENARIOS", "TRACES"]
 
 PAGES = Path(__file__).parent
-"""Where `validation.report` and `validation.published_predictions` write their pages."""
+"""Folder to which `validation.report` and `validation.published_predictions` write their pages."""
 
 ROOT = PAGES.parent
 TRACES = ROOT / "traces"
 DATA = PAGES / "data"
 
 HOSTS = DATA / "hosts"
-"""Profiles of this machine that do not come with migsim, and the probes' records behind all of them."""
+"""Profiles of this machine that are not bundled with migsim, and the probes' records of all profiles."""
 
 PUBLISHED = DATA / "published"
-"""Figures that others published, a source a file."""
+"""Figures that others published, one file for each source."""
 
 RECORDINGS = DATA / "recordings.toml"
 RECORDS = DATA / "records"

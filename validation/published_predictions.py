@@ -1,9 +1,9 @@
-"""Published figures beside today's models: `python -m validation.published_predictions` writes the page.
+"""Published figures compared with today's models: `python -m validation.published_predictions` writes the page.
 
-Each source is one file in `validation/data/published/`; its `[use]` says what is an input, what host parameters are
-fitted to, what is predicted or defined and within which tolerance, and what nothing in the models speaks of. A
-prediction uses the laws that users run (`migsim.models`, `migsim.engine`), the inputs and the fitted figures, nothing
-else of the source.
+Each source is one file in `validation/data/published/`. Its `[use]` names the figures that are inputs, those that host
+parameters are fitted to, those that are predicted or defined (with a tolerance), and those that no model covers. A
+prediction uses the laws that users run (`migsim.models`, `migsim.engine`), the inputs and the fitted figures, and
+nothing else of the source.
 
 >>> table = predictions(answers(["lieven-xbzrle-2013"]))
 >>> int((table.role == "predicted").sum()), int(table.within.eq(False).sum())
@@ -49,10 +49,10 @@ PREDICTORS: Mapping[str, Callable[[Fixture], Answer]] = {
     "talk-2013": talk,
     "zero-page-scan": zero_page_scan,
 }
-"""What answers each fixture; a fixture without is all inputs and waiting."""
+"""Predictor of each fixture; a fixture without one has only inputs and waiting figures."""
 
 MOST_LINES = 12
-"""A pattern of more predictions than this is one line of the page, its misses apart."""
+"""A pattern with more predictions than this is one line of the page, with its misses below."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,18 +66,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def answers(names: Iterable[str] | None = None) -> dict[str, Answer]:
-    """Ask the predictors: of the fixtures named, by default of all that have one."""
-    wanted = list(PREDICTORS) if names is None else list(names)
-    return {name: PREDICTORS[name](load(name)) for name in wanted}
+    """Run the predictors of the named fixtures, by default of all that have one."""
+    chosen = list(PREDICTORS) if names is None else list(names)
+    return {name: PREDICTORS[name](load(name)) for name in chosen}
 
 
-def predictions(given: Mapping[str, Answer] | None = None) -> pd.DataFrame:
-    """Lay the figures of fixtures beside the answers.
+def predictions(answered: Mapping[str, Answer] | None = None) -> pd.DataFrame:
+    """Compare the figures of fixtures with the answers.
 
     Parameters
     ----------
-    given : mapping of str to Answer, optional
-        By fixture; by default `answers()`.
+    answered : mapping of str to Answer, optional
+        Answers by fixture; by default those of `answers`.
 
     Returns
     -------
@@ -86,27 +86,27 @@ def predictions(given: Mapping[str, Answer] | None = None) -> pd.DataFrame:
     """
     import pandas as pd
 
-    every = answers() if given is None else given
-    return pd.concat([compare(load(name), answer) for name, answer in every.items()], ignore_index=True)
+    by_fixture = answers() if answered is None else answered
+    return pd.concat([compare(load(name), answer) for name, answer in by_fixture.items()], ignore_index=True)
 
 
-def page(fixtures: Mapping[str, Fixture], given: Mapping[str, Answer]) -> str:
+def page(fixtures: Mapping[str, Fixture], answered: Mapping[str, Answer]) -> str:
     """Compose the page from every fixture and the answers."""
-    tables = {name: compare(fixtures[name], answer) for name, answer in given.items()}
+    tables = {name: compare(fixtures[name], answer) for name, answer in answered.items()}
     lines = [
         "# Published figures beside the models",
         "",
         "Made by `python -m validation.published_predictions` from `validation/data/published/`. None of these figures",
-        "was measured by migsim. *Fitted*: a host parameter was set by it, so it proves nothing. *Predicted*: the",
-        "models' answer, computed from the inputs and the fitted figures alone. *Definition*: a formula of the models,",
-        "fed with the source's own counters; it shows that the figure is understood and forecasts nothing. *Waiting*:",
-        "nothing in the models speaks of it. Whoever wrote the tolerances down had the figures before him: read them",
-        "with their reasons.",
+        "was measured by migsim. *Fitted*: a host parameter was set by the figure, so that their agreement proves",
+        "nothing. *Predicted*: the models' answer, computed from the inputs and the fitted figures alone.",
+        "*Definition*: a formula of the models, applied to the source's own counters; it shows that the figure is",
+        "understood, but forecasts nothing. *Waiting*: no model covers the figure. The tolerances were chosen with",
+        "the figures at hand, so read them together with their reasons.",
         "",
         *_summary(fixtures, tables),
     ]
     for name, fixture in fixtures.items():
-        lines += ["", *_section(fixture, given.get(name), tables.get(name))]
+        lines += ["", *_section(fixture, answered.get(name), tables.get(name))]
     return "\n".join(lines) + "\n"
 
 
@@ -126,8 +126,9 @@ def _summary(fixtures: Mapping[str, Fixture], tables: Mapping[str, pd.DataFrame]
     yield _counts("**all**", totals)
 
 
-def _counts(name: str, n: list[int]) -> str:
-    return f"| {name} | {n[0]} / {n[1]} | {n[2]} / {n[3]} | {n[4]} | {n[5]} |"
+def _counts(name: str, counts: list[int]) -> str:
+    predicted, all_predicted, defined, all_defined, fitted, waiting = counts
+    return f"| {name} | {predicted} / {all_predicted} | {defined} / {all_defined} | {fitted} | {waiting} |"
 
 
 def _section(fixture: Fixture, answer: Answer | None, table: pd.DataFrame | None) -> Iterator[str]:
@@ -138,7 +139,7 @@ def _section(fixture: Fixture, answer: Answer | None, table: pd.DataFrame | None
     yield from (f"- {where}" for where in fixture.where)
     yield f"- Known: {fixture.hardware.known}."
     if fixture.hardware.unknown:
-        yield f"- Not told: {'; '.join(fixture.hardware.unknown)}."
+        yield f"- Not stated: {'; '.join(fixture.hardware.unknown)}."
     if answer is not None and answer.fitted:
         yield f"- Fitted: {'; '.join(f'`{term}` {value:.3g}' for term, value in answer.fitted.items())}."
     if answer is not None and answer.note:
@@ -155,7 +156,7 @@ def _section(fixture: Fixture, answer: Answer | None, table: pd.DataFrame | None
 def _figures(fixture: Fixture, table: pd.DataFrame) -> Iterator[str]:
     yield "| quantity | evidence | published | answer | error | tolerance | |"
     yield "|---|---|---|---|---|---|---|"
-    apart: list[str] = []
+    known_misses: list[str] = []
     for pattern, rows in _by_use(fixture, table):
         fold = len(rows) > MOST_LINES
         if fold:
@@ -164,27 +165,27 @@ def _figures(fixture: Fixture, table: pd.DataFrame) -> Iterator[str]:
             if not fold or row["within"] is False:
                 yield _line(row)
             if row["miss"]:
-                apart.append(f"- `{row['quantity']}`: {row['miss']}")
+                known_misses.append(f"- `{row['quantity']}`: {row['miss']}")
     reasons = {pattern: rows[0] for pattern, rows in _by_use(fixture, table)}
     yield ""
     for pattern, row in reasons.items():
-        if not row["miss"]:  # its own line below says more
+        if not row["miss"]:  # a miss has a line of its own below
             yield f"- `{pattern}` is {row['role']}: {row['why']}"
-    if apart:
+    if known_misses:
         yield ""
         yield "Known misses:"
         yield ""
-        yield from apart
+        yield from known_misses
 
 
 def _by_use(fixture: Fixture, table: pd.DataFrame) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Rows of the table by the entry of [use] that speaks of them, in its order."""
+    """Return the rows of the table by their entry in `[use]`, in the order of the entries."""
     rows: dict[str, list[dict[str, Any]]] = {pattern: [] for pattern in fixture.use}
     for row in table.to_dict("records"):
         path = row["quantity"]
         pattern = path if path in rows else next(p for p in reversed(rows) if fnmatch.fnmatchcase(path, p))
         rows[pattern].append({str(key): value for key, value in row.items()})
-    return [(pattern, found) for pattern, found in rows.items() if found]
+    return [(pattern, matches) for pattern, matches in rows.items() if matches]
 
 
 def _line(row: Mapping[str, Any]) -> str:
@@ -220,7 +221,7 @@ def _shown(value: Any) -> str:
 def _percent(error: float) -> str:
     if math.isnan(error):
         return ""
-    return f"{error:+.2%}" if round(error, 4) else "0"  # no sign where nothing is left to print
+    return f"{error:+.2%}" if round(error, 4) else "0"  # without a sign
 
 
 def _tolerance(tolerance: float) -> str:

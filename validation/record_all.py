@@ -1,9 +1,9 @@
-"""Record everything again: host profiles, traces, and every scenario's live migrations.
+"""Record the validation's data: host profiles, traces, and live migrations of every scenario.
 
-`python -m validation.record_all` (as root on a machine with KVM, QEMU 7.2, and MIGSIM_QEMU_10 for 10.0). What is there
-already is kept, so a killed campaign goes on where it was. Each recording is the `migsim` command that it shows;
-repeats are the outer loop, so that what drifts on the machine spreads over all scenarios. Leave the machine alone
-meanwhile.
+`python -m validation.record_all`, as root on a machine with KVM, QEMU 7.2, and MIGSIM_QEMU_10 for 10.0. Existing files
+are kept, so a campaign that was ended goes on where it stopped. Each recording is one `migsim` command, which is
+printed. The repeats are the outer loop, so that a drift of the machine affects all scenarios alike. Run nothing else on
+the machine.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ STEPS = ("hosts", "traces", "records")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Record what is missing; the exit code is the number of recordings that failed, at most 99."""
+    """Record the missing files; return the number of recordings that failed, at most 99."""
     parser = argparse.ArgumentParser(prog="validation.record_all", description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3, help="of each scenario")
+    parser.add_argument("--repeats", type=int, default=3, help="repeats of each scenario")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="names of files to record, as *128g*")
-    parser.add_argument("--steps", default=",".join(STEPS), help="some of " + ",".join(STEPS))
+    parser.add_argument("--steps", default=",".join(STEPS), help="steps to run, of " + ",".join(STEPS))
     parser.add_argument("--dry-run", action="store_true", help="only show the commands")
     options = parser.parse_args(arguments)
     failed = 0
@@ -42,20 +42,20 @@ def main(arguments: list[str] | None = None) -> int:
         if options.dry_run:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        begun = time.monotonic()
+        begin = time.monotonic()
         code = subprocess.run([sys.executable, "-m", "migsim", *command], check=False).returncode
-        print(f"         exit code {code} after {time.monotonic() - begun:.0f} s", flush=True)
+        print(f"         exit code {code} after {time.monotonic() - begin:.0f} s", flush=True)
         failed += code != 0
     return min(failed, 99)
 
 
 def plan() -> dict[str, list[dict[str, Any]]]:
-    """What `recordings.toml` asks for: ``host``, ``multifd``, ``trace``."""
+    """Read the entries of `recordings.toml`: ``host``, ``multifd``, ``trace``."""
     return tomllib.loads(RECORDINGS.read_text(encoding="utf-8"))
 
 
 def missing(repeats: int, steps: list[str]) -> Iterator[tuple[Path, list[str]]]:
-    """What is not there yet, in order: the file, and the migsim command that makes it."""
+    """Give the missing files in the order in which they are recorded, each with the migsim command that makes it."""
     planned = plan()
     if "hosts" in steps:
         yield from _hosts(planned["host"])
@@ -77,7 +77,7 @@ def _hosts(planned: list[dict[str, Any]]) -> Iterator[tuple[Path, list[str]]]:
 
 
 def _multifd(planned: list[dict[str, Any]]) -> Iterator[tuple[Path, list[str]]]:
-    """Terms that are added to a profile which is there before: they say whether that was done."""
+    """Give the profiles that have no multifd terms yet; these terms are added to an existing profile."""
     for multifd in planned:
         profile, kept = ROOT / multifd["file"], ROOT / multifd["keep"]
         if not profile.exists() or not set(MULTIFD_TERMS) <= HostProfile.load(profile).terms.keys():
@@ -106,7 +106,7 @@ def _records(repeats: int) -> Iterator[tuple[Path, list[str]]]:
 
 
 def _shown(path: Path) -> str:
-    """Shorten a path to what it is below the current folder, so that records name no machine's folders."""
+    """Make a path relative to the current folder, so that records name no folders of this machine."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 

@@ -20,7 +20,7 @@ FIELDS = {
     "downtime": "downtime_ms",
     "transferred": "transferred_bytes",
 }
-"""What rivals answer: our metric, their field."""
+"""Metrics that rivals answer, with the field of `RivalPrediction`."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,13 +37,13 @@ def main(arguments: list[str] | None = None) -> int:
         for runs in load_records(options.records).values()
     ]
     notes = options.output.with_name("notes.md")
-    kvm = [s for s in scored if s.scenario.qemu.accel == "kvm"]
-    plain = [s for s in kvm if not mechanism_of(s)]
+    kvm = [case for case in scored if case.scenario.qemu.accel == "kvm"]
+    plain = [case for case in kvm if not mechanism_of(case)]
     text = page(
         plain,
-        [s for s in kvm if mechanism_of(s)],
+        [case for case in kvm if mechanism_of(case)],
         notes.read_text(encoding="utf-8") if notes.exists() else "",
-        tcg=[s for s in scored if s not in kvm],
+        tcg=[case for case in scored if case not in kvm],
     )
     write_text_atomically(options.output, text)
     draw(plain, options.output.with_name("predicted-measured.png"))
@@ -54,16 +54,15 @@ def main(arguments: list[str] | None = None) -> int:
 def page(
     scored: Sequence[Scored], mechanisms: Sequence[Scored], notes: str, tcg: Sequence[Scored] = ()
 ) -> str:
-    """Compose the page: plain precopy, the mechanisms beside it, guests under TCG."""
+    """Compose the page: plain precopy, the mechanisms, guests under TCG."""
     return "\n".join(
         [
             "# Predicted beside measured",
             "",
             "Made by `python -m validation.report` from `validation/data/`, `traces/` and the bundled host profiles.",
-            "Each prediction sees the guest's trace, the host's profile, the settings and the deadline, nothing of",
-            "the runs but, of a Linux guest, how busy it said it was before.",
-            "Measured: median over the repeats, lowest to highest in brackets. Predicted: 80 % interval",
-            "in brackets.",
+            "A prediction uses the guest's trace, the host's profile, the settings and the deadline. It uses nothing",
+            "of the runs, except the load that a Linux guest reported before its migration.",
+            "Measured: median of the repeats, lowest to highest in brackets. Predicted: 80 % interval in brackets.",
             "",
             summary(scored),
             "",
@@ -75,8 +74,8 @@ def page(
             "",
             "## Rivals on the same runs",
             "",
-            "Each is given our curve of unique dirty pages, the settings, and what the host can send at the most.",
-            "Medians over every scenario that completed; an answer that is missing or says never counts as infinite.",
+            "Each rival gets our curve of unique dirty pages, the settings, and the highest rate of the host.",
+            "Medians over all scenarios that completed; a missing answer, and the answer never, count as infinite.",
             "",
             rival_table(scored),
             "",
@@ -88,23 +87,26 @@ def page(
 
 
 def tcg_section(scored: Sequence[Scored]) -> str:
-    """Compose the section of guests under TCG: errors, scenarios, what their users lost."""
+    """Compose the section of guests under TCG: errors, scenarios, transactions that their users lost."""
     return "\n\n".join(
         [
             summary(scored),
             scenario_table(scored),
-            "Transactions lost, told from how long users waited, and by counting against the loop's long-run pace:",
+            "Lost transactions, computed from the time that users waited, and by counting against the long-run pace:",
             users_table(scored),
         ]
     )
 
 
 def summary(scored: Sequence[Scored]) -> str:
-    """Median errors, verdicts and coverage, as a Markdown table."""
-    small = [s for s in scored if not s.large]
-    large = [s for s in scored if s.large]
-    wrong = [s.name for s in scored if not s.right]
-    inside = {m: [hit for s in scored if s.converged for hit in s.inside(m)] for m in METRICS}
+    """Compose a table of median errors, verdicts and coverage of the intervals."""
+    small = [case for case in scored if not case.large]
+    large = [case for case in scored if case.large]
+    wrong = [case.name for case in scored if not case.right]
+    inside = {
+        metric: [hit for case in scored if case.converged for hit in case.inside(metric)]
+        for metric in METRICS
+    }
     every = [hit for hits in inside.values() for hit in hits]
     each = ", ".join(f"{m} {np.mean(hits):.0%}" for m, hits in inside.items() if hits)
     rows = [
@@ -133,64 +135,70 @@ def summary(scored: Sequence[Scored]) -> str:
 
 
 def scenario_table(scored: Iterable[Scored]) -> str:
-    """One row a scenario: verdict and the four metrics."""
+    """Compose a table with a row for each scenario: verdict and the four metrics."""
     lines = [
         "| scenario | verdict: predicted / measured | total s | downtime ms | MiB | syncs |",
         "|---|---|---|---|---|---|",
     ]
     scale = {"total-time": 1e-3, "downtime": 1.0, "transferred": 2.0**-20, "rounds": 1.0}
     digits = {"total-time": 2, "downtime": 0, "transferred": 0, "rounds": 0}
-    for s in scored:
-        ours = s.prediction.result.outcome.status
-        ends = sum(r.outcome.status == "completed" for r in s.runs)
-        verdict = f"{ours} / {ends} of {len(s.runs)} completed" + ("" if s.right else " **wrong**")
+    for case in scored:
+        ours = case.prediction.result.outcome.status
+        ends = sum(run.outcome.status == "completed" for run in case.runs)
+        verdict = f"{ours} / {ends} of {len(case.runs)} completed" + ("" if case.right else " **wrong**")
         cells = [
-            _cell(s, m, scale[m], digits[m]) if s.right and s.converged else _only(s, m, scale[m], digits[m])
+            _cell(case, m, scale[m], digits[m])
+            if case.right and case.converged
+            else _measured_cell(case, m, scale[m], digits[m])
             for m in METRICS
         ]
-        lines.append(f"| {s.name} | {verdict} | {' | '.join(cells)} |")
+        lines.append(f"| {case.name} | {verdict} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def rival_table(scored: Sequence[Scored]) -> str:
-    """Ours and each rival's errors: over every scenario that completed, and where the rival answers."""
+    """Compose a table of our and the rivals' errors, over all scenarios that completed and where the rival answers."""
     lines = [
         "| predictor | total-time | downtime | transferred | wrong verdicts |",
         "|---|---|---|---|---|",
     ]
-    done = [s for s in scored if s.converged]
+    completed = [case for case in scored if case.converged]
     ours = [_percent(_errors(scored, m)) for m in FIELDS]
-    wrong = sum(not s.right for s in scored)
+    wrong = sum(not case.right for case in scored)
     lines.append(f"| **migsim** | {' | '.join(ours)} | {wrong} of {len(scored)} |")
     for name in RIVALS:
-        cells = [_rival_cell(done, name, metric) for metric in FIELDS]
-        said = [s for s in scored if s.rivals[name].converges is not None]
-        bad = sum(_says_completed(s, name) != s.converged for s in said)
-        verdict = f"{bad} of {len(said)}" if said else "says nothing"
+        cells = [_rival_cell(completed, name, metric) for metric in FIELDS]
+        answered = [case for case in scored if case.rivals[name].converges is not None]
+        wrong = sum(_rival_completes(case, name) != case.converged for case in answered)
+        verdict = f"{wrong} of {len(answered)}" if answered else "says nothing"
         lines.append(f"| {name} | {' | '.join(cells)} | {verdict} |")
     return "\n".join(lines)
 
 
-def _rival_cell(done: Sequence[Scored], name: str, metric: str) -> str:
-    """Median over all (no answer, or "never", is infinite); then where it answers, with ours on the same runs."""
-    values = [getattr(s.rivals[name], FIELDS[metric]) for s in done]
+def _rival_cell(completed: Sequence[Scored], name: str, metric: str) -> str:
+    """Write a rival's median error over all scenarios (no answer, or "never", is infinite), and where it answers.
+
+    The second comes with our error on the same runs.
+    """
+    values = [getattr(case.rivals[name], FIELDS[metric]) for case in completed]
     if all(value is None for value in values):
         return "says nothing"
     errors = [
-        abs(value / float(np.median(s.measured[metric])) - 1) if value is not None else float("inf")
-        for s, value in zip(done, values, strict=True)
+        abs(value / float(np.median(case.measured[metric])) - 1) if value is not None else float("inf")
+        for case, value in zip(completed, values, strict=True)
     ]
-    answered = [s for s, value in zip(done, values, strict=True) if value is not None]
-    there = _percent([e for e in errors if np.isfinite(e)])
+    answered = [case for case, value in zip(completed, values, strict=True) if value is not None]
+    finite = _percent([error for error in errors if np.isfinite(error)])
     ours = _percent(_errors(answered, metric))
-    return f"{_percent(errors)}; {there} on the {len(answered)} it answers (ours there {ours})"
+    return f"{_percent(errors)}; {finite} on the {len(answered)} it answers (ours there {ours})"
 
 
-def _says_completed(s: Scored, rival: str) -> bool:
-    """Whether a rival says that the migration completes before the deadline that it was given."""
-    said = s.rivals[rival]
-    late = said.total_time_ms is not None and said.total_time_ms > s.scenario.deadline_s * 1000
-    return bool(said.converges) and not late
+def _rival_completes(case: Scored, rival: str) -> bool:
+    """Whether a rival predicts that the migration completes before the scenario's deadline."""
+    prediction = case.rivals[rival]
+    total_ms = prediction.total_time_ms
+    late = total_ms is not None and total_ms > case.scenario.deadline_s * 1000
+    return bool(prediction.converges) and not late
 
 
 def draw(scored: Sequence[Scored], path: Path) -> None:
@@ -206,12 +214,12 @@ def draw(scored: Sequence[Scored], path: Path) -> None:
         "transferred": ("transferred [MiB]", 2.0**-20),
     }
     for ax, (metric, (label, scale)) in zip(figure.subplots(1, 3), panels.items(), strict=True):
-        both = [s for s in scored if s.right and s.converged]
+        drawn = [case for case in scored if case.right and case.converged]
         values: list[float] = []
-        for s in both:
-            x = s.measured[metric] * scale
-            y = s.predicted(metric) * scale
-            low, high = (v * scale for v in s.prediction.result.intervals[metric])
+        for case in drawn:
+            x = case.measured[metric] * scale
+            y = case.predicted(metric) * scale
+            low, high = (v * scale for v in case.prediction.result.intervals[metric])
             ax.plot(x, [y] * len(x), "o", color="black", markersize=3)
             ax.plot([np.median(x)] * 2, [low, high], color="#1f77b4", linewidth=4, alpha=0.4)
             values += [*x, y]
@@ -225,37 +233,39 @@ def draw(scored: Sequence[Scored], path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=110)
 
 
-def _cell(s: Scored, metric: str, scale: float, digits: int) -> str:
-    values = s.measured[metric] * scale
-    low, high = (v * scale for v in s.prediction.result.intervals[metric])
-    error = s.predicted(metric) * scale / np.median(values) - 1
+def _cell(case: Scored, metric: str, scale: float, digits: int) -> str:
+    values = case.measured[metric] * scale
+    low, high = (v * scale for v in case.prediction.result.intervals[metric])
+    error = case.predicted(metric) * scale / np.median(values) - 1
     return (
-        f"{s.predicted(metric) * scale:.{digits}f} [{low:.{digits}f}..{high:.{digits}f}] / "
+        f"{case.predicted(metric) * scale:.{digits}f} [{low:.{digits}f}..{high:.{digits}f}] / "
         f"{np.median(values):.{digits}f} [{values.min():.{digits}f}..{values.max():.{digits}f}], {error:+.1%}"
     )
 
 
-def _only(s: Scored, metric: str, scale: float, digits: int) -> str:
-    """What there is where predicted and measured do not both have a completed migration."""
-    if not s.converged or not len(s.measured[metric]):
+def _measured_cell(case: Scored, metric: str, scale: float, digits: int) -> str:
+    """Write the measured median alone, for a scenario without a right prediction that it completes."""
+    if not case.converged or not len(case.measured[metric]):
         return "-"
-    return f"- / {np.median(s.measured[metric]) * scale:.{digits}f}"
+    return f"- / {np.median(case.measured[metric]) * scale:.{digits}f}"
 
 
 def _errors(scored: Iterable[Scored], metric: str) -> list[float]:
-    """Absolute relative errors against the median of the repeats; infinite where we said "never"."""
+    """Return absolute relative errors against the median of the repeats; infinite where our verdict is wrong."""
     return [
-        abs(s.predicted(metric) / float(np.median(s.measured[metric])) - 1) if s.right else float("inf")
-        for s in scored
-        if s.converged
+        abs(case.predicted(metric) / float(np.median(case.measured[metric])) - 1)
+        if case.right
+        else float("inf")
+        for case in scored
+        if case.converged
     ]
 
 
 def _absolute(scored: Iterable[Scored], metric: str) -> list[float]:
     return [
-        abs(s.predicted(metric) - float(np.median(s.measured[metric]))) if s.right else float("inf")
-        for s in scored
-        if s.converged
+        abs(case.predicted(metric) - float(np.median(case.measured[metric]))) if case.right else float("inf")
+        for case in scored
+        if case.converged
     ]
 
 

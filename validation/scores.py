@@ -1,7 +1,7 @@
-"""Predicted, measured and the rivals' figures of every recorded scenario, as one table.
+"""Every recorded scenario with its measured runs, our prediction and the rivals' predictions.
 
-A prediction sees the guest's trace, the host's profile, the settings and the deadline; the records only supply what is
-measured. `python -m validation.report` makes the page.
+A prediction uses the guest's trace, the host's profile, the settings and the deadline; the records only supply the
+measured figures. `python -m validation.report` makes the page.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LARGE_BYTES = 64 << 30
 
 @dataclass(frozen=True)
 class Scored:
-    """One scenario: its repeats, our prediction, and the rivals'."""
+    """One scenario: its repeats, our prediction, and the rivals' predictions."""
 
     name: str
     runs: tuple[MigrationResult, ...]
@@ -47,53 +47,52 @@ class Scored:
 
     @property
     def converged(self) -> bool:
-        """What most of the repeats did."""
-        return sum(r.outcome.status == "completed" for r in self.runs) * 2 > len(self.runs)
+        """Whether more than half of the repeats completed."""
+        return sum(run.outcome.status == "completed" for run in self.runs) * 2 > len(self.runs)
 
     @property
     def right(self) -> bool:
-        """Whether the verdict predicted is the one measured."""
+        """Whether the predicted verdict is that of most repeats."""
         return (self.prediction.result.outcome.status == "completed") == self.converged
 
     @cached_property
     def measured(self) -> dict[str, np.ndarray]:
         """Values of each metric over the repeats that completed."""
-        done = [r for r in self.runs if r.outcome.status == "completed"]
-        return {m: np.array([r.metrics()[m] for r in done]) for m in METRICS}
+        completed = [run for run in self.runs if run.outcome.status == "completed"]
+        return {metric: np.array([run.metrics()[metric] for run in completed]) for metric in METRICS}
 
     def predicted(self, metric: str) -> float:
-        """Our value of a metric: the median of the draws; NaN where we say that it does not converge."""
+        """Our value of a metric: the median of the draws; NaN where we predict that the migration does not converge."""
         if self.prediction.result.outcome.status != "completed":
             return float("nan")
         return self.prediction.medians[metric]
 
     def inside(self, metric: str) -> list[bool]:
-        """For each measurement, whether it lies in our 80 % interval."""
+        """Tell for each measured value whether it lies in our 80 % interval."""
         if not self.right:
             return [False] * len(self.measured[metric])
-        pair = self.prediction.result.intervals[metric]
-        low, high = pair
+        low, high = self.prediction.result.intervals[metric]
         step = 0.5 if metric in ("total-time", "downtime") else 0.0  # QEMU reports whole milliseconds
-        return [bool(low - step <= v <= high + step) for v in self.measured[metric]]
+        return [bool(low - step <= value <= high + step) for value in self.measured[metric]]
 
 
 def load_records(folder: Path) -> dict[str, list[MigrationResult]]:
-    """Load every record in a folder, repeats together, by scenario name."""
-    found: dict[str, list[MigrationResult]] = {}
+    """Load all records of a folder by scenario name; the repeats of a scenario are one list."""
+    records: dict[str, list[MigrationResult]] = {}
     for path in sorted(folder.glob("*.json")):
         record = MigrationResult.load(path)
         if record.outcome.status not in ("completed", "not-converged"):
             raise RecordError(
                 f"{path} ended as {record.outcome.status}: {record.outcome.reason}",
-                "A run that failed says nothing about convergence.",
+                "Only a run that completed or reached its deadline tells whether the migration converges.",
                 "Record it again.",
             )
-        found.setdefault(record.name, []).append(record)
-    return found
+        records.setdefault(record.name, []).append(record)
+    return records
 
 
 def settings_of(scenario: LabScenario) -> tuple[int, float]:
-    """`max-bandwidth` in bytes/s and `downtime-limit` in ms, defaults filled in."""
+    """Return `max-bandwidth` in bytes/s and `downtime-limit` in ms, with QEMU's defaults filled in."""
     values = scenario.migration.effective(scenario.qemu.version)
     return int(values["max-bandwidth"]), float(values["downtime-limit"])
 
@@ -101,7 +100,7 @@ def settings_of(scenario: LabScenario) -> tuple[int, float]:
 def score(
     runs: list[MigrationResult], traces: Path, hosts: Path, *, draws: int = 60, seed: int = 1
 ) -> Scored:
-    """Predict a scenario from its guest's trace, by us and by the rivals."""
+    """Predict a scenario from its guest's trace, with migsim and with every rival."""
     scenario = LabScenario.from_dict(runs[0].scenario)
     trace = matching_trace(runs[0], traces)
     host = matching_profile(runs[0], hosts)
@@ -119,22 +118,22 @@ def score(
 def rival_inputs(
     scenario: LabScenario, trace: Trace, prediction: Prediction, host: HostProfile
 ) -> RivalInputs:
-    """What a rival gets: our curve, and what the host can send at the most where the limit is above that."""
+    """Make the input of the rivals: our curve, and the smaller of the bandwidth limit and the host's fastest rate."""
     bandwidth, limit = settings_of(scenario)
     page_s = host.median("normal_page_s" if scenario.guest.alias_bytes else "fresh_page_s")
     fastest = 4096 / page_s
     fit = prediction.fit
     if fit is None:
         raise ValueError("the prediction was not made from a trace")
-    # The curve on a ladder as Gudkov's own: fitted, since a trace's own windows are irregular.
+    # The fitted curve at windows like Gudkov's, because the windows of a trace are irregular.
     windows = np.geomspace(max(fit.spectrum.window_s.min(), 0.05), 60.0, 24)
     zero = trace.meta.zero_pages or 0
     return RivalInputs(
         ram_bytes=scenario.guest.ram_bytes,
         nonzero_pages=trace.meta.total_pages - zero,
         zero_pages=zero,
-        window_s=[float(w) for w in windows],
-        dirty_pages=[float(u) for u in fit.spectrum.unique_pages(windows)],
+        window_s=[float(window) for window in windows],
+        dirty_pages=[float(pages) for pages in fit.spectrum.unique_pages(windows)],
         max_bandwidth_bytes_per_s=min(bandwidth or fastest, fastest),
         downtime_limit_ms=limit,
     )

@@ -1,4 +1,4 @@
-"""The demo asks for what the records' scenario asked for, and draws what it was given."""
+"""The demo uses the options of the records' scenario, and draws the given results."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def test_the_options_are_the_scenarios() -> None:
     assert words[-2:] == ["--deadline", "90s"]
 
 
-def test_the_options_mean_the_same_settings_again() -> None:
+def test_the_options_parse_to_the_scenarios_settings() -> None:
     words = demo.settings_of(result(9000))
-    again = MigrationSettings.parse([words[i + 1] for i, w in enumerate(words) if w == "--set"], "10.0")
-    assert again == SCENARIO.migration
+    settings = MigrationSettings.parse([words[i + 1] for i, w in enumerate(words) if w == "--set"], "10.0")
+    assert settings == SCENARIO.migration
 
 
 def test_a_panel_shows_measurements_prediction_and_interval_in_its_unit() -> None:
@@ -74,7 +74,7 @@ def test_a_panel_shows_measurements_prediction_and_interval_in_its_unit() -> Non
     assert band.get_y() == pytest.approx(8) and band.get_height() == pytest.approx(2)
 
 
-def test_the_picture_is_written_where_it_was_asked_for(tmp_path: Path) -> None:
+def test_the_picture_is_written_to_the_given_path(tmp_path: Path) -> None:
     target = tmp_path / "new" / "demo.png"
     demo.draw(result(9000, kind="simulated"), [result(9456), result(9590)], target)
     assert target.read_bytes().startswith(b"\x89PNG")

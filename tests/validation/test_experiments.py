@@ -1,4 +1,4 @@
-"""The experiments' own parts: which cores a side gets, what a page costs, what a slice does."""
+"""Parts of the experiments: the cores of each side, the scenario, the work of a slice."""
 
 import os
 import subprocess
@@ -46,11 +46,11 @@ def test_each_side_gets_its_cores_with_all_its_threads(sides, place, source, des
 
 def test_the_guest_fits_under_its_limit_at_every_rate():
     for rate in flush_on_cores.RATES_BYTES_PER_S:
-        made = flush_on_cores.scenario(QemuSpec(command="qemu", version="10.0"), rate)
-        parameters = made.migration.parameters
+        scenario = flush_on_cores.scenario(QemuSpec(command="qemu", version="10.0"), rate)
+        parameters = scenario.migration.parameters
         assert parameters["max-bandwidth"] == rate
         room = rate * parameters["downtime-limit"] / 1000 / 4104
-        assert 1.1 < room / made.guest.workload.classes[0].pages < 1.3
+        assert 1.1 < room / scenario.guest.workload.classes[0].pages < 1.3
 
 
 def test_a_slice_works_and_a_larger_array_takes_longer():

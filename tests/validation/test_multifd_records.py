@@ -1,4 +1,4 @@
-"""Multifd against recorded live migrations: the bounds are what is met today; `validation/README.md` shows more."""
+"""Multifd against recorded live migrations, with bounds that are met today; `validation/README.md` shows more."""
 
 import numpy as np
 import pytest
@@ -14,44 +14,45 @@ def scored():
     return [score(repeats, TRACES, HOSTS, draws=16) for name, repeats in runs.items() if "-multifd-" in name]
 
 
-def off(s, metric):
-    return s.predicted(metric) / float(np.median(s.measured[metric])) - 1
+def relative_error(case, metric):
+    return case.predicted(metric) / float(np.median(case.measured[metric])) - 1
 
 
 def test_the_scenarios_are_of_multifd_and_every_verdict_is_right(scored):
     assert len(scored) >= 6
-    assert {mechanism_of(s) for s in scored} == {MULTIFD}
-    assert [s.name for s in scored if not s.right] == []
+    assert {mechanism_of(case) for case in scored} == {MULTIFD}
+    assert [case.name for case in scored if not case.right] == []
 
 
 def test_times_are_met(scored):
-    errors = [abs(off(s, "total-time")) for s in scored]
+    errors = [abs(relative_error(case, "total-time")) for case in scored]
     assert np.median(errors) < 0.10
     assert max(errors) < 0.20
 
 
 def test_bytes_are_met(scored):
-    errors = [abs(off(s, "transferred")) for s in scored]
+    errors = [abs(relative_error(case, "transferred")) for case in scored]
     assert np.median(errors) < 0.03
     assert max(errors) < 0.06
 
 
 def test_downtimes_are_within_their_intervals(scored):
-    ends = [s.prediction.result.intervals["downtime"] for s in scored]
+    ends = [case.prediction.result.intervals["downtime"] for case in scored]
     within = [
-        low <= np.median(s.measured["downtime"]) <= high for s, (low, high) in zip(scored, ends, strict=True)
+        low <= np.median(case.measured["downtime"]) <= high
+        for case, (low, high) in zip(scored, ends, strict=True)
     ]
     assert np.mean(within) >= 0.8
 
 
 def test_rounds_are_met(scored):
-    errors = [abs(s.predicted("rounds") - np.median(s.measured["rounds"])) for s in scored]
+    errors = [abs(case.predicted("rounds") - np.median(case.measured["rounds"])) for case in scored]
     assert np.median(errors) <= 1
 
 
-def test_the_channels_take_from_the_guest_what_is_said(scored):
+def test_the_guests_loss_is_met(scored):
     """In points of the migration's length, from the guest's own count of its writes."""
-    for s in scored:
-        lost = [guest_lost_s(r) for r in s.runs]
-        length_s = np.median([r.info["total-time"] for r in s.runs]) / 1000
-        assert abs(s.prediction.median("guest-lost") / 1000 - np.median(lost)) < 0.25 * length_s, s.name
+    for case in scored:
+        lost = [guest_lost_s(r) for r in case.runs]
+        length_s = np.median([r.info["total-time"] for r in case.runs]) / 1000
+        assert abs(case.prediction.median("guest-lost") / 1000 - np.median(lost)) < 0.25 * length_s, case.name

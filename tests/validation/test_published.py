@@ -1,4 +1,4 @@
-"""Published figures: the files are whole, their arithmetic is right, and each answer is where the page says it is."""
+"""Published figures: the files are valid, their arithmetic is right, and the answers are those of the page."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def written(folder: Path, text: str) -> Fixture:
 
 
 @pytest.fixture(scope="module")
-def given():
+def answered():
     return answers()
 
 
 @pytest.fixture(scope="module")
-def table(given):
-    return predictions(given)
+def table(answered):
+    return predictions(answered)
 
 
 def test_every_file_says_what_each_of_its_figures_is_for():
@@ -57,9 +57,11 @@ def test_every_file_says_what_each_of_its_figures_is_for():
         assert fixture.hardware.known and fixture.where
 
 
-def test_what_expects_an_answer_has_a_predictor_and_only_that():
-    expecting = {n for n, f in FIXTURES.items() if f.paths("predicted") + f.paths("definition")}
-    assert expecting == set(PREDICTORS)
+def test_fixtures_with_predicted_figures_have_a_predictor_and_no_others():
+    answered = {
+        name for name, fixture in FIXTURES.items() if fixture.paths("predicted") + fixture.paths("definition")
+    }
+    assert answered == set(PREDICTORS)
 
 
 def test_nothing_is_fitted_and_expected_at_once():
@@ -85,12 +87,12 @@ def test_known_misses_still_miss(table):
     assert len(misses) == sum(bool(u.miss) for f in FIXTURES.values() for u in f.use.values())
 
 
-def test_the_page_is_what_the_models_say_today(given):
+def test_the_page_shows_todays_answers_of_the_models(answered):
     text = (PAGES / "published" / "README.md").read_text(encoding="utf-8")
-    assert text == page(FIXTURES, given)
+    assert text == page(FIXTURES, answered)
 
 
-# What a file refuses.
+# Files that are refused.
 
 
 def test_a_file_is_read(tmp_path):
@@ -113,10 +115,10 @@ def test_a_file_is_read(tmp_path):
         ('role = "input"', 'role = "predicted"\nwhy = "w"', "has a tolerance"),
         ('role = "input"', 'role = "input"\ntolerance = 0.1', "has a tolerance"),
         ('role = "input"', 'role = "fitted"', "says why"),
-        ('role = "input"', 'role = "fitted"\nwhy = "w"\nmiss = "m"', "Only a prediction can miss"),
+        ('role = "input"', 'role = "fitted"\nwhy = "w"\nmiss = "m"', "can have a miss"),
         ('role = "input"', 'role = "predicted"\nwhy = "w"\ntolerance = 1\nmiss = "m"', "names one cell"),
         ('[use."a.*.*"]', '[use."b.*.*"]', "matches no cell"),
-        ('[use."a.*.*"]', '[use."a.*.total-ms"]', "no \\[use\\] speaks of a.one.span-ms"),
+        ('[use."a.*.*"]', '[use."a.*.total-ms"]', "no \\[use\\] matches a.one.span-ms"),
         ('evidence = "V"', 'evidence = "X"', "is 'X'"),
         ('where = ["x"]', "where = []", "where"),
     ],
@@ -157,7 +159,7 @@ def test_an_answer_is_within_or_not(tmp_path, answer, error, within):
     assert rows.within.tolist() == [within, True, True]
 
 
-def test_an_answer_that_lacks_is_an_error(tmp_path):
+def test_a_missing_answer_is_an_error(tmp_path):
     held = SMALL.replace('role = "input"', 'role = "predicted"\nwhy = "w"\ntolerance = 0.05')
     with pytest.raises(RecordError, match=r"nothing predicts a\.one.total-ms"):
         compare(written(tmp_path, held), Answer({}))
@@ -168,11 +170,11 @@ def test_words_meet_words_only():
     assert relative_error((10, 20), 8.0) == pytest.approx(-0.2)
 
 
-# The reference's own arithmetic: what it derives follows from what it read.
+# Arithmetic of the sources' files: derived figures follow from read ones.
 
 
 def near(value: float, published: float, digits: float) -> bool:
-    """Whether a figure is the other, rounded as published."""
+    """Whether a value is a published figure, which is rounded."""
     return abs(value - published) <= digits / 2 * 1.02
 
 

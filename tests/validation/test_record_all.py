@@ -1,4 +1,4 @@
-"""What would be recorded: what lacks, where it belongs; and no file of the data is there twice."""
+"""Missing recordings are found, and each goes to its place; no file of the data exists twice."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_no_file_is_there_twice():
 
 @pytest.fixture
 def elsewhere(monkeypatch, tmp_path) -> Path:
-    """A repository that has the scenarios and nothing that was recorded."""
+    """Path of a repository with the scenarios and without recordings."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(SCENARIOS, tmp_path / SCENARIOS.relative_to(ROOT))
     for name, place in {"ROOT": ROOT, "TRACES": TRACES, "RECORDS": RECORDS, "SCENARIOS": SCENARIOS}.items():
@@ -50,11 +50,11 @@ def elsewhere(monkeypatch, tmp_path) -> Path:
     return tmp_path
 
 
-def commands(**asked) -> list[str]:
-    return [" ".join(command) for _, command in record_all.missing(**asked)]
+def commands(**options) -> list[str]:
+    return [" ".join(command) for _, command in record_all.missing(**options)]
 
 
-def test_what_lacks_is_recorded_where_it_belongs(elsewhere):
+def test_missing_files_are_recorded_in_their_places(elsewhere):
     hosts = commands(repeats=1, steps=["hosts"])
     assert len(hosts) == len(record_all.plan()["host"]) + len(record_all.plan()["multifd"])
     assert (
@@ -71,7 +71,7 @@ def test_what_lacks_is_recorded_where_it_belongs(elsewhere):
 
 
 def test_multifds_terms_are_added_to_a_profile_that_lacks_them(elsewhere):
-    """Also where every probe's record is kept: a profile measured anew has no such terms."""
+    """This holds even when all probes' records exist, because a newly measured profile has no such terms."""
     profile = elsewhere / "migsim/profiles/bundled/kvm-10.0.json"
     profile.parent.mkdir(parents=True)
     fit_profile(KeptProbes(HOSTS / "probes-10.0.zip"), QemuSpec(version="10.0")).save(profile)

@@ -1,4 +1,4 @@
-"""The rivals do what their descriptions say; Gudkov's meets the table he published."""
+"""The rivals follow their descriptions; Gudkov's iteration gives the table that he published."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_answers_are_whole_or_never(
         {"max_bandwidth_bytes_per_s": 0.0},
     ],
 )
-def test_curves_that_are_none_are_refused(change: dict[str, object]) -> None:
+def test_invalid_inputs_are_refused(change: dict[str, object]) -> None:
     fields = {**vars(guest()), **change}
     with pytest.raises(ValueError, match=r"curve|windows|negative|above zero"):
         RivalInputs(**fields)

@@ -1,4 +1,4 @@
-"""The stated rule that takes a traced guest to another size, against guests of two and four times the memory."""
+"""The rule that scales a traced guest, against traces and migrations of guests with two and four times the memory."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ SIZES = {"order-2g": 2, "order-4g": 4, "order-8g": 8}
 
 @cache
 def traced(name):
-    """A traced guest: its fitted workload, and its size with what it completed a second."""
+    """Return a traced guest's fitted workload, and its size with its transactions a second."""
     trace = migsim.Trace.open(TRACES / f"{name}.trace")
     pace = trace.meta.self_check["operations_per_s_traced"]
     return migsim.fit_workload(trace).workload, GuestSize(SIZES[name] * GIB, 1, 75, transactions_per_s=pace)
 
 
 def pages_of(workload, size):
-    """Pages and writes a second of each kind."""
+    """Sum pages and writes a second of each kind of page."""
     rates = [c.writes_per_page_per_s for c in workload.classes]
     kinds = page_kinds(rates, [c.pattern for c in workload.classes], size.transactions_per_s, size.users)
-    made = {}
+    sums = {}
     for kind, c in zip(kinds, workload.classes, strict=True):
-        pages, writes = made.get(kind, (0, 0.0))
-        made[kind] = (pages + c.pages, writes + c.writes_per_s)
-    return made
+        pages, writes = sums.get(kind, (0, 0.0))
+        sums[kind] = (pages + c.pages, writes + c.writes_per_s)
+    return sums
 
 
 def zero_share(name):
@@ -50,17 +50,18 @@ def test_the_pools_exponent_is_that_of_the_two_smaller_guests():
 
 
 @pytest.mark.parametrize("name", ["order-4g", "order-8g"])
-def test_what_each_kind_of_page_does_in_a_larger_guest(name):
-    """Pages within the rule's spread, writes within 15 %; the guest of 8 GiB had no part in the exponent."""
-    (workload, small), (seen, large) = traced("order-2g"), traced(name)
-    said, is_so = pages_of(scale_workload(workload, small, large), large), pages_of(seen, large)
-    assert set(said) == set(is_so) == {"pool", "session", None}
+def test_pages_and_writes_of_a_larger_guest_follow_the_rule(name):
+    """Pages within the rule's spread, writes within 15 %; the exponent was not fitted to the guest of 8 GiB."""
+    (workload, small), (larger_workload, large) = traced("order-2g"), traced(name)
+    scaled = pages_of(scale_workload(workload, small, large), large)
+    measured = pages_of(larger_workload, large)
+    assert set(scaled) == set(measured) == {"pool", "session", None}
     for kind in ("pool", "session"):
         rule = RULE[kind].pages
         spread = rule.spread * np.log(large.ram_bytes / small.ram_bytes)
-        fit = 0.1  # one guest's fit against another's, of the same size
-        assert abs(np.log(is_so[kind][0] / said[kind][0])) < 1.6 * np.hypot(spread, fit)
-    assert sum(w for _, w in is_so.values()) == pytest.approx(sum(w for _, w in said.values()), rel=0.15)
+        fit = 0.1  # difference between the fits of two guests of the same size
+        assert abs(np.log(measured[kind][0] / scaled[kind][0])) < 1.6 * np.hypot(spread, fit)
+    assert sum(w for _, w in measured.values()) == pytest.approx(sum(w for _, w in scaled.values()), rel=0.15)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_the_live_migration_of_a_larger_guest(name, knows_zero, total, sent):
         transactions_per_s=small.transactions_per_s,
         zero_fraction=zero_share(name) if knows_zero else None,
     )
-    made = predict_scaled(
+    prediction = predict_scaled(
         workload,
         small,
         larger,
@@ -98,6 +99,6 @@ def test_the_live_migration_of_a_larger_guest(name, knows_zero, total, sent):
     )
     measured_s = np.median([run.total_time_ms for run in runs]) / 1000
     measured_bytes = np.median([run.transferred_bytes for run in runs])
-    assert made.result.outcome.status == runs[0].outcome.status == "completed"
-    assert made.median("total-time") / 1000 == pytest.approx(measured_s, rel=total)
-    assert made.median("transferred") == pytest.approx(measured_bytes, rel=sent)
+    assert prediction.result.outcome.status == runs[0].outcome.status == "completed"
+    assert prediction.median("total-time") / 1000 == pytest.approx(measured_s, rel=total)
+    assert prediction.median("transferred") == pytest.approx(measured_bytes, rel=sent)

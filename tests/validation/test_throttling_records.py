@@ -1,4 +1,4 @@
-"""The laws of throttling alone, against what live migrations measured: no engine, no host term, nothing fitted."""
+"""The laws of throttling against live migrations, without engine, host terms or fits."""
 
 import json
 from functools import cache
@@ -35,17 +35,17 @@ def record(path):
 
 def changes(timeline, name):
     """Each new value of a counter, with the time and `dirty-sync-count` of the sample that shows it first."""
-    seen = []
+    found = []
     for at, value, syncs in zip(
         timeline["t_s"], timeline[name], timeline["ram.dirty-sync-count"], strict=True
     ):
-        if value and (not seen or seen[-1][2] != value):
-            seen.append((at, int(syncs), int(value)))
-    return seen
+        if value and (not found or found[-1][2] != value):
+            found.append((at, int(syncs), int(value)))
+    return found
 
 
 def progress(data):
-    """The source guest's own reports, each with the time at which it came."""
+    """Reports of the source guest, each with the time of its arrival."""
     return [
         (
             line["t_s"],
@@ -62,18 +62,18 @@ def climb_by_law(data):
     steps = {ours: settings[qemu] for ours, qemu in STEPS.items() if qemu in settings}
     rules = throttle_rules(data["scenario"]["qemu"]["version"])
     state, levels = ThrottleState(), []
-    begun, dirty, sent = rounds["start_s"][0], 0.0, rounds["transferred_bytes"][0]
+    begin, dirty, sent = rounds["start_s"][0], 0.0, rounds["transferred_bytes"][0]
     for i in range(1, len(rounds["start_s"])):
         dirty += rounds["dirty_pages"][i] * 4096
         end = rounds["start_s"][i] + rounds["sync_s"][i]
-        if end - begun > 1.0:
-            before = state.percentage
+        if end - begin > 1.0:
+            previous = state.percentage
             state = close_period(
                 state, dirty_bytes=int(dirty), transferred_bytes=int(sent), rules=rules, **steps
             )
-            if state.percentage != before:
+            if state.percentage != previous:
                 levels.append((rounds["dirty_sync_count"][i], state.percentage))
-            begun, dirty, sent = end, 0.0, 0.0
+            begin, dirty, sent = end, 0.0, 0.0
         sent += rounds["transferred_bytes"][i]
     return levels
 
@@ -83,7 +83,7 @@ def test_there_are_records():
 
 
 @pytest.mark.parametrize("path", THROTTLED, ids=name_of)
-def test_the_first_six_levels_come_at_the_sync_that_the_law_says(path):
+def test_the_first_six_levels_come_at_the_syncs_of_the_law(path):
     """Later rounds are shorter than the second that a period lasts: a few ms decide which of them closes it."""
     data = record(path)
     measured = [(syncs, level) for _, syncs, level in changes(data["timeline"], "cpu-throttle-percentage")]
@@ -91,7 +91,7 @@ def test_the_first_six_levels_come_at_the_sync_that_the_law_says(path):
     assert climb_by_law(data)[:6] == measured[:6]
 
 
-def test_nine_of_ten_levels_come_at_the_sync_that_the_law_says():
+def test_nine_of_ten_levels_come_at_the_syncs_of_the_law():
     hits = levels = 0
     for path in THROTTLED:
         data = record(path)
@@ -102,8 +102,8 @@ def test_nine_of_ten_levels_come_at_the_sync_that_the_law_says():
     assert levels >= 80 and hits / levels > 0.9
 
 
-def test_a_busy_guest_runs_what_the_percentage_leaves():
-    """Writes in whole seconds under one percentage, of those before any: up to 2 points less, as sleeps overrun."""
+def test_a_busy_guest_runs_for_the_share_that_the_percentage_leaves():
+    """Writes a second under one percentage over those without: up to 2 points less than by law, as sleeps overrun."""
     shares = {}
     for path in THROTTLED:
         data = record(path)
@@ -120,10 +120,10 @@ def test_a_busy_guest_runs_what_the_percentage_leaves():
             for first, last, level in spans:
                 if first + 0.2 < begin and end < last - 0.2:
                     rates.setdefault(level, []).append(rate)
-        for level, seen in rates.items():
+        for level, level_rates in rates.items():
             if level:
-                shares.setdefault(level, []).append(median(seen) / median(rates[0]))
-    often = {level: median(seen) for level, seen in shares.items() if len(seen) >= 3}
+                shares.setdefault(level, []).append(median(level_rates) / median(rates[0]))
+    often = {level: median(runs) for level, runs in shares.items() if len(runs) >= 3}
     assert {20, 30, 40, 50, 60, 70} <= set(often)
     for level, share in often.items():
         assert run_fraction(level) - 0.02 < share < run_fraction(level) + 0.005, level
@@ -131,7 +131,7 @@ def test_a_busy_guest_runs_what_the_percentage_leaves():
 
 @pytest.mark.parametrize("path", LIMITED, ids=name_of)
 def test_the_first_sleep_follows_from_the_ring_full_time(path):
-    """Both are reported: the ring's time gives the measured rate, and that the sleep, to the microsecond."""
+    """QEMU reports both: the ring's full time gives the measured rate, and the rate gives the sleep in microseconds."""
     data = record(path)
     entries = data["scenario"]["qemu"]["dirty-ring-size"]
     quota = data["scenario"]["migration"]["parameters"]["vcpu-dirty-limit"]
@@ -149,10 +149,10 @@ def test_the_first_sleep_follows_from_the_ring_full_time(path):
 
 
 @pytest.mark.parametrize("path", LIMITED, ids=name_of)
-def test_a_limited_guest_runs_what_the_ring_and_its_sleep_leave(path):
-    """The fill time from the same report; the guest's own count of its writes before and under the limit.
+def test_a_limited_guest_runs_for_the_share_that_ring_and_sleep_leave(path):
+    """The fill time is from the same report, the share from the guest's count of its writes before and under the limit.
 
-    Syncs empty half-filled rings, which gives time back: the more, the less the sleeps are beside the rounds.
+    Syncs empty half-filled rings, which gives the guest more time the shorter its sleeps are.
     """
     data = record(path)
     entries = data["scenario"]["qemu"]["dirty-ring-size"]
@@ -174,7 +174,7 @@ def test_a_limited_guest_runs_what_the_ring_and_its_sleep_leave(path):
 
 @pytest.mark.parametrize("path", LIMITED, ids=name_of)
 def test_syncs_wait_for_the_sleeper_but_no_longer(path):
-    """Before there is a limit a sync takes no time to speak of; with it, up to the sleep."""
+    """A sync takes almost no time without a limit, and up to the length of the sleep with one."""
     data = record(path)
     (set_at, _, sleep), *_ = changes(data["timeline"], "dirty-limit-throttle-time-per-round")
     before, after = [], []

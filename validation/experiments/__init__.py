@@ -1,1 +1,1 @@
-"""Experiments on this machine that show what a term in the tables is made of; none of them is fitted to anything."""
+"""Experiments on this machine that explain terms and errors in the tables; nothing is fitted to them."""

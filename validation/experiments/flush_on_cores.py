@@ -1,10 +1,10 @@
-"""What a page costs in the blackout, by the cores that source and destination have.
+"""Cost of a page in the blackout, by the cores that source and destination run on.
 
     python -m validation.experiments.flush_on_cores [--repeats 4]
 
-A probe's guest of our own with a small hot set is migrated with each side on a core of its own, with both on one, and
-as the scheduler likes. On one core a page costs what sending and receiving it cost together, apart the larger of the
-two; two hosts are apart. Needs two cores.
+Our own guest with a small hot set is migrated with each side on a core of its own, with both sides on one core, and
+without pinning. On one core a page costs the sum of sending and receiving; on two cores, like on two hosts, it costs
+the larger of the two. The experiment needs two cores.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HOT_PAGES = 3000
 
 
 def scenario(qemu: QemuSpec, rate_bytes_per_s: int) -> LabScenario:
-    """Make the switchover's probe with a hot set that fits under the downtime limit at this rate."""
+    """Make the scenario of the switchover's probe, with a hot set that fits the downtime limit at this rate."""
     [probe] = [p.scenario for p in host_probes(qemu) if p.scenario.name == HOT]
     hot = PageClass(base_page=0, pages=HOT_PAGES, share=1, pattern="random", changed_bytes=8)
     workload = probe.guest.workload.replace(touched_pages=8000, classes=(hot,))
@@ -47,16 +47,14 @@ def scenario(qemu: QemuSpec, rate_bytes_per_s: int) -> LabScenario:
 
 
 def pin(place: str, cores: Iterable[int], process: psutil.Process | None = None) -> None:
-    """Give every QEMU that `process` (we ourselves) has started its cores: a destination the second, where apart."""
+    """Pin every QEMU that `process` (by default this one) has started; "apart" puts destinations on the second core."""
     first, second = sorted(cores)[:2]
     for child in (process or psutil.Process()).children():
-        with contextlib.suppress(psutil.Error, OSError):  # it may be gone by now
+        with contextlib.suppress(psutil.Error, OSError):  # the QEMU may have ended
             receives = "-incoming" in child.cmdline()
-            where = {"apart": {second if receives else first}, "same": {first}, "free": {first, second}}[
-                place
-            ]
+            choices = {"apart": {second if receives else first}, "same": {first}, "free": {first, second}}
             for thread in child.threads():
-                os.sched_setaffinity(thread.id, where)
+                os.sched_setaffinity(thread.id, choices[place])
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -68,7 +66,7 @@ def main(arguments: list[str] | None = None) -> None:
     if len(cores) < 2:
         parser.error(f"this process may run on {len(cores)} core; the experiment needs two")
     qemu = QemuSpec(command="$MIGSIM_QEMU_10", version="10.0", accel="kvm")
-    seen: dict[tuple[int, str], list[float]] = {}
+    costs_us: dict[tuple[int, str], list[float]] = {}
     for _ in range(options.repeats):
         for rate in RATES_BYTES_PER_S:
             for place in PLACES:
@@ -77,9 +75,9 @@ def main(arguments: list[str] | None = None) -> None:
                 if cost_s is None:
                     print(f"left out: {rate} bytes/s, {place}: {run.verdict}, too few pages", file=sys.stderr)
                 else:
-                    seen.setdefault((rate, place), []).append(cost_s * 1e6)
+                    costs_us.setdefault((rate, place), []).append(cost_s * 1e6)
     print("bytes/s      place   us a page: median (least .. most)")
-    for (rate, place), us in seen.items():
+    for (rate, place), us in costs_us.items():
         print(f"{rate:<12} {place:<6}  {statistics.median(us):.2f} ({min(us):.2f} .. {max(us):.2f})")
 
 

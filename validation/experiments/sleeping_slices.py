@@ -1,11 +1,10 @@
-"""How much less a thread does in 10 ms when it has slept before: what a throttled vCPU meets on this machine.
+"""How much less a thread works in 10 ms after a sleep, as a throttled vCPU does on this machine.
 
     python -m validation.experiments.sleeping_slices [--seconds 3] [--repeats 3]
 
-A compiled loop adds numbers at random places of an array, in slices of 10 ms with sleeps between them, as QEMU's
-throttle makes a vCPU work. Work counts for each second inside slices, over that of the same loop without sleeps.
-What is missing are caches that are cold after a sleep: it grows with the sleep and with the array, as long as caches
-hold that.
+A compiled loop adds numbers at random places of an array, in slices of 10 ms with sleeps between them, like a vCPU
+under QEMU's throttle. The result is the work a second inside slices, over that of the same loop without sleeps. The
+loss grows with the sleep and, as long as the caches hold the array, with the array: caches are cold after a sleep.
 """
 
 from __future__ import annotations
@@ -29,22 +28,22 @@ _STEPS = 200
 
 
 def work_per_s(kib: int, sleep: float, seconds: float) -> float:
-    """Steps a second inside slices, with sleeps of `sleep` seconds between them."""
+    """Measure steps a second inside slices, with sleeps of `sleep` seconds between them."""
     step = _compiled()
     numbers = np.arange(kib * 128, dtype=np.uint64)
     state = np.array([88172645463325252, 0], dtype=np.uint64)
     step(numbers, state, _STEPS)
-    done, worked_s, end = 0, 0.0, time.perf_counter() + seconds
+    steps, worked_s, end = 0, 0.0, time.perf_counter() + seconds
     while time.perf_counter() < end:
         begin = now = time.perf_counter()
         while now - begin < SLICE_S:
             step(numbers, state, _STEPS)
-            done += _STEPS
+            steps += _STEPS
             now = time.perf_counter()
         worked_s += now - begin
         if sleep:
             time.sleep(sleep)
-    return done / worked_s
+    return steps / worked_s
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -53,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args(arguments)
-    print("array KiB   work of a slice after the sleep of a throttle of ... %, median (least .. most)")
+    print("array KiB   work of a slice after a throttle's sleep, by percentage: median (least .. most)")
     for kib in ARRAY_KIB:
         shares: dict[int, list[float]] = {}
         for _ in range(options.repeats):
@@ -62,7 +61,8 @@ def main(arguments: list[str] | None = None) -> None:
                 slept = work_per_s(kib, sleep_s(percentage), options.seconds)
                 shares.setdefault(percentage, []).append(slept / awake)
         cells = (
-            f"{p} %: {statistics.median(s):.3f} ({min(s):.3f} .. {max(s):.3f})" for p, s in shares.items()
+            f"{percentage} %: {statistics.median(of_one):.3f} ({min(of_one):.3f} .. {max(of_one):.3f})"
+            for percentage, of_one in shares.items()
         )
         print(f"{kib:<11} {'   '.join(cells)}", flush=True)
 

@@ -1,29 +1,29 @@
-"""Figures that others published, as data with their sources, and which of them the models are held to.
+"""Figures that others published, as data with their sources, and what each figure is used for.
 
-One TOML file a source, in `validation/data/published/`. A figure is a cell: ``table.row.column``, the column's name
-carrying its unit. A table carries one evidence tag for all its cells:
+Each source is one TOML file in `validation/data/published/`. A figure is a cell, ``table.row.column``; the name of the
+column ends in the unit. All cells of a table have the same kind of evidence:
 
 =====  ====================================================================
 V      read at the named source
 A      only an abstract or an excerpt was read
 D      arithmetic on figures with tag V of the same file
-M      from memory: may stand there, may never be fitted to or expected
+M      from memory: may be listed, but neither fitted to nor predicted
 =====  ====================================================================
 
-``[use]`` says of every cell what it is used for, by path or by pattern (``runs.*.setup-ms``; a path beats a pattern,
-a pattern that comes later beats one before it):
+``[use]`` says for every cell what it is used for, by path or by pattern (``runs.*.setup-ms``). A path takes precedence
+over patterns, and a later pattern over an earlier one:
 
 ============  ============================================================
 input         describes the guest, the host or the settings
-fitted        host parameters are fitted to it; not held against the model
-predicted     the model's answer is held against it, within ``tolerance``
-definition    likewise, but a formula fed with the source's own counters: it
-              shows that the figure is understood, it forecasts nothing
-waiting       nothing in the models speaks of it; ``why`` says what lacks
+fitted        host parameters are fitted to it; it is no test of the models
+predicted     the models' answer has to be within ``tolerance`` of it
+definition    likewise, but the answer is a formula of the source's own
+              counters: the figure is understood, but not forecast
+waiting       no model covers it; ``why`` says what is missing
 ============  ============================================================
 
-A figure that the model is known to miss carries ``miss``: which term is to blame. `tests/validation/test_published.py`
-fails when a miss becomes a hit or a hit a miss.
+A figure that the models are known to miss has ``miss``, which names the term that causes it.
+`tests/validation/test_published.py` fails when such a figure is met, and when another is missed.
 
 >>> sample = load("gudkov-sample-2023")
 >>> sample.cell("guest.sample.total-pages")
@@ -71,7 +71,7 @@ UNITS = (
     *("-mbps", "-gbps", "-gibit-per-s", "-mib-per-s", "-gib-per-s", "-pages-per-s", "-writes-per-s"),
     *("-ms-per-gib", "-index", "-vcpus", "-threads", "-channels"),
 )
-"""Endings of the columns that hold numbers; a column that ends in none of them holds words."""
+"""Endings of the names of columns with numbers; all other columns hold words."""
 
 
 class _Part(Declared):
@@ -80,14 +80,14 @@ class _Part(Declared):
 
 
 class Hardware(_Part):
-    """What it was measured on.
+    """The machine of the measurement.
 
     Attributes
     ----------
     known : str
-        As far as the source says.
+        What the source says.
     unknown : tuple of str
-        What a model would want to know and the source does not say.
+        What a model needs and the source does not say.
     """
 
     known: str
@@ -95,16 +95,16 @@ class Hardware(_Part):
 
 
 class Table(_Part):
-    """Figures of one kind of evidence.
+    """Figures with one kind of evidence.
 
     Attributes
     ----------
     evidence : {"V", "A", "D", "M"}
         See the module.
     says : str
-        What the rows and columns are, and where inside the source they stand.
+        Meaning of the rows and columns, and their place in the source.
     rows : dict of str to dict
-        Cells by column, by row. A tuple of two numbers is a range as published; longer ones are series.
+        Cells by row and column. A tuple of two numbers is a published range; longer ones are series.
     """
 
     evidence: Literal["V", "A", "D", "M"]
@@ -124,17 +124,17 @@ class Table(_Part):
 
 
 class Use(_Part):
-    """What figures are used for.
+    """Use of one or more figures.
 
     Attributes
     ----------
     role : {"input", "fitted", "predicted", "definition", "waiting"}
         See the module.
     why : str
-        What is fitted to it; the reason of the tolerance; what lacks.
+        The parameter that is fitted, the reason of the tolerance, or what is missing, depending on the role.
     tolerance : float, optional
-        Largest relative error of a prediction that counts as met; 0: exactly. A range counts as met inside it, or this
-        far outside it.
+        Largest relative error with which a prediction counts as met; 0: exactly. A published range counts as met inside
+        it, and outside it up to this error.
     miss : str
         Why the prediction is known to lie outside the tolerance; empty where it lies within.
     """
@@ -147,32 +147,34 @@ class Use(_Part):
     @model_validator(mode="after")
     def _whole(self) -> Use:
         if self.answered != (self.tolerance is not None):
-            raise ValueError("What is predicted or a definition has a tolerance, and nothing else has.")
+            raise ValueError(
+                "A predicted figure or a definition has a tolerance, and no other figure has one."
+            )
         if self.miss and not self.answered:
-            raise ValueError("Only a prediction can miss.")
+            raise ValueError("Only a predicted figure or a definition can have a miss.")
         if not self.why and self.role != "input":
-            raise ValueError("Everything but an input says why.")
+            raise ValueError("Every use except input says why.")
         return self
 
     @property
     def answered(self) -> bool:
-        """Whether the models' answer is held against it."""
+        """Whether the models' answer is compared with the figure."""
         return self.role in ("predicted", "definition")
 
 
 class Fixture(_Part):
-    """One source's figures.
+    """Figures of one source.
 
     Attributes
     ----------
     name : str
-        The file's.
+        Name of the file, without its ending.
     title, what, who, when : str
-        What was measured, by whom; ISO date, or as much of it as is known.
+        Title, what was measured and by whom; ISO date, or its known part.
     where : tuple of str
         Message-ids, commits, addresses.
     qemu_version : str
-        Release nearest to what was measured; "none" where it was another program.
+        Release nearest to the measured one; "none" where another program was measured.
     hardware : Hardware
     tables : dict of str to Table
     use : dict of str to Use
@@ -204,16 +206,16 @@ class Fixture(_Part):
             if not fnmatch.filter(paths, pattern):
                 raise ValueError(f"use.{pattern} matches no cell. {near_misses(pattern, paths)}")
             if use.miss and "*" in pattern:
-                raise ValueError(f"use.{pattern}: a miss names one cell.")
+                raise ValueError(f"use.{pattern}: an entry with a miss names one cell.")
         for path in paths:
             table = self.tables[path.split(".")[0]]
             use = self.use_of(path)
             if table.evidence == "M" and (use.answered or use.role == "fitted"):
-                raise ValueError(f"{path} is from memory (M): it can be neither expected nor fitted to.")
+                raise ValueError(f"{path} is from memory (M): it can be neither predicted nor fitted to.")
         return self
 
     def cells(self) -> Iterator[tuple[str, Cell]]:
-        """Every cell's path and value."""
+        """Give the path and the value of every cell."""
         for table, content in self.tables.items():
             for row, cells in content.rows.items():
                 for column, cell in cells.items():
@@ -225,7 +227,7 @@ class Fixture(_Part):
         Raises
         ------
         RecordError
-            When there is none, with near misses.
+            When there is no such cell; the text names similar paths.
         """
         for known, cell in self.cells():
             if known == path:
@@ -246,7 +248,7 @@ class Fixture(_Part):
         Raises
         ------
         RecordError
-            When nothing says.
+            When no entry of `[use]` matches.
         """
         if path in self.use:
             return self.use[path]
@@ -254,9 +256,9 @@ class Fixture(_Part):
             if fnmatch.fnmatchcase(path, pattern):
                 return self.use[pattern]
         raise RecordError(
-            f"{self.name}: no [use] speaks of {path}.",
+            f"{self.name}: no [use] matches {path}.",
             "Every figure is an input, fitted, predicted, a definition or waiting.",
-            "Add it, by path or pattern.",
+            "Add an entry with its path, or with a pattern.",
         )
 
     def paths(self, role: str) -> list[str]:
@@ -265,13 +267,13 @@ class Fixture(_Part):
 
 
 def load(name: str, folder: Path = PUBLISHED) -> Fixture:
-    """Read one source's file by its name, without the ending.
+    """Read the file of one source by its name, without the ending.
 
     Raises
     ------
     RecordError
-        When it is missing, is not TOML, has an unknown key, says nothing of the use of a cell, or expects a figure
-        that is from memory.
+        When the file is missing, is not TOML or has an unknown key, when a cell has no use, or when a figure from
+        memory is predicted or fitted to.
     """
     path = folder / f"{name}.toml"
     text = read_file_text(path, RecordError)
@@ -285,5 +287,5 @@ def load(name: str, folder: Path = PUBLISHED) -> Fixture:
 
 
 def load_all(folder: Path = PUBLISHED) -> dict[str, Fixture]:
-    """Read every source's file, in the order of their names."""
+    """Read the files of all sources, in the order of their names."""
     return {path.stem: load(path.stem, folder) for path in sorted(folder.glob("*.toml"))}

@@ -1,4 +1,4 @@
-"""What the laws of multifd say of published runs: Quintela's 2022 dumps, Xiang's zero pages found by channels."""
+"""Predictors of multifd: Quintela's 2022 dumps, and Xiang's guest of zero pages that channels find."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ CHANNELS = 16
 FITTED = ("1t-clean", "1t-900g-dirtied")
 PREDICTED = ("16g-clean", "16g-dirtied", *FITTED, "4t-clean", "4t-3900g-dirtied")
 PLENTY = 1e4
-"""Processors of a host of which only this is known that they are many."""
+"""Processors of a host that is only known to have many."""
 
 
 def quintela_multifd(
     fixture: Fixture, setup_base_s: float, setup_s_per_gib: float
 ) -> tuple[dict[str, Value], dict[str, float]]:
-    """Answer the rows of idle guests; the costs of a zero and of a data page from the two of 1 TiB.
+    """Answer the rows of idle guests; the costs of a zero page and a data page are fitted to the two of 1 TiB.
 
     Returns
     -------
@@ -48,35 +48,35 @@ def quintela_multifd(
             multifd_queue_page_s=page_s,
         )
         guest = idle_guest(row["duplicate-pages"], row["normal-pages"])
-        made = _run(guest, terms, fixture.qemu_version, {"multifd-channels": CHANNELS})
+        result = _run(guest, terms, fixture.qemu_version, {"multifd-channels": CHANNELS})
         values |= {
-            f"multifd.{name}.total-ms": made.info["total-time"],
-            f"multifd.{name}.downtime-ms": made.info["downtime"],
-            f"multifd.{name}.sync-count": made.info["ram"]["dirty-sync-count"],
-            f"multifd.{name}.transferred-kib": made.info["ram"]["transferred"] / KIB,
+            f"multifd.{name}.total-ms": result.info["total-time"],
+            f"multifd.{name}.downtime-ms": result.info["downtime"],
+            f"multifd.{name}.sync-count": result.info["ram"]["dirty-sync-count"],
+            f"multifd.{name}.transferred-kib": result.info["ram"]["transferred"] / KIB,
         }
     return values, {"zero_page_s, multifd": zero_page_s, "multifd_queue_page_s": page_s}
 
 
 def threads_scan(fixture: Fixture) -> tuple[dict[str, Value], dict[str, float]]:
-    """Answer two channels' time for a guest of zero pages; a channel's and the migration thread's page are fitted."""
+    """Answer the time of two channels for a guest of zero pages; the page costs of channel and thread are fitted."""
     rows = fixture.rows("xiang")
     pages = rows["multifd-1"]["ram-gib"] * GIB // PAGE_BYTES
     channel_s = rows["multifd-1"]["total-ms"] / 1000 / pages
     queue_s = rows["multifd-4"]["total-ms"] / 1000 / pages
     terms = host_terms(multifd_cpus=PLENTY, multifd_queue_page_s=queue_s, multifd_send_zero_page_s=channel_s)
-    made = _run(
+    result = _run(
         idle_guest(pages, 0),
         terms,
         fixture.qemu_version,
         {"multifd-channels": rows["multifd-2"]["scan-threads"]},
     )
     fitted = {"multifd_queue_page_s": queue_s, "multifd_send_zero_page_s": channel_s}
-    return {"xiang.multifd-2.total-ms": made.info["total-time"]}, fitted
+    return {"xiang.multifd-2.total-ms": result.info["total-time"]}, fitted
 
 
 def _page_costs(rows: Rows) -> tuple[float, float]:
-    """Solve two guests' time after setup for the cost of a zero page and of a data page."""
+    """Solve the times of two guests after their setup for the costs of a zero page and a data page."""
     import numpy as np
 
     two = [rows[name] for name in FITTED]

@@ -1,4 +1,4 @@
-"""What plain precopy says of published runs: Quintela's 2022 dumps, Kolhe's prefaulted guests, zero scans."""
+"""Predictors of plain precopy: Quintela's 2022 dumps, Kolhe's prefaulted guests, zero scans."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KIB = 1024
 
 
 def quintela(fixture: Fixture) -> Answer:
-    """Answer the precopy rows, every setup and every rate; page costs from the two 16 GiB guests."""
+    """Answer the precopy rows, all setups and all rates; the page costs are fitted to the two 16 GiB guests."""
     precopy, multifd = fixture.rows("precopy"), fixture.rows("multifd")
     zero_page_s, page_s, burst_page_s = _page_costs(precopy)
     base, multifd_base, per_gib = _setup_costs(precopy, multifd)
@@ -56,15 +56,15 @@ def quintela(fixture: Fixture) -> Answer:
         )
         values |= {
             f"precopy.{name}.{column}": value
-            for column, value in _of(run(guest, terms, fixture.qemu_version, UNLIMITED)).items()
+            for column, value in _figures(run(guest, terms, fixture.qemu_version, UNLIMITED)).items()
         }
         values[f"precopy.{name}.rate-mbps"] = reported_mbps(row, fixture.qemu_version)
     values["precopy.16g-stress-4x1g.verdict"] = _stress_verdict(
         precopy["16g-stress-4x1g"], multifd["16g-stress-4x1g"], page_s, burst_page_s, fixture.qemu_version
     )
-    through_channels, fitted = quintela_multifd(fixture, multifd_base, per_gib)
+    multifd_values, fitted = quintela_multifd(fixture, multifd_base, per_gib)
     return Answer(
-        values=values | through_channels,
+        values=values | multifd_values,
         fitted=fitted
         | {
             "zero_page_s": zero_page_s,
@@ -79,7 +79,7 @@ def quintela(fixture: Fixture) -> Answer:
 
 
 def reported_mbps(row: Mapping[str, Any], version: str) -> float:
-    """`mbps` of a completed migration by `query-migrate`'s definition, from what else the dump says."""
+    """Compute `mbps` of a completed migration as `query-migrate` defines it, from other figures of the dump."""
     counters = Counters(
         total_bytes=0,
         downtime_limit_ms=0.0,
@@ -96,7 +96,7 @@ def reported_mbps(row: Mapping[str, Any], version: str) -> float:
 
 
 def kolhe(fixture: Fixture) -> Answer:
-    """Answer migration times: the start-up of the destination, then a stream of zero pages."""
+    """Answer migration times: start-up of the destination, then a stream of zero pages."""
     rows = fixture.rows("times")
     fit = rows["256gib-16"]
     zero_page_s = (fit["migration-s"] - fit["start-up-s"]) / (fit["ram-gib"] * GIB / PAGE_BYTES)
@@ -110,7 +110,7 @@ def kolhe(fixture: Fixture) -> Answer:
 
 
 def zero_page_scan(fixture: Fixture) -> Answer:
-    """Answer Xiang's main-thread run with the zero page of Quintela's host, and that of two channels."""
+    """Answer Xiang's main-thread run with the zero-page cost of Quintela's host, and his run with two channels."""
     zero_page_s, _, _ = _page_costs(load(SCAN_HOST).rows("precopy"))
     gib = fixture.cell("xiang.main.ram-gib")
     guest = idle_guest(gib * GIB // PAGE_BYTES, 0)
@@ -120,7 +120,7 @@ def zero_page_scan(fixture: Fixture) -> Answer:
 
 
 def _page_costs(precopy: Rows) -> tuple[float, float, float]:
-    """Solve two guests' active time for the cost of a zero page and of a data page; the blackout's page apart."""
+    """Solve the active times of two guests for the costs of a zero page, a data page, and a page in the blackout."""
     import numpy as np
 
     clean, dirtied = precopy["16g-clean"], precopy["16g-dirtied"]
@@ -135,14 +135,14 @@ def _page_costs(precopy: Rows) -> tuple[float, float, float]:
 
 
 def _setup_costs(precopy: Rows, multifd: Rows) -> tuple[float, float, float]:
-    """Fixed parts of precopy and of multifd in s, and seconds a GiB from multifd's two sizes."""
+    """Return the fixed setup times of precopy and multifd, and the seconds for each GiB from multifd's two sizes."""
     small, large = multifd["16g-clean"], multifd["1t-clean"]
     per_gib = (large["setup-ms"] - small["setup-ms"]) / 1000 / (large["ram-gib"] - small["ram-gib"])
     slope = per_gib * small["ram-gib"]
     return precopy["16g-clean"]["setup-ms"] / 1000 - slope, small["setup-ms"] / 1000 - slope, per_gib
 
 
-def _of(result: MigrationResult) -> dict[str, Value]:
+def _figures(result: MigrationResult) -> dict[str, Value]:
     info = result.info
     stream = ram_bytes_of(info["ram"]["normal"], info["ram"]["duplicate"])
     return {
@@ -158,7 +158,7 @@ def _of(result: MigrationResult) -> dict[str, Value]:
 def _stress_verdict(
     stress: Mapping[str, Any], multifd: Mapping[str, Any], page_s: float, burst_page_s: float, version: str
 ) -> str:
-    """Whether one thread keeps up with writers whose rate is what multifd sent of them."""
+    """Tell whether one thread keeps up with writers whose rate is the one at which multifd sent their pages."""
     written = stress["written-bytes"] // PAGE_BYTES
     rounds_per_s = multifd["normal-pages"] / (multifd["total-ms"] / 1000) / written
     total = multifd["ram-gib"] * GIB

@@ -1,4 +1,4 @@
-"""Guests and hosts of published runs, as the engine takes them."""
+"""Guests and hosts of published runs, as inputs of the engine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["host_terms", "idle_guest", "run"]
 
 
 def idle_guest(zero_pages: int, data_pages: int) -> Workload:
-    """Return a guest that writes nothing, its data at the end of RAM, where Linux keeps its page structures."""
+    """Make a guest that writes nothing; its data is at the end of RAM, where Linux keeps its page structures."""
     pages = zero_pages + data_pages
     classes: tuple[WorkloadClass, ...] = ()
     if data_pages:
@@ -32,7 +32,7 @@ def idle_guest(zero_pages: int, data_pages: int) -> Workload:
 
 
 def host_terms(*, page_s: float = 0.0, burst_page_s: float = 0.0, **terms: float) -> dict[str, float]:
-    """Return the host's terms: a page's cost whatever its age, and any other by name; 0 where nothing is known.
+    """Make the terms of a host: one cost for all pages with data, other terms by name, and 0 for all others.
 
     Examples
     --------
@@ -40,13 +40,13 @@ def host_terms(*, page_s: float = 0.0, burst_page_s: float = 0.0, **terms: float
     >>> terms["fresh_page_s"], terms["zero_page_s"], terms["stop_s"]
     (2e-06, 1e-07, 0.0)
     """
-    every = dict.fromkeys((*HOST_TERMS, *RING_TERMS, *MULTIFD_TERMS, *MULTIFD_ZERO_TERMS), 0.0)
-    every |= dict.fromkeys(("normal_page_s", "cold_page_s", "fresh_page_s"), page_s)
-    every |= dict.fromkeys(("burst_page_s", "burst_cold_page_s", "burst_fresh_page_s"), burst_page_s)
-    unknown = terms.keys() - every.keys()
+    values = dict.fromkeys((*HOST_TERMS, *RING_TERMS, *MULTIFD_TERMS, *MULTIFD_ZERO_TERMS), 0.0)
+    values |= dict.fromkeys(("normal_page_s", "cold_page_s", "fresh_page_s"), page_s)
+    values |= dict.fromkeys(("burst_page_s", "burst_cold_page_s", "burst_fresh_page_s"), burst_page_s)
+    unknown = terms.keys() - values.keys()
     if unknown:
         raise KeyError(f"no host terms: {sorted(unknown)}")
-    return every | terms
+    return values | terms
 
 
 def run(

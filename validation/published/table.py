@@ -1,4 +1,4 @@
-"""What a predictor answers, and the comparison of it with a fixture's figures."""
+"""Answer of a predictor, and its comparison with the figures of a fixture."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Answer:
     Attributes
     ----------
     values : mapping of str to float, str or (float, float)
-        By the figure's path; a range where the source leaves open what the figure hangs on. More than is expected may
-        stand here.
+        Answers by the figure's path; a range where the source does not say all that the figure depends on. Paths that
+        the fixture does not have are ignored.
     fitted : mapping of str to float
-        Parameters fitted, by name.
+        Fitted parameters by name.
     note : str
-        What else the page should say of the answer.
+        Remark for the page.
     """
 
     values: Mapping[str, Value]
@@ -38,18 +38,18 @@ class Answer:
 
 
 def compare(fixture: Fixture, answer: Answer) -> pd.DataFrame:
-    """Lay a fixture's figures beside the answer: a row for each that is fitted or answered.
+    """Compare the figures of a fixture with the answer, in a row for each figure that is fitted or answered.
 
     Returns
     -------
     pandas.DataFrame
         Columns fixture, quantity, evidence, published, predicted, error, role, tolerance, within, why, miss.
-        `error` is relative, NaN for words; a range's is that to its nearer end, 0 inside it.
+        `error` is relative, and NaN for words. For a range it is the error to the nearer end, and 0 inside the range.
 
     Raises
     ------
     RecordError
-        When the answer lacks a figure that the fixture expects.
+        When the answer lacks a figure that is predicted or a definition.
     """
     import pandas as pd
 
@@ -62,8 +62,8 @@ def compare(fixture: Fixture, answer: Answer) -> pd.DataFrame:
         if use.answered and predicted is None:
             raise RecordError(
                 f"{fixture.name}: nothing predicts {path}.",
-                "A figure called predicted or a definition is answered by the fixture's predictor.",
-                "Answer it, or call it waiting.",
+                "The fixture's predictor answers every figure that is predicted or a definition.",
+                "Answer the figure, or make it a waiting one.",
             )
         error = relative_error(published, predicted)
         rows.append(
@@ -85,7 +85,7 @@ def compare(fixture: Fixture, answer: Answer) -> pd.DataFrame:
 
 
 def relative_error(published: Any, predicted: Value | None) -> float:
-    """Return the relative error; NaN where a side is words or missing, 0 where ranges meet.
+    """Return the relative error; NaN where a side is a word or missing, 0 where ranges overlap.
 
     Examples
     --------
@@ -104,15 +104,15 @@ def relative_error(published: Any, predicted: Value | None) -> float:
 
 
 def range_of(values: Iterable[float]) -> tuple[float, float]:
-    """Return the least and the most of some values.
+    """Return the smallest and the largest of some values.
 
     Examples
     --------
     >>> range_of([3.0, 1.0, 2.0])
     (1.0, 3.0)
     """
-    every = [float(value) for value in values]
-    return min(every), max(every)
+    numbers = [float(value) for value in values]
+    return min(numbers), max(numbers)
 
 
 def _ends(value: Any) -> tuple[float, float]:

@@ -1,7 +1,7 @@
-"""What auto-converge of 2013 does to Chegu's 256 GiB guest.
+"""Predictor of Chegu's 256 GiB guest with the auto-converge of 2013.
 
-How the guest writes is not told. It is varied over what the OFF run leaves open, and the answer is the range of what
-ends.
+The source does not say how the guest writes. Guests that agree with the OFF run are simulated, and the answer is the
+range over the migrations that complete.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ KIB_PER_PAGE = PAGE_BYTES // 1024
 GBPS = 1e9 / 8
 
 ROUND_FACTORS = (1.0, 2.0)
-"""A round of OFF against what remained at an instant of it: just synced, or halfway through."""
+"""Dirty pages of a round of OFF over the pages that remained at a sample: right after a sync, or halfway through."""
 
 ALL_HOT = 1.02
-"""Written set against the round, where nearly all of it is written in every round."""
+"""Pages of the written set over the dirty pages of a round, where a round dirties nearly the whole set."""
 
 Row = Mapping[str, Any]
 
 
 def chegu(fixture: Fixture) -> Answer:
-    """Answer the ON run from the OFF run, over the guests and sync costs that OFF leaves open."""
+    """Answer the ON run from the OFF run, over the guests and sync costs that agree with OFF."""
     off, both = fixture.rows("off")["run"], fixture.rows("settings")["both"]
     page_s, zero_page_s = _chegu_costs(off)
-    # OFF's expected downtime tells the speed of its last window, and so the threshold: twice the mean speed's
+    # OFF's expected downtime gives the speed of its last window, and so the threshold: twice that of the mean speed
     window_share = 1000 / off["expected-downtime-ms"]
     limit_ms = round(both["downtime-limit-ms"] * window_share)
     results = []
@@ -63,12 +63,12 @@ def chegu(fixture: Fixture) -> Answer:
                 deadline_s=off["total-ms"] / 1000,
             )
         )
-    ended = [r for r in results if r.outcome.status == "completed"]
+    completed = [result for result in results if result.outcome.status == "completed"]
     values: dict[str, Value] = {
-        "on.run.status": "completed" if 2 * len(ended) > len(results) else "active",
-        "on.run.total-ms": range_of(r.total_time_ms for r in ended),
-        "on.run.downtime-ms": range_of(r.downtime_ms for r in ended),
-        "on.run.normal-pages": range_of(r.info["ram"]["normal"] for r in ended),
+        "on.run.status": "completed" if 2 * len(completed) > len(results) else "active",
+        "on.run.total-ms": range_of(result.total_time_ms for result in completed),
+        "on.run.downtime-ms": range_of(result.downtime_ms for result in completed),
+        "on.run.normal-pages": range_of(result.info["ram"]["normal"] for result in completed),
     }
     for side in ("off", "on"):
         values[f"{side}.run.transferred-kib"] = _without_skipped(fixture.rows(side)["run"])
@@ -80,22 +80,22 @@ def chegu(fixture: Fixture) -> Answer:
             "last window's speed over the mean": window_share,
         },
         note=(
-            f"{len(ended)} of {len(results)} pairs of a guest and a sync cost that agree with the OFF run end; the "
-            "ranges are theirs. The others hang on the sync: while 256 GiB are scanned the throttled guest dirties "
-            "more than the next 50 ms send."
+            f"{len(completed)} of {len(results)} pairs of a guest and a sync cost that agree with the OFF run "
+            "complete; the ranges are theirs. The others fail because of the sync: during the scan of 256 GiB the "
+            "throttled guest dirties more than the next 50 ms send."
         ),
     )
 
 
 def chegu_guests(off: Row) -> Iterator[Workload]:
-    """Guests that dirty as OFF says: rounds from what remained to twice that, few hot pages or all data alike."""
+    """Give guests that agree with OFF: rounds of the remaining pages, or twice as many, in a hot set or all data."""
     pages, zero = off["total-kib"] // KIB_PER_PAGE, off["skipped-pages"]
     data = pages - zero
     page_s = 1 / off["dirty-pages-per-s"]
     for factor, all_data in product(ROUND_FACTORS, (False, True)):
-        a_round = factor * off["remaining-kib"] / KIB_PER_PAGE
-        written = data if all_data else int(a_round * ALL_HOT)
-        rate = -math.log1p(-a_round / written) / (a_round * page_s)
+        round_pages = factor * off["remaining-kib"] / KIB_PER_PAGE
+        written = data if all_data else int(round_pages * ALL_HOT)
+        rate = -math.log1p(-round_pages / written) / (round_pages * page_s)
         classes = [WorkloadClass(pages=written, writes_per_page_per_s=rate, extents=((0, written),))]
         if written < data:
             cold = data - written
@@ -105,17 +105,20 @@ def chegu_guests(off: Row) -> Iterator[Workload]:
 
 
 def _chegu_costs(off: Row) -> tuple[float, float]:
-    """Seconds a page and a zero page: a guest that does not converge sends as fast as it dirties."""
+    """Return seconds of a page and of a zero page; OFF does not converge, so it sends as fast as the guest dirties."""
     page_s = 1 / off["dirty-pages-per-s"]
     rest_s = off["total-ms"] / 1000 - off["normal-pages"] * page_s
     return page_s, rest_s / off["duplicate-pages"]
 
 
 def _chegu_syncs(ram_gib: int) -> tuple[float, ...]:
-    """Seconds of a clean sync in 1.6: nothing, the low end and the middle of what is published of it."""
+    """Return seconds of a clean sync in 1.6: zero, and the low end and the middle of the published costs."""
     costs = cost_preset("era-2012")
     layout = LAYOUTS["1.4-1.7"]
-    return (0.0, *(sync_parts(layout, ram_gib * GIB, 0, costs.at(w)).total_s for w in ("low", "value")))
+    return (
+        0.0,
+        *(sync_parts(layout, ram_gib * GIB, 0, costs.at(bound)).total_s for bound in ("low", "value")),
+    )
 
 
 def _chegu_freeze(ram_gib: int) -> float:
@@ -123,5 +126,5 @@ def _chegu_freeze(ram_gib: int) -> float:
 
 
 def _without_skipped(row: Row) -> float:
-    """KiB of RAM records: 1.6 does not send zero pages of the bulk stage, it calls them skipped."""
+    """Return the KiB of RAM records; zero pages of the bulk stage are not sent by 1.6, which counts them as skipped."""
     return ram_bytes_of(row["normal-pages"], row["duplicate-pages"] - row["skipped-pages"]) / 1024

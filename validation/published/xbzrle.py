@@ -1,4 +1,4 @@
-"""What XBZRLE's laws say of ChenLiang's and Lieven's runs of the test program of docs/xbzrle.txt."""
+"""Predictors of XBZRLE: ChenLiang's and Lieven's runs of the test program in docs/xbzrle.txt."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["chenliang", "lieven"]
 
 KIB = 1024
 HEAP_OFFSET_BYTES = 16
-"""Where a large allocation of the C library begins in its page; no length hangs on it."""
+"""Offset of a large allocation of the C library in its first page; no length depends on it."""
 
 Row = Mapping[str, Any]
 
 
 def chenliang(fixture: Fixture) -> Answer:
-    """Answer the cache's counters by the exact cache, swept over by the program's buffer in every generation."""
+    """Answer the cache's counters with the exact cache; the program's buffer is swept once in every generation."""
     load = fixture.rows("load")["program"]
     values: dict[str, Value] = {}
     for name, version in (("before", QemuVersion(2, 2)), ("after", QemuVersion(2, 3))):
@@ -57,7 +57,7 @@ def lieven(fixture: Fixture) -> Answer:
             f"runs.{name}.transferred-kib": stream / KIB,
             f"runs.{name}.total-ms": 1000 * row["transferred-kib"] * KIB / (window / WINDOW_S),
         }
-    # up to 1.4 every page that is not zero goes through the cache: what is not found is sent raw
+    # up to 1.4 every non-zero page goes through the cache, and a page that is not found is sent raw
     before = fixture.rows("runs")["from-start"]
     if not xbzrle_rules(QemuVersion(1, 4)).after_first_sweep:
         values["runs.from-start.cache-miss-pages"] = before["normal-pages"]
@@ -65,7 +65,7 @@ def lieven(fixture: Fixture) -> Answer:
 
 
 def _page_bytes(load: Row, version: QemuVersion) -> float:
-    """Bytes that `xbzrle-cache.bytes` grows by for a page of the program."""
+    """Return the bytes that a page of the program adds to `xbzrle-cache.bytes`."""
     old = np.zeros((1, PAGE_BYTES), np.uint8)
     new = old.copy()
     new[0, HEAP_OFFSET_BYTES :: load["stride-bytes"]] = 1
@@ -73,7 +73,7 @@ def _page_bytes(load: Row, version: QemuVersion) -> float:
 
 
 def _sweeps(row: Row, hot_pages: int, version: QemuVersion) -> tuple[int, int, float]:
-    """Hits, misses and the last sweep's share of misses: one sweep a sync after the bulk stage, the last under way."""
+    """Return hits, misses and the last sweep's share of misses, for one sweep after each sync but the last."""
     cache = XbzrleCache(cache_pages(row["cache-bytes"], version), aged=xbzrle_rules(version).aged)
     pages = np.arange(hot_pages)
     found = np.zeros(hot_pages, bool)

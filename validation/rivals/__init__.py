@@ -1,7 +1,7 @@
-"""Other people's predictors, re-implemented from their descriptions to stand beside ours on the same runs.
+"""Predictors of other people, implemented from their descriptions and compared with ours on the same runs.
 
-They take what their authors took: the size of the guest, how many of its pages hold data, the curve of unique
-dirty pages against window length, the bandwidth and the downtime limit. They share no code with `migsim`.
+Their inputs are those of their authors: the size of the guest, the number of its pages that hold data, the curve of
+unique dirty pages against window length, the bandwidth and the downtime limit. They share no code with `migsim`.
 
 >>> from validation.rivals import RIVALS, RivalInputs
 >>> guest = RivalInputs(ram_bytes=4 << 30, nonzero_pages=200_000, zero_pages=848_576,

@@ -4,9 +4,9 @@ Round k sends what round k-1 left: V_k = V_0 λ^k with λ = D/R, until V_k fits 
 
     n = ceil(log(R T / V_0) / log λ)      total = V_0/R (1 - λ^(n+1)) / (1 - λ)      downtime = V_n/R
 
-and never where λ >= 1. The form of Clark et al. (NSDI 2005) and Liu et al. (HPDC 2011), among many.
-V_0 is taken as the guest's data, not all its RAM, and D as the unique pages of a 1 s window (what
-`calc-dirty-rate` answers by default), both to its favour.
+and never where λ >= 1. This is the form of Clark et al. (NSDI 2005) and Liu et al. (HPDC 2011), among many.
+V_0 is the guest's data instead of all its RAM, and D the unique pages of a 1 s window (the default of
+`calc-dirty-rate`); both choices favour this rival.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _RATE_WINDOW_S = 1.0
 
 
 def predict(inputs: RivalInputs) -> RivalPrediction:
-    """Answer total time, downtime, bytes and rounds, or that it never ends."""
+    """Answer total time, downtime, bytes and rounds, or that the migration never ends."""
     speed = inputs.max_bandwidth_bytes_per_s
     first = inputs.nonzero_pages * PAGE_BYTES
     goal = speed * inputs.downtime_limit_ms / 1000.0
@@ -42,7 +42,7 @@ def predict(inputs: RivalInputs) -> RivalPrediction:
 
 
 def _dirty_bytes_per_s(inputs: RivalInputs) -> float:
-    """Rate over a 1 s window; a curve that starts later is taken to rise from nothing to its first point."""
+    """Return the rate over a 1 s window; below its first point a curve is a line from zero."""
     windows = np.concatenate([[0.0], np.asarray(inputs.window_s, dtype=float)])
     pages = np.concatenate([[0.0], np.asarray(inputs.dirty_pages, dtype=float)])
     window = min(_RATE_WINDOW_S, float(windows[-1]))

@@ -1,4 +1,4 @@
-"""What every rival is given, and what it may answer."""
+"""Input and answer of every rival."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ PAGE_BYTES = 4096
 
 @dataclass(frozen=True)
 class RivalInputs:
-    """A guest and a migration, as the simple predictors see them.
+    """A guest and its migration settings, as input of the rivals.
 
     Parameters
     ----------
     ram_bytes : int
         The guest's memory.
     nonzero_pages, zero_pages : float
-        Pages of 4096 bytes that hold data, and that are all zero; floats, for they may come from a sample.
+        Pages of 4096 bytes that hold data, and pages of zeros; floats, because they may come from a sample.
     window_s : sequence of float
-        Window lengths of the unique-dirty curve, ascending, at least two.
+        Window lengths of the unique-dirty curve: at least two, ascending.
     dirty_pages : sequence of float
         Unique pages dirtied within each window.
     max_bandwidth_bytes_per_s : float
@@ -60,13 +60,13 @@ class RivalInputs:
 
 @dataclass(frozen=True)
 class RivalPrediction:
-    """What a rival says; None where it says nothing (or, with `converges` False, never).
+    """Answer of a rival; None for what it does not answer, and for all figures when `converges` is False.
 
     Parameters
     ----------
     total_time_ms, downtime_ms, transferred_bytes : float or None
     rounds : int or None
-        Passes over memory, the one with the guest stopped included.
+        Passes over memory, including the one with the guest stopped.
     converges : bool or None
     """
 

@@ -1,6 +1,6 @@
-"""Limit as downtime: the guest will be stopped for as long as it may be.
+"""Limit as downtime: the guest is stopped for exactly the downtime limit.
 
-What planners and schedulers assume when they read `downtime-limit` as a promise. It says nothing else.
+Planners and schedulers assume this when they read `downtime-limit` as a promise. The rival answers nothing else.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     total = RAM / bandwidth
 
-The rule of thumb of capacity plans. It knows of no zero pages, no second round, and always converges.
+This is a rule of thumb of capacity planning. It ignores zero pages and later rounds, and always converges.
 """
 
 from __future__ import annotations
