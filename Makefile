@@ -28,7 +28,7 @@ demo: .venv/.installed
 test: check live
 
 check: lint
-	$(BIN)/python -m pytest -q --tb=native -m "not live and not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --tb=native -m "not live and not slow"
 	$(MAKE) --no-print-directory notebooks
 
 golden: .venv/.installed-dev
@@ -36,7 +36,8 @@ golden: .venv/.installed-dev
 
 fuzz: SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
 fuzz: .venv/.installed-dev
-	$(BIN)/python -m pytest -q --tb=native --hypothesis-profile=fuzz --hypothesis-seed=$(SEED) \
+	@echo "make fuzz SEED=$(SEED) repeats this run"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --tb=native --hypothesis-profile=fuzz --hypothesis-seed=$(SEED) \
 	  -m "hypothesis and not live and not slow"
 
 notebooks: .venv/.installed-dev
