@@ -17,6 +17,7 @@ import numpy as np
 import simpy
 from numpy.typing import ArrayLike, NDArray
 
+from migsim.intervals import HIGH_PERCENT, LOW_PERCENT
 from migsim.models.users.closed_loop import UserLoop
 from migsim.models.users.speed_course import SpeedCourse
 
@@ -143,7 +144,7 @@ def transactions_band(runs: Sequence[Transactions], grid_s: ArrayLike) -> pd.Dat
     counts = np.array([run.completed(grid) for run in runs]) / lengths  # (runs, classes, n)
     sums, longest = (np.array(part) for part in zip(*(run.responses_s(grid) for run in runs), strict=True))
     rates = np.concatenate([counts, counts.sum(axis=1, keepdims=True)], axis=1)
-    low, high = np.percentile(rates, [10, 90], axis=0)
+    low, high = np.percentile(rates, [LOW_PERCENT, HIGH_PERCENT], axis=0)
     names = [*(c.name for c in runs[0].loop.classes), "all"]
     done = (counts.sum(axis=1) * lengths).sum(axis=0)
     response = np.divide(sums.sum(axis=0), done, out=np.full(len(done), np.nan), where=done > 0)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from migsim.intervals import NORMAL_DEVIATE
 from migsim.models.dirty.bitmap import GIB
 from migsim.plot.style import BAND, LIMIT, MEASURED, RELEASES, SIMULATED, axes_or_new, finish
 
@@ -35,9 +36,6 @@ DASHED = {"5.1", "QEMU 1.3, 2m"}
 
 FITS = (SIMULATED["color"], RELEASES["2.0"], RELEASES["ring"])
 """Colours of the fits, in the order of their releases."""
-
-NORMAL_80 = 1.2816
-"""Standard deviations to either side that hold 80 % of a normal distribution."""
 
 
 def plot_sync_share(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -120,7 +118,7 @@ def plot_sync_fit(fits: Mapping[str, SyncFit], *, ax: Axes | None = None) -> Axe
         style = MEASURED | {"markersize": 2.5, "alpha": 0.35, "marker": "os^"[k % 3]}
         ax.plot(rows["ram_gib"] * shift, rows["sync_s"] * 1e6, **style, label=f"measured, QEMU {release}")
         line = np.array([fit.seconds(size * GIB) for size in grid_gib]) * 1e6
-        spread = np.exp(NORMAL_80 * next(iter(fit.terms.values())).spread)
+        spread = np.exp(NORMAL_DEVIATE * next(iter(fit.terms.values())).spread)
         ax.fill_between(grid_gib, line / spread, line * spread, **BAND | {"color": colour})
         base, per_gib = fit.terms["sync_base_s"].median * 1e6, fit.terms["sync_s_per_gib"].median * 1e6
         label = f"fit, QEMU {release}: {base:.0f} µs + {per_gib:.1f} µs/GiB"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from migsim.intervals import low_median_high
 from migsim.plot.style import BAND, LIMIT, MEASURED, SIMULATED, axes_or_new, finish
 from migsim.results import MigrationResult
 from migsim.study.guest_progress import guest_progress
@@ -148,7 +149,7 @@ def _throttle_steps(predicted: Prediction) -> Floats:
         key = f"throttle-{percentage}"
         starts_s = [draw[key] for draw in predicted.draws if key in draw]
         if 2 * len(starts_s) > len(predicted.draws):
-            rows.append([percentage, *np.percentile(starts_s, [10, 50, 90])])
+            rows.append([percentage, *low_median_high(starts_s)])
     return np.array(rows)
 
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migsim.errors import MigsimError, ParameterError, UnitError
+from migsim.profiles.terms import TERMS
 from migsim.study.sweep.axis import QUESTION_AXES, read_axes
 
 
@@ -56,6 +57,13 @@ def test_samples_lie_between_the_ends_and_grow(fraction):
         made = axis(name, text)
         low, value, high = made.at([0.0, fraction, 1.0])
         assert made.low == low <= value <= high == made.high
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_every_host_term_can_be_varied_by_itself_and_by_a_factor(term):
+    assert axis(term, "1:2:2").unit == TERMS[term].unit
+    factor = axis(f"scale.{term}", "0.5,2")
+    assert (factor.unit, factor.values.tolist()) == ("1", [0.5, 2.0])
 
 
 def test_samples_take_each_listed_value_equally():
