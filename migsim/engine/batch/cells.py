@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.engine.batch.columns import CellColumns, Values
+from migsim.engine.batch.columns import GroupColumns, Values
 from migsim.engine.batch.records import CELL, FINDERS, KIND
 from migsim.engine.events.multifd import MultifdSender
 from migsim.engine.guest_clock import GuestClock
@@ -75,7 +75,7 @@ def kind_of(migration: SimulationInput) -> NDArray[Any]:
     return np.array([tuple(values.values())], KIND)
 
 
-def cells_of(columns: CellColumns, count: int) -> NDArray[Any]:
+def cells_of(columns: GroupColumns, count: int) -> NDArray[Any]:
     """Make the records of `CELL`.
 
     Raises
@@ -137,7 +137,7 @@ def _larger(one: Values, other: Values) -> Values:
     return max(one, other)
 
 
-def _multifd(cells: NDArray[Any], columns: CellColumns) -> None:
+def _multifd(cells: NDArray[Any], columns: GroupColumns) -> None:
     """Fill in what each cell's channels make of its pages."""
     for at, sender in senders(columns, len(cells)):
         costs = sender.costs
@@ -160,7 +160,7 @@ def _multifd(cells: NDArray[Any], columns: CellColumns) -> None:
             cells[name][at] = value
 
 
-def senders(columns: CellColumns, count: int) -> Iterator[tuple[NDArray[np.int64], MultifdSender]]:
+def senders(columns: GroupColumns, count: int) -> Iterator[tuple[NDArray[np.int64], MultifdSender]]:
     """Find the cells whose multifd settings and terms are alike, and the event engine's sender that they share."""
     migration = columns.migration
     names = [name for name in migration.terms if name.startswith("multifd_") or name == "zero_page_s"]
@@ -185,7 +185,7 @@ def senders(columns: CellColumns, count: int) -> Iterator[tuple[NDArray[np.int64
         yield np.flatnonzero(of == k), MultifdSender(one, GuestClock(), Counters(0, 0.0))
 
 
-def _throttle(cells: NDArray[Any], columns: CellColumns) -> None:
+def _throttle(cells: NDArray[Any], columns: GroupColumns) -> None:
     """Fill in auto-converge's settings, and refuse those that QEMU refuses."""
     rules = throttle_rules(columns.migration.version)
     for name, parameter in (

@@ -15,7 +15,7 @@ from migsim.qapi import defaults
 
 __all__ = [
     "WRITES_SCALE",
-    "CellColumns",
+    "GroupColumns",
     "Values",
     "compiles",
     "grid_columns",
@@ -30,7 +30,7 @@ WRITES_SCALE = "writes_scale"
 
 
 @dataclass(frozen=True)
-class CellColumns:
+class GroupColumns:
     """Where the numbers of a group of cells come from.
 
     Attributes
@@ -74,7 +74,7 @@ def group_key(migration: SimulationInput) -> tuple[Any, ...]:
     return (memory, version, migration.accel, migration.dirty_ring_size, migration.vcpus, capabilities, words)
 
 
-def many_columns(cells: Sequence[SimulationInput]) -> CellColumns:
+def many_columns(cells: Sequence[SimulationInput]) -> GroupColumns:
     """Make the columns of cells that share a key."""
     known = defaults(cells[0].version)
 
@@ -82,7 +82,7 @@ def many_columns(cells: Sequence[SimulationInput]) -> CellColumns:
         absent = known.get(name, 0)
         return np.array([c.parameters.get(name, absent) or 0 for c in cells])
 
-    return CellColumns(
+    return GroupColumns(
         migration=cells[0],
         term=lambda name: np.array([c.terms[name] for c in cells]),
         parameter=parameter,
@@ -94,7 +94,7 @@ def many_columns(cells: Sequence[SimulationInput]) -> CellColumns:
     )
 
 
-def grid_columns(migration: SimulationInput, varied: Mapping[str, NDArray[Any]]) -> CellColumns:
+def grid_columns(migration: SimulationInput, varied: Mapping[str, NDArray[Any]]) -> GroupColumns:
     """Make the columns of one input of which some values are varied: flat arrays by name."""
     terms = {**migration.terms, **varied}
     parameters = {**defaults(migration.version), **migration.parameters, **varied}
@@ -112,7 +112,7 @@ def grid_columns(migration: SimulationInput, varied: Mapping[str, NDArray[Any]])
     if WRITES_SCALE in varied:
         factors, row = np.unique(varied[WRITES_SCALE], return_inverse=True)
         rates = rates * factors[:, None]
-    return CellColumns(migration, terms.__getitem__, parameter, field, rates, row)
+    return GroupColumns(migration, terms.__getitem__, parameter, field, rates, row)
 
 
 def _number(value: float | None) -> float:

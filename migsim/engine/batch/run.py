@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from migsim.engine.batch.cache import Cache, cache_of
 from migsim.engine.batch.cells import cells_of, kind_of
-from migsim.engine.batch.columns import CellColumns
+from migsim.engine.batch.columns import GroupColumns
 from migsim.engine.batch.compile import compiled_run
 from migsim.engine.batch.layout import extent_records, memory_of
 from migsim.engine.batch.records import (
@@ -41,7 +41,7 @@ class Run:
 
     Parameters
     ----------
-    columns : CellColumns
+    columns : GroupColumns
     count : int
         Number of cells.
 
@@ -51,7 +51,7 @@ class Run:
         What each cell's reason is told from.
     """
 
-    def __init__(self, columns: CellColumns, count: int) -> None:
+    def __init__(self, columns: GroupColumns, count: int) -> None:
         self.columns = columns
         self.cells = cells_of(columns, count)
         self.reasons: NDArray[Any] = empty_records(count, REASON)
