@@ -23,15 +23,12 @@ DEADLINE_S = 60.0
 
 def replay_s(trace: str) -> float:
     """Seconds of one replay; all modules are imported before."""
-    from migsim.engine.pages.replay import replay
-    from migsim.profiles import HostProfile
-    from migsim.scenario import MigrationSettings
+    from migsim.study.replay import replay
     from migsim.trace import Trace
 
-    host, settings = HostProfile.load(HOST), MigrationSettings.parse(SETTINGS, "10.0")
     begin = time.perf_counter()
     guest = Trace.open(ROOT / "traces" / f"{trace}.trace")
-    replay(guest, host=host, settings=settings, deadline_s=DEADLINE_S)
+    replay(guest, host=HOST, settings=SETTINGS, qemu_version="10.0", deadline_s=DEADLINE_S)
     return time.perf_counter() - begin
 
 
