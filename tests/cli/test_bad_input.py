@@ -27,11 +27,11 @@ from migsim.calibrate.host.probe_runs import KeptProbes
 from migsim.cli import main
 from migsim.lab import guest_log, machine
 from migsim.lab.qemu import QemuProcess
-from migsim.profiles import HostProfile, Term
 from migsim.profiles.terms import HOST_TERMS
 from migsim.results import MigrationResult, Outcome
 from migsim.scenario import LabScenario
 from migsim.trace import TraceMeta, TraceWriter
+from tests.factories import host_profile
 
 Run = Callable[[str], tuple[int, str, str]]
 
@@ -107,8 +107,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of good files and of bad ones."""
     folder = tmp_path_factory.mktemp("inputs")
     write_trace(folder / "good.trace")
-    terms = {name: Term(median=1e-5, spread=0.1) for name in HOST_TERMS}
-    HostProfile(terms=terms, qemu_version="10.0").save(folder / "host.json")
+    profile = host_profile(dict.fromkeys(HOST_TERMS, 1e-5), qemu_version="10.0")
+    profile.save(folder / "host.json")
     write_record(folder / "record.json", LabScenario.from_toml(SCENARIO).as_dict())
     KeptProbes(folder / "kept.zip").add("probe-cold-1", MigrationResult.load(folder / "record.json"))
     for name in ("good.trace", "host.json", "record.json", "kept.zip"):
@@ -117,8 +117,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         data = json.loads((folder / name).read_text())
         (folder / f"newer-{name}").write_text(json.dumps(data | {"version": 2}))
         (folder / f"foreign-{name}").write_text(json.dumps({"format": "other", "version": 1}))
-    few = {name: term for name, term in terms.items() if name != "zero_page_s"}
-    HostProfile(terms=few, qemu_version="10.0").save(folder / "lacking-host.json")
+    few = {name: term for name, term in profile.terms.items() if name != "zero_page_s"}
+    profile.replace(terms=few).save(folder / "lacking-host.json")
     write_record(folder / "orphan-record.json", {})
     with zipfile.ZipFile(folder / "good.trace") as archive:
         members = {name: archive.read(name) for name in archive.namelist()}

@@ -10,11 +10,10 @@ import pandas as pd
 import pytest
 
 from migsim.cli import main
-from migsim.profiles import HostProfile
 from migsim.study.sweep import jobs as sweep_run
 from migsim.study.sweep import piece as sweep_piece
 from migsim.trace import TraceMeta, TraceWriter
-from tests.study.small_guest import host
+from tests.factories import host_profile
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -26,8 +25,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with TraceWriter(folder / "db.trace", meta) as writer:
         for second in range(6):
             writer.add_interval(second, second + 1, pages=range(3_000), sent_pages=3_000, zero_pages=0)
-    profile: HostProfile = host()
-    profile.save(folder / "host.json")
+    host_profile().save(folder / "host.json")
     return folder
 
 

@@ -10,7 +10,7 @@ import pytest
 import migsim
 from migsim.cli import main
 from migsim.trace import TraceMeta, TraceWriter
-from tests.study.small_guest import host
+from tests.factories import host_profile
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
             writer.add_interval(second, second + 1, pages=range(3_000), sent_pages=3_000, zero_pages=0)
     with TraceWriter(folder / "rates.trace", TraceMeta("dirty-rate", "10.0.8", 64 << 20)) as writer:
         writer.add_interval(0.0, 1.0)
-    host().save(folder / "host.json")
+    host_profile().save(folder / "host.json")
     return folder
 
 

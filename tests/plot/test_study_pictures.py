@@ -12,7 +12,9 @@ from migsim.plot.tornado import plot_tornado, save_tornado, tornado_numbers
 from migsim.study.sensitivity import sensitivity
 from migsim.study.size.search import size
 from migsim.study.sweep.run import sweep
-from tests.study.small_guest import GUEST, host
+from tests.factories import host_profile, small_guest
+
+GUEST = small_guest()
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def grid():
         "downtime-limit": [20, 60, 300],
         "cpu-throttle-initial": [20, 99],
     }
-    return sweep(GUEST, host=host(), vary=vary, settings={"max-cpu-throttle": 50}, deadline_s=60.0)
+    return sweep(GUEST, host=host_profile(), vary=vary, settings={"max-cpu-throttle": 50}, deadline_s=60.0)
 
 
 def test_a_map_has_a_row_for_each_value_of_y(grid):
@@ -76,7 +78,9 @@ def test_the_verdict_of_every_cell_is_drawn_once(grid, ax):
 
 
 def test_one_axis_is_a_line_with_a_band(ax):
-    result = sweep(GUEST, host=host(), vary={"max-bandwidth": "10MB/s:200MB/s:5"}, draws=4, deadline_s=60.0)
+    result = sweep(
+        GUEST, host=host_profile(), vary={"max-bandwidth": "10MB/s:200MB/s:5"}, draws=4, deadline_s=60.0
+    )
     plot_map(result, "downtime", ax=ax)
     line = ax.lines[0]
     np.testing.assert_array_equal(line.get_xdata(), result["max-bandwidth"].values * 8)
@@ -88,13 +92,13 @@ def test_one_axis_is_a_line_with_a_band(ax):
 
 def test_samples_are_points(ax):
     vary = {"max-bandwidth": "10MB/s:200MB/s:log", "downtime-limit": "20:300"}
-    result = sweep(GUEST, host=host(), vary=vary, samples=16, deadline_s=60.0)
+    result = sweep(GUEST, host=host_profile(), vary=vary, samples=16, deadline_s=60.0)
     plot_map(result, "total-time", ax=ax)
     assert sum(len(c.get_offsets()) for c in ax.collections) == 16
 
 
 def test_choices_can_be_an_axis(ax):
-    result = sweep(GUEST, host=host(), vary={"auto-converge": "on|off"}, draws=2)
+    result = sweep(GUEST, host=host_profile(), vary={"auto-converge": "on|off"}, draws=2)
     plot_map(result, "total-time", ax=ax)
     assert [t.get_text() for t in ax.get_xticklabels()] == ["on", "off"]
 
@@ -106,7 +110,7 @@ def test_pictures_are_written(grid, tmp_path):
 
 
 def test_a_tornado_has_the_widest_bar_on_top(ax, tmp_path):
-    result = sensitivity(GUEST, host=host(0.05, device_state_s=0.5), of="blackout", samples=16)
+    result = sensitivity(GUEST, host=host_profile(spread=0.05, device_state_s=0.5), of="blackout", samples=16)
     rows = tornado_numbers(result, top=4)
     widths = (rows["high"] - rows["low"]).abs()
     assert len(rows) == 4 and widths.is_monotonic_decreasing
@@ -127,7 +131,7 @@ def test_a_tornado_has_the_widest_bar_on_top(ax, tmp_path):
 def test_a_sizing_shows_shares_figures_and_limits(tmp_path):
     sizing = size(
         GUEST,
-        host=host(),
+        host=host_profile(),
         require=["total-time<2.5s", "downtime<1s", "outcome=completed"],
         minimise="max-bandwidth=20MB/s:400MB/s:log",
         draws=3,

@@ -21,7 +21,6 @@ from migsim.plot.guest_performance import (
     plot_guest_speed,
     plot_transactions,
 )
-from migsim.profiles import HostProfile, Term
 from migsim.profiles.terms import HOST_TERMS
 from migsim.results import MigrationResult, Outcome, guest_speed_frame
 from migsim.results.transactions import transactions
@@ -29,7 +28,7 @@ from migsim.scenario import MigrationSettings
 from migsim.study.guest_performance import guest_performance, guest_speed
 from migsim.study.predict import Prediction, predict
 from migsim.study.users_compared import compare_guest_performance
-from migsim.workload import Workload, WorkloadClass
+from tests.factories import host_profile, two_class_guest, zero_terms
 
 PAGE = 4096
 GIB = 1 << 30
@@ -161,22 +160,15 @@ def test_a_long_migration_is_counted_in_part_and_says_so():
 
 
 def test_a_simulated_migration_goes_all_the_way():
-    host = HostProfile(
-        terms={name: Term(median=0.0) for name in HOST_TERMS}
-        | {name: Term(median=4e-6) for name in HOST_TERMS if name.endswith("page_s")}
-        | {"guest_speed": Term(median=1.0, spread=0.05), "load_s": Term(median=0.3, spread=0.1)}
-        | {"dirty_fault_s": Term(median=2e-6)},
+    page_terms = {name: 4e-6 for name in HOST_TERMS if name.endswith("page_s")}
+    host = host_profile(
+        zero_terms(**page_terms, guest_speed=1.0, load_s=0.3, dirty_fault_s=2e-6),
+        spread=0.0,
         qemu_version="10.0",
+        guest_speed=0.05,
+        load_s=0.1,
     )
-    workload = Workload(
-        ram_bytes=GIB,
-        ram_total_bytes=GIB,
-        zero_pages=GIB // PAGE - 60_000,
-        classes=(
-            WorkloadClass(pages=20_000, writes_per_page_per_s=0.3, extents=((0, 20_000),)),
-            WorkloadClass(pages=40_000, writes_per_page_per_s=0.0, extents=((20_000, 40_000),)),
-        ),
-    )
+    workload = two_class_guest(GIB, (0, 20_000, 0.3), (20_000, 40_000))
     settings = MigrationSettings.parse(["max-bandwidth=1Gbps"], "10.0")
     made = predict(workload, host=host, settings=settings, draws=8)
     assert len(made.guest_speeds) == 8

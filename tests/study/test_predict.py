@@ -5,49 +5,22 @@ import pytest
 
 from migsim.engine.events.precopy import simulate
 from migsim.errors import MigsimError, ProfileError
-from migsim.profiles import HostProfile, Term
+from migsim.profiles import Term
 from migsim.profiles.terms import HOST_TERMS
 from migsim.qapi import validate_migration_info
 from migsim.results.figures import INTERVALS
 from migsim.scenario import MigrationSettings
 from migsim.study.predict import predict
 from migsim.trace import Trace, TraceMeta, TraceWriter
-from migsim.workload import Workload, WorkloadClass
+from tests.factories import host_profile, small_terms, two_class_guest
 
-TERMS = {
-    "connect_s": 0.002,
-    "setup_base_s": 0.005,
-    "setup_s_per_gib": 1e-4,
-    "sync_base_s": 2e-4,
-    "sync_s_per_gib": 1e-5,
-    "zero_page_s": 4e-7,
-    "normal_page_s": 4e-6,
-    "burst_page_s": 4e-6,
-    "fresh_page_s": 5e-6,
-    "cold_page_s": 5e-6,
-    "burst_cold_page_s": 5e-6,
-    "burst_fresh_page_s": 5e-6,
-    "window_overhead_s": 2e-4,
-    "window_overhead_s_per_gib_per_s": 0.0,
-    "switch_gap_s": 2e-4,
-    "stop_s": 1e-3,
-    "device_state_s": 4e-3,
-    "load_s": 3e-3,
-    "dirty_fault_s": 1e-6,
-    "device_state_bytes": 80_000.0,
-    "guest_speed": 1.0,
-}
-HOST = HostProfile(
-    terms={name: Term(median=value, spread=0.1) for name, value in TERMS.items()}, qemu_version="10.0.8"
-)
-GUEST = Workload(
-    ram_bytes=512 << 20,
-    ram_total_bytes=528 << 20,
-    zero_pages=35_168,
-    classes=(
-        WorkloadClass(pages=5000, writes_per_page_per_s=1.0, extents=((1000, 5000),)),
-        WorkloadClass(pages=95_000, writes_per_page_per_s=0.0, extents=((6000, 95_000),)),
-    ),
+TERMS = small_terms(setup_s_per_gib=1e-4, switch_gap_s=2e-4, dirty_fault_s=1e-6)
+HOST = host_profile(TERMS)
+GUEST = two_class_guest(
+    512 << 20,
+    (1000, 5000, 1.0),
+    (6000, 95_000),
+    other_bytes=16 << 20,
     writes_spread=0.1,
     assumptions=("One of the fit's.",),
 )

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from migsim.errors import ParameterError
 from migsim.models.guest.scaling import RULE, draw_rule, median_rule, page_kinds, scaled_extents, scaled_pages
-from migsim.profiles import HostProfile, Term
 from migsim.profiles.terms import HOST_TERMS
 from migsim.scenario import MigrationSettings
 from migsim.study.scaling import VCPU_EXPONENT, GuestSize, predict_scaled, scale_workload, scaled_family
 from migsim.workload import Workload, WorkloadClass
+from tests.factories import host_profile, zero_terms
 
 GIB = 1 << 30
 PAGE = 4096
@@ -198,18 +198,9 @@ def test_a_familys_spread_is_the_exponents():
     assert median_rule()["pool"] == (POOL.median, 0.0, 1.0)
 
 
-HOST = HostProfile(
-    terms={name: Term(median=0.0) for name in HOST_TERMS}
-    | {
-        "guest_speed": Term(median=1.0),
-        **{
-            name: Term(median=1e-6)
-            for name in HOST_TERMS
-            if name.endswith("page_s") and name != "zero_page_s"
-        },
-        "zero_page_s": Term(median=1e-7),
-    },
-    qemu_version="10.0",
+PAGE_TERMS = {name: 1e-6 for name in HOST_TERMS if name.endswith("page_s")}
+HOST = host_profile(
+    zero_terms(**PAGE_TERMS | {"guest_speed": 1.0, "zero_page_s": 1e-7}), spread=0.0, qemu_version="10.0"
 )
 
 

@@ -7,7 +7,9 @@ from migsim.errors import ParameterError
 from migsim.intervals import NORMAL_DEVIATE
 from migsim.study.draws import draw_all, draw_at
 from migsim.study.sensitivity import ACTIVITY, COMMON, sensitivity
-from tests.study.small_guest import GUEST, TERMS, host
+from tests.factories import host_profile, small_guest, small_terms
+
+GUEST, TERMS = small_guest(), small_terms()
 
 IDLE = GUEST.replace(classes=(), writes_spread=0.0)
 """Writes nothing: its downtime is the sum of three terms, but for whole milliseconds."""
@@ -16,7 +18,7 @@ IDLE = GUEST.replace(classes=(), writes_spread=0.0)
 def test_the_indices_of_a_sum_are_the_shares_of_its_variance():
     """Blackout of an idle guest: a sync + device_state_s + load_s; of logarithms normal, each on its own."""
     spread = {"load_s": 0.5, "device_state_s": 0.25}
-    profile = host(0.0, **spread)
+    profile = host_profile(spread=0.0, **spread)
     profile = profile.replace(
         terms={name: t.replace(unit="relative") if t.unit == "s" else t for name, t in profile.terms.items()}
     )
@@ -36,16 +38,18 @@ def test_the_indices_of_a_sum_are_the_shares_of_its_variance():
 
 
 def test_inputs_are_what_has_a_spread():
-    made = sensitivity(GUEST, host=host(0.0, normal_page_s=0.2), samples=4)
+    made = sensitivity(GUEST, host=host_profile(spread=0.0, normal_page_s=0.2), samples=4)
     assert set(made.table["input"]) == {COMMON, "normal_page_s", ACTIVITY}
-    quiet = sensitivity(GUEST.replace(writes_spread=0.0), host=host(0.0, guest_speed=0.2), samples=4)
+    quiet = sensitivity(
+        GUEST.replace(writes_spread=0.0), host=host_profile(spread=0.0, guest_speed=0.2), samples=4
+    )
     assert list(quiet.table["input"]) == ["guest_speed"]
 
 
 def test_the_guest_matters_to_the_rounds_of_a_busy_guest():
     made = sensitivity(
         GUEST.replace(writes_spread=0.3),
-        host=host(0.02),
+        host=host_profile(spread=0.02),
         of="transferred",
         settings={"max-bandwidth": "60MB/s"},
         samples=64,
@@ -58,7 +62,7 @@ def test_the_guest_matters_to_the_rounds_of_a_busy_guest():
 
 
 def test_what_is_drawn_is_what_the_deviates_say():
-    profile = host()
+    profile = host_profile()
     rng = np.random.default_rng(3)
     drawn = draw_all(profile, 0.1, 300, seed=1)
     logs = np.log([d.terms["normal_page_s"] / TERMS["normal_page_s"] for d in drawn])
@@ -74,7 +78,7 @@ def test_what_is_drawn_is_what_the_deviates_say():
 
 def test_outcome_can_be_asked_where_many_do_not_complete():
     more = {
-        "host": host(0.02),
+        "host": host_profile(spread=0.02),
         "settings": {"max-bandwidth": "20MB/s", "downtime-limit": 20},
         "deadline_s": 20.0,
     }
@@ -106,20 +110,20 @@ def test_a_few_without_the_figure_count_as_the_largest():
 )
 def test_bad_questions_are_refused(more, words):
     with pytest.raises(ParameterError, match=words):
-        sensitivity(GUEST, **({"host": host(), "samples": 4} | more))
+        sensitivity(GUEST, **({"host": host_profile(), "samples": 4} | more))
 
 
 def test_nothing_uncertain_is_refused():
     with pytest.raises(ParameterError, match="has a spread"):
-        sensitivity(IDLE, host=host(0.0))
+        sensitivity(IDLE, host=host_profile(spread=0.0))
 
 
 def test_the_same_seed_gives_the_same_answer():
-    a, b, c = (sensitivity(GUEST, host=host(), samples=8, seed=s) for s in (1, 1, 2))
+    a, b, c = (sensitivity(GUEST, host=host_profile(), samples=8, seed=s) for s in (1, 1, 2))
     assert a.table.equals(b.table) and not a.table.equals(c.table)
 
 
 def test_a_notebook_shows_it():
-    made = sensitivity(GUEST, host=host(), samples=4)
+    made = sensitivity(GUEST, host=host_profile(), samples=4)
     assert "first order" in made._repr_html_() and "hangs most on" in repr(made)
     assert len(made.to_json_object()["inputs"]) == len(made.table)

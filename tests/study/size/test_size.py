@@ -10,9 +10,11 @@ from migsim.study.size.trials import _RANGES, Trials, default_range
 from migsim.study.sweep.axis import read_axes
 from migsim.study.sweep.cells import COMPLETED, NOT_CONVERGED, CellResults
 from migsim.study.sweep.run import sweep
-from tests.study.small_guest import GUEST, host
+from tests.factories import host_profile, small_guest
 
-HOST = host()
+GUEST = small_guest()
+
+HOST = host_profile()
 
 
 def test_the_least_bandwidth_is_where_a_fine_grid_says():

@@ -25,7 +25,9 @@ from migsim.study.sweep import cells as sweep_cells
 from migsim.study.sweep import layout as sweep_layout
 from migsim.study.sweep.run import sweep
 from migsim.study.sweep.store import remove_pieces
-from tests.study.small_guest import GUEST, TERMS, host
+from tests.factories import host_profile, small_guest, small_terms
+
+GUEST, TERMS = small_guest(), small_terms()
 
 VARY = {"max-bandwidth": "10MB/s:200MB/s:4:log", "downtime-limit": [20, 300]}
 
@@ -45,7 +47,7 @@ def one_cell(workload=GUEST, *, parameters, capabilities=None, **more):
 
 
 def test_every_cell_is_the_migration_with_its_values():
-    made = sweep(GUEST, host=host(), vary=VARY, deadline_s=60.0)
+    made = sweep(GUEST, host=host_profile(), vary=VARY, deadline_s=60.0)
     assert made["outcome"].dims == ("max-bandwidth", "downtime-limit")
     assert made["downtime-limit"].values.tolist() == [20, 300]
     assert made["max-bandwidth"].attrs["units"] == "bytes/s"
@@ -64,7 +66,8 @@ def test_every_cell_is_the_migration_with_its_values():
 
 def test_the_engines_agree():
     a, b = (
-        sweep(GUEST, host=host(), vary=VARY, deadline_s=60.0, engine=engine) for engine in ("auto", "events")
+        sweep(GUEST, host=host_profile(), vary=VARY, deadline_s=60.0, engine=engine)
+        for engine in ("auto", "events")
     )
     assert (a["outcome"] == b["outcome"]).all()
     for name in ("total-time", "downtime", "transferred", "guest-lost"):
@@ -81,7 +84,7 @@ def test_write_rates_vary_from_nothing_up_in_few_batches(monkeypatch):
 
     monkeypatch.setattr(sweep_cells, "simulate_grid", counted)
     vary = {"writes-scale": [0, 0.5, 2, 40], "max-bandwidth": [100_000_000]}
-    made = sweep(GUEST, host=host(), vary=vary, deadline_s=60.0)
+    made = sweep(GUEST, host=host_profile(), vary=vary, deadline_s=60.0)
     assert len(calls) == 2
     for row in made.to_frame().to_dict("records"):
         parameters = {"max-bandwidth": 100_000_000}
@@ -90,14 +93,16 @@ def test_write_rates_vary_from_nothing_up_in_few_batches(monkeypatch):
         assert row["transferred"] == pytest.approx(alone.info["ram"]["transferred"], rel=1e-3)
         assert row["rounds"] == alone.rounds
     calls.clear()
-    sampled = sweep(GUEST, host=host(), vary={"writes-scale": "0.5:2"}, settings=parameters, samples=64)
+    sampled = sweep(
+        GUEST, host=host_profile(), vary={"writes-scale": "0.5:2"}, settings=parameters, samples=64
+    )
     assert len(np.unique(sampled["writes-scale"])) == 64 and len(calls) <= 32
 
 
 def test_what_is_varied_reaches_the_guest_and_the_host():
     made = sweep(
         GUEST,
-        host=host(),
+        host=host_profile(),
         vary={
             "writes-scale": [1, 2],
             "scale.device_state_s": [1, 10],
@@ -125,11 +130,16 @@ def test_what_is_varied_reaches_the_guest_and_the_host():
 
 def test_draws_are_those_of_predict():
     made = sweep(
-        GUEST, host=host(), vary={"max-bandwidth": ["30MB/s", "200MB/s"]}, draws=9, engine="events", seed=4
+        GUEST,
+        host=host_profile(),
+        vary={"max-bandwidth": ["30MB/s", "200MB/s"]},
+        draws=9,
+        engine="events",
+        seed=4,
     )
     for bandwidth in (30_000_000, 200_000_000):
         settings = migsim.MigrationSettings(parameters={"max-bandwidth": bandwidth})
-        alone = predict(GUEST, host=host(), settings=settings, draws=9, seed=4)
+        alone = predict(GUEST, host=host_profile(), settings=settings, draws=9, seed=4)
         cell = made.dataset.sel({"max-bandwidth": bandwidth})
         assert str(cell["outcome"].values) == alone.result.outcome.status
         assert float(cell["completed-fraction"]) == alone.completed_fraction
@@ -144,7 +154,7 @@ def test_common_random_numbers_make_a_difference_clearer():
 
     def totals(seed, bandwidth):
         plan = sweep_cells.Plan(
-            Question(GUEST, host=host(), draws=40, seed=seed), kinds={"max-bandwidth": "parameter"}
+            Question(GUEST, host=host_profile(), draws=40, seed=seed), kinds={"max-bandwidth": "parameter"}
         )
         made = sweep_cells.simulate_cells(plan, {"max-bandwidth": np.array([bandwidth])})
         return made.figures["total-time"][:, 0]
@@ -156,7 +166,7 @@ def test_common_random_numbers_make_a_difference_clearer():
 def test_samples_fill_the_ranges_and_name_their_points():
     made = sweep(
         GUEST,
-        host=host(),
+        host=host_profile(),
         vary={"max-bandwidth": "50MB/s:200MB/s:log", "downtime-limit": "50:400", "auto-converge": "on|off"},
         samples=16,
         seed=3,
@@ -168,7 +178,7 @@ def test_samples_fill_the_ranges_and_name_their_points():
     assert np.histogram(ratio, bins=4, range=(0, 1))[0].tolist() == [4, 4, 4, 4]
     assert frame["downtime-limit"].between(50, 400).all()
     again = sweep(
-        GUEST, host=host(), vary={"max-bandwidth": "50MB/s:200MB/s:log"}, samples=16, seed=4
+        GUEST, host=host_profile(), vary={"max-bandwidth": "50MB/s:200MB/s:log"}, samples=16, seed=4
     ).to_frame()
     assert set(again["max-bandwidth"]).isdisjoint(frame["max-bandwidth"])
 
@@ -176,7 +186,7 @@ def test_samples_fill_the_ranges_and_name_their_points():
 def test_what_qemu_would_refuse_is_a_cell_with_a_reason():
     made = sweep(
         GUEST,
-        host=host(),
+        host=host_profile(),
         vary={
             "cpu-throttle-initial": [20, 60],
             "max-cpu-throttle": [40, 80],
@@ -206,28 +216,31 @@ def test_a_cell_that_crashes_is_an_error_and_the_others_stand(monkeypatch):
         return simulate(what, seed=seed)
 
     monkeypatch.setattr(batch, "simulate", brittle)
-    made = sweep(GUEST, host=host(), vary={"downtime-limit": "20:100:5"}, engine="events", draws=3)
+    made = sweep(GUEST, host=host_profile(), vary={"downtime-limit": "20:100:5"}, engine="events", draws=3)
     assert made["outcome"].values.tolist() == ["completed", "completed", "error", "completed", "completed"]
     assert made.errors()["reason"].tolist() == ["ZeroDivisionError: made up"]
 
 
 def test_where_everything_is_refused_it_is_refused_before_the_work():
     with pytest.raises(ParameterError, match="dirty ring"):
-        sweep(GUEST, host=host(), vary={"dirty-limit": "on", "downtime-limit": "20:100:5"})
+        sweep(GUEST, host=host_profile(), vary={"dirty-limit": "on", "downtime-limit": "20:100:5"})
     with pytest.raises(MigsimError, match="no term"):
-        sweep(GUEST, host=host(), vary={"xbzrle": "on"})
+        sweep(GUEST, host=host_profile(), vary={"xbzrle": "on"})
 
 
 def test_rules_between_settings_are_held_to_with_what_is_varied():
-    made = sweep(GUEST, host=host(), vary={"return-path": "off|on"}, settings=["switchover-ack=on"])
+    made = sweep(GUEST, host=host_profile(), vary={"return-path": "off|on"}, settings=["switchover-ack=on"])
     assert made["outcome"].values.tolist() == ["error", "completed"]
     with pytest.raises(ParameterError, match="requires both"):
-        sweep(GUEST, host=host(), vary={"downtime-limit": [20, 300]}, settings=["switchover-ack=on"])
+        sweep(GUEST, host=host_profile(), vary={"downtime-limit": [20, 300]}, settings=["switchover-ack=on"])
     off = sweep(
-        GUEST, host=host(), vary={"downtime-limit": [300]}, settings=["postcopy-ram=off", "xbzrle=off"]
+        GUEST,
+        host=host_profile(),
+        vary={"downtime-limit": [300]},
+        settings=["postcopy-ram=off", "xbzrle=off"],
     )
     assert not any("not modelled" in note for note in off.assumptions)
-    on = sweep(GUEST, host=host(), vary={"downtime-limit": [300]}, settings={"release-ram": True})
+    on = sweep(GUEST, host=host_profile(), vary={"downtime-limit": [300]}, settings={"release-ram": True})
     assert any("release-ram is on and not modelled" in note for note in on.assumptions)
 
 
@@ -249,28 +262,28 @@ def test_rules_between_settings_are_held_to_with_what_is_varied():
 def test_bad_input_is_refused_before_the_work(more, words, monkeypatch):
     monkeypatch.setattr(sweep_cells, "simulate_grid", None)
     with pytest.raises(ParameterError, match=words):
-        sweep(GUEST, **({"host": host(), "vary": {"downtime-limit": "20:100:5"}} | more))
+        sweep(GUEST, **({"host": host_profile(), "vary": {"downtime-limit": "20:100:5"}} | more))
 
 
 def test_more_cells_than_memory_holds_are_refused(monkeypatch):
     with pytest.raises(
         ParameterError, match=r"10,000,000,000,000 cells .* need .* free.* at most [\d,]+ cells"
     ):
-        sweep(GUEST, host=host(), vary={"writes-scale": "1:2:10000000", "load": "0.1:1:1000000"})
+        sweep(GUEST, host=host_profile(), vary={"writes-scale": "1:2:10000000", "load": "0.1:1:1000000"})
     monkeypatch.setattr(sweep_layout, "available_bytes", lambda: 20_000)
     with pytest.raises(ParameterError, match="100 cells"):
-        sweep(GUEST, host=host(), vary={"downtime-limit": "20:119:100"})
+        sweep(GUEST, host=host_profile(), vary={"downtime-limit": "20:119:100"})
     with pytest.raises(ParameterError, match="--samples 100"):
-        sweep(GUEST, host=host(), vary={"downtime-limit": "20:119"}, samples=100)
+        sweep(GUEST, host=host_profile(), vary={"downtime-limit": "20:119"}, samples=100)
 
 
 def test_what_changes_nothing_is_said():
-    made = sweep(GUEST, host=host(), vary={"announce-max": [1, 2], "downtime-limit": [20, 300]})
+    made = sweep(GUEST, host=host_profile(), vary={"announce-max": [1, 2], "downtime-limit": [20, 300]})
     assert [note.split()[0] for note in made.notes] == ["announce-max"]
 
 
 def test_processes_give_the_same_numbers():
-    more = {"host": host(), "vary": {"max-bandwidth": "30MB/s:200MB/s:24"}, "draws": 2}
+    more = {"host": host_profile(), "vary": {"max-bandwidth": "30MB/s:200MB/s:24"}, "draws": 2}
     here, there = sweep(GUEST, **more), sweep(GUEST, **more, jobs=2)
     assert here.dataset.drop_attrs(deep=False).identical(there.dataset.drop_attrs(deep=False))
 
@@ -284,7 +297,12 @@ def test_a_process_that_dies_is_an_error_and_what_is_finished_is_kept(tmp_path):
                 if "--process-name" in child.cmdline():  # joblib's workers
                     child.kill()
 
-    more = {"host": host(), "vary": {"max-bandwidth": "30MB/s:200MB/s:48"}, "draws": 20, "engine": "events"}
+    more = {
+        "host": host_profile(),
+        "vary": {"max-bandwidth": "30MB/s:200MB/s:48"},
+        "draws": 20,
+        "engine": "events",
+    }
     with pytest.raises(HostError, match="process of the sweep died"):
         sweep(GUEST, **more, jobs=2, folder=tmp_path, progress=kill)
     assert list(tmp_path.glob("*.parquet"))
@@ -294,13 +312,15 @@ def test_a_process_that_dies_is_an_error_and_what_is_finished_is_kept(tmp_path):
 
 def test_progress_counts_cells():
     seen = []
-    sweep(GUEST, host=host(), vary={"downtime-limit": "20:119:20"}, progress=lambda *a: seen.append(a))
+    sweep(
+        GUEST, host=host_profile(), vary={"downtime-limit": "20:119:20"}, progress=lambda *a: seen.append(a)
+    )
     assert seen[-1] == (20, 20) and len(seen) > 1 and seen == sorted(seen)
 
 
 def test_a_folder_keeps_what_is_finished(tmp_path, monkeypatch):
     vary = {"downtime-limit": "20:119:40"}
-    whole = sweep(GUEST, host=host(), vary=vary)
+    whole = sweep(GUEST, host=host_profile(), vary=vary)
     done = []
 
     def stops(plan, columns):
@@ -314,21 +334,21 @@ def test_a_folder_keeps_what_is_finished(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sweep_run, "simulate_piece", stops)
     with pytest.raises(KeyboardInterrupt):
-        sweep(GUEST, host=host(), vary=vary, folder=tmp_path)
+        sweep(GUEST, host=host_profile(), vary=vary, folder=tmp_path)
     assert len(list(tmp_path.glob("*.parquet"))) == 3
     monkeypatch.setattr(sweep_run, "simulate_piece", made)
-    resumed = sweep(GUEST, host=host(), vary=vary, folder=tmp_path)
+    resumed = sweep(GUEST, host=host_profile(), vary=vary, folder=tmp_path)
     assert resumed.dataset.drop_attrs(deep=False).identical(whole.dataset.drop_attrs(deep=False))
     kept = sum(len(columns["downtime-limit"]) for columns in done)
     assert any(f"{kept} of 40 cells" in note for note in resumed.notes)
     monkeypatch.setattr(sweep_run, "simulate_piece", None)  # nothing is left to do
-    assert len(sweep(GUEST, host=host(), vary=vary, folder=tmp_path)) == 40
+    assert len(sweep(GUEST, host=host_profile(), vary=vary, folder=tmp_path)) == 40
 
 
 @pytest.mark.parametrize("change", ["flip", "cut", "empty", "foreign", "swap"])
 def test_a_damaged_piece_is_named_and_made_again(tmp_path, change):
     vary = {"downtime-limit": "20:119:24"}
-    first = sweep(GUEST, host=host(), vary=vary, folder=tmp_path)
+    first = sweep(GUEST, host=host_profile(), vary=vary, folder=tmp_path)
     files = sorted(tmp_path.glob("*.parquet"))
     data = files[0].read_bytes()
     spoilt = {
@@ -339,18 +359,18 @@ def test_a_damaged_piece_is_named_and_made_again(tmp_path, change):
         "swap": files[1].read_bytes(),
     }
     files[0].write_bytes(spoilt[change])
-    again = sweep(GUEST, host=host(), vary=vary, folder=tmp_path)
+    again = sweep(GUEST, host=host_profile(), vary=vary, folder=tmp_path)
     assert again.dataset.drop_attrs(deep=False).identical(first.dataset.drop_attrs(deep=False))
     assert [str(files[0]) in note for note in again.notes] == [True, False]
     assert "computed again" in again.notes[0]
-    third = sweep(GUEST, host=host(), vary=vary, folder=tmp_path)
+    third = sweep(GUEST, host=host_profile(), vary=vary, folder=tmp_path)
     assert len(third.notes) == 1 and "24 of 24" in third.notes[0]
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        {"host": host(0.2)},
+        {"host": host_profile(spread=0.2)},
         {"settings": {"max-bandwidth": 10**8}},
         {"deadline_s": 9.0},
         {"seed": 2},
@@ -359,7 +379,7 @@ def test_a_damaged_piece_is_named_and_made_again(tmp_path, change):
     ],
 )
 def test_another_sweep_in_the_same_folder_takes_nothing_of_it(tmp_path, other):
-    first = {"host": host(), "vary": {"downtime-limit": [20, 300]}, "draws": 2, "folder": tmp_path}
+    first = {"host": host_profile(), "vary": {"downtime-limit": [20, 300]}, "draws": 2, "folder": tmp_path}
     sweep(GUEST, **first)
     assert sweep(GUEST, **first).notes
     assert not any("already" in note for note in sweep(GUEST, **(first | other)).notes)
@@ -368,7 +388,7 @@ def test_another_sweep_in_the_same_folder_takes_nothing_of_it(tmp_path, other):
 def test_a_law_that_changes_makes_every_cell_anew(tmp_path, monkeypatch):
     from migsim.study.sweep import piece as sweep_piece
 
-    more = {"host": host(), "vary": {"downtime-limit": [20, 300]}, "folder": tmp_path}
+    more = {"host": host_profile(), "vary": {"downtime-limit": [20, 300]}, "folder": tmp_path}
     sweep(GUEST, **more)
     monkeypatch.setattr(sweep_piece, "laws_hash", lambda: "other laws")
     assert not sweep(GUEST, **more).notes
@@ -380,7 +400,7 @@ def test_a_folder_that_cannot_be_is_refused_before_the_work(tmp_path, monkeypatc
     file.write_text("x")
     for folder in (file, file / "below"):
         with pytest.raises(HostError, match="Cannot keep"):
-            sweep(GUEST, host=host(), vary={"downtime-limit": [20]}, folder=folder)
+            sweep(GUEST, host=host_profile(), vary={"downtime-limit": [20]}, folder=folder)
 
 
 def test_a_killed_sweep_goes_on_where_it_was(tmp_path):
@@ -390,10 +410,10 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path):
         f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[3])!r})
-from tests.study.small_guest import GUEST, host
+from tests.factories import host_profile, small_guest
 from migsim.study.sweep.run import sweep
-sweep(GUEST, host=host(), vary={{"max-bandwidth": "30MB/s:200MB/s:64"}}, draws=20, folder={str(tmp_path / "cells")!r},
-      engine="events", progress=lambda done, of: print(done, flush=True))
+sweep(small_guest(), host=host_profile(), vary={{"max-bandwidth": "30MB/s:200MB/s:64"}}, draws=20,
+      folder={str(tmp_path / "cells")!r}, engine="events", progress=lambda done, of: print(done, flush=True))
 """,
         encoding="utf-8",
     )
@@ -407,7 +427,7 @@ sweep(GUEST, host=host(), vary={{"max-bandwidth": "30MB/s:200MB/s:64"}}, draws=2
     kept = len(list((tmp_path / "cells").glob("*.parquet")))
     assert kept >= 1
     more = {"vary": {"max-bandwidth": "30MB/s:200MB/s:64"}, "draws": 20, "engine": "events"}
-    resumed = sweep(GUEST, host=host(), folder=tmp_path / "cells", **more)
+    resumed = sweep(GUEST, host=host_profile(), folder=tmp_path / "cells", **more)
     assert "already" in resumed.notes[0] and len(resumed) == 64
     (tmp_path / "cells" / f".{'0' * 40}.parquet.half").write_text("left by a kill")
     remove_pieces(tmp_path / "cells")
@@ -415,14 +435,14 @@ sweep(GUEST, host=host(), vary={{"max-bandwidth": "30MB/s:200MB/s:64"}}, draws=2
 
 
 def test_only_pieces_are_removed(tmp_path):
-    sweep(GUEST, host=host(), vary={"downtime-limit": [20]}, folder=tmp_path)
+    sweep(GUEST, host=host_profile(), vary={"downtime-limit": [20]}, folder=tmp_path)
     (tmp_path / "mine.parquet").write_text("not a piece")
     remove_pieces(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.parquet"]
 
 
 def test_files_hold_what_the_sweep_holds(tmp_path):
-    made = sweep(GUEST, host=host(), vary={"xbzrle": "off", **VARY}, draws=2, deadline_s=30.0)
+    made = sweep(GUEST, host=host_profile(), vary={"xbzrle": "off", **VARY}, draws=2, deadline_s=30.0)
     frame = made.to_frame()
     for ending in ("parquet", "csv", "nc"):
         made.save(tmp_path / f"s.{ending}")
@@ -442,7 +462,7 @@ def test_files_hold_what_the_sweep_holds(tmp_path):
 
 
 def test_a_notebook_shows_it():
-    made = sweep(GUEST, host=host(), vary=VARY, deadline_s=30.0)
+    made = sweep(GUEST, host=host_profile(), vary=VARY, deadline_s=30.0)
     shown = made._repr_html_()
     assert "max-bandwidth" in shown and "downtime" in shown and "<script" not in shown
     assert repr(made).startswith("<Sweep max-bandwidth (4) x downtime-limit (2): ")
@@ -454,7 +474,7 @@ def test_a_cell_is_no_python_object():
 
     cells = 200_000
     kinds = {"downtime-limit": "parameter", "dirty-limit": "choice"}
-    plan = sweep_cells.Plan(Question(GUEST, host=host(), draws=1), kinds=kinds)
+    plan = sweep_cells.Plan(Question(GUEST, host=host_profile(), draws=1), kinds=kinds)
     columns = {"downtime-limit": np.arange(cells), "dirty-limit": np.ones(cells, bool)}
     tracemalloc.start()
     drawn = sweep_cells.simulate_cells(plan, columns)
@@ -465,7 +485,7 @@ def test_a_cell_is_no_python_object():
 
 
 def test_the_plan_can_be_replaced():
-    plan = sweep_cells.Plan(Question(GUEST, host=host(), draws=1))
+    plan = sweep_cells.Plan(Question(GUEST, host=host_profile(), draws=1))
     assert replace(plan, question=plan.question.replace(draws=3)).draw_all()[0].seed is not None
 
 

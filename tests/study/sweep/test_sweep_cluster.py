@@ -15,9 +15,16 @@ import pytest
 from migsim.errors import HostError
 from migsim.study.sweep import jobs as sweep_run
 from migsim.study.sweep.run import sweep
-from tests.study.small_guest import GUEST, host
+from tests.factories import host_profile, small_guest
 
-MORE = {"host": host(), "vary": {"max-bandwidth": "30MB/s:200MB/s:48"}, "draws": 8, "engine": "events"}
+GUEST = small_guest()
+
+MORE = {
+    "host": host_profile(),
+    "vary": {"max-bandwidth": "30MB/s:200MB/s:48"},
+    "draws": 8,
+    "engine": "events",
+}
 
 
 def start(*words):

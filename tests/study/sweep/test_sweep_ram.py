@@ -15,8 +15,9 @@ from migsim.scenario import MigrationSettings
 from migsim.study.predict import predict
 from migsim.study.scaling import GuestSize, predict_scaled, scale_workload
 from migsim.study.sweep.run import sweep
-from tests.study.small_guest import GUEST as SMALL
-from tests.study.small_guest import host
+from tests.factories import host_profile, small_guest
+
+SMALL = small_guest()
 
 MIB = 1 << 20
 GUEST = SMALL.replace(zero_pages=132 * MIB // 4096 - 17_000)  # every page is accounted for
@@ -32,7 +33,9 @@ def larger(ram_bytes: int) -> GuestSize:
 
 
 def run(ram: Any, traced: GuestSize | None = TRACED, **more: Any):
-    return sweep(GUEST, host=host(), vary={"guest-ram": ram}, settings=SETTINGS, traced=traced, **more)
+    return sweep(
+        GUEST, host=host_profile(), vary={"guest-ram": ram}, settings=SETTINGS, traced=traced, **more
+    )
 
 
 def test_each_size_is_the_scaled_guest():
@@ -41,7 +44,7 @@ def test_each_size_is_the_scaled_guest():
     for size in SIZES:
         alone = predict(
             scale_workload(GUEST, TRACED, larger(size)),
-            host=host(),
+            host=host_profile(),
             settings=MigrationSettings(parameters=SETTINGS),
             draws=1,
         )
@@ -54,7 +57,7 @@ def test_each_size_is_the_scaled_guest():
 
 
 def test_the_traced_size_is_the_traced_guest():
-    as_it_was = sweep(GUEST, host=host(), vary={"max-bandwidth": [200_000_000]})
+    as_it_was = sweep(GUEST, host=host_profile(), vary={"max-bandwidth": [200_000_000]})
     made = run([TRACED.ram_bytes])
     for name in ("total-time", "downtime", "transferred", "rounds"):
         assert made[name].values.tolist() == as_it_was[name].values.tolist()
@@ -67,7 +70,7 @@ def test_every_draw_has_its_own_exponents():
         GUEST,
         TRACED,
         larger(size),
-        host=host(),
+        host=host_profile(),
         settings=MigrationSettings(parameters=SETTINGS),
         draws=12,
     )
@@ -77,7 +80,7 @@ def test_every_draw_has_its_own_exponents():
     assert (float(at["transferred-low"]), float(at["transferred-high"])) == pytest.approx((low, high))
     fixed = sweep(
         scale_workload(GUEST, TRACED, larger(size)),
-        host=host(),
+        host=host_profile(),
         vary={"deadline": [1800]},
         settings=SETTINGS,
         draws=12,
@@ -89,13 +92,13 @@ def test_every_draw_has_its_own_exponents():
 def test_more_memory_and_more_writes_go_together():
     made = sweep(
         GUEST,
-        host=host(),
+        host=host_profile(),
         vary={"guest-ram": [SIZES[1]], "writes-scale": [1, 3]},
         settings=SETTINGS,
         traced=TRACED,
     )
     workload = scale_workload(GUEST, TRACED, larger(SIZES[1])).scaled(3)
-    alone = predict(workload, host=host(), settings=MigrationSettings(parameters=SETTINGS), draws=1)
+    alone = predict(workload, host=host_profile(), settings=MigrationSettings(parameters=SETTINGS), draws=1)
     tripled = made["transferred"].sel({"writes-scale": 3}).item()
     assert tripled == pytest.approx(alone.medians["transferred"], rel=1e-3)
     assert tripled > made["transferred"].sel({"writes-scale": 1}).item()
@@ -107,7 +110,7 @@ def test_it_says_that_it_is_scaled_and_by_which_rule():
     first, second = made.assumptions[:2]
     assert "never measured" in first and "models.guest.scaling" in first and "10 users" in first
     assert f"exponent {RULE['pool'].pages.median:g} ± " in second and "zero pages keep their shares" in second
-    without = sweep(GUEST, host=host(), vary={"load": [1]}, settings=SETTINGS, traced=TRACED)
+    without = sweep(GUEST, host=host_profile(), vary={"load": [1]}, settings=SETTINGS, traced=TRACED)
     assert not any("measured" in note for note in without.assumptions)
 
 
