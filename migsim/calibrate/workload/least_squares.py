@@ -28,7 +28,7 @@ __all__ = ["non_negative", "robust_in_box"]
 
 Floats = NDArray[np.float64]
 
-MOST_STEPS = 200
+MOST_STEPS = 1000
 FIRST_DAMPING = 0.1
 """First damping, relative to the largest curvature; it keeps the first steps near the start."""
 
