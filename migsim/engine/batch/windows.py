@@ -87,7 +87,9 @@ def send_alike_windows(memory: Memory, state: State, cell: Cell, kind: Kind) -> 
     if many < 1:
         return False
     if not all_sent_before:
-        many = min(many, floor(alike_pages(memory, state, cell, i, many * pages, page_s, once) / pages))
+        ahead = alike_pages(memory, state, cell, i, many * pages, page_s, once) / pages
+        # The window that reaches the end of RAM, exactly too, is an iterate call of its own: there XBZRLE starts.
+        many = min(many, floor(ahead - (SAME_COST if once else 0.0)))
         if many < 1:
             return False
     window_lost_s = 0.0

@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from migsim.engine.batch import compile as batch_compile
@@ -171,8 +171,28 @@ def test_throttling_is_the_event_engines(migration):
     check([migration])
 
 
+WHOLE_WINDOWS = SimulationInput(
+    workload=Workload(
+        ram_bytes=64 * MIB,
+        ram_total_bytes=64 * MIB,
+        zero_pages=0,
+        classes=(
+            WorkloadClass(pages=1000, writes_per_page_per_s=0.1, extents=((0, 1000),)),
+            WorkloadClass(pages=15384, writes_per_page_per_s=0.0, extents=((1000, 15384),)),
+        ),
+    ),
+    terms=MEDIANS | {"dirty_fault_s": 0.0},
+    version=QemuVersion.parse("2.12"),
+    parameters={"max-bandwidth": 5232991, "downtime-limit": 201, "xbzrle-cache-size": 2 * MIB},
+    capabilities={"xbzrle": True},
+    deadline_s=20.0,
+)
+"""A window of 128 pages ends exactly at the end of RAM, where XBZRLE starts."""
+
+
 @settings(max_examples=40, deadline=None)
 @given(inputs("xbzrle", ("2.12", "4.0", "7.2", "10.0")))
+@example(WHOLE_WINDOWS)
 def test_xbzrle_is_the_event_engines(migration):
     check([migration])
 
