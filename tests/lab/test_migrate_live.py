@@ -133,7 +133,7 @@ def test_a_qemu_killed_in_the_middle_is_named(children, victim):
 
 
 def test_a_missing_qemu(children):
-    with pytest.raises(QemuError, match="'no-such-qemu' is not there"):
+    with pytest.raises(QemuError, match="'no-such-qemu' does not exist or cannot be run"):
         run_migration(LabScenario.from_toml(scenario(command="no-such-qemu")))
 
 
