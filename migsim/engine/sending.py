@@ -135,7 +135,7 @@ def send_encoded(
     --------
     >>> sent = send_encoded(10.0, 2.0, 0.0, 92.0, 0.25, 0.25, 1e-6, 2e-6)
     >>> sent.raw, sent.encoded, sent.overflowing, sent.stream_bytes
-    (4.5, 5.0, 2.5, 18988.0)
+    (4.5, 5.0, 2.5, 18983.0)
     """
     overflowing, encoded = hits * overflow, hits * left_encoded(overflow, unchanged)
     raw = misses + overflowing

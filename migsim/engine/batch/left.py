@@ -90,8 +90,9 @@ def bytes_of(cell: Cell, left: Left) -> float:
 
 
 def fits(cell: Cell, left: Left, seconds: float, size: float) -> bool:
-    """Whether what is left can be sent in this time and these bytes."""
-    return seconds_of(cell, left) <= seconds and bytes_of(cell, left) <= size
+    """Whether what is left can be sent in this time and these bytes, but for rounding."""
+    in_time = seconds_of(cell, left) <= seconds + NO_PAGES * cell.normal_page_s
+    return in_time and bytes_of(cell, left) <= size + NO_PAGES * cell.raw_bytes
 
 
 def whole_segments(memory: Memory, cell: Cell, begin: int, seconds: float, size: float) -> tuple[int, Left]:

@@ -117,9 +117,9 @@ def send_again(
         unsent = all_unsent[begin:end]
         for k in range(len(unsent)):
             together += unsent[k]
-        if gone + together > room:  # then the segments that can be sent whole
+        if gone + together > room + NO_PAGES:  # then the segments that can be sent whole
             end, together = begin, 0.0
-            while end < memory.block_end[begin] and gone + together + all_unsent[end] <= room:
+            while end < memory.block_end[begin] and gone + together + all_unsent[end] <= room + NO_PAGES:
                 together += all_unsent[end]
                 end += 1
         if together > 0 and memory.cleared[memory.chunk[i]] == NEVER:

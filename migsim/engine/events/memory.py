@@ -264,7 +264,7 @@ class GuestMemory:
             done.zero += most
             if xbzrle:
                 xbzrle.put_zero(i, most)
-        return most < left
+        return self._unsent[i] > 0
 
     def _send_encoded(self, xbzrle: XbzrleSender, i: int, done: Sent, budget: Budget) -> bool:
         """Send a segment's pages through XBZRLE's cache; the same answer as `_send_segment` gives."""

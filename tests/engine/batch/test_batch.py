@@ -313,6 +313,35 @@ def test_pages_of_each_kind_that_fill_whole_windows():
         check([migration])
 
 
+@pytest.mark.parametrize(
+    ("capability", "release"), [("xbzrle", "2.12"), ("xbzrle", "10.0"), ("multifd", "10.0")]
+)
+def test_whole_windows_that_end_with_ram(capability, release):
+    """128 windows of 128 pages are all of RAM: XBZRLE begins at its end, and multifd's channels wait."""
+    hot, pages = 1000, 1 << 14
+    classes = (
+        WorkloadClass(pages=hot, writes_per_page_per_s=0.1, extents=((0, hot),)),
+        WorkloadClass(pages=pages - hot, writes_per_page_per_s=0.0, extents=((hot, pages - hot),)),
+    )
+    migration = base(
+        workload=Workload(
+            ram_bytes=pages * 4096, ram_total_bytes=pages * 4096, zero_pages=0, classes=classes
+        ),
+        terms=MEDIANS | {"dirty_fault_s": 0.0},
+        version=QemuVersion.parse(release),
+        capabilities={capability: True},
+        deadline_s=20.0,
+    )
+    grid = {
+        "downtime-limit": [100, 150, 201, 300],
+        "max-bandwidth": [5_232_991, 5_300_000, 5_232_991, 5_250_000],
+    }
+    slow, fast = simulate_grid(migration, grid, engine="events"), simulate_grid(migration, grid)
+    assert fast.outcome.tolist() == slow.outcome.tolist()
+    for name in FIGURE_NAMES:
+        np.testing.assert_allclose(fast[name], slow[name], rtol=1e-3, atol=1.0, err_msg=name)
+
+
 def test_more_syncs_than_there_is_room_for_at_first():
     """A round of a fraction of a millisecond for 20 s: tens of thousands of syncs."""
     migration = base(
