@@ -32,7 +32,10 @@ def sensitivity(
         ),
     ] = "downtime",
     samples: Annotated[
-        int, typer.Option(min=2, metavar="N", help="A power of two; N (inputs + 2) migrations are simulated.")
+        int,
+        typer.Option(
+            min=2, metavar="N", help="A power of two; some N (inputs + 2) migrations are simulated."
+        ),
     ] = 128,
     output_format: Annotated[
         str, typer.Option("--format", metavar="table|json|csv", help="csv has one row per input.")

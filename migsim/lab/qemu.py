@@ -43,7 +43,7 @@ def split_command(command: str) -> list[str]:
     ['-c', 'exit 0']
     """
     try:
-        words = [os.path.expanduser(os.path.expandvars(word)) for word in shlex.split(command)]  # noqa: PTH111
+        words = [os.path.expanduser(os.path.expandvars(word)) for word in shlex.split(command)]  # noqa: PTH111 - words, not paths
     except ValueError as error:
         raise QemuError(
             f"The QEMU command {command!r} cannot be split: {error}.",

@@ -104,7 +104,7 @@ class QmpSession:
 
     def _open(self) -> None:
         # Imported in the calling thread, because Ctrl-C can interrupt only that one.
-        import qemu.qmp  # noqa: F401
+        import qemu.qmp  # noqa: F401 - the loop's thread finds it loaded
 
         # qemu.qmp logs every error that it raises; without a handler Python would print it on stderr.
         logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = [
     "DRAWS",
     "MODELLED",
-    "Guest",
     "Question",
     "QuestionKeywords",
     "Settings",
@@ -35,8 +34,6 @@ __all__ = [
     "unmodelled_notes",
 ]
 
-Guest = "Trace | Workload | str | os.PathLike[str]"
-"""A traced guest, a workload, or the path of either."""
 Settings = Mapping[str, Any] | Iterable[str] | MigrationSettings
 """Migration settings: a mapping by name, ``NAME=VALUE`` words, or settings that were read before."""
 
@@ -176,11 +173,11 @@ class Question:
             "deadline_s": _read("deadline", deadline_s),
             "fresh_pages": _read("fresh-pages", fresh_pages),
             "dirty_ring_size": _read("dirty-ring-size", dirty_ring_size),
-            "vcpus": read_count("vcpus", vcpus or (traced.meta.vcpus if traced else 0) or 1, least=1),
-            "users": users,
+            "vcpus": read_count("vcpus", _vcpus(traced) if vcpus is None else vcpus, least=1),
+            "users": _read_users(users),
             "draws": read_count("draws", draws, least=1),
             "seed": read_count("seed", seed, least=0),
-            "name": name,
+            "name": _read_name(name),
         }
         for field, value in values.items():
             object.__setattr__(self, field, value)
@@ -324,6 +321,12 @@ class Question:
             *unmodelled_notes(self.qemu_version, switched, self.host.accel),
         )
 
+    def without_users(self) -> tuple[str, ...]:
+        """Return the sentence of an answer that does not hold what the question's users lose."""
+        if self.users is None:
+            return ()
+        return ("What the users lose is not in this answer: predict, then ask for the guest's performance.",)
+
     def as_dict(self) -> dict[str, Any]:
         """Return all that determines an answer as plain data: the workload and the host's terms, not their files."""
         plain = {
@@ -347,6 +350,29 @@ class Question:
         named = {**self.settings.parameters, **self.settings.capabilities}
         settings = ": " + ", ".join(f"{name}={value}" for name, value in named.items()) if named else ""
         return f"<Question {guest} under QEMU {self.qemu_version} ({self.host.accel}){settings}>"
+
+
+def _read_users(users: Any) -> UserLoop | None:
+    from migsim.models.users.closed_loop import UserLoop
+
+    if users is None or isinstance(users, UserLoop):
+        return users
+    raise ParameterError(
+        f"users is {users!r}.",
+        "It is a UserLoop: how many, how long they think.",
+        "Give one, or leave it out.",
+    )
+
+
+def _read_name(name: Any) -> str:
+    if isinstance(name, str):
+        return name
+    raise ParameterError(f"name is {name!r}.", "It is text, shown in results.", "Give text, or leave it out.")
+
+
+def _vcpus(trace: Trace | None) -> int:
+    """Return the number of the traced guest's vCPUs; 1 where it is not known."""
+    return (trace.meta.vcpus if trace else 0) or 1
 
 
 def pace_note(load: float) -> str:

@@ -69,5 +69,5 @@ def replay(
         load=load,
         seed=question.seed,
     )
-    assumptions = [*notes, *question.notes(load)]
+    assumptions = [*notes, *question.notes(load), *question.without_users()]
     return result.replace(scenario={**result.scenario, "trace": trace.path.name, "assumptions": assumptions})

@@ -262,7 +262,7 @@ class _Study:
             interval=(low, high),
             chance_fraction=chance / (chance + variance) if chance + variance else 0.0,
             completed_fraction=completed,
-            assumptions=self.question.assumptions,
+            assumptions=(*self.question.assumptions, *self.question.without_users()),
             notes=tuple(dict.fromkeys(self.notes)),
         )
 

@@ -266,7 +266,8 @@ def _write_member(stream: IO[bytes], member: str, pieces: list[Path], total_page
     """Concatenate pieces into row groups of about a million rows, so that memory stays bounded."""
     import pyarrow as pa
 
-    writer = open_parquet_writer(_PositionedStream(stream), member_schema(member, total_pages))  # type: ignore[arg-type]
+    positioned: Any = _PositionedStream(stream)  # what pyarrow calls of a file, and no more
+    writer = open_parquet_writer(positioned, member_schema(member, total_pages))
     with writer:
         tables: list[Any] = []
         for path in pieces:

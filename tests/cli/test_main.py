@@ -36,7 +36,7 @@ def predict_does(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], obje
             action()
 
         module = types.ModuleType("migsim.cli.predict")
-        module.predict = predict  # type: ignore[attr-defined]
+        module.predict = predict  # type: ignore[attr-defined]  # a module made here
         monkeypatch.setitem(sys.modules, "migsim.cli.predict", module)
 
     return use

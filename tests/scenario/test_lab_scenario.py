@@ -57,7 +57,7 @@ def test_a_scenario_round_trips_through_toml_and_a_file(tmp_path):
 def test_nothing_can_be_changed_but_copied():
     scenario = LabScenario.from_toml(TEXT)
     with pytest.raises(Exception, match="frozen"):
-        scenario.name = "x"  # type: ignore[misc]
+        scenario.name = "x"  # type: ignore[misc]  # a frozen class: mypy knows it too
     assert scenario.replace(name="other").name == "other"
     with pytest.raises(ScenarioError):
         scenario.replace(name="")

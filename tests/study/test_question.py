@@ -11,6 +11,7 @@ import migsim
 from migsim.cli import main
 from migsim.cli.question import SHARED_OPTIONS
 from migsim.errors import MigsimError, ParameterError, TraceError
+from migsim.models.users.closed_loop import UserLoop
 from migsim.profiles.bundled import bundled_profile
 from migsim.scenario import MigrationSettings
 from migsim.study.quantities import QUANTITIES
@@ -35,6 +36,9 @@ ABSURD = {
     "dirty_ring_size": ("-1", "3", "1000", 2**20),
     "draws": (0, -1),
     "seed": (-1,),
+    "vcpus": (0, -1, True, 1.5),
+    "users": (75, [75]),
+    "name": (3, None),
 }
 """Values that make no migration, by keyword."""
 
@@ -166,3 +170,16 @@ def test_a_replay_takes_a_trace_as_it_was():
         migsim.replay(GUEST, qemu_version="10.0")
     with pytest.raises(ParameterError, match="writes-scale is 2"):
         migsim.replay(TRACE, writes_scale=2)
+
+
+@pytest.mark.parametrize("study", ["replay", "sweep", "size", "sensitivity"])
+def test_an_answer_without_the_users_says_so(study):
+    users = UserLoop.of_one_class(10, think_s=1.0, demand_s=0.001)
+    more = {
+        "sweep": {"vary": {"max-bandwidth": "8Gbps,10Gbps"}},
+        "size": {"minimise": "max-bandwidth=1Gbps:10Gbps", "require": ["total-time<60s"]},
+        "sensitivity": {"samples": 2},
+    }.get(study, {})
+    answer = getattr(migsim, study)(TRACE, users=users, **more)
+    assumptions = answer.scenario["assumptions"] if study == "replay" else answer.assumptions
+    assert any(note.startswith("What the users lose is not in this answer") for note in assumptions)

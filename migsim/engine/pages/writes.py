@@ -31,7 +31,7 @@ _TINY_S = 1e-9
 _BISECTIONS = 40
 _BLOCK = 1 << 20  # pages counted at a time
 
-EVERY_WRITE = 1.2
+EVENTS_PER_DIRTY_PAGE = 1.2
 """With more events than this for each dirty page, the ring has logged every write, not only the first to a page."""
 
 
@@ -216,7 +216,7 @@ class TraceWrites:
     def _logged_writes(self, dirty_pages: float) -> dict[int, tuple[Ints, Floats]] | None:
         """Return pages and times (as shares) of each interval's events; None where the events are not all writes."""
         events = self.trace.events()
-        if len(events) < EVERY_WRITE * dirty_pages:
+        if len(events) < EVENTS_PER_DIRTY_PAGE * dirty_pages:
             return None
         table = self.trace.intervals
         numbers, pages = events["interval"].to_numpy(), events["page"].to_numpy(np.int64)

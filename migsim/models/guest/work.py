@@ -39,7 +39,6 @@ __all__ = [
     "backlog_after",
     "closed_loop",
     "combined_speed",
-    "completion_s",
     "open_loop",
     "work_done_s",
     "worked_s",
@@ -97,25 +96,6 @@ def work_done_s(start_s: ArrayLike, speed: ArrayLike, at_s: ArrayLike) -> Floats
     done = np.concatenate([[0.0], np.cumsum(np.diff(start) * v[:-1])])
     piece = np.searchsorted(start, at, side="right") - 1
     return np.asarray(done[piece] + (at - start[piece]) * v[piece])
-
-
-def completion_s(start_s: ArrayLike, speed: ArrayLike, work_s: float) -> float:
-    """Return when a job begun at the first start is done; infinite where the guest is stopped for ever.
-
-    Examples
-    --------
-    >>> completion_s([0, 1, 3], [1, 0, 0.5], 2.0), completion_s([0], [0], 1.0)
-    (5.0, inf)
-    """
-    start, v = _checked(start_s, speed)
-    done = np.append(work_done_s(start, v, start), np.inf if v[-1] else 0.0)
-    done[-1] = max(done[-1], done[-2])
-    piece = int(np.searchsorted(done, work_s, side="left")) - 1
-    if piece < 0:
-        return float(start[0])
-    if piece >= len(v):
-        return float("inf")
-    return float(start[piece] + (work_s - done[piece]) / v[piece])
 
 
 @dataclass(frozen=True, slots=True)

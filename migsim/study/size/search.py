@@ -185,7 +185,8 @@ def size(
             f"{name} is not a number.", "A sizing searches a number.", f"Sweep it: --vary {name}=..."
         )
     trials = Trials(plan, axis, requirements, share, jobs, progress)
-    return _search(trials, least=minimise is not None, assumptions=question.assumptions_of(plan.workload))
+    assumptions = (*question.assumptions_of(plan.workload), *question.without_users())
+    return _search(trials, least=minimise is not None, assumptions=assumptions)
 
 
 def _search(trials: Trials, *, least: bool, assumptions: tuple[str, ...] = ()) -> Sizing:

@@ -114,7 +114,11 @@ def sweep(
     return Sweep(
         assemble(layout, work.columns, work.reasons, attributes),
         axes,
-        assumptions=(*scaled, *question.assumptions_of(plan.workload, _capabilities(plan, axes))),
+        assumptions=(
+            *scaled,
+            *question.assumptions_of(plan.workload, _capabilities(plan, axes)),
+            *question.without_users(),
+        ),
         notes=tuple(notes),
     )
 

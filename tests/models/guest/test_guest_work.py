@@ -12,7 +12,6 @@ from migsim.models.guest.work import (
     ROUNDING,
     closed_loop,
     combined_speed,
-    completion_s,
     open_loop,
     work_done_s,
 )
@@ -98,22 +97,9 @@ def test_done_and_lost_add_up(course):
     assert result.done_s >= 0 and result.lost_s >= -1e-12
 
 
-@given(pieces, st.floats(0.01, 20))
-def test_a_job_ends_when_its_work_is_done(course, work):
-    start, speed = course
-    at = completion_s(start, speed, work)
-    if math.isinf(at):
-        assert speed[-1] == 0 and float(work_done_s(start, speed, start[-1] + 1e6)) < work
-        return
-    assert at >= work - 1e-9
-    assert float(work_done_s(start, speed, at)) == pytest.approx(work)
-    assert float(work_done_s(start, speed, at - 1e-3 if at > 1e-3 else at)) <= work + 1e-9
-
-
 def test_a_blackout_in_closed_form():
-    """Nothing for `t`, then full speed: a job is `t` late, a queue at load r is gone after t / (1 - r)."""
+    """Nothing for `t`, then full speed: a queue at load r is gone after t / (1 - r)."""
     for t, load in ((0.3, 0.5), (6.4, 0.8)):
-        assert completion_s([0, 1, 1 + t], [1, 0, 1], 5) == pytest.approx(5 + t)
         queue = open_loop([0, t], [0, 1], load)
         assert queue.peak_s == pytest.approx(load * t)
         assert queue.drained_at_s == pytest.approx(t / (1 - load))
