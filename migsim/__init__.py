@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from migsim.study.question import Question
     from migsim.study.replay import replay
     from migsim.study.sensitivity import Sensitivity, sensitivity
+    from migsim.study.size.nearest import nearest_settings
     from migsim.study.size.search import Sizing, size
     from migsim.study.sweep.run import Sweep, sweep
     from migsim.trace import Trace
@@ -46,6 +47,7 @@ _HOMES = {
     "ResultCollection": "migsim.results",
     "compare": "migsim.results",
     "Question": "migsim.study.question",
+    "nearest_settings": "migsim.study.size.nearest",
     "Prediction": "migsim.study.predict",
     "Sweep": "migsim.study.sweep.run",
     "Sizing": "migsim.study.size.search",
@@ -75,6 +77,7 @@ __all__ = [
     "bundled_profile",
     "compare",
     "fit_workload",
+    "nearest_settings",
     "predict",
     "replay",
     "sensitivity",

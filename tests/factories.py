@@ -1,9 +1,14 @@
 """Small guests and hosts for tests, whose migrations take a few milliseconds to simulate."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from migsim.profiles import HostProfile, Term
 from migsim.profiles.terms import HOST_TERMS
+from migsim.results import MigrationResult
+from migsim.study.basis import Basis
+from migsim.study.predict import Prediction
 from migsim.workload import Workload, WorkloadClass
 
 SMALL_TERMS = {
@@ -92,3 +97,26 @@ def small_guest(**changes: object) -> Workload:
     """Return a guest of 128 MiB that converges where a window carries more than it dirties: above some 30 MB/s."""
     small = {"zero_pages": 12_000, "writes_spread": 0.1} | changes
     return two_class_guest(128 << 20, (1000, 2000, 3.0), (4000, 15_000), other_bytes=4 << 20, **small)
+
+
+def prediction_of(
+    run: MigrationResult,
+    draws: Sequence[Mapping[str, float]],
+    *,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+    assumptions: tuple[str, ...] = (),
+    runs: tuple[MigrationResult, ...] = (),
+) -> Prediction:
+    """Return a prediction whose draws all end like its example run."""
+    names = set.intersection(*(set(d) for d in draws)) if draws else set()
+    return Prediction(
+        outcome=run.outcome,
+        completed_fraction=float(run.outcome.status == "completed"),
+        medians={name: float(np.median([d[name] for d in draws])) for name in sorted(names)},
+        intervals=dict(intervals or {}),
+        basis=Basis("A profile.", "A guest.", "A link."),
+        assumptions=assumptions,
+        draws=tuple(dict(d) for d in draws),
+        example_run=run,
+        runs=runs,
+    )

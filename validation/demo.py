@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from migsim.profiles import HostProfile
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
+from migsim.results.compare import Predicted
 from migsim.scenario import LabScenario
 from migsim.study.matching import predict_record
 from migsim.trace import Trace
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if code not in (_DONE, _DOES_NOT_CONVERGE):
             return code
     prediction = predict_record(measured[0], Trace.open(options.trace), HostProfile.load(options.host))
-    draw(prediction.result, measured, options.output)
+    draw(prediction, measured, options.output)
     print(f"\nThe picture is in {options.output}.")
     return 0
 
@@ -70,7 +71,7 @@ def settings_of(record: MigrationResult) -> list[str]:
     return [*words, "--deadline", f"{scenario.deadline_s:g}s"]
 
 
-def draw(predicted: MigrationResult, measured: Sequence[MigrationResult], output: Path) -> None:
+def draw(predicted: Predicted, measured: Sequence[MigrationResult], output: Path) -> None:
     """Write a picture with a panel for each metric: measured in black, predicted as a line with its 80 % band."""
     from matplotlib.figure import Figure
 
@@ -84,9 +85,7 @@ def draw(predicted: MigrationResult, measured: Sequence[MigrationResult], output
     figure.savefig(output, dpi=120)
 
 
-def plot_metric(
-    title: str, predicted: MigrationResult, measured: Sequence[MigrationResult], *, ax: Axes
-) -> Axes:
+def plot_metric(title: str, predicted: Predicted, measured: Sequence[MigrationResult], *, ax: Axes) -> Axes:
     """Draw the panel of one metric."""
     metric, unit, scale = _PANELS[title]
     runs = range(1, len(measured) + 1)

@@ -75,7 +75,7 @@ def _xbzrle(scored: Sequence[Scored]) -> str:
             *_common(case),
             _pair(case.prediction.median("xbzrle-bytes") / 1e6, _measured(case, _xbzrle_bytes) / 1e6, ".2f"),
             f"{case.prediction.median('cache-hit-rate'):.1%} / {_measured(case, _hit_rate):.1%}",
-            f"{case.prediction.result.info['xbzrle-cache']['overflow']} / {_measured(case, _overflow):.0f}",
+            f"{case.prediction.example_run.info['xbzrle-cache']['overflow']} / {_measured(case, _overflow):.0f}",
             _lost_cell(case),
         ]
         lines.append(f"| {case.name.removeprefix('kvm-xbzrle-')} | " + " | ".join(cells) + " |")
@@ -108,8 +108,8 @@ def _limited(scored: Sequence[Scored]) -> str:
         cells = [
             *_common(case),
             _lost_cell(case),
-            f"{_sleep_ms(case.prediction.result):.0f} / {_measured(case, _sleep_ms):.0f}",
-            f"{_longest_sync_s(case.prediction.result):.2f} / {_measured(case, _longest_sync_s):.2f}",
+            f"{_sleep_ms(case.prediction.example_run):.0f} / {_measured(case, _sleep_ms):.0f}",
+            f"{_longest_sync_s(case.prediction.example_run):.2f} / {_measured(case, _longest_sync_s):.2f}",
         ]
         lines.append(f"| {case.name.removeprefix('kvm-dirty-limit-')} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -131,7 +131,7 @@ def _common(case: Scored) -> list[str]:
     """Compose the cells of verdict, total time, downtime and bytes: predicted / median of the measured."""
     completed = sum(run.outcome.status == "completed" for run in case.runs)
     sent = _pair(case.prediction.median("transferred") / 2**20, _measured(case, _transferred) / 2**20, ".0f")
-    verdict = f"{case.prediction.result.outcome.status} / {completed} of {len(case.runs)} completed"
+    verdict = f"{case.prediction.outcome.status} / {completed} of {len(case.runs)} completed"
     if not (case.converged and case.right):
         return [verdict, "-", "-", sent]
     times = case.measured["total-time"] / 1000

@@ -143,7 +143,7 @@ def scenario_table(scored: Iterable[Scored]) -> str:
     scale = {"total-time": 1e-3, "downtime": 1.0, "transferred": 2.0**-20, "rounds": 1.0}
     digits = {"total-time": 2, "downtime": 0, "transferred": 0, "rounds": 0}
     for case in scored:
-        ours = case.prediction.result.outcome.status
+        ours = case.prediction.outcome.status
         ends = sum(run.outcome.status == "completed" for run in case.runs)
         verdict = f"{ours} / {ends} of {len(case.runs)} completed" + ("" if case.right else " **wrong**")
         cells = [
@@ -219,7 +219,7 @@ def draw(scored: Sequence[Scored], path: Path) -> None:
         for case in drawn:
             x = case.measured[metric] * scale
             y = case.predicted(metric) * scale
-            low, high = (v * scale for v in case.prediction.result.intervals[metric])
+            low, high = (v * scale for v in case.prediction.intervals[metric])
             ax.plot(x, [y] * len(x), "o", color="black", markersize=3)
             ax.plot([np.median(x)] * 2, [low, high], color="#1f77b4", linewidth=4, alpha=0.4)
             values += [*x, y]
@@ -235,7 +235,7 @@ def draw(scored: Sequence[Scored], path: Path) -> None:
 
 def _cell(case: Scored, metric: str, scale: float, digits: int) -> str:
     values = case.measured[metric] * scale
-    low, high = (v * scale for v in case.prediction.result.intervals[metric])
+    low, high = (v * scale for v in case.prediction.intervals[metric])
     error = case.predicted(metric) * scale / np.median(values) - 1
     return (
         f"{case.predicted(metric) * scale:.{digits}f} [{low:.{digits}f}..{high:.{digits}f}] / "

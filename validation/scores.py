@@ -53,7 +53,7 @@ class Scored:
     @property
     def right(self) -> bool:
         """Whether the predicted verdict is that of most repeats."""
-        return (self.prediction.result.outcome.status == "completed") == self.converged
+        return (self.prediction.outcome.status == "completed") == self.converged
 
     @cached_property
     def measured(self) -> dict[str, np.ndarray]:
@@ -63,7 +63,7 @@ class Scored:
 
     def predicted(self, metric: str) -> float:
         """Our value of a metric: the median of the draws; NaN where we predict that the migration does not converge."""
-        if self.prediction.result.outcome.status != "completed":
+        if self.prediction.outcome.status != "completed":
             return float("nan")
         return self.prediction.medians[metric]
 
@@ -71,7 +71,7 @@ class Scored:
         """Tell for each measured value whether it lies in our 80 % interval."""
         if not self.right:
             return [False] * len(self.measured[metric])
-        low, high = self.prediction.result.intervals[metric]
+        low, high = self.prediction.intervals[metric]
         step = 0.5 if metric in ("total-time", "downtime") else 0.0  # QEMU reports whole milliseconds
         return [bool(low - step <= value <= high + step) for value in self.measured[metric]]
 

@@ -75,7 +75,7 @@ def compare(
                     Trace.open(trace) if trace else matching_trace(record, traces),
                     HostProfile.load(host) if host else matching_profile(record, folder),
                     draws=draws,
-                ).result
+                )
     frame = compare_results(predicted.values(), measured)
     if output_format == "csv":
         print(frame.to_csv(index=False), end="")

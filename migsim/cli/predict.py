@@ -45,7 +45,7 @@ def predict(
         typer.Option(
             "--format",
             metavar="table|json",
-            help="json is query-migrate's object with outcome, reason and intervals.",
+            help="json has medians, intervals, and one draw as query-migrate's object.",
         ),
     ] = "table",
     plot: Annotated[
@@ -84,8 +84,16 @@ def predict(
         from migsim.study.guest_performance import guest_performance
 
         performance = guest_performance(prediction)
+    nearest = None
+    if prediction.outcome.status != "completed":
+        from migsim.study.size.nearest import nearest_settings
+
+        with progress("looking for settings with which it converges"):
+            nearest = nearest_settings(prediction)
     if output_format == "json":
         answer = prediction.to_json_object()
+        if nearest:
+            answer["nearest"] = nearest.to_json_object()
         if performance:
             answer["guest-performance"] = performance.to_json_object()
         print(json.dumps(answer, indent=2))
@@ -93,10 +101,10 @@ def predict(
         from migsim.report.tables import prediction_table
 
         console = stdout_console()
-        prediction_table(prediction, console)
+        prediction_table(prediction, console, nearest=str(nearest or ""))
         if performance:
             _print_users(performance, console)
-    if prediction.result.outcome.status != "completed":
+    if prediction.outcome.status != "completed":
         raise typer.Exit(NOT_CONVERGED)
 
 

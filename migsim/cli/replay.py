@@ -76,5 +76,6 @@ def _json_object(result: MigrationResult) -> dict[str, object]:
         "reason": result.outcome.reason,
         "downtime-parts": dict(result.downtime_parts_ms),
         "costs": dict(result.costs),
+        "basis": result.scenario["basis"],
         "assumptions": list(result.scenario["assumptions"]),
     }

@@ -84,6 +84,7 @@ def _print(answer: Sensitivity, console: Console) -> None:
     """Print the inputs, the one that matters most first."""
     from rich.table import Table
 
+    from migsim.report.tables import basis_lines
     from migsim.units import format_value
 
     low, high = (format_value(end, answer.unit) for end in answer.interval)
@@ -114,5 +115,4 @@ def _print(answer: Sensitivity, console: Console) -> None:
         )
     for note in answer.notes:
         console.print(f"note: {note}", style="dim", markup=False)
-    for note in answer.assumptions:
-        console.print(f"assumed: {note}", style="dim", markup=False)
+    basis_lines(answer.basis, answer.assumptions, console)

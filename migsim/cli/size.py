@@ -117,6 +117,7 @@ def _print(sizing: Sizing, console: Console) -> None:
     """Print the answer, the share of draws that meets each requirement around it, the notes and the assumptions."""
     from rich.table import Table
 
+    from migsim.report.tables import basis_lines
     from migsim.units import format_value
 
     console.print(sizing.reason, markup=False)
@@ -132,5 +133,4 @@ def _print(sizing: Sizing, console: Console) -> None:
     console.print(table)
     for note in sizing.notes:
         console.print(f"note: {note}", style="dim", markup=False)
-    for note in sizing.assumptions:
-        console.print(f"assumed: {note}", style="dim", markup=False)
+    basis_lines(sizing.basis, sizing.assumptions, console)

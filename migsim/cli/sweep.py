@@ -176,6 +176,8 @@ def _print(result: Sweep, output: Path, console: Console) -> None:
     """Print the outcomes, the range of each figure, the reasons of errors, and the assumptions."""
     from rich.table import Table
 
+    from migsim.report.tables import basis_lines
+
     console.print(f"{result!r}"[1:-1].removeprefix("Sweep "), markup=False)
     table = Table(box=None, pad_edge=False)
     for heading in ("", "unit", "least", "median", "most"):
@@ -186,6 +188,5 @@ def _print(result: Sweep, output: Path, console: Console) -> None:
     console.print(table)
     for reason, count in result.error_reasons().items():
         console.print(f"error, {count:,} cells: {reason}", markup=False)
-    for note in result.assumptions:
-        console.print(f"assumed: {note}", style="dim", markup=False)
+    basis_lines(result.basis, result.assumptions, console)
     console.print(f"written: {output}", markup=False)

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
     from migsim.results import MigrationResult
     from migsim.study.predict import Prediction
 
-__all__ = ["plot_downtime_parts", "plot_prediction", "plot_remaining", "save_prediction"]
+__all__ = ["plot_downtime_parts", "plot_prediction", "plot_remaining", "plot_rounds_left", "save_prediction"]
 
 MIB = 2**20
 
 
 def plot_remaining(
-    predicted: MigrationResult, measured: Sequence[MigrationResult] = (), *, ax: Axes | None = None
+    predicted: MigrationResult,
+    measured: Sequence[MigrationResult] = (),
+    *,
+    ax: Axes | None = None,
+    label: str = "predicted",
 ) -> Axes:
     """Draw dirty memory over time (`ram.remaining`), predicted as a line and measured as markers.
 
@@ -33,10 +37,10 @@ def plot_remaining(
     for k, run in enumerate(measured):
         samples = run.timeline[run.timeline["ram.remaining"].notna()]
         style = MEASURED | {"markersize": 2, "alpha": 0.5}
-        label = "measured" if k == 0 else None
-        ax.plot(samples["t_s"], samples["ram.remaining"] / MIB, **style, label=label)
+        once = "measured" if k == 0 else None
+        ax.plot(samples["t_s"], samples["ram.remaining"] / MIB, **style, label=once)
     samples = predicted.timeline
-    ax.plot(samples["t_s"], samples["ram.remaining"] / MIB, **SIMULATED, label="predicted")
+    ax.plot(samples["t_s"], samples["ram.remaining"] / MIB, **SIMULATED, label=label)
     ax.set_yscale("symlog", linthresh=1)
     ax.set_ylim(bottom=0)
     ax.legend(frameon=False, fontsize=8)
@@ -65,19 +69,76 @@ def plot_downtime_parts(
     return finish(ax, title="Downtime, by part", x="", y="ms")
 
 
+def plot_rounds_left(prediction: Prediction, *, ax: Axes | None = None) -> Axes:
+    """Draw what each round of a migration leaves dirty that does not converge, beside the switchover threshold.
+
+    The points are the example run's rounds (`iterations`), the line is the median threshold of the draws.
+    """
+    from matplotlib.ticker import ScalarFormatter
+
+    ax = axes_or_new(ax)
+    rounds = prediction.example_run.iterations.iloc[1:]
+    ax.plot(
+        range(2, len(rounds) + 2),
+        rounds["remaining_bytes_after_sync"] / MIB,
+        marker="o",
+        markersize=3,
+        label="dirty after the sync, example run",
+        color=SIMULATED["color"],
+    )
+    threshold = prediction.medians.get("threshold")
+    if threshold:
+        ax.axhline(threshold / MIB, **LIMIT, label=f"switchover threshold, {threshold / MIB:.3g} MiB")
+    ax.set_yscale("log")
+    for axis_formatter in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+        axis_formatter(ScalarFormatter())
+    ax.legend(frameon=False, fontsize=8)
+    return finish(ax, title="Left after each round", x="bitmap sync", y="MiB")
+
+
 def plot_prediction(prediction: Prediction, measured: Sequence[MigrationResult] = ()) -> Figure:
-    """Draw the unique-dirty curve, dirty memory over time and the parts of the downtime side by side."""
+    """Draw the unique-dirty curve, dirty memory over time and the parts of the downtime side by side.
+
+    Where the migration does not converge there is no downtime: the third panel shows what each round leaves.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
-    result = prediction.result
+    run = prediction.example_run
     if prediction.fit is not None:
         plot_unique_dirty(prediction.fit, ax=left)
-    plot_remaining(result, measured, ax=middle)
-    plot_downtime_parts(result, measured, ax=right)
-    figure.suptitle(f"{result.name} {result.outcome.status}".strip(), fontsize=10)
+    else:
+        left.set_axis_off()
+    plot_remaining(run, measured, ax=middle, label="example run")
+    if prediction.outcome.status == "completed":
+        plot_downtime_parts(run, measured, ax=right)
+        _mark_downtime(prediction, right)
+    else:
+        plot_rounds_left(prediction, ax=right)
+    word = "converges" if prediction.outcome.status == "completed" else "does not converge"
+    verdict = f"{word} ({prediction.completed_fraction:.0%} of the draws complete)"
+    figure.suptitle(f"{prediction.name} {verdict}. {prediction.outcome.reason}".strip(), fontsize=10)
     return figure
+
+
+def _mark_downtime(prediction: Prediction, ax: Axes) -> None:
+    """Mark the median downtime of the draws and its 80 % interval on the example run's bar."""
+    median = prediction.medians["downtime"]
+    low, high = prediction.intervals["downtime"]
+    ax.errorbar(
+        0,
+        median,
+        yerr=[[max(median - low, 0.0)], [max(high - median, 0.0)]],
+        fmt="o",
+        color="black",
+        markersize=4,
+        capsize=4,
+        label="median, 80 % interval",
+    )
+    ax.set_xticks(ax.get_xticks(), ["example run", *[t.get_text() for t in ax.get_xticklabels()][1:]])
+    ax.set_xlim(-2.5, max(ax.get_xlim()[1], 0.8))
+    ax.legend(frameon=False, fontsize=8)
 
 
 def save_prediction(prediction: Prediction, path: Path, measured: Sequence[MigrationResult] = ()) -> None:

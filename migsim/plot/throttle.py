@@ -69,11 +69,11 @@ def plot_guest_work(
     80 % of the draws.
     """
     ax = axes_or_new(ax)
-    progress = guest_progress(predicted.result)
+    progress = guest_progress(predicted.example_run)
     end_s = float(progress["t_s"].iloc[-1])
     ax.plot(progress["t_s"], progress["work_s"], **SIMULATED, label="predicted")
-    if "guest-lost" in predicted.result.intervals:
-        low, high = (end_s - lost / 1000 for lost in reversed(predicted.result.intervals["guest-lost"]))
+    if "guest-lost" in predicted.intervals:
+        low, high = (end_s - lost / 1000 for lost in reversed(predicted.intervals["guest-lost"]))
         ax.plot(
             [end_s, end_s],
             [low, high],
@@ -118,7 +118,7 @@ def plot_rounds(
     """
     ax = axes_or_new(ax)
     title, label, unit = ROUNDS[curve]
-    rounds = predicted.result.iterations
+    rounds = predicted.example_run.iterations
     ax.plot(rounds["start_s"], rounds[curve] / unit, **SIMULATED, marker=".", label="predicted")
     for k, run in enumerate(measured):
         measured_rounds = run.iterations

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from migsim.report.tables import basis_lines
 from migsim.results import cache_hit_rate
+from migsim.study.basis import Basis
 from migsim.units import format_bytes, format_duration_s
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ MOST_ROUNDS = 24
 
 
 def replay_table(result: MigrationResult, console: Console) -> None:
-    """Print a simulated migration: verdict, figures, rounds, assumptions."""
+    """Print a simulated migration: verdict, figures, rounds, what it stands on."""
     completed = result.outcome.status == "completed"
     word = "converges" if completed else "does not converge"
     console.print(f"[bold]{word}[/bold]. {result.outcome.reason}")
@@ -37,8 +39,7 @@ def replay_table(result: MigrationResult, console: Console) -> None:
     for label, value in figures:
         console.print(f"{label:26}{value}", highlight=False)
     _print_rounds(result, console)
-    for note in result.scenario["assumptions"]:
-        console.print(f"assumed: {note}", style="dim")
+    basis_lines(Basis.from_dict(result.scenario["basis"]), result.scenario["assumptions"], console)
 
 
 def _print_rounds(result: MigrationResult, console: Console) -> None:

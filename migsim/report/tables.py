@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from migsim.results.figures import FIGURES, INTERVALS
+from migsim.results.render import figure_label, format_amount, format_figure
 from migsim.units import format_bytes
 
 if TYPE_CHECKING:
@@ -14,41 +14,64 @@ if TYPE_CHECKING:
 
     from migsim.calibrate.workload.fit import WorkloadFit
     from migsim.profiles import HostProfile
+    from migsim.study.basis import Basis
     from migsim.study.predict import Prediction
 
-__all__ = ["comparison_table", "fit_table", "prediction_table", "profile_table"]
+__all__ = ["basis_lines", "comparison_table", "fit_table", "prediction_table", "profile_table"]
 
 
-def prediction_table(prediction: Prediction, console: Console) -> None:
-    """Print a prediction: verdict and reason, figures with 80 % intervals, downtime parts, assumptions."""
+def prediction_table(prediction: Prediction, console: Console, *, nearest: str = "") -> None:
+    """Print a prediction: verdict and reason, medians with 80 % intervals, the example run, what it stands on.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    console : rich.console.Console
+    nearest : str
+        The nearest settings with which a migration converges that does not, as a sentence.
+    """
     from rich.table import Table
 
-    result = prediction.result
-    completed = result.outcome.status == "completed"
+    completed = prediction.outcome.status == "completed"
     word = "converges" if completed else "does not converge"
-    console.print(
-        f"[bold]{word}[/bold] ({prediction.completed_fraction:.0%} of the draws). {result.outcome.reason}"
-    )
+    share = f"{prediction.completed_fraction:.0%} of the draws complete"
+    console.print(f"[bold]{word}[/bold] ({share}).", prediction.outcome.reason, highlight=False)
+    if nearest:
+        console.print(nearest, markup=False, highlight=False)
     table = Table(box=None, pad_edge=False)
-    for heading in ("", "predicted", "80 % interval"):
+    for heading in ("", "median", "80 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")
-    medians = prediction.medians
-    for name in INTERVALS:
-        figure = FIGURES[name]
-        form = _FORMS[figure.unit]
-        value = medians[name]
+    for name, value in prediction.medians.items():
         if value != value:
             continue
-        low, high = result.intervals.get(name, (value, value))
-        table.add_row(figure.label, form(value), f"{form(low)} .. {form(high)}")
+        low, high = prediction.intervals.get(name, (value, value))
+        table.add_row(
+            figure_label(name),
+            format_figure(name, value),
+            f"{format_figure(name, low)} .. {format_figure(name, high)}",
+        )
     console.print(table)
-    if result.downtime_parts_ms:
-        parts = ", ".join(f"{name} {ms:.1f}" for name, ms in result.downtime_parts_ms.items())
-        console.print(f"downtime in ms: {parts}")
-    for line in _mechanism_lines(prediction):
-        console.print(line)
-    for note in prediction.assumptions:
-        console.print(f"assumed: {note}", style="dim")
+    for line in (*_mechanism_lines(prediction), *_example_lines(prediction)):
+        console.print(line, highlight=False)
+    basis_lines(prediction.basis, prediction.assumptions, console)
+
+
+def basis_lines(basis: Basis | None, assumptions: Iterable[str], console: Console) -> None:
+    """Print what an answer stands on, warnings first, and its assumptions, a line each."""
+    for heading, text in basis.lines if basis else ():
+        style = "bold" if heading == "warning" else "dim"
+        console.print(f"{heading}: {text}", style=style, markup=False, highlight=False)
+    for note in assumptions:
+        console.print(f"assumed: {note}", style="dim", markup=False, highlight=False)
+
+
+def _example_lines(prediction: Prediction) -> list[str]:
+    """Describe the downtime of the example run by its parts."""
+    run = prediction.example_run
+    if not run.downtime_parts_ms:
+        return []
+    parts = " + ".join(f"{name} {ms:.1f}" for name, ms in run.downtime_parts_ms.items())
+    return [f"example run, the draw nearest the medians: downtime {run.downtime_ms:.0f} ms = {parts}"]
 
 
 def _mechanism_lines(prediction: Prediction) -> list[str]:
@@ -56,47 +79,27 @@ def _mechanism_lines(prediction: Prediction) -> list[str]:
     from migsim.results import throttle_steps
 
     lines = []
-    throttled = prediction.result.scenario.get("capabilities", {}).get("auto-converge")
-    percentages = throttle_steps(prediction.result.timeline) if throttled else ()
+    throttled = prediction.example_run.scenario.get("capabilities", {}).get("auto-converge")
+    percentages = throttle_steps(prediction.example_run.timeline) if throttled else ()
     steps = [
         f"{percentage} % from {prediction.median(f'throttle-{percentage}'):.1f} s"
         for percentage in percentages
     ]
     if steps:
         lines.append(f"throttled: {', '.join(steps)}")
-    cache = prediction.result.info.get("xbzrle-cache")
+    cache = prediction.example_run.info.get("xbzrle-cache")
     if cache and cache["pages"] + cache["cache-miss"]:
         lines.append(
-            f"XBZRLE: cache hit rate {prediction.median('cache-hit-rate'):.0%}, {_bytes(cache['bytes'])} encoded, "
-            f"{cache['overflow']:,} pages overflow"
+            f"XBZRLE: cache hit rate {prediction.median('cache-hit-rate'):.0%}, "
+            f"{format_bytes(prediction.median('xbzrle-bytes'))} encoded; "
+            f"{cache['overflow']:,} pages overflow in the example run"
         )
-    sleep_us = prediction.result.info.get("dirty-limit-throttle-time-per-round")
+    sleep_us = prediction.example_run.info.get("dirty-limit-throttle-time-per-round")
     if sleep_us:
         lines.append(
             f"dirty-limit: a vCPU sleeps {sleep_us / 1000:.0f} ms whenever its ring is full; bitmap syncs wait for it"
         )
     return lines
-
-
-def _milliseconds(value: float) -> str:
-    return f"{value / 1000:.2f} s" if value >= 10_000 else f"{value:.0f} ms"
-
-
-def _bytes(value: float) -> str:
-    return format_bytes(round(value))
-
-
-def _count(value: float) -> str:
-    return f"{value:.0f}"
-
-
-_FORMS: dict[str, Callable[[float], str]] = {
-    "ms": _milliseconds,
-    "bytes": _bytes,
-    "syncs": _count,
-    "percent": _count,
-}
-"""Function that writes a figure, by the unit of the figure."""
 
 
 def comparison_table(frame: pd.DataFrame, console: Console) -> None:
@@ -113,7 +116,7 @@ def comparison_table(frame: pd.DataFrame, console: Console) -> None:
     for row in summarise(frame).to_dict("records"):
         same = (frame["name"] == row["name"]) & (frame["metric"] == row["metric"])
         first = frame[same].to_dict("records")[0]  # the prediction is the same in all rows of a scenario
-        form = _FORMS[str(row["unit"])]
+        unit = str(row["unit"])
         verdict = first["predicted_verdict"]
         if not first["verdict_right"]:
             verdict += f", but {first['measured_verdict']}"
@@ -125,17 +128,13 @@ def comparison_table(frame: pd.DataFrame, console: Console) -> None:
         table.add_row(
             "",
             str(row["metric"]),
-            _or_dash(form, row["predicted"]),
-            f"{_or_dash(form, first['low'])} .. {_or_dash(form, first['high'])}",
-            _or_dash(form, row["measured"]),
-            f"{_or_dash(form, row['lowest'])} .. {_or_dash(form, row['highest'])}",
+            format_amount(row["predicted"], unit),
+            f"{format_amount(first['low'], unit)} .. {format_amount(first['high'], unit)}",
+            format_amount(row["measured"], unit),
+            f"{format_amount(row['lowest'], unit)} .. {format_amount(row['highest'], unit)}",
             f"{row['relative_error']:+.1%}" if row["relative_error"] == row["relative_error"] else "-",
         )
     console.print(table)
-
-
-def _or_dash(form: Callable[[float], str], value: float) -> str:
-    return form(value) if value == value else "-"
 
 
 def profile_table(profile: HostProfile, console: Console) -> None:

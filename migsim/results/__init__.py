@@ -3,7 +3,8 @@
 - `migration_result`: `MigrationResult`, the result of one migration; `collection`: many of them
 - `iterations`, `timeline`, `guest_speed`: tables of a result; `lazy`: tables that are made on first access
 - `record_file`: a result as a JSON file; `render`: a result as HTML
-- `figures`: the table of figures: name, unit, meaning, QEMU's field
+- `figures`: the table of figures: name, unit, meaning, QEMU's field; `standing`: figures of a migration's rounds that
+  do not converge
 - `compare`: predictions beside measurements; `mechanisms`: figures of XBZRLE and of throttling
 - `transactions`, `linux_lines`: the operations that a Linux guest of the lab completed, from its serial port
 

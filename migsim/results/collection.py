@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self, overload
 
 from migsim.html import html_table
 from migsim.results.migration_result import MigrationResult
-from migsim.results.render import format_metric
+from migsim.results.render import format_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +117,7 @@ class ResultCollection(Sequence[MigrationResult]):
                 result.kind,
                 result.qemu_version,
                 result.verdict,
-                *(format_metric(metric, result.metrics()[metric]) for metric in metrics),
+                *(format_figure(metric, result.metrics()[metric]) for metric in metrics),
             )
             for result in self
         ]

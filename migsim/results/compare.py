@@ -25,7 +25,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from migsim.errors import RecordError, near_misses
 from migsim.results.figures import COMPARED, FIGURES
@@ -34,19 +34,39 @@ from migsim.results.migration_result import MigrationResult
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["compare", "summarise"]
+__all__ = ["Predicted", "compare", "summarise"]
+
+
+class Predicted(Protocol):
+    """What is compared with measurements: a `Prediction`, or one simulated `MigrationResult`."""
+
+    @property
+    def name(self) -> str:
+        """Name of the scenario."""
+
+    @property
+    def verdict(self) -> str:
+        """How the migration is predicted to end."""
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """The middle 80 %, by figure."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return the figures that are compared."""
 
 
 def compare(
-    predicted: MigrationResult | Iterable[MigrationResult],
+    predicted: Predicted | Iterable[Predicted],
     measured: MigrationResult | Iterable[MigrationResult],
 ) -> pd.DataFrame:
     """Put predictions beside measurements.
 
     Parameters
     ----------
-    predicted : MigrationResult or several
-        A single prediction is compared with every measurement; several are matched by the scenario's name.
+    predicted : Prediction, simulated MigrationResult, or several
+        What is compared of a prediction are its medians. A single prediction is compared with every measurement;
+        several are matched by the scenario's name.
     measured : MigrationResult or several
         Repeats of a scenario have the same name.
 
@@ -62,8 +82,8 @@ def compare(
     """
     import pandas as pd
 
-    single = predicted if isinstance(predicted, MigrationResult) else None
-    by_name = {} if isinstance(predicted, MigrationResult) else _by_name(predicted)
+    single = None if isinstance(predicted, Iterable) else predicted
+    by_name = _by_name(predicted) if isinstance(predicted, Iterable) else {}
     rows: list[dict[str, Any]] = []
     runs: Counter[str] = Counter()
     for run in [measured] if isinstance(measured, MigrationResult) else measured:
@@ -115,8 +135,8 @@ def summarise(comparison: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _by_name(results: Iterable[MigrationResult]) -> dict[str, MigrationResult]:
-    found: dict[str, MigrationResult] = {}
+def _by_name(results: Iterable[Predicted]) -> dict[str, Predicted]:
+    found: dict[str, Predicted] = {}
     for result in results:
         if result.name in found:
             raise RecordError(
@@ -128,7 +148,7 @@ def _by_name(results: Iterable[MigrationResult]) -> dict[str, MigrationResult]:
     return found
 
 
-def _row(metric: str, prediction: MigrationResult, run: MigrationResult, number: int) -> dict[str, Any]:
+def _row(metric: str, prediction: Predicted, run: MigrationResult, number: int) -> dict[str, Any]:
     predicted, measured = prediction.metrics()[metric], run.metrics()[metric]
     low, high = prediction.intervals.get(metric, (math.nan, math.nan))
     known = not any(math.isnan(value) for value in (low, high, measured))

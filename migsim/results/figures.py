@@ -39,7 +39,7 @@ class Figure:
     compared : bool
         Whether predictions are compared with records by it.
     only_completed : bool
-        Whether a migration that does not complete has none.
+        Whether a migration that does not complete has none: its deadline is no time that it takes.
     """
 
     unit: str
@@ -61,6 +61,7 @@ FIGURES: dict[str, Figure] = {
         "total-time",
         "total_time_ms",
         compared=True,
+        only_completed=True,
     ),
     "downtime": Figure(
         "ms",
@@ -78,6 +79,7 @@ FIGURES: dict[str, Figure] = {
         "ram.transferred",
         "transferred_bytes",
         compared=True,
+        only_completed=True,
     ),
     "rounds": Figure(
         "syncs",
@@ -86,6 +88,7 @@ FIGURES: dict[str, Figure] = {
         "ram.dirty-sync-count",
         "dirty_sync_count",
         compared=True,
+        only_completed=True,
     ),
     "blackout": Figure(
         "ms",
@@ -102,6 +105,7 @@ FIGURES: dict[str, Figure] = {
         "guest loses in all",
         "guest_lost_s",
         1000.0,
+        only_completed=True,
     ),
     "remaining": Figure(
         "bytes",
@@ -131,17 +135,14 @@ COMPARED = tuple(name for name, figure in FIGURES.items() if figure.compared)
 
 
 def figures_of(result: MigrationResult) -> dict[str, float]:
-    """Return `INTERVALS` of one simulated migration; NaN where it has none."""
-    completed = result.outcome.status == "completed"
+    """Return `INTERVALS` of one simulated migration; NaN where it does not complete."""
+    if result.outcome.status != "completed":
+        return dict.fromkeys(INTERVALS, math.nan)
     beside = {"blackout": float(result.blackout_ms), "guest-lost": result.costs["guest-lost-s"] * 1000}
-    values = {}
-    for name in INTERVALS:
-        figure = FIGURES[name]
-        if figure.qemu_field and figure.only_completed and not completed:
-            values[name] = math.nan
-        else:
-            values[name] = beside[name] if name in beside else _field(result.info, figure.qemu_field)
-    return values
+    return {
+        name: beside[name] if name in beside else _field(result.info, FIGURES[name].qemu_field)
+        for name in INTERVALS
+    }
 
 
 def _field(info: Mapping[str, Any], path: tuple[str, ...]) -> float:

@@ -57,7 +57,7 @@ def guest_speed(run: MigrationResult | Prediction) -> pd.DataFrame:
     >>> guest_speed(migsim.predict(trace, host=host)).tail(1)["why"].item()            # doctest: +SKIP
     'blackout'
     """
-    return run.guest_speed if isinstance(run, MigrationResult) else run.result.guest_speed
+    return run.guest_speed if isinstance(run, MigrationResult) else run.example_run.guest_speed
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,9 @@ def guest_performance(
     courses = [SpeedCourse.from_guest_speed(frame) for frame in prediction.guest_speeds]
     window = _window_s(courses, window_s, interval_s)
     grid = np.linspace(0.0, window, max(round(window / interval_s), 1) + 1)
-    expected = _completed(loop, [SpeedCourse.from_guest_speed(prediction.result.guest_speed), *courses], grid)
+    expected = _completed(
+        loop, [SpeedCourse.from_guest_speed(prediction.example_run.guest_speed), *courses], grid
+    )
     simulated = max(4, int(MOST_TRANSACTIONS / (loop.steady().throughput_per_s * window)))
     runs = [
         simulate_users(loop, course, window, seed=seed + k) for k, course in enumerate(courses[:simulated])
@@ -182,7 +184,7 @@ def guest_performance(
         loop=loop,
         window_s=window,
         over_time=over_time,
-        middle=prediction.result.guest_speed,
+        middle=prediction.example_run.guest_speed,
         draws=draws,
         intervals={name: _interval(values) for name, values in _by_name(draws).items()},
         assumptions=(*prediction.assumptions, *_notes(loop, prediction, window)),
@@ -272,7 +274,7 @@ def _notes(loop: UserLoop, prediction: Prediction, window_s: float) -> list[str]
         "A transaction needs nothing but processor time; log faults are spread evenly over their round.",
     ]
     if (
-        prediction.result.outcome.status != "completed"
+        prediction.outcome.status != "completed"
         or max(f["until_s"].iloc[-1] for f in prediction.guest_speeds) > window_s
     ):
         notes.append(f"Of the migration the first {window_s:.0f} s are counted, not all of it.")

@@ -16,6 +16,8 @@ from migsim.models.multifd.packets import check_multifd, zero_page_detection
 from migsim.profiles import HostProfile
 from migsim.qapi import NEWEST, OLDEST, QemuVersion
 from migsim.scenario import MigrationSettings
+from migsim.study.basis import Basis, basis_of
+from migsim.study.modelled import check_modelled, setting_notes
 from migsim.study.quantities import QUANTITIES, read_count
 from migsim.workload import Workload
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DRAWS",
-    "MODELLED",
     "Question",
     "QuestionKeywords",
     "Settings",
@@ -39,9 +40,6 @@ Settings = Mapping[str, Any] | Iterable[str] | MigrationSettings
 
 DRAWS = 40
 """Simulated migrations behind the intervals of one prediction."""
-MODELLED = frozenset({"events", "return-path", "xbzrle", "auto-converge", "dirty-limit", "multifd"})
-"""Capabilities that the engines model, or that do not affect a prediction."""
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -219,6 +217,11 @@ class Question:
         """
         return None if isinstance(self.guest, Workload) else self._fit_of(self.guest)
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the fit of the trace is there already."""
+        return "_fit" in self.__dict__
+
     def _fit_of(self, trace: Trace) -> WorkloadFit:
         if "_fit" not in self.__dict__:
             from migsim.calibrate.workload.fit import fit_workload
@@ -268,6 +271,7 @@ class Question:
         checked = self.settings.for_version(self.qemu_version)
         check_ring(checked.capabilities, self.dirty_ring_size)
         check_multifd(checked.capabilities, checked.parameters, self.qemu_version)
+        check_modelled(checked.parameters, checked.capabilities)
         return checked
 
     def migration(self, workload: Workload | None = None) -> SimulationInput:
@@ -290,7 +294,8 @@ class Question:
             workload=self.workload() if workload is None else workload,
             terms={name: self.host.median(name) for name in needed},
             version=version,
-            parameters=checked.parameters,
+            # 2.5 and 2.6 have the throttle's parameters under names with x-.
+            parameters={_current_name(name): value for name, value in checked.parameters.items()},
             capabilities=checked.capabilities,
             accel=self.host.accel,
             dirty_ring_size=self.dirty_ring_size,
@@ -300,6 +305,11 @@ class Question:
             fresh_pages=self.fresh_pages,
             name=self.name,
         )
+
+    @property
+    def basis(self) -> Basis:
+        """What an answer stands on: the profile, the guest and the link, and where one does not fit the others."""
+        return basis_of(self)
 
     @property
     def assumptions(self) -> tuple[str, ...]:
@@ -316,9 +326,8 @@ class Question:
         """Return the assumptions that do not come from the workload; `load` is the share of speed the guest needs."""
         switched = self.settings.capabilities if capabilities is None else capabilities
         return (
-            *_profile_notes(self.host, self.qemu_version),
             pace_note(load),
-            *unmodelled_notes(self.qemu_version, switched, self.host.accel),
+            *unmodelled_notes(self.qemu_version, self.settings.parameters, switched, self.host.accel),
         )
 
     def without_users(self) -> tuple[str, ...]:
@@ -352,6 +361,10 @@ class Question:
         return f"<Question {guest} under QEMU {self.qemu_version} ({self.host.accel}){settings}>"
 
 
+def _current_name(parameter: str) -> str:
+    return parameter.removeprefix("x-") if parameter.startswith("x-cpu-throttle-") else parameter
+
+
 def _read_users(users: Any) -> UserLoop | None:
     from migsim.models.users.closed_loop import UserLoop
 
@@ -382,17 +395,14 @@ def pace_note(load: float) -> str:
     return f"The guest needs {load:.0%} of its full speed: it is slowed only below that, and catches up."
 
 
-def unmodelled_notes(version: QemuVersion, capabilities: Mapping[str, bool], accel: str) -> list[str]:
-    """Return what was asked for and is not modelled, a sentence each."""
-    notes = [
-        f"{name} is on and not modelled: what it changes is left out."
-        for name, on in capabilities.items()
-        if on and name not in MODELLED
-    ]
+def unmodelled_notes(
+    version: QemuVersion, parameters: Mapping[str, Any], capabilities: Mapping[str, bool], accel: str
+) -> list[str]:
+    """Return what was asked for and is not modelled, or changes nothing, a sentence each."""
+    notes = setting_notes(parameters, capabilities)
     if version.release > NEWEST:
         notes.append(f"QEMU {version} is taken to behave like {NEWEST}, the newest release that is known.")
-    notes += tcg_notes(version, accel)
-    return notes
+    return [*notes, *tcg_notes(version, accel)]
 
 
 def takes_question(*, draws: int = DRAWS) -> Callable[[Function], Function]:
@@ -455,8 +465,3 @@ def _bundled(version: QemuVersion, trace: Trace | None) -> HostProfile:
 
 def _read(name: str, value: Any) -> Any:
     return None if value is None else QUANTITIES[name].read(value)
-
-
-def _profile_notes(host: HostProfile, version: QemuVersion) -> Iterable[str]:
-    if not host.qemu_version.startswith(f"{version.major}.{version.minor}"):
-        yield f"The host profile was measured with QEMU {host.qemu_version}, not {version}."

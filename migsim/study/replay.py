@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 from migsim.engine.pages.replay import replay_pages
 from migsim.errors import ParameterError, TraceError
 from migsim.results import MigrationResult
+from migsim.study.basis import short_trace_warning
 from migsim.study.question import Question, QuestionKeywords, takes_question
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def replay(
     Returns
     -------
     MigrationResult
-        Kind "simulated"; its scenario lists the `assumptions`.
+        Kind "simulated"; its scenario holds the `basis` and the `assumptions`.
 
     Raises
     ------
@@ -70,4 +71,13 @@ def replay(
         seed=question.seed,
     )
     assumptions = [*notes, *question.notes(load), *question.without_users()]
-    return result.replace(scenario={**result.scenario, "trace": trace.path.name, "assumptions": assumptions})
+    basis = question.basis
+    if result.outcome.status == "completed":
+        basis = basis.with_warnings(short_trace_warning(question, result.total_time_ms / 1000))
+    scenario = {
+        **result.scenario,
+        "trace": trace.path.name,
+        "basis": basis.as_dict(),
+        "assumptions": assumptions,
+    }
+    return result.replace(scenario=scenario)

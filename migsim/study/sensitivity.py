@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -29,6 +29,7 @@ from migsim.html import html_list, html_table
 from migsim.intervals import HIGH_PERCENT, LOW_PERCENT, NORMAL_DEVIATE, low_median_high
 from migsim.profiles.terms import TERMS
 from migsim.results.figures import FIGURES
+from migsim.study.basis import Basis, basis_html
 from migsim.study.draws import Draw, draw_all, draw_at
 from migsim.study.question import Question, QuestionKeywords, takes_question
 from migsim.study.sweep.cells import CellResults
@@ -75,6 +76,8 @@ class Sensitivity:
         Variance by chance in the dirty counts, over the sum of that variance and V.
     completed_fraction : float
         Share of the samples that completed.
+    basis : Basis, optional
+        What the answer stands on, with warnings.
     assumptions : tuple of str
         What the model takes for granted or leaves out, a sentence each.
     notes : tuple of str
@@ -88,6 +91,7 @@ class Sensitivity:
     interval: tuple[float, float]
     chance_fraction: float
     completed_fraction: float
+    basis: Basis | None = None
     assumptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -101,6 +105,7 @@ class Sensitivity:
             "chance-fraction": self.chance_fraction,
             "completed-fraction": self.completed_fraction,
             "inputs": self.table.to_dict("records"),
+            "basis": self.basis.as_dict() if self.basis else None,
             "assumptions": list(self.assumptions),
             "notes": list(self.notes),
         }
@@ -118,7 +123,9 @@ class Sensitivity:
         ]
         head = ("input", "", "at its 10 %", "at its 90 %", "first order", "total")
         caption = f"{self.figure} [{self.unit}], {self.median:,.4g} at the medians"
-        notes = html_list("Notes", self.notes) + html_list("Assumed", self.assumptions)
+        notes = (
+            html_list("Notes", self.notes) + basis_html(self.basis) + html_list("Assumed", self.assumptions)
+        )
         return f"<div>{html_table(caption, head, rows)}{notes}</div>"
 
 
@@ -169,8 +176,8 @@ def sensitivity(
             f"samples is {samples}.", "A Sobol sequence is balanced at powers of two.", "Give 128 or 256."
         )
     question = Question.of(guest, **keywords)
-    question = question.about(question.workload())
-    return _Study(question, of, samples, progress).answer()
+    answer = _Study(question.about(question.workload()), of, samples, progress).answer()
+    return replace(answer, basis=question.basis)
 
 
 def _inputs(question: Question, base: SimulationInput) -> tuple[str, ...]:

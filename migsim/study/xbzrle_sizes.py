@@ -58,7 +58,7 @@ def predicted_sizes(
         prediction = predict(question.replace(settings={**settings, "xbzrle-cache-size": size}))
         row: dict[str, float | str] = {
             "cache_size_bytes": size,
-            "status": prediction.result.outcome.status,
+            "status": prediction.outcome.status,
             "completed_fraction": prediction.completed_fraction,
         }
         row |= _middle(prediction, "cache-hit-rate", "hit_rate")

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from migsim.plot.throttle import ROUNDS, plot_guest_work, plot_rounds, plot_throttle
 from migsim.plot.xbzrle import plot_cache_sizes
 from migsim.results import MigrationResult, Outcome
-from migsim.study.predict import Prediction
+from tests.factories import prediction_of
 
 MIB = 1 << 20
 
@@ -38,14 +38,13 @@ def prediction():
         iterations=pd.DataFrame(
             {"start_s": [0.0, 5.0], "sync_s": [0.1, 0.3], "remaining_bytes_after_sync": [3e6, 1e6], "mbps": [9.0, 8.0]}
         ),
-        intervals={"guest-lost": (1000.0, 3000.0)},
     )  # fmt: skip
     draws = [
         figures(10.0, throttle_20=3.0, throttle_30=6.0),
         figures(10.0, throttle_20=4.0, throttle_30=7.0),
         figures(10.0, throttle_20=5.0, throttle_30=8.0, throttle_40=9.9),
     ]
-    return Prediction(simulated, 1.0, (), tuple(draws))
+    return prediction_of(simulated, draws, intervals={"guest-lost": (1000.0, 3000.0)})
 
 
 def measured(samples):
@@ -121,7 +120,7 @@ def test_rounds_are_those_of_the_results(prediction, ax, curve):
     unit = ROUNDS[curve][2]
     plot_rounds(prediction, [measured([(1.0, 20)])], curve, limit=5.0, ax=ax)
     line, measured_line, limit = ax.get_lines()
-    assert line.get_ydata() * unit == pytest.approx(prediction.result.iterations[curve])
+    assert line.get_ydata() * unit == pytest.approx(prediction.example_run.iterations[curve])
     assert measured_line.get_xdata().tolist() == [1.0]
     assert measured_line.get_color() == "black"
     assert limit.get_linestyle() == "--"

@@ -26,9 +26,9 @@ from migsim.results import MigrationResult, Outcome, guest_speed_frame
 from migsim.results.transactions import transactions
 from migsim.scenario import MigrationSettings
 from migsim.study.guest_performance import guest_performance, guest_speed
-from migsim.study.predict import Prediction, predict
+from migsim.study.predict import predict
 from migsim.study.users_compared import compare_guest_performance
-from tests.factories import host_profile, two_class_guest, zero_terms
+from tests.factories import host_profile, prediction_of, two_class_guest, zero_terms
 
 PAGE = 4096
 GIB = 1 << 30
@@ -67,7 +67,7 @@ def prediction(*speeds, status="completed"):
         )
         for each in speeds
     )
-    return Prediction(runs[0], 1.0, ("As assumed.",), tuple({} for _ in speeds), runs=runs)
+    return prediction_of(runs[0], [{} for _ in speeds], assumptions=("As assumed.",), runs=runs)
 
 
 PLAIN = speed((4.0, 1.0, "running"), (5.0, 0.0, "blackout"))
@@ -172,8 +172,8 @@ def test_a_simulated_migration_goes_all_the_way():
     settings = MigrationSettings.parse(["max-bandwidth=1Gbps"], "10.0")
     made = predict(workload, host=host, settings=settings, draws=8)
     assert len(made.guest_speeds) == 8
-    assert guest_speed(made).equals(made.result.guest_speed)
-    assert guest_speed(made.result).equals(made.result.guest_speed)
+    assert guest_speed(made).equals(made.example_run.guest_speed)
+    assert guest_speed(made.example_run).equals(made.example_run.guest_speed)
     users = guest_performance(made, INSIDE)
     lost_s = [d["guest-lost"] / 1000 for d in made.draws]
     # the guest has room: only the blackout costs transactions, log faults hardly any

@@ -27,7 +27,7 @@ def test_work_over_time_is_a_recorded_guests(name):
         matching_trace(run, TRACES),
         matching_profile(run, HOSTS),
     )
-    made = predict_record(run, trace, host, draws=1).result
+    made = predict_record(run, trace, host, draws=1).example_run
     pieces = [SpeedPiece(**row) for row in made.guest_speed.to_dict("records")]
     seen = guest_progress(run)
     seen = seen[seen["side"] == "source"]

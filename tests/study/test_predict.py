@@ -9,6 +9,7 @@ from migsim.profiles import Term
 from migsim.profiles.terms import HOST_TERMS
 from migsim.qapi import validate_migration_info
 from migsim.results.figures import INTERVALS
+from migsim.results.standing import STANDING
 from migsim.scenario import MigrationSettings
 from migsim.study.predict import predict
 from migsim.trace import Trace, TraceMeta, TraceWriter
@@ -41,21 +42,13 @@ def test_a_release_that_misses_writes_under_tcg_is_named(version, accel, warned)
     assert any("under TCG does not see writes" in note for note in made.assumptions) == warned
 
 
-def test_the_answer_is_query_migrates_with_intervals():
+def test_the_answer_has_medians_intervals_and_query_migrates_object_of_one_draw():
     made = predict(GUEST, host=HOST, settings=LIMITED, draws=12)
     answer = json.loads(json.dumps(made.to_json_object(), allow_nan=False))
-    extra = {
-        "outcome",
-        "reason",
-        "completed-fraction",
-        "medians",
-        "intervals",
-        "downtime-parts",
-        "costs",
-        "assumptions",
-    }
-    validate_migration_info({k: v for k, v in answer.items() if k not in extra})
-    assert extra <= answer.keys()
+    parts = {"outcome", "reason", "completed-fraction", "medians", "intervals", "basis", "assumptions"}
+    assert answer.keys() == parts | {"example-run"}
+    run = answer["example-run"]
+    validate_migration_info({k: v for k, v in run.items() if k not in {"downtime-parts", "costs"}})
     assert answer["outcome"] == "completed" and answer["completed-fraction"] == 1
     assert answer["assumptions"][0] == "One of the fit's."
     assert answer["intervals"].keys() == set(INTERVALS)
@@ -63,14 +56,14 @@ def test_the_answer_is_query_migrates_with_intervals():
     for name, (low, high) in answer["intervals"].items():
         assert 0 < low <= answer["medians"][name] <= high
     inside = {
-        "total-time": answer["total-time"],
-        "downtime": answer["downtime"],
-        "transferred": answer["ram"]["transferred"],
+        "total-time": run["total-time"],
+        "downtime": run["downtime"],
+        "transferred": run["ram"]["transferred"],
     }
     for name, value in inside.items():
         low, high = answer["intervals"][name]
         assert low - 1 <= value <= high + 1, name
-    assert 0 <= sum(answer["downtime-parts"].values()) - answer["downtime"] < 1
+    assert 0 <= sum(run["downtime-parts"].values()) - run["downtime"] < 1
 
 
 def test_medians_and_intervals_are_those_of_the_draws():
@@ -78,10 +71,10 @@ def test_medians_and_intervals_are_those_of_the_draws():
     made = predict(GUEST, host=HOST, settings=LIMITED, draws=12)
     for name in INTERVALS:
         drawn = sorted(d[name] for d in made.draws)
-        assert made.result.intervals[name] == (drawn[1], drawn[10])  # floor and ceiling of a tenth of 11
+        assert made.intervals[name] == (drawn[1], drawn[10])  # floor and ceiling of a tenth of 11
         assert made.medians[name] == (drawn[5] + drawn[6]) / 2
         if name not in ("blackout", "guest-lost"):
-            assert all(value == int(value) for value in made.result.intervals[name])
+            assert all(value == int(value) for value in made.intervals[name])
 
 
 def test_the_same_seed_gives_the_same_numbers():
@@ -95,7 +88,7 @@ def test_the_same_seed_gives_the_same_numbers():
 def test_intervals_hold_about_80_percent_of_other_draws():
     made = predict(GUEST, host=HOST, settings=LIMITED, draws=30, seed=1)
     other = predict(GUEST, host=HOST, settings=LIMITED, draws=30, seed=2)
-    low, high = made.result.intervals["total-time"]
+    low, high = made.intervals["total-time"]
     times = np.array([d["total-time"] for d in other.draws])
     assert 0.55 <= np.mean((times >= low) & (times <= high)) <= 0.97
 
@@ -105,7 +98,7 @@ def test_more_uncertainty_widens_the_intervals():
     guests = GUEST.replace(writes_spread=0.0), GUEST
     # Metrics fine enough that whole milliseconds do not hide the difference.
     widths = [
-        {name: high - low for name, (low, high) in made.result.intervals.items()}
+        {name: high - low for name, (low, high) in made.intervals.items()}
         for made in (
             predict(guest, host=host, settings=LIMITED, draws=15)
             for host, guest in zip((sure, HOST), guests, strict=True)
@@ -137,15 +130,18 @@ def test_a_guest_that_is_too_busy_does_not_converge_and_says_why():
     assert answer["outcome"] == "not-converged"
     assert answer["completed-fraction"] < 0.5
     assert "threshold" in answer["reason"]
-    assert answer["status"] == "active" and answer["expected-downtime"] > 60
-    for part in (answer, answer["intervals"], answer["medians"]):
-        assert "downtime" not in part
+    assert answer["example-run"]["status"] == "active" and answer["example-run"]["expected-downtime"] > 60
+    for part in (answer["example-run"], answer["intervals"], answer["medians"]):
+        assert not {"downtime"} & part.keys()
+    assert answer["medians"].keys() == answer["intervals"].keys() == set(STANDING)
+    assert answer["medians"]["left"] > answer["medians"]["threshold"] > 0
+    assert f"{answer['medians']['left'] / answer['medians']['threshold']:.2g} times" in answer["reason"]
     json.dumps(answer, allow_nan=False)
 
 
 def test_one_replicate_is_the_expected_run():
     a, b = (predict(GUEST, host=HOST, settings=LIMITED, draws=1, seed=s) for s in (1, 2))
-    assert a.result.info == b.result.info
+    assert a.example_run.info == b.example_run.info
     assert len(a.draws) == 1
 
 
@@ -157,8 +153,8 @@ def test_progress_counts_up():
 
 def test_a_foreign_release_is_an_assumption():
     made = predict(GUEST, host=HOST, qemu_version="7.2", draws=2)
-    assert any("7.2" in note for note in made.assumptions)
-    assert made.result.qemu_version.startswith("7.2")
+    assert any("7.2" in note for note in made.basis.warnings)
+    assert made.example_run.qemu_version.startswith("7.2")
 
 
 def test_a_profile_that_lacks_a_term_names_it():
@@ -185,9 +181,9 @@ def test_from_a_trace_to_a_prediction(tmp_path):
                 0.25 * k, 0.25 * (k + 1), pages=np.unique(rng.integers(3000, 6000, rng.poisson(500)))
             )
     made = predict(Trace.open(path), host=HOST, settings=LIMITED, draws=5)
-    assert made.result.outcome.status == "completed"
+    assert made.outcome.status == "completed"
     assert made.fit is not None and made.fit.mode == "stream"
-    assert made.result.info["ram"]["duplicate"] == pytest.approx(30_000, rel=0.02)
+    assert made.example_run.info["ram"]["duplicate"] == pytest.approx(30_000, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -205,12 +201,13 @@ def test_a_mechanism_answers_with_its_own_fields(on, fields):
         parameters={"max-bandwidth": 20_000_000, "downtime-limit": 20}, capabilities={on: True}
     )
     made = predict(BUSY, host=host, settings=settings, draws=4, deadline_s=90.0, dirty_ring_size=1024)
-    answer = json.loads(json.dumps(made.to_json_object(), allow_nan=False))
+    whole = json.loads(json.dumps(made.to_json_object(), allow_nan=False))
+    answer = whole["example-run"]
     validate_migration_info(
         {k: v for k, v in answer.items() if k in {"status", "ram", "total-time"} | fields}
     )
-    last = answer | {k: v for k, v in made.result.timeline.iloc[-1].items() if k in fields}
+    last = answer | {k: v for k, v in made.example_run.timeline.iloc[-1].items() if k in fields}
     assert fields <= last.keys()
-    assert not any(on in note for note in answer["assumptions"])
+    assert not any(on in note for note in whole["assumptions"])
     if on != "xbzrle":
         assert answer["costs"]["guest-lost-s"] > 1.0

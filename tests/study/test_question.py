@@ -15,7 +15,7 @@ from migsim.models.users.closed_loop import UserLoop
 from migsim.profiles.bundled import bundled_profile
 from migsim.scenario import MigrationSettings
 from migsim.study.quantities import QUANTITIES
-from migsim.study.question import MODELLED, Question
+from migsim.study.question import Question
 from migsim.study.sweep.axis import QUESTION_AXES
 from migsim.workload import Workload, WorkloadClass
 
@@ -123,7 +123,7 @@ def test_a_path_opens_itself_and_the_host_has_a_default(tmp_path):
 def test_the_traced_release_comes_before_the_profiles():
     other = bundled_profile("7.2")
     assert Question(TRACE, host=other).qemu_version.release == Question(TRACE).qemu_version.release
-    assert any("measured with QEMU 7.2" in note for note in Question(TRACE, host=other).assumptions)
+    assert any("measured with QEMU 7.2" in note for note in Question(TRACE, host=other).basis.warnings)
 
 
 def test_a_question_can_be_changed_and_asked_again():
@@ -138,13 +138,16 @@ def test_a_question_can_be_changed_and_asked_again():
 
 def test_an_answer_says_what_it_takes_for_granted():
     question = Question(
-        GUEST, host=bundled_profile("7.2"), qemu_version="10.0", load="40%", settings={"postcopy-ram": True}
+        GUEST,
+        host=bundled_profile("7.2"),
+        qemu_version="10.0",
+        load="40%",
+        settings={"switchover-ack": True, "return-path": True},
     )
-    first, profile, pace, left_out = question.assumptions
+    first, pace, left_out = question.assumptions
     assert first == "As traced."
-    assert "measured with QEMU 7.2" in profile and "needs 40%" in pace
-    assert "postcopy-ram is on and not modelled" in left_out
-    assert "postcopy-ram" not in MODELLED
+    assert "needs 40%" in pace and "switchover-ack is set and not modelled" in left_out
+    assert "measured with QEMU 7.2" in question.basis.warnings[0]
 
 
 def test_rules_between_settings_are_checked_when_the_migration_is_made():
@@ -156,9 +159,9 @@ def test_rules_between_settings_are_checked_when_the_migration_is_made():
 
 
 def test_every_study_says_the_same_of_what_it_assumes():
-    question = Question(TRACE, settings=["max-bandwidth=1Gbps", "postcopy-ram=on"], draws=2)
+    question = Question(TRACE, settings=["max-bandwidth=1Gbps", "tls-creds=tls0"], draws=2)
     said = migsim.predict(question).assumptions
-    assert any("postcopy-ram is on and not modelled" in note for note in said)
+    assert any("tls-creds is set and not modelled" in note for note in said)
     assert migsim.sweep(question, vary={"downtime-limit": [300]}).assumptions == said
     assert migsim.size(question, require="downtime<1s", minimise="downtime-limit=10:1000").assumptions == said
     assert migsim.sensitivity(question, samples=2).assumptions == said

@@ -213,7 +213,7 @@ def test_a_prediction_says_first_that_it_is_scaled_and_its_interval_holds_the_ex
     assert "As fitted." in made.assumptions
     assert "Scaled, never measured" in str(made.to_json_object()["assumptions"])
     assert "Scaled, never measured" in made._repr_html_()
-    low, high = made.result.intervals["transferred"]
+    low, high = made.intervals["transferred"]
     one = predict_scaled(guest, TRACED, GuestSize(16 * GIB, 16, 75), **(options | {"draws": 1}))
     assert high - low > 0.02 * one.medians["transferred"]
     assert low < one.medians["transferred"] < high

@@ -31,7 +31,7 @@ def test_each_row_is_the_prediction_for_its_size(guest, table):
     )
     made = predict(trace, host=host, settings=asked, **HOW)
     row = table.set_index("cache_size_bytes").loc[64 * MIB]
-    assert row["status"] == made.result.outcome.status
+    assert row["status"] == made.outcome.status
     assert row["hit_rate"] == made.median("cache-hit-rate")
     assert row["transferred_bytes"] == made.medians["transferred"]
     assert row["total_s"] == pytest.approx(made.medians["total-time"] / 1000)
@@ -39,8 +39,9 @@ def test_each_row_is_the_prediction_for_its_size(guest, table):
 
 def test_bands_hold_the_median_and_a_cache_below_the_hot_set_does_not_do(table):
     for column in ("hit_rate", "transferred_bytes", "total_s"):
-        assert (table[f"{column}_low"] <= table[column]).all()
-        assert (table[column] <= table[f"{column}_high"]).all()
+        known = table[table["status"] == "completed"] if column != "hit_rate" else table
+        assert (known[f"{column}_low"] <= known[column]).all()
+        assert (known[column] <= known[f"{column}_high"]).all()
     assert table["status"].tolist() == ["not-converged", "completed"]
     assert table["hit_rate"].is_monotonic_increasing
 

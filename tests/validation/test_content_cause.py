@@ -43,7 +43,7 @@ def test_with_the_guests_own_class_of_whole_pages_the_bytes_are_met(monkeypatch)
             draws=1,
             deadline_s=60,
         )
-        return prediction.result.info["xbzrle-cache"]["bytes"]
+        return prediction.example_run.info["xbzrle-cache"]["bytes"]
 
     assert encoded((hot, exact, *others)) == pytest.approx(measured, rel=0.02)
     assert encoded(fitted.classes) < 0.95 * measured

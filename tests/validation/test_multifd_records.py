@@ -37,7 +37,7 @@ def test_bytes_are_met(scored):
 
 
 def test_downtimes_are_within_their_intervals(scored):
-    ends = [case.prediction.result.intervals["downtime"] for case in scored]
+    ends = [case.prediction.intervals["downtime"] for case in scored]
     within = [
         low <= np.median(case.measured["downtime"]) <= high
         for case, (low, high) in zip(scored, ends, strict=True)

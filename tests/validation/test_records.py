@@ -144,7 +144,7 @@ def test_each_rival_is_beaten_on_total_time_and_downtime(scored, rival):
 
 def test_every_prediction_has_an_interval_around_it(scored):
     for case in scored:
-        if case.prediction.result.outcome.status == "completed":
+        if case.prediction.outcome.status == "completed":
             for metric in METRICS:
-                low, high = case.prediction.result.intervals[metric]
+                low, high = case.prediction.intervals[metric]
                 assert low <= case.predicted(metric) <= high

@@ -99,6 +99,6 @@ def test_the_live_migration_of_a_larger_guest(name, knows_zero, total, sent):
     )
     measured_s = np.median([run.total_time_ms for run in runs]) / 1000
     measured_bytes = np.median([run.transferred_bytes for run in runs])
-    assert prediction.result.outcome.status == runs[0].outcome.status == "completed"
+    assert prediction.outcome.status == runs[0].outcome.status == "completed"
     assert prediction.median("total-time") / 1000 == pytest.approx(measured_s, rel=total)
     assert prediction.median("transferred") == pytest.approx(measured_bytes, rel=sent)

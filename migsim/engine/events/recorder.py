@@ -15,6 +15,7 @@ from migsim.models.loop.behaviour import Behaviour
 from migsim.models.loop.query_migrate import Counters, migration_info, transferred_bytes
 from migsim.models.loop.switchover import Blackout
 from migsim.results import MigrationResult, Outcome, lazy_table
+from migsim.units import PAGE_BYTES
 
 __all__ = ["Recorder"]
 
@@ -87,6 +88,7 @@ class Recorder:
         self.samples: list[dict[str, Any] | RepeatedWindows] = []
         self.status = "active"
         self.reason = ""
+        self.left_bytes: float | None = None
         self.ended_s = 0.0
         self.parts: Blackout | None = None
         self.guest_lost_s = 0.0
@@ -141,6 +143,7 @@ class Recorder:
         """Note the end of a migration that converged."""
         self.status, self.ended_s, self.parts = "completed", now, parts
         self.reason = completed_reason(pages, parts.flush_s)
+        self.left_bytes = pages * PAGE_BYTES
 
     def give_up(
         self, now: float, deadline_s: float, threshold_bytes: float, tests: list[float], steady: bool
@@ -186,7 +189,7 @@ class Recorder:
             name=migration.name,
             qemu_version=str(migration.version),
             accel=migration.accel,
-            outcome=Outcome("completed" if completed else "not-converged", self.reason),
+            outcome=Outcome("completed" if completed else "not-converged", self.reason, self.left_bytes),
             info=info,
             iterations=lazy_table(self._iterations),
             timeline=lazy_table(self._timeline),

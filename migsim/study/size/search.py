@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from migsim.errors import ParameterError
 from migsim.html import html_list, html_table
+from migsim.study.basis import Basis, basis_html
 from migsim.study.quantities import read_share
 from migsim.study.question import Question, QuestionKeywords, takes_question
 from migsim.study.size.requirement import COMPLETES, Requirement, read_requirements
@@ -65,6 +66,8 @@ class Sizing:
     table : pandas.DataFrame
         All simulated values, ascending: ``value``, ``met`` (share of the draws that meets every requirement), a share
         for each requirement by its text, ``completed`` (whether most draws complete), and the median figures.
+    basis : Basis, optional
+        What the answer stands on, with warnings.
     assumptions : tuple of str
         What the model takes for granted or leaves out, a sentence each.
     notes : tuple of str
@@ -78,6 +81,7 @@ class Sizing:
     requirements: tuple[Requirement, ...]
     confidence: float
     table: pd.DataFrame
+    basis: Basis | None = None
     assumptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -106,6 +110,7 @@ class Sizing:
             "require": [str(r) for r in self.requirements],
             "confidence": self.confidence,
             "at-value": {k: v for k, v in self.at_value.items() if v == v},
+            "basis": self.basis.as_dict() if self.basis else None,
             "assumptions": list(self.assumptions),
             "notes": list(self.notes),
         }
@@ -119,7 +124,9 @@ class Sizing:
             (format_value(row["value"], self.axis.unit), *(f"{row[name]:.0%}" for name in shares))
             for row in self.shown_rows()
         ]
-        notes = html_list("Notes", self.notes) + html_list("Assumed", self.assumptions)
+        notes = (
+            html_list("Notes", self.notes) + basis_html(self.basis) + html_list("Assumed", self.assumptions)
+        )
         return f"<div>{html_table(self.reason, (self.axis.name, *shares), rows)}{notes}</div>"
 
 
@@ -186,10 +193,11 @@ def size(
         )
     trials = Trials(plan, axis, requirements, share, jobs, progress)
     assumptions = (*question.assumptions_of(plan.workload), *question.without_users())
-    return _search(trials, least=minimise is not None, assumptions=assumptions)
+    sizing = _search(trials, least=minimise is not None)
+    return replace(sizing, basis=question.basis, assumptions=assumptions)
 
 
-def _search(trials: Trials, *, least: bool, assumptions: tuple[str, ...] = ()) -> Sizing:
+def _search(trials: Trials, *, least: bool) -> Sizing:
     axis = trials.axis
     trials.add(_grid(axis))
     for _ in range(0 if axis.listed else NEAR_BEST_ROUNDS):
@@ -221,8 +229,7 @@ def _search(trials: Trials, *, least: bool, assumptions: tuple[str, ...] = ()) -
         trials.requirements,
         trials.confidence,
         trials.table(),
-        assumptions,
-        tuple(_notes(trials, place, least)),
+        notes=tuple(_notes(trials, place, least)),
     )
 
 

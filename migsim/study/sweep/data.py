@@ -15,6 +15,7 @@ from migsim.html import html_list, html_table
 from migsim.profiles.terms import TERMS
 from migsim.qapi import CAPABILITIES, PARAMETERS
 from migsim.results.figures import FIGURES
+from migsim.study.basis import Basis, basis_html
 from migsim.study.sweep.axis import QUESTION_AXES, SCALE_PREFIX, Axis
 from migsim.study.sweep.cells import CELL_OUTCOMES, CellValues
 from migsim.study.sweep.layout import Layout
@@ -44,6 +45,8 @@ class Sweep:
         ``cpu-throttle-percentage``: NaN where a migration has none, medians where there are several draws. Several
         draws add ``completed-fraction``, ``NAME-low`` and ``NAME-high`` (the middle 80 %).
     axes : tuple of Axis
+    basis : Basis, optional
+        What the answer stands on, with warnings.
     assumptions : tuple of str
         What the model takes for granted or leaves out, a sentence each.
     notes : tuple of str
@@ -52,6 +55,7 @@ class Sweep:
 
     dataset: xr.Dataset
     axes: tuple[Axis, ...]
+    basis: Basis | None = None
     assumptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
@@ -154,7 +158,9 @@ class Sweep:
             ("", "unit", "least", "median", "most"),
             [row for row in self.ranges() if row[2] != "-"],
         )
-        notes = html_list("Notes", self.notes) + html_list("Assumed", self.assumptions)
+        notes = (
+            html_list("Notes", self.notes) + basis_html(self.basis) + html_list("Assumed", self.assumptions)
+        )
         return f"<div>{axes}{figures}{notes}</div>"
 
     def ranges(self) -> list[tuple[str, str, str, str, str]]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from migsim.errors import ParameterError
 from migsim.provenance import Provenance
+from migsim.study.basis import basis_of
 from migsim.study.question import Question, QuestionKeywords, takes_question
 from migsim.study.sweep.axis import GUEST_RAM, Axis
 from migsim.study.sweep.cells import ERROR, CellValues, Plan
@@ -114,6 +115,7 @@ def sweep(
     return Sweep(
         assemble(layout, work.columns, work.reasons, attributes),
         axes,
+        basis=basis_of(question, _capabilities(plan, axes)),
         assumptions=(
             *scaled,
             *question.assumptions_of(plan.workload, _capabilities(plan, axes)),

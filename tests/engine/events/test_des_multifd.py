@@ -190,7 +190,7 @@ def settings(**parameters: Any) -> MigrationSettings:
 
 def test_predict_models_multifd_and_says_nothing_is_left_out():
     made = predict(guest(20_000), host=profile(), settings=settings(), draws=1)
-    assert made.result.info["ram"]["multifd-bytes"] > 20_000 * PAGE
+    assert made.example_run.info["ram"]["multifd-bytes"] > 20_000 * PAGE
     assert not [note for note in made.assumptions if "multifd" in note]
 
 

@@ -70,7 +70,7 @@ def test_a_whole_number_is_found_exactly():
         )["total-time"].item()
         for limit in (made.value - max(1, round(made.value * 0.002)), made.value)
     )
-    assert there < 10_000 <= lower
+    assert there < 10_000 and not lower < 10_000  # it takes longer, or does not complete
 
 
 def test_a_larger_confidence_asks_for_more():

@@ -75,7 +75,7 @@ def test_every_draw_has_its_own_exponents():
         draws=12,
     )
     at = made.dataset.sel({"guest-ram": size})
-    low, high = alone.result.intervals["transferred"]
+    low, high = alone.intervals["transferred"]
     assert float(at["transferred"]) == pytest.approx(alone.medians["transferred"])
     assert (float(at["transferred-low"]), float(at["transferred-high"])) == pytest.approx((low, high))
     fixed = sweep(

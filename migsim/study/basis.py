@@ -1,0 +1,240 @@
+"""`Basis`, what an answer stands on: host profile, guest and link; and warnings where they do not fit the question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from migsim.html import html_list
+from migsim.profiles import HostProfile
+from migsim.profiles.bundled import bundled_profile
+from migsim.qapi import QemuVersion
+from migsim.units import PAGE_BYTES, format_duration_s, format_rate
+from migsim.workload import Workload
+
+if TYPE_CHECKING:
+    from migsim.study.question import Question
+    from migsim.trace import Trace
+
+__all__ = ["Basis", "basis_html", "basis_of", "fastest_bytes_per_s", "short_trace_warning"]
+
+MEASURED_CHANNELS = 4
+"""Most multifd channels that `migsim calibrate multifd` measures with."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What an answer stands on, a sentence each.
+
+    Attributes
+    ----------
+    profile, guest, link : str
+        The host profile, the trace or workload, and the network, with what bounds them.
+    warnings : tuple of str
+        Where one of them does not fit the question or another, the most important first.
+    """
+
+    profile: str
+    guest: str
+    link: str
+    warnings: tuple[str, ...] = ()
+
+    def with_warnings(self, warnings: Iterable[str]) -> Basis:
+        """Return the basis with more warnings."""
+        return replace(self, warnings=(*self.warnings, *warnings))
+
+    @property
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of a heading and a sentence: warnings first, then profile, guest and link."""
+        return (
+            *(("warning", text) for text in self.warnings),
+            ("profile", self.profile),
+            ("guest", self.guest),
+            ("link", self.link),
+        )
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """`lines` as text."""
+        return tuple(f"{heading}: {text}" for heading, text in self.lines)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Basis:
+        """Return the basis that `as_dict` gave."""
+        return cls(data["profile"], data["guest"], data["link"], tuple(data["warnings"]))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the basis as plain data."""
+        return {
+            "profile": self.profile,
+            "guest": self.guest,
+            "link": self.link,
+            "warnings": list(self.warnings),
+        }
+
+
+def basis_html(basis: Basis | None) -> str:
+    """Return the lines as an HTML list; nothing without a basis."""
+    return html_list("Stands on", basis.sentences) if basis else ""
+
+
+def basis_of(question: Question, capabilities: Mapping[str, bool] | None = None) -> Basis:
+    """Return what the answers to a question stand on.
+
+    Parameters
+    ----------
+    question : Question
+    capabilities : mapping, optional
+        Capabilities in place of the question's, where some of them vary.
+    """
+    switched = question.settings.capabilities if capabilities is None else capabilities
+    return Basis(
+        _profile_text(question.host),
+        _workload_text(question.guest)
+        if isinstance(question.guest, Workload)
+        else _trace_text(question.guest, question),
+        _link_text(question),
+        tuple(_warnings(question, switched)),
+    )
+
+
+def fastest_bytes_per_s(host: HostProfile) -> float:
+    """Return what the host sends at the most on one channel: pages again and again, or in the blackout."""
+    times = [host.terms[name].median for name in ("normal_page_s", "burst_page_s") if name in host.terms]
+    least = min((t for t in times if t > 0), default=0.0)
+    return PAGE_BYTES / least if least else float("inf")
+
+
+def into_fresh_memory_bytes_per_s(host: HostProfile) -> float:
+    """Return what the host sends on one channel where the destination has yet to find memory for each page."""
+    fresh = host.terms["fresh_page_s"].median if "fresh_page_s" in host.terms else 0.0
+    return PAGE_BYTES / fresh if fresh else float("inf")
+
+
+def _profile_text(host: HostProfile) -> str:
+    machine = host.machine or host.provenance.get("machine") or {}
+    facts = [str(machine["cpu_model"])] if machine.get("cpu_model") else []
+    if machine.get("cpus"):
+        facts.append(f"{machine['cpus']} processors" if machine["cpus"] != 1 else "1 processor")
+    facts += [host.accel.upper(), f"QEMU {host.qemu_version}"]
+    measured = str(host.provenance.get("measured") or host.provenance.get("made") or "")[:10]
+    source = "bundled, not of your host" if _is_bundled(host) else "given"
+    text = f"{source}: {', '.join(facts)}{f', measured {measured}' if measured else ''}"
+    fastest, fresh = fastest_bytes_per_s(host), into_fresh_memory_bytes_per_s(host)
+    if fastest < float("inf"):
+        text += f"; one channel sends at most {_gbps(fastest)}"
+    if fresh < fastest:
+        text += f", {_gbps(fresh)} where the destination has yet to allocate"
+    return text + "."
+
+
+def _is_bundled(host: HostProfile) -> bool:
+    return bundled_profile(host.qemu_version, host.accel) == host
+
+
+def _trace_text(trace: Trace, question: Question) -> str:
+    meta = trace.meta
+    # A fit that is there spares reading the curve, and pandas.
+    windows = (
+        question.fit.spectrum.window_s
+        if question.is_fitted and question.fit
+        else trace.unique_dirty_curve().window_s
+    )
+    text = f"{trace.path.name}, traced by {meta.collector} for {format_duration_s(meta.duration_s)}"
+    if meta.started:
+        text += f" on {meta.started[:10]}"
+    if len(windows):
+        text += f"; its shortest window is {format_duration_s(windows.min())}"
+    return text + (f"; {meta.lost_events:,} events lost." if meta.lost_events else ".")
+
+
+def _workload_text(workload: Workload) -> str:
+    return f"a workload, not a trace: {workload.source or 'declared'}."
+
+
+def _link_text(question: Question) -> str:
+    if question.link_bytes_per_s is not None:
+        return f"{_gbps(question.link_bytes_per_s)}."
+    burst = question.host.terms.get("burst_page_s")
+    if burst is None or not burst.median:
+        return "none given: the network is no limit."
+    return (
+        f"none given. The last pages, which max-bandwidth does not limit, go at up to "
+        f"{_gbps(PAGE_BYTES / burst.median)}, as fast as the profile's processors send them."
+    )
+
+
+def _gbps(bytes_per_s: float) -> str:
+    return format_rate(float(f"{bytes_per_s:.3g}"), bits=True)
+
+
+def _warnings(question: Question, capabilities: Mapping[str, bool]) -> Iterable[str]:
+    host, version = question.host, question.qemu_version
+    trace = question.trace
+    if trace is not None:
+        yield from _trace_warnings(trace, question)
+    if _release(host.qemu_version) != version.release:
+        yield f"The host profile was measured with QEMU {host.qemu_version}, not {version}."
+    machine = host.machine or host.provenance.get("machine") or {}
+    cpus = machine.get("cpus")
+    if isinstance(cpus, int) and question.vcpus > cpus:
+        yield (
+            f"The guest has {question.vcpus} vCPUs, and the profile's host {cpus} processors: "
+            "costs that they share are those of that host."
+        )
+    yield from _rate_warnings(question, capabilities)
+
+
+def _trace_warnings(trace: Trace, question: Question) -> Iterable[str]:
+    meta = trace.meta
+    if meta.accel and meta.accel != question.host.accel:
+        yield (
+            f"The trace is of a guest under {meta.accel.upper()}, the profile of {question.host.accel.upper()}: "
+            "the guest's pace and the costs are not of one host."
+        )
+    if not meta.complete:
+        yield f"The trace was cut short{f': {meta.note}' if meta.note else ''}."
+    if meta.lost_events:
+        yield f"{meta.lost_events:,} events of the trace were lost: it holds fewer writes than the guest made."
+    if _release(meta.qemu_version) != question.qemu_version.release:
+        yield (
+            f"The trace was recorded under QEMU {meta.qemu_version}, and QEMU {question.qemu_version} migrates: "
+            "what a release resolves, and the guest's pace under it, differ."
+        )
+
+
+def _rate_warnings(question: Question, capabilities: Mapping[str, bool]) -> Iterable[str]:
+    parameters = question.settings.parameters
+    if capabilities.get("multifd"):
+        channels = int(parameters.get("multifd-channels", 2))
+        if channels > MEASURED_CHANNELS:
+            yield (
+                f"multifd-channels is {channels}; profiles are measured with up to {MEASURED_CHANNELS}: "
+                "how more of them share the processors is extrapolated."
+            )
+        return
+    fastest = fastest_bytes_per_s(question.host)
+    given = {"max-bandwidth": parameters.get("max-bandwidth"), "link": question.link_bytes_per_s}
+    beyond = {name: rate for name, rate in given.items() if rate and rate > fastest}
+    if beyond:
+        name, rate = max(beyond.items(), key=lambda pair: pair[1])
+        yield (
+            f"{name} is {_gbps(rate)}; the profile's host sends at most {_gbps(fastest)} on one channel, "
+            "and a faster host more."
+        )
+
+
+def _release(version: str) -> Any:
+    return QemuVersion.parse(version).release
+
+
+def short_trace_warning(question: Question, total_time_s: float) -> tuple[str, ...]:
+    """Return the warning that a predicted migration lasts longer than the trace, where it does."""
+    trace = question.trace
+    if trace is None or not total_time_s > trace.meta.duration_s > 0:
+        return ()
+    return (
+        f"The predicted migration lasts {format_duration_s(total_time_s)}, the trace "
+        f"{format_duration_s(trace.meta.duration_s)}: that the guest goes on like this is assumed.",
+    )

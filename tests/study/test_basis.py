@@ -1,0 +1,92 @@
+"""What an answer stands on, and the warnings where profile, trace, link and question do not fit."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import migsim
+from migsim.profiles.bundled import bundled_profile
+from migsim.study.basis import fastest_bytes_per_s
+from migsim.study.question import Question
+from migsim.trace import Trace
+from migsim.units import PAGE_BYTES
+from tests.study.test_question import GUEST
+
+TRACE = Path(__file__).parents[2] / "traces" / "idle-1g.trace"
+
+
+def warnings_of(**keywords):
+    return Question(keywords.pop("guest", TRACE), **keywords).basis.warnings
+
+
+def changed(trace, **meta):
+    """The trace with other meta data."""
+    other = Trace.open(trace)
+    other.meta = replace(other.meta, **meta)
+    return other
+
+
+def test_what_fits_gives_no_warning_and_names_all_three():
+    basis = Question(TRACE, settings=["max-bandwidth=1Gbps"], link_bytes_per_s="10Gbps").basis
+    assert basis.warnings == ()
+    assert "bundled" in basis.profile and "2 processors" in basis.profile and "2026-" in basis.profile
+    assert "idle-1g.trace" in basis.guest and "stream" in basis.guest
+    assert basis.link == "10 Gbps."
+
+
+def test_the_profile_says_what_it_sends_at_the_most():
+    host = bundled_profile("10.0")
+    least = min(host.median("normal_page_s"), host.median("burst_page_s"))
+    assert fastest_bytes_per_s(host) == PAGE_BYTES / least
+    assert "one channel sends at most 21.2 Gbps" in Question(TRACE, host=host).basis.profile
+
+
+def test_without_a_link_the_speed_of_the_last_pages_is_said():
+    host = bundled_profile("10.0")
+    assert "none given" in Question(TRACE, host=host).basis.link
+    assert (
+        f"{PAGE_BYTES * 8 / host.median('burst_page_s') / 1e9:.1f} Gbps"
+        in Question(TRACE, host=host).basis.link
+    )
+
+
+@pytest.mark.parametrize(
+    ("keywords", "words"),
+    [
+        ({"host": bundled_profile("10.0", "tcg")}, "under KVM, the profile of TCG"),
+        ({"host": bundled_profile("7.2")}, "measured with QEMU 7.2"),
+        ({"qemu_version": "7.2"}, "and QEMU 7.2 migrates"),
+        ({"vcpus": 16}, "16 vCPUs, and the profile's host 2 processors"),
+        ({"link_bytes_per_s": "100Gbps"}, "link is 100 Gbps"),
+        ({"settings": ["max-bandwidth=50Gbps"]}, "max-bandwidth is 50 Gbps"),
+        ({"settings": ["multifd=on", "multifd-channels=8"]}, "multifd-channels is 8"),
+        ({"guest": changed(TRACE, lost_events=12)}, "12 events"),
+        (
+            {"guest": changed(TRACE, complete=False, note="The socket closed.")},
+            "cut short: The socket closed.",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_a_warning(keywords, words):
+    assert any(words in warning for warning in warnings_of(**keywords))
+
+
+def test_a_migration_longer_than_the_trace_is_a_warning():
+    answer = migsim.predict(TRACE, settings=["max-bandwidth=5MB/s"], draws=1, deadline_s=3600.0)
+    assert answer.medians["total-time"] > 1000 * Trace.open(TRACE).meta.duration_s
+    assert any("lasts" in warning and "the trace" in warning for warning in answer.basis.warnings)
+
+
+def test_every_study_gives_its_basis():
+    question = Question(TRACE, settings=["max-bandwidth=10Gbps"], draws=2)
+    basis = migsim.predict(question).basis
+    assert basis == question.basis
+    assert migsim.sweep(question, vary={"downtime-limit": [300]}).basis == basis
+    assert migsim.size(question, require="downtime<1s", minimise="downtime-limit=10:1000").basis == basis
+    assert migsim.sensitivity(question, samples=2).basis == basis
+    assert migsim.replay(question).scenario["basis"] == basis.as_dict()
+
+
+def test_a_workload_is_said_not_to_be_a_trace():
+    assert "not a trace" in Question(GUEST, qemu_version="10.0").basis.guest
