@@ -8,7 +8,7 @@ from typing import Any
 from migsim.errors import ParameterError
 from migsim.qapi import CAPABILITIES, PARAMETERS
 
-__all__ = ["MODELLED", "NAMED", "REFUSED", "WITHOUT_EFFECT", "check_modelled", "setting_notes"]
+__all__ = ["LEFT_OUT", "MODELLED", "NAMED", "REFUSED", "WITHOUT_EFFECT", "check_modelled", "setting_notes"]
 
 MODELLED = frozenset(
     {
@@ -82,6 +82,9 @@ NAMED: dict[str, str] = {
     "tls-creds": "encryption takes processor time: a channel sends less than the host profile says, often half of it",
 }
 """Parameters and capabilities that are not modelled and named in the answer, each with what they change."""
+
+LEFT_OUT = "Left out: disks, vhost and VFIO devices, virtio-mem and the balloon, and host pages larger than 4 KiB."
+"""What a guest may have that no setting of a migration tells, and that is not modelled, as a sentence."""
 
 _OTHER = "a prediction without it would be of another migration"
 

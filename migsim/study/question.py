@@ -17,7 +17,7 @@ from migsim.profiles import HostProfile
 from migsim.qapi import NEWEST, OLDEST, QemuVersion
 from migsim.scenario import MigrationSettings
 from migsim.study.basis import Basis, basis_of
-from migsim.study.modelled import check_modelled, setting_notes
+from migsim.study.modelled import LEFT_OUT, check_modelled, setting_notes
 from migsim.study.quantities import QUANTITIES, read_count
 from migsim.workload import Workload
 
@@ -402,7 +402,7 @@ def unmodelled_notes(
     notes = setting_notes(parameters, capabilities)
     if version.release > NEWEST:
         notes.append(f"QEMU {version} is taken to behave like {NEWEST}, the newest release that is known.")
-    return [*notes, *tcg_notes(version, accel)]
+    return [*notes, *tcg_notes(version, accel), LEFT_OUT]
 
 
 def takes_question(*, draws: int = DRAWS) -> Callable[[Function], Function]:

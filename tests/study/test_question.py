@@ -14,6 +14,7 @@ from migsim.errors import MigsimError, ParameterError, TraceError
 from migsim.models.users.closed_loop import UserLoop
 from migsim.profiles.bundled import bundled_profile
 from migsim.scenario import MigrationSettings
+from migsim.study.modelled import LEFT_OUT
 from migsim.study.quantities import QUANTITIES
 from migsim.study.question import Question
 from migsim.study.sweep.axis import QUESTION_AXES
@@ -144,10 +145,10 @@ def test_an_answer_says_what_it_takes_for_granted():
         load="40%",
         settings={"switchover-ack": True, "return-path": True},
     )
-    first, pace, left_out = question.assumptions
+    first, pace, left_out, always = question.assumptions
     assert first == "As traced."
     assert "needs 40%" in pace and "switchover-ack is set and not modelled" in left_out
-    assert "measured with QEMU 7.2" in question.basis.warnings[0]
+    assert "measured with QEMU 7.2" in question.basis.warnings[0] and always == LEFT_OUT
 
 
 def test_rules_between_settings_are_checked_when_the_migration_is_made():
