@@ -83,7 +83,9 @@ NAMED: dict[str, str] = {
 }
 """Parameters and capabilities that are not modelled and named in the answer, each with what they change."""
 
-LEFT_OUT = "Left out: disks, vhost and VFIO devices, virtio-mem and the balloon, and host pages larger than 4 KiB."
+LEFT_OUT = (
+    "Left out: disks, vhost and VFIO devices, virtio-mem and the balloon, and host pages larger than 4 KiB."
+)
 """What a guest may have that no setting of a migration tells, and that is not modelled, as a sentence."""
 
 _OTHER = "a prediction without it would be of another migration"

@@ -117,8 +117,8 @@ class Question:
     >>> question = Question(idle, qemu_version="10.0", settings=["max-bandwidth=1Gbps"], load="50%")
     >>> question.load, question.settings.parameters
     (0.5, {'max-bandwidth': 125000000})
-    >>> question.assumptions
-    ('The guest needs 50% of its full speed: it is slowed only below that, and catches up.',)
+    >>> question.assumptions[0]
+    'The guest needs 50% of its full speed: it is slowed only below that, and catches up.'
     """
 
     guest: Trace | Workload
