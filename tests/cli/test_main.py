@@ -139,7 +139,13 @@ print(json.dumps(sorted(heavy | {m for m in sys.modules if m.startswith("migsim.
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     loaded = json.loads(done.stdout.splitlines()[-1])
-    assert set(loaded) == {"migsim.cli", "migsim.cli.main", "migsim.errors", "migsim.version"}
+    assert set(loaded) == {
+        "migsim.cli",
+        "migsim.cli.main",
+        "migsim.cli.signals",
+        "migsim.errors",
+        "migsim.version",
+    }
 
 
 def test_predict_loads_nothing_that_it_could_do_without() -> None:

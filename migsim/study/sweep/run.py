@@ -82,7 +82,7 @@ def sweep(
     Returns
     -------
     Sweep
-        A cell that QEMU would refuse, or whose simulation fails, has the outcome "error" and a reason.
+        A cell that QEMU or an engine refuses has the outcome "error" and a reason.
 
     Raises
     ------
