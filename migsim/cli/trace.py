@@ -62,6 +62,7 @@ def record(
             command=shlex.join(["migsim", *sys.argv[1:]]),
             progress=update,
             stop=lambda: signal_number() > 0,
+            on_put_back=lambda line: print(f"migsim: {line}", file=sys.stderr),
             on_chosen=lambda _done, why: print(f"migsim: tracing by {why}", file=sys.stderr),
         )
     if recording.complete:
@@ -72,6 +73,34 @@ def record(
     held = f"{output} keeps {recording.contents}" if output.exists() else "nothing was recorded"
     print(f"migsim: interrupted; {held}", file=sys.stderr)
     raise typer.Exit(128 + signal_number())
+
+
+@app.command()
+def restore(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The .part folder of a recording that was killed.")
+    ],
+    qmp: Annotated[
+        Path | None,
+        typer.Option(metavar="SOCKET", help="The guest's QMP socket; by default the recording's."),
+    ] = None,
+) -> None:
+    """Put back a guest's migration settings that a killed recording had changed.
+
+    A recording by --method stream changes them and puts them back at its end. What it needs for that lies in its .part
+    folder; the next recording of the guest into a file beside it puts them back, too.
+
+    Example: migsim trace restore db.trace.part
+    """
+    from migsim.qmp import QmpSession
+    from migsim.tracer.guest_settings import kept_in, restore_guest
+
+    with QmpSession(qmp or kept_in(folder).socket) as session:
+        changes = restore_guest(session, folder)
+    for change in changes:
+        print(f"put back: {change}")
+    if not changes:
+        print("nothing to put back: the guest has its own settings")
 
 
 @app.command()

@@ -267,6 +267,12 @@ class _Meter:
     ) -> dict[str, Any]:
         # QEMU 8.2 and newer report the time that passed in milliseconds, older ones in whole seconds.
         measured = float(answer["calc-time"]) / (1000 if self.milliseconds else 1)
+        if measured > window_s + 2 * _OVERDUE_S:
+            raise QmpError(
+                f"QEMU says that a {window_s:g} s window took {measured:g} s.",
+                f"A window is given up {_OVERDUE_S:g} s after it was due.",
+                "Check that the socket belongs to QEMU's QMP monitor.",
+            )
         measured = max(measured, window_s)
         rate = int(answer.get("dirty-rate", 0)) * _MIB
         if mode == "page-sampling":

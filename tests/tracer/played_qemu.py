@@ -162,9 +162,6 @@ class PlayedQemu:
     def query_cpus_fast(self, _arguments: Any) -> Any:
         return [{"thread-id": 1}]
 
-    def query_name(self, _arguments: Any) -> Any:
-        return {"name": "played"}
-
     def query_uuid(self, _arguments: Any) -> Any:
         return {"UUID": "00000000-0000-0000-0000-000000000007"}
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from migsim.tracer.base import Availability, ProgressCallback, StopCallback
 from migsim.tracer.content import ContentSampler
 from migsim.tracer.dirty_rate import MILLISECONDS_SINCE, DirtyRateCollector
+from migsim.tracer.guest_settings import forget
 from migsim.tracer.stream.pacing import HeldRounds, PacedRounds
 from migsim.tracer.stream.reader import StreamReader
 from migsim.tracer.stream.recording import StreamRecording
@@ -124,7 +125,10 @@ class StreamCollector:
             reader = StreamReader(listener, SectionLog(sampler), peer_pid=session.peer_pid)
             pacing_type = HeldRounds if session.version >= StreamSource.holds_since else PacedRounds
             pacing = pacing_type(self.max_bandwidth, self.windows_s, recording.is_over)
-            source = StreamSource(session, path, pacing.first_parameters())
+            target = recording.writer.path
+            source = StreamSource(
+                session, path, pacing.first_parameters(), keep=lambda settings: settings.keep(target)
+            )
             reader.start()
             try:
                 with source:
@@ -135,6 +139,8 @@ class StreamCollector:
             finally:
                 reader.close()
                 recording.add_check(source.check)
+                if source.check.restored:
+                    forget(target)
 
     def _measure_short_windows(
         self, session: QmpSession, writer: TraceWriter, progress: ProgressCallback, stop: StopCallback
