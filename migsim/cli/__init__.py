@@ -4,6 +4,7 @@
 - `signals`: how signals end a command
 - `predict`, `sweep`, `size`, `sensitivity`, `replay`, `compare`: the studies of `migsim.study`
 - `trace`, `calibrate`, `lab`: groups of sub-commands that record, fit, and run real migrations
+- `example`: copies files to try migsim with
 - `question`: the options that every study shares; `options`: reading of option values; `console`: output;
   `users`: the options about a guest's users
 

@@ -62,6 +62,7 @@ _COMMANDS = {
         "Measure the costs of migrations on this host; fit a workload to a trace.",
     ),
     "lab": ("migsim.cli.lab", "app", "Run real migrations and record them."),
+    "example": ("migsim.cli.example", "example", "Copy a trace and a record to try migsim with."),
 }
 
 
@@ -253,6 +254,8 @@ def _execute(arguments: Sequence[str] | None) -> int:
         return _output_closed()
     except MigsimError as error:
         return _complain(error)
+    except ModuleNotFoundError as error:
+        return _our_bug() if _is_ours(error) else _complain(_package_missing(error))
     except OSError as error:
         if error.errno in _FULL:
             return _complain(_host_lacks(error))
@@ -270,6 +273,24 @@ def _our_bug() -> int:
     traceback.print_exc()
     print("migsim: this is a bug in migsim, not in what you gave it.", file=sys.stderr)
     return 1
+
+
+_EXTRAS = {"distributed": "cluster", "dask": "cluster", "jupyter": "notebook", "IPython": "notebook"}
+"""The optional packages, and the extra of migsim that installs each."""
+
+
+def _is_ours(error: ModuleNotFoundError) -> bool:
+    return (error.name or "migsim").partition(".")[0] == "migsim"
+
+
+def _package_missing(error: ModuleNotFoundError) -> HostError:
+    package = (error.name or "").partition(".")[0]
+    extra = f"[{_EXTRAS[package]}]" if package in _EXTRAS else ""
+    return HostError(
+        f"The package {error.name} is not installed.",
+        "migsim was installed without a package that it needs for this.",
+        f"Install it with pip install 'migsim{extra}'.",
+    )
 
 
 def _host_lacks(error: OSError) -> HostError:
