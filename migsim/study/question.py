@@ -17,6 +17,7 @@ from migsim.profiles import HostProfile
 from migsim.qapi import NEWEST, OLDEST, QemuVersion
 from migsim.scenario import MigrationSettings
 from migsim.study.quantities import QUANTITIES, read_count
+from migsim.units import parse_duration_s
 from migsim.workload import Workload
 
 if TYPE_CHECKING:
@@ -355,6 +356,11 @@ class Question:
 def _read_users(users: Any) -> UserLoop | None:
     from migsim.models.users.closed_loop import UserLoop
 
+    if isinstance(users, UserLoop):
+        read_count("users", users.users, least=1)
+        read_count("vcpus of the users' guest", users.vcpus, least=1)
+        parse_duration_s(users.think_s, field="think")
+        parse_duration_s(users.demand_s, field="demand")
     if users is None or isinstance(users, UserLoop):
         return users
     raise ParameterError(
@@ -454,7 +460,10 @@ def _bundled(version: QemuVersion, trace: Trace | None) -> HostProfile:
 
 
 def _read(name: str, value: Any) -> Any:
-    return None if value is None else QUANTITIES[name].read(value)
+    """Read a quantity; None stays None where it stands for a default that is no number."""
+    if value is None and name in ("load", "link", "fresh-pages"):
+        return None
+    return QUANTITIES[name].read(value)
 
 
 def _profile_notes(host: HostProfile, version: QemuVersion) -> Iterable[str]:

@@ -16,6 +16,7 @@ from migsim.errors import QmpError, UsageError, near_misses
 from migsim.qapi import QemuVersion
 from migsim.tracer.base import Availability, ProgressCallback, StopCallback
 from migsim.tracer.preflight import query_ram_blocks, refuse_while_busy
+from migsim.units import read_positive_s
 
 if TYPE_CHECKING:
     from migsim.qmp import QmpSession
@@ -109,7 +110,7 @@ class DirtyRateCollector:
                     near_misses(mode, MODES),
                 )
         self._requested_modes = tuple(modes)
-        self._windows_s = tuple(windows_s)
+        self._windows_s = tuple(read_positive_s("windows_s", window_s) for window_s in windows_s)
         self._refused_mode_is_error = bool(modes) and not only_if_offered
 
     def check(self, session: QmpSession) -> Availability:

@@ -13,6 +13,7 @@ from migsim.tracer.auto import choose_collector
 from migsim.tracer.base import ProgressCallback, StopCallback, never_stop, no_progress
 from migsim.tracer.guest_settings import put_back_left_over
 from migsim.tracer.preflight import describe_guest, refuse_while_busy
+from migsim.units import read_positive_s
 
 if TYPE_CHECKING:
     from migsim.trace import TraceWriter
@@ -95,12 +96,15 @@ def record_trace(
 
     Raises
     ------
+    ParameterError, UnitError
+        A duration that is not above 0 and finite.
     MigsimError
         Nothing could be recorded, or the recording broke off; the message then says what the trace holds.
     """
     from migsim.qmp import QmpSession
     from migsim.trace import TraceWriter
 
+    duration_s = read_positive_s("duration", duration_s)
     with QmpSession(qmp) as session:
         for line in put_back_left_over(session, Path(path)):
             if on_put_back is not None:
