@@ -80,7 +80,7 @@ clean:
 	$(PYTHON) -m venv .venv
 
 .venv/.installed: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install -q -e '.[tracer]'
+	$(BIN)/python -m pip install -q -e .
 	@touch $@
 
 .venv/.installed-dev: pyproject.toml | .venv/bin/python

@@ -8,13 +8,16 @@ it is refused with all three.
 
 from __future__ import annotations
 
+import math
+import numbers
 import re
 from fractions import Fraction
 from typing import Any
 
-from migsim.errors import UnitError
+from migsim.errors import ParameterError, UnitError
 
 __all__ = [
+    "LARGEST_COUNT",
     "PAGE_BYTES",
     "format_bytes",
     "format_duration_s",
@@ -24,10 +27,15 @@ __all__ = [
     "parse_duration_s",
     "parse_quantity",
     "parse_rate",
+    "read_count",
+    "read_positive_s",
 ]
 
 PAGE_BYTES = 4096
 """Bytes of a page of guest memory (QEMU's TARGET_PAGE_SIZE on x86)."""
+
+LARGEST_COUNT = 2**62
+"""The largest whole number that a sweep's columns hold."""
 
 _NUMBER = re.compile(r"\s*(\d+(?:_\d{3})*(?:\.\d+)?)\s*(.*?)\s*", re.DOTALL)
 _PREFIXES = {"": 1} | {p: 1000**i for i, p in enumerate("kMGTPE", 1)}
@@ -313,3 +321,44 @@ def format_value(value: Any, unit: str) -> str:
     if unit == "percent":
         return f"{value:g} %"
     return f"{value:.4g}" if unit in ("", "1") else f"{value:.4g} {unit}"
+
+
+def read_count(name: str, value: Any, *, least: int = 0, most: int = LARGEST_COUNT) -> int:
+    """Read a whole number from `least` to `most`.
+
+    Raises
+    ------
+    ParameterError, UnitError
+
+    Examples
+    --------
+    >>> read_count("draws", "40", least=1)
+    40
+    """
+    whole = value if isinstance(value, numbers.Integral) and not isinstance(value, bool) else None
+    number = int(whole) if whole is not None else parse_quantity(value, "", field=name)
+    if least <= number <= most:
+        return number
+    raise ParameterError(
+        f"{name} is {number}.",
+        f"It is a whole number from {least} on." if number < least else f"It is at most {most}.",
+        f"Give {least} or more." if number < least else f"Give {most} or less.",
+    )
+
+
+def read_positive_s(name: str, value: Any) -> float:
+    """Read a time above 0 and finite, in seconds.
+
+    Raises
+    ------
+    ParameterError, UnitError
+
+    Examples
+    --------
+    >>> read_positive_s("duration", 2.5)
+    2.5
+    """
+    seconds = parse_duration_s(value, field=name)
+    if 0 < seconds < math.inf:
+        return seconds
+    raise ParameterError(f"{name} is {value!r}.", "It is a time above 0.", "Give more than 0 s.")

@@ -9,7 +9,7 @@ A sub-command's module is imported when it is called, not when `migsim --help` l
 3    a bad scenario, trace, record or profile, or a host that lacks something
 4    the migration does not converge (`predict`); nothing meets the requirements (`size`)
 129  the terminal was closed (SIGHUP); 130 interrupted (Ctrl-C); 143 SIGTERM: all after cleaning up
-141  the reader of the output closed it (``migsim ... | head -1``)
+141  the output was closed, by its reader (``migsim ... | head -1``) or from the start (``>&-``)
 ===  ==============================================================
 """
 
@@ -18,10 +18,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import io
 import os
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, NoReturn
@@ -29,6 +29,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from migsim.cli.signals import ended_by_signals as _ended_by_signals
 from migsim.errors import HostError, MigsimError
 from migsim.version import __version__
 
@@ -61,6 +62,7 @@ _COMMANDS = {
         "Measure the costs of migrations on this host; fit a workload to a trace.",
     ),
     "lab": ("migsim.cli.lab", "app", "Run real migrations and record them."),
+    "example": ("migsim.cli.example", "example", "Copy a trace and a record to try migsim with."),
 }
 
 
@@ -144,39 +146,82 @@ def _options(
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
+class _Closed(io.TextIOBase):
+    """Stands for an output that was closed when the process began."""
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return 1
+
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError(errno.EPIPE, "the output is closed")
+
+
+class _Messages:
+    """A stream of messages: what cannot be written is lost, and ends nothing."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with self._losing():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._losing():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _losing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError):
+            _discard(self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 @contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP unwind the stack as Ctrl-C does, so that processes are ended and files removed.
-
-    The first signal counts; further ones are ignored while the stack unwinds. A shell starts background jobs with
-    SIGINT ignored; here SIGINT interrupts them too.
-    """
-    ending = False
-
-    def end(number: int, _frame: Any) -> None:
-        nonlocal ending
-        if not ending:
-            ending = True
-            raise SystemExit(128 + number)
-
-    before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, end)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup sets it to be ignored
-            before[signal.SIGHUP] = signal.signal(signal.SIGHUP, end)
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-            before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
+def _outputs_that_can_be_closed() -> Iterator[None]:
+    """Give a closed stdin, stdout or stderr (``>&-``) its place again, which the next file would take."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+    before = sys.stdout, sys.stderr
+    sys.stdout = _Closed() if sys.stdout is None else sys.stdout
+    sys.stderr = _Messages(sys.stderr or io.StringIO())
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        try:
+            sys.stdout.flush()
+        except (OSError, ValueError):
+            _discard(sys.stdout)
+        sys.stdout, sys.stderr = before
+
+
+def _discard(stream: Any) -> None:
+    """Redirect a stream that cannot be written: Python would flush it again at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        discarding = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(discarding, stream.fileno())
+        finally:
+            os.close(discarding)
 
 
 def _output_closed() -> int:
-    """Return the exit code for a closed output; redirect stdout, which Python would flush again at its end."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Return the exit code for a closed output."""
+    _discard(sys.stdout)
     return 128 + signal.SIGPIPE
 
 
@@ -209,6 +254,8 @@ def _execute(arguments: Sequence[str] | None) -> int:
         return _output_closed()
     except MigsimError as error:
         return _complain(error)
+    except ModuleNotFoundError as error:
+        return _our_bug() if _is_ours(error) else _complain(_package_missing(error))
     except OSError as error:
         if error.errno in _FULL:
             return _complain(_host_lacks(error))
@@ -226,6 +273,24 @@ def _our_bug() -> int:
     traceback.print_exc()
     print("migsim: this is a bug in migsim, not in what you gave it.", file=sys.stderr)
     return 1
+
+
+_EXTRAS = {"distributed": "cluster", "dask": "cluster", "jupyter": "notebook", "IPython": "notebook"}
+"""The optional packages, and the extra of migsim that installs each."""
+
+
+def _is_ours(error: ModuleNotFoundError) -> bool:
+    return (error.name or "migsim").partition(".")[0] == "migsim"
+
+
+def _package_missing(error: ModuleNotFoundError) -> HostError:
+    package = (error.name or "").partition(".")[0]
+    extra = f"[{_EXTRAS[package]}]" if package in _EXTRAS else ""
+    return HostError(
+        f"The package {error.name} is not installed.",
+        "migsim was installed without a package that it needs for this.",
+        f"Install it with pip install 'migsim{extra}'.",
+    )
 
 
 def _host_lacks(error: OSError) -> HostError:
@@ -252,4 +317,6 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
     SystemExit
         Always; the exit codes are in this module's docstring.
     """
-    sys.exit(_execute(arguments))
+    with _outputs_that_can_be_closed():
+        code = _execute(arguments)
+    sys.exit(code)

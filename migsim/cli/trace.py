@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -36,7 +33,8 @@ def record(
 ) -> None:
     """Trace a running guest.
 
-    The guest keeps running. Ctrl-C ends the recording early and keeps the trace up to then (exit code 130).
+    The guest keeps running. Ctrl-C ends the recording early and keeps the trace up to then (exit code 130); so does
+    SIGTERM (143).
 
     Methods: dirty-ring records each write with its time (it needs root, and QEMU started with KVM's dirty ring). stream
     records page numbers and contents round by round, as the destination of a migration that never completes. dirty-rate
@@ -46,6 +44,7 @@ def record(
     """
     from migsim.cli.console import progress
     from migsim.cli.options import one_of, positive_duration_s
+    from migsim.cli.signals import first_signal_asks
     from migsim.files import check_writable
     from migsim.tracer import record_trace
     from migsim.tracer.auto import METHODS
@@ -54,7 +53,7 @@ def record(
     one_of(method, METHODS, option="--method")
     duration_s = positive_duration_s(duration, option="--duration")
     check_writable(output)
-    with _interrupt_once() as interrupted, progress("tracing", total=duration_s) as update:
+    with first_signal_asks() as signal_number, progress("tracing", total=duration_s) as update:
         recording = record_trace(
             qmp,
             output,
@@ -62,7 +61,8 @@ def record(
             duration_s=duration_s,
             command=shlex.join(["migsim", *sys.argv[1:]]),
             progress=update,
-            stop=interrupted,
+            stop=lambda: signal_number() > 0,
+            on_put_back=lambda line: print(f"migsim: {line}", file=sys.stderr),
             on_chosen=lambda _done, why: print(f"migsim: tracing by {why}", file=sys.stderr),
         )
     if recording.complete:
@@ -72,7 +72,35 @@ def record(
         return
     held = f"{output} keeps {recording.contents}" if output.exists() else "nothing was recorded"
     print(f"migsim: interrupted; {held}", file=sys.stderr)
-    raise typer.Exit(130)
+    raise typer.Exit(128 + signal_number())
+
+
+@app.command()
+def restore(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The .part folder of a recording that was killed.")
+    ],
+    qmp: Annotated[
+        Path | None,
+        typer.Option(metavar="SOCKET", help="The guest's QMP socket; by default the recording's."),
+    ] = None,
+) -> None:
+    """Put back a guest's migration settings that a killed recording had changed.
+
+    A recording by --method stream changes them and puts them back at its end. What it needs for that lies in its .part
+    folder; the next recording of the guest into a file beside it puts them back, too.
+
+    Example: migsim trace restore db.trace.part
+    """
+    from migsim.qmp import QmpSession
+    from migsim.tracer.guest_settings import kept_in, restore_guest
+
+    with QmpSession(qmp or kept_in(folder).socket) as session:
+        changes = restore_guest(session, folder)
+    for change in changes:
+        print(f"put back: {change}")
+    if not changes:
+        print("nothing to put back: the guest has its own settings")
 
 
 @app.command()
@@ -135,22 +163,3 @@ def xbzrle(
     console = stdout_console()
     console.print(table)
     console.print(advice.reason, markup=False)
-
-
-@contextmanager
-def _interrupt_once() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C or SIGTERM ask for an orderly end, and the second one interrupt."""
-    end_asked = False
-
-    def note(number: int, _frame: Any) -> None:
-        nonlocal end_asked
-        if end_asked:
-            raise KeyboardInterrupt
-        end_asked = True
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: end_asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -16,6 +16,7 @@ from migsim.lab.host_load import HostLoad
 from migsim.lab.machine import check_host
 from migsim.lab.qemu import QemuProcess
 from migsim.lab.sides import cause_of, check_version, ready_within_s, set_up_sides, settle, start_side
+from migsim.units import read_positive_s
 
 if TYPE_CHECKING:
     from migsim.results import MigrationResult
@@ -95,6 +96,8 @@ def run_migration(
         No ``/dev/kvm``, no room in ``/dev/shm``, no image of the Linux guest.
     QemuError
         QEMU is missing, is of another version, refuses a command, or dies.
+    ParameterError, UnitError
+        A `ready_timeout_s` that is not above 0 and finite.
     GuestError
         The guest never became ready.
 
@@ -104,6 +107,8 @@ def run_migration(
     """
     from migsim.lab.record import make_result
 
+    if ready_timeout_s is not None:
+        ready_timeout_s = read_positive_s("ready_timeout", ready_timeout_s)
     check_host(scenario.qemu)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="migsim-lab-")))

@@ -15,9 +15,10 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from migsim.errors import QemuError, QmpError
 from migsim.qmp import QmpSession
@@ -95,7 +96,7 @@ def _interrupts_held() -> Iterator[None]:
     Blocking them would not do: another thread would take a signal, and Python would still handle it in this one.
     """
     caught: list[int] = []
-    handlers = {}
+    handlers: dict[int, Callable[..., Any]] = {}
     if threading.current_thread() is threading.main_thread():
         signs = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
         handlers = {sign: handler for sign in signs if callable(handler := signal.getsignal(sign))}
@@ -107,7 +108,7 @@ def _interrupts_held() -> Iterator[None]:
         for sign, handler in handlers.items():
             signal.signal(sign, handler)
         if caught:
-            signal.raise_signal(caught[0])
+            handlers[caught[0]](caught[0], None)
 
 
 class QemuProcess:

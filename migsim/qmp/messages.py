@@ -11,6 +11,8 @@ from migsim.errors import QmpError
 
 __all__ = ["QmpCommandError", "QmpEvent"]
 
+_LATEST_S = 1 << 40
+
 
 class QmpCommandError(QmpError):
     """QEMU understood a command and refused it.
@@ -36,7 +38,7 @@ class QmpCommandError(QmpError):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class QmpEvent:
     """One event of QEMU.
 
@@ -56,16 +58,19 @@ class QmpEvent:
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> QmpEvent:
-        """Read an event from a QMP message; a missing or invalid time stamp is replaced by the current time.
+        """Read an event from a QMP message; what is missing or invalid is left out, a time is the current one.
 
         Examples
         --------
         >>> QmpEvent.from_message({"event": "STOP", "timestamp": {"seconds": 3, "microseconds": 500000}})
         QmpEvent(name='STOP', data={}, seconds=3.5)
         """
-        stamp = message.get("timestamp")
+        stamp, name, data = message.get("timestamp"), message.get("event"), message.get("data")
         seconds = time.time()
-        if isinstance(stamp, Mapping) and isinstance(stamp.get("seconds"), int) and stamp["seconds"] >= 0:
-            seconds = stamp["seconds"] + int(stamp.get("microseconds", 0)) / 1e6
-        data = message.get("data")
-        return cls(str(message.get("event", "")), dict(data) if isinstance(data, Mapping) else {}, seconds)
+        if isinstance(stamp, Mapping):
+            whole, part = stamp.get("seconds"), stamp.get("microseconds", 0)
+            if type(whole) is int and type(part) is int and 0 <= whole < _LATEST_S and 0 <= part < 1_000_000:
+                seconds = whole + part / 1e6
+        return cls(
+            name if isinstance(name, str) else "", dict(data) if isinstance(data, Mapping) else {}, seconds
+        )

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from migsim.errors import QmpError
 from migsim.qapi import QemuVersion
+from migsim.qmp.answers import check_answer
 from migsim.qmp.messages import QmpCommandError, QmpEvent
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ _T = TypeVar("_T")
 # How long after a command's timeout the calling thread still waits for the loop to report it.
 _GRACE_S = 5.0
 _DISCONNECT_S = 1.0
+EVENTS_AT_MOST = 200_000
+"""Events that a session keeps. QEMU sends one each round of a migration, and few others."""
+EVENT_LETTERS_AT_MOST = 32_000_000
+"""Letters of all their data."""
 
 
 class QmpSession:
@@ -47,7 +52,8 @@ class QmpSession:
     Attributes
     ----------
     events : list of QmpEvent
-        All events received so far, in order.
+        All events received so far, in order: at most `EVENTS_AT_MOST`. A monitor that sends more is no longer listened
+        to; the session then ends.
     version : QemuVersion
         QEMU's version, from the greeting.
     peer_pid : int or None
@@ -57,7 +63,7 @@ class QmpSession:
     ------
     QmpError
         The only error that the methods raise: there is no socket, it is not a QMP monitor, the connection was closed,
-        QEMU refused a command, or the time limit is over.
+        QEMU refused a command, an answer has not the shape of QEMU's, or the time limit is over.
 
     Examples
     --------
@@ -83,6 +89,7 @@ class QmpSession:
         self._open_answers: set[Future[Any]] = set()
         self._client: QMPClient | None = None
         self._end_reason: str | None = None
+        self._event_letters = 0
 
     # -- connecting and disconnecting ---------------------------------------------------------------------
 
@@ -203,6 +210,8 @@ class QmpSession:
                 self._add_event(message.result())
                 while not client.events.empty():
                     self._add_event(await client.events.get())
+                if self._end_reason is not None:
+                    break
         finally:
             ended.cancel()
 
@@ -224,8 +233,15 @@ class QmpSession:
             await asyncio.wait(self._command_tasks, timeout=_DISCONNECT_S)
 
     def _add_event(self, message: Mapping[str, Any]) -> None:
+        event = QmpEvent.from_message(message)
         with self._lock:
-            self.events.append(QmpEvent.from_message(message))
+            self._event_letters += len(event.name) + len(repr(event.data)) if event.data else len(event.name)
+            if len(self.events) >= EVENTS_AT_MOST or self._event_letters > EVENT_LETTERS_AT_MOST:
+                self._end_reason = self._end_reason or (
+                    f"it sent more events than migsim keeps ({EVENTS_AT_MOST:,}, {EVENT_LETTERS_AT_MOST:,} letters)"
+                )
+            else:
+                self.events.append(event)
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -252,7 +268,7 @@ class QmpSession:
         QmpCommandError
             QEMU refuses the command.
         QmpError
-            There is no connection, or no answer within the time limit.
+            There is no connection, no answer within the time limit, or one of another shape than QEMU's.
         """
         answer_timeout_s = self.timeout_s if timeout_s is None else timeout_s
         answer: Future[Any] = Future()
@@ -269,7 +285,9 @@ class QmpSession:
                 raise self._no_connection(command)
             self._open_answers.add(answer)
             self._loop.call_soon_threadsafe(start_command, self._client)
-        return self._wait_for_answer(answer, answer_timeout_s, command)
+        result = self._wait_for_answer(answer, answer_timeout_s, command)
+        check_answer(command, result)
+        return result
 
     def wait_event(self, *names: str, timeout_s: float) -> QmpEvent:
         """Return the earliest event of one of `names` that no earlier call returned; wait for it if necessary.
@@ -280,12 +298,15 @@ class QmpSession:
             No such event comes within the time limit, or the connection ends.
         """
         deadline = time.monotonic() + timeout_s
+        looked_at = 0
         with self._changed:
             while True:
-                for index, event in enumerate(self.events):
+                for index in range(looked_at, len(self.events)):
+                    event = self.events[index]
                     if event.name in names and index not in self._returned_events:
                         self._returned_events.add(index)
                         return event
+                looked_at = len(self.events)
                 if self._end_reason is not None:
                     raise self._no_connection(f"event {' or '.join(names)}")
                 left = deadline - time.monotonic()

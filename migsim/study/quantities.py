@@ -10,16 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from migsim.errors import ParameterError
+from migsim.errors import MigsimError, ParameterError
 from migsim.models.dirty.ring import ring_fill_pages
-from migsim.units import parse_duration_s, parse_quantity, parse_rate
+from migsim.units import LARGEST_COUNT, parse_duration_s, parse_rate, read_count
 
-__all__ = ["LARGEST_COUNT", "QUANTITIES", "Quantity", "read_count", "read_number", "read_share"]
-
-LARGEST_COUNT = 2**62
-"""The largest whole number that a sweep's columns hold."""
+__all__ = ["LARGEST_COUNT", "QUANTITIES", "Quantity", "read_count", "read_jobs", "read_number", "read_share"]
+_MOST_JOBS = 10_000
 
 
 @dataclass(frozen=True)
@@ -69,8 +65,8 @@ def read_number(name: str, value: Any) -> float:
     return number
 
 
-def read_count(name: str, value: Any, *, least: int = 0, most: int = LARGEST_COUNT) -> int:
-    """Read a whole number from `least` to `most`.
+def read_jobs(jobs: Any) -> int:
+    """Read a number of processes: 1 or more, or -1 for one per processor.
 
     Raises
     ------
@@ -78,18 +74,19 @@ def read_count(name: str, value: Any, *, least: int = 0, most: int = LARGEST_COU
 
     Examples
     --------
-    >>> read_count("draws", "40", least=1)
-    40
+    >>> read_jobs(4), read_jobs(-1)
+    (4, -1)
     """
-    whole = value if isinstance(value, int | np.integer) and not isinstance(value, bool) else None
-    number = int(whole) if whole is not None else parse_quantity(value, "", field=name)
-    if least <= number <= most:
-        return number
-    raise ParameterError(
-        f"{name} is {number}.",
-        f"It is a whole number from {least} on." if number < least else f"It is at most {most}.",
-        f"Give {least} or more." if number < least else f"Give {most} or less.",
-    )
+    if isinstance(jobs, int) and jobs == -1:
+        return -1
+    try:
+        return read_count("jobs", jobs, least=1, most=_MOST_JOBS)
+    except MigsimError as error:
+        raise ParameterError(
+            f"jobs is {jobs!r}.",
+            f"It counts processes, at most {_MOST_JOBS}; -1 means one per processor.",
+            "Give 1 or more, or -1.",
+        ) from error
 
 
 def read_share(name: str, value: Any) -> float:

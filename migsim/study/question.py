@@ -19,6 +19,7 @@ from migsim.scenario import MigrationSettings
 from migsim.study.basis import Basis, basis_of
 from migsim.study.modelled import LEFT_OUT, check_modelled, setting_notes
 from migsim.study.quantities import QUANTITIES, read_count
+from migsim.units import parse_duration_s
 from migsim.workload import Workload
 
 if TYPE_CHECKING:
@@ -368,6 +369,11 @@ def _current_name(parameter: str) -> str:
 def _read_users(users: Any) -> UserLoop | None:
     from migsim.models.users.closed_loop import UserLoop
 
+    if isinstance(users, UserLoop):
+        read_count("users", users.users, least=1)
+        read_count("vcpus of the users' guest", users.vcpus, least=1)
+        parse_duration_s(users.think_s, field="think")
+        parse_duration_s(users.demand_s, field="demand")
     if users is None or isinstance(users, UserLoop):
         return users
     raise ParameterError(
@@ -464,4 +470,7 @@ def _bundled(version: QemuVersion, trace: Trace | None) -> HostProfile:
 
 
 def _read(name: str, value: Any) -> Any:
-    return None if value is None else QUANTITIES[name].read(value)
+    """Read a quantity; None stays None where it stands for a default that is no number."""
+    if value is None and name in ("load", "link", "fresh-pages"):
+        return None
+    return QUANTITIES[name].read(value)

@@ -27,8 +27,9 @@ from migsim.models.guest.scaling import (
     scaled_writes_per_s,
 )
 from migsim.study.predict import Prediction, predict
+from migsim.study.quantities import read_number
 from migsim.study.question import QuestionKeywords
-from migsim.units import PAGE_BYTES, format_bytes
+from migsim.units import PAGE_BYTES, format_bytes, read_count
 from migsim.workload import Workload
 
 if TYPE_CHECKING:
@@ -79,6 +80,12 @@ class GuestSize:
     zero_fraction: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("ram_bytes", "vcpus", "users"):
+            read_count(name, getattr(self, name), least=1)
+        optional = {"zero_fraction": self.zero_fraction, "transactions_per_s": self.transactions_per_s}
+        given = {name: value for name, value in optional.items() if value is not None}
+        for name, value in ({"buffers_fraction": self.buffers_fraction} | given).items():
+            read_number(name, None if isinstance(value, str) else value)
         known, zero = self.transactions_per_s, self.zero_fraction
         counts = min(self.ram_bytes, self.vcpus, self.users)
         shares = 0 < self.buffers_fraction < 1 and (zero is None or 0 <= zero < 1)

@@ -33,6 +33,7 @@ from migsim.study.basis import Basis, basis_html
 from migsim.study.draws import Draw, draw_all, draw_at
 from migsim.study.question import Question, QuestionKeywords, takes_question
 from migsim.study.sweep.cells import CellResults
+from migsim.units import read_count
 from migsim.workload import Workload
 
 if TYPE_CHECKING:
@@ -171,7 +172,8 @@ def sensitivity(
             f"Figures are {', '.join(FIGURES)}, and outcome.",
             near_misses(of, [*FIGURES, "outcome"]) or "Choose one of them.",
         )
-    if samples < 2 or samples & (samples - 1):
+    samples = read_count("samples", samples, least=2)
+    if samples & (samples - 1):
         raise ParameterError(
             f"samples is {samples}.", "A Sobol sequence is balanced at powers of two.", "Give 128 or 256."
         )

@@ -16,6 +16,7 @@ from migsim.errors import QmpError, UsageError, near_misses
 from migsim.qapi import QemuVersion
 from migsim.tracer.base import Availability, ProgressCallback, StopCallback
 from migsim.tracer.preflight import query_ram_blocks, refuse_while_busy
+from migsim.units import read_positive_s
 
 if TYPE_CHECKING:
     from migsim.qmp import QmpSession
@@ -109,7 +110,7 @@ class DirtyRateCollector:
                     near_misses(mode, MODES),
                 )
         self._requested_modes = tuple(modes)
-        self._windows_s = tuple(windows_s)
+        self._windows_s = tuple(read_positive_s("windows_s", window_s) for window_s in windows_s)
         self._refused_mode_is_error = bool(modes) and not only_if_offered
 
     def check(self, session: QmpSession) -> Availability:
@@ -267,6 +268,12 @@ class _Meter:
     ) -> dict[str, Any]:
         # QEMU 8.2 and newer report the time that passed in milliseconds, older ones in whole seconds.
         measured = float(answer["calc-time"]) / (1000 if self.milliseconds else 1)
+        if measured > window_s + 2 * _OVERDUE_S:
+            raise QmpError(
+                f"QEMU says that a {window_s:g} s window took {measured:g} s.",
+                f"A window is given up {_OVERDUE_S:g} s after it was due.",
+                "Check that the socket belongs to QEMU's QMP monitor.",
+            )
         measured = max(measured, window_s)
         rate = int(answer.get("dirty-rate", 0)) * _MIB
         if mode == "page-sampling":

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from migsim.qmp import QmpSession
 
 __all__ = [
+    "IDLE",
     "RamBlockLine",
     "count_resident_pages",
     "describe_guest",
@@ -28,12 +29,14 @@ __all__ = [
     "run_hmp",
 ]
 
-_IDLE = frozenset({"none", "completed", "failed", "cancelled"})
+IDLE = frozenset({"none", "completed", "failed", "cancelled"})
+"""States of `query-migrate` in which no migration is under way."""
 _BLOCK = re.compile(
     r"^\s*(?P<name>\S.*?)\s+\d+ [KMG]iB\s+0x[0-9a-f]+\s+0x(?P<used>[0-9a-f]+)\s+0x[0-9a-f]+"
     r"(?:\s+0x(?P<hva>[0-9a-f]+))?",
-    re.MULTILINE,
 )
+_LONGEST_LINE = 1000
+_MOST_BYTES = 1 << 52
 _MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) ")
 
 
@@ -62,7 +65,8 @@ def parse_info_ramblock(text: str) -> list[RamBlockLine]:
         RamBlockLine(
             match["name"], int(match["used"], 16), int(match["hva"], 16) if match["hva"] is not None else None
         )
-        for match in _BLOCK.finditer(text)
+        for line in text.splitlines()
+        if len(line) <= _LONGEST_LINE and (match := _BLOCK.match(line))
     ]
 
 
@@ -76,10 +80,10 @@ def query_ram_blocks(session: QmpSession) -> list[RamBlockLine]:
     """
     text = run_hmp(session, "info ramblock")
     lines = parse_info_ramblock(text)
-    if not lines:
+    if not lines or max(line.used_bytes for line in lines) > _MOST_BYTES:
         raise QmpError(
             f"QEMU answered `info ramblock` with {text.strip()[:80]!r}.",
-            "The answer should list the guest's RAM blocks, one a line.",
+            "The answer lists the guest's RAM blocks, one a line, each of at most 4 PiB.",
             "Check that the socket is a QMP monitor of a QEMU that is built with the human monitor.",
         )
     return lines
@@ -94,7 +98,7 @@ def refuse_while_busy(session: QmpSession) -> None:
         The guest is busy: it and the tracing would disturb each other.
     """
     status = session.execute("query-migrate").get("status", "none")
-    if status not in _IDLE:
+    if status not in IDLE:
         raise QmpError(
             f"A migration of this guest is under way (query-migrate says {status!r}).",
             "Tracing and migrating use the same dirty log, so each would falsify the other.",

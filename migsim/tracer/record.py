@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from migsim.errors import MigsimError
 from migsim.tracer.auto import choose_collector
 from migsim.tracer.base import ProgressCallback, StopCallback, never_stop, no_progress
+from migsim.tracer.guest_settings import put_back_left_over
 from migsim.tracer.preflight import describe_guest, refuse_while_busy
+from migsim.units import read_positive_s
 
 if TYPE_CHECKING:
     from migsim.trace import TraceWriter
@@ -60,6 +62,7 @@ def record_trace(
     progress: ProgressCallback = no_progress,
     stop: StopCallback = never_stop,
     on_chosen: ProgressCallback = no_progress,
+    on_put_back: Callable[[str], None] | None = None,
     self_check: Callable[[], dict[str, Any]] | None = None,
 ) -> Recording:
     """Trace a running guest into a file.
@@ -81,6 +84,8 @@ def record_trace(
         See `Collector.record`.
     on_chosen : callable
         Called once, before the collector starts, with 0 and the reason for the choice.
+    on_put_back : callable, optional
+        Called with a line for each killed recording beside `path` whose changes to this guest were put back.
     self_check : callable, optional
         Called at the end; its findings about the guest are kept beside those of the collector.
 
@@ -91,13 +96,19 @@ def record_trace(
 
     Raises
     ------
+    ParameterError, UnitError
+        A duration that is not above 0 and finite.
     MigsimError
         Nothing could be recorded, or the recording broke off; the message then says what the trace holds.
     """
     from migsim.qmp import QmpSession
     from migsim.trace import TraceWriter
 
+    duration_s = read_positive_s("duration", duration_s)
     with QmpSession(qmp) as session:
+        for line in put_back_left_over(session, Path(path)):
+            if on_put_back is not None:
+                on_put_back(line)
         refuse_while_busy(session)
         collector, reason = choose_collector(session, method)
         on_chosen(0.0, reason)

@@ -139,7 +139,13 @@ print(json.dumps(sorted(heavy | {m for m in sys.modules if m.startswith("migsim.
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     loaded = json.loads(done.stdout.splitlines()[-1])
-    assert set(loaded) == {"migsim.cli", "migsim.cli.main", "migsim.errors", "migsim.version"}
+    assert set(loaded) == {
+        "migsim.cli",
+        "migsim.cli.main",
+        "migsim.cli.signals",
+        "migsim.errors",
+        "migsim.version",
+    }
 
 
 def test_predict_loads_nothing_that_it_could_do_without() -> None:
@@ -161,7 +167,8 @@ print(json.dumps(sorted(unwanted & set(sys.modules))))
 
 
 @pytest.mark.parametrize(
-    "name", ["predict", "sweep", "size", "sensitivity", "replay", "compare", "trace", "calibrate", "lab"]
+    "name",
+    ["predict", "sweep", "size", "sensitivity", "replay", "compare", "trace", "calibrate", "lab", "example"],
 )
 def test_every_listed_sub_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(name, "--help") == 0
@@ -200,3 +207,45 @@ def test_progress_shows_on_stderr_of_a_terminal(
 def test_a_piped_table_is_not_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
     console.stdout_console().print("x" * 150)
     assert capsys.readouterr().out == "x" * 150 + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("distributed.client", 3, "pip install 'migsim[cluster]'"),
+        ("IPython", 3, "pip install 'migsim[notebook]'"),
+        ("qemu.qmp", 3, "pip install 'migsim'"),
+        ("migsim.gone", 1, "a bug in migsim"),
+    ],
+)
+def test_a_package_that_is_missing_is_named_with_its_extra(
+    predict_does: Callable[..., None], capsys: pytest.CaptureFixture[str], name: str, code: int, words: str
+) -> None:
+    predict_does(raise_(ModuleNotFoundError(f"No module named {name!r}", name=name)))
+    assert invoke("predict", "x") == code
+    said = capsys.readouterr().err
+    assert words in said and ("Traceback" in said) == (code == 1)
+
+
+def test_the_extras_are_those_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(main._EXTRAS.values()) | {"dev"} == set(project["optional-dependencies"])
+    needed = " ".join(project["dependencies"])
+    assert "qemu.qmp" in needed and "psutil" in needed and "jupyter" not in needed
+
+
+def test_the_example_is_copied_and_nothing_of_the_users_is_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert invoke("example", "a folder/inside") == 0
+        assert "migsim predict 'a folder/inside/hot-4g.trace' --set" in capsys.readouterr().out
+    assert len(list((tmp_path / "a folder" / "inside").iterdir())) == 2
+    (tmp_path / "a folder" / "inside" / "hot-4g.trace").write_text("mine")
+    assert invoke("example", "a folder/inside") == 3
+    assert "overwrites nothing" in capsys.readouterr().err
+    assert (tmp_path / "a folder" / "inside" / "hot-4g.trace").read_text() == "mine"
+    (tmp_path / "file").write_text("")
+    assert invoke("example", "file/inside") == 3
+    assert "Cannot make the folder" in capsys.readouterr().err

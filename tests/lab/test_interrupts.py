@@ -30,7 +30,8 @@ talk = server.accept()[0]
 version = {"qemu": {"major": 10, "minor": 0, "micro": 2}, "package": ""}
 talk.sendall(json.dumps({"QMP": {"version": version, "capabilities": []}}).encode() + b"\\n")
 while data := talk.recv(65536):
-    talk.sendall(json.dumps({"return": {}, "id": json.loads(data).get("id")}).encode() + b"\\n")
+    answer = {"return": {"running": True, "status": "running"}, "id": json.loads(data).get("id")}
+    talk.sendall(json.dumps(answer).encode() + b"\\n")
 """
 Line = tuple[str, int]
 

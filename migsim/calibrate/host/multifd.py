@@ -27,7 +27,7 @@ from migsim.profiles import HostProfile, Term
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
 from migsim.scenario import GuestSpec, GuestWorkload, LabScenario, MigrationSettings, PageClass, QemuSpec
-from migsim.units import PAGE_BYTES
+from migsim.units import PAGE_BYTES, read_count
 
 __all__ = ["ThreadWork", "fit_multifd", "measure_multifd", "multifd_probes", "thread_work"]
 
@@ -140,6 +140,7 @@ def measure_multifd(
         Where the profile is of another QEMU, or a probe shows no thread of multifd.
     """
     multifd_rules(qemu.qemu_version)
+    repeats = read_count("repeats", repeats, least=1)
     cold = alias_bytes_with_room(COLD_ALIAS_BYTES)
     every = [(p, n) for n in range(1, repeats + 1) for p in multifd_probes(qemu, cold_alias_bytes=cold)]
     return fit_multifd(host, run_probes(every, progress=progress, keep=keep, command=command))

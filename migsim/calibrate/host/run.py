@@ -10,6 +10,7 @@ from migsim.calibrate.host.probe_runs import run_probes
 from migsim.calibrate.host.probes import COLD_ALIAS_BYTES, alias_bytes_with_room, host_probes
 from migsim.profiles import HostProfile
 from migsim.scenario import QemuSpec
+from migsim.units import read_count
 
 __all__ = ["measure_host"]
 
@@ -42,9 +43,12 @@ def measure_host(
         As `migsim.lab.run_migration`.
     RecordError
         Where a kept record cannot be read.
+    ParameterError
+        Where `repeats` is no whole number from 1 on.
     ProfileError
         Where a probe does not complete or does not show its term.
     """
+    repeats = read_count("repeats", repeats, least=1)
     cold = alias_bytes_with_room(COLD_ALIAS_BYTES)
     every = [
         (probe, (repeat - 1) * probe.runs + run)

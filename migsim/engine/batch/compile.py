@@ -1,17 +1,21 @@
 """How the batch engine's loop is compiled: by numba, on first use, with the code kept on disk.
 
 The laws of `migsim.models`, and what both engines share in `migsim.engine`, are compiled as they stand (`LAWS`), and so
-are the modules of the loop (`LOOPS`). Compiled code is kept beside the package, or in numba's folder of the user where
-the package cannot be written. Its key holds the sources of everything that was compiled, so that a changed law is never
-answered by old code.
+are the modules of the loop (`LOOPS`). Compiled code is kept beside the modules. Where they cannot be written, it is
+kept in the user's cache folder (numba's: ``$XDG_CACHE_HOME/numba``, ``~/.cache/numba``), and where that cannot be
+written either, nowhere: then each process compiles, and says so. ``NUMBA_CACHE_DIR`` names another folder. The key
+holds the sources of everything that was compiled, so that a changed law is never answered by old code.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
+import sys
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -136,9 +140,13 @@ OPTIONS: dict[str, Any] = {"fastmath": FLAGS, "error_model": "numpy", "_nrt": Fa
 to the arrays that it is given: those atomic counts took half of its time."""
 
 
+SPEAKERS = ("MainProcess", "LokyProcess-1")
+"""Names of the processes that speak: of a sweep's many, which all compile, one says so."""
+
+
 @cache
 def compiled_run() -> Callable[..., int]:
-    """Compile `migsim.engine.batch.loop.run_cells`.
+    """Return `migsim.engine.batch.loop.run_cells`, compiled at its first call with arguments of new types.
 
     Raises
     ------
@@ -170,7 +178,93 @@ def compiled_run() -> Callable[..., int]:
             room, extents, cache, states, kinds, run_fractions, cells, rates, notes, ends, figures, reasons, first, rng,
         ) if sources else 0  # fmt: skip
 
-    return njit(run, cache=True, nogil=True, **OPTIONS)  # type: ignore[no-any-return]  # numba has no types
+    return _KeptCode(run, lambda **kept: njit(run, nogil=True, **kept, **OPTIONS))
+
+
+class _KeptCode:
+    """A function that is compiled when it is called, and whose code is kept on disk as far as the disk allows it.
+
+    What goes wrong with kept code is said once and never ends a call: it is compiled again.
+
+    Parameters
+    ----------
+    function : callable
+    compile_with : callable
+        Makes numba's dispatcher of it; takes ``cache=True``.
+    """
+
+    def __init__(self, function: Callable[..., int], compile_with: Callable[..., Any]) -> None:
+        self._function = function
+        self._compile_with = compile_with
+        self._said = False
+        try:
+            self._run = compile_with(cache=True)
+        except RuntimeError:  # numba finds no folder that can be written
+            self._say_not_kept("neither migsim's folder nor the user's cache folder can be written")
+            self._run = compile_with()
+        _announce(self)
+
+    def __call__(self, *arguments: Any) -> int:
+        from numba.core.errors import NumbaError
+
+        try:
+            return self._run(*arguments)  # type: ignore[no-any-return]  # numba has no types
+        except NumbaError:
+            raise
+        except Exception as error:  # the loop itself raises nothing: kept code could not be read or written
+            self._say_not_kept(f"{type(error).__name__}: {error}".rstrip(": ."))
+            if not isinstance(error, OSError):
+                self._remove_kept()
+        try:
+            return self._run(*arguments)  # type: ignore[no-any-return]
+        except NumbaError:
+            raise
+        except Exception:
+            self._run = self._compile_with()
+            return self._run(*arguments)  # type: ignore[no-any-return]
+
+    def compiles(self, dispatcher: Any) -> bool:
+        """Whether a dispatcher of numba's is this function's."""
+        return dispatcher is self._run
+
+    def _remove_kept(self) -> None:
+        """Remove damaged code, and its index."""
+        name = f"{Path(__file__).stem}.{self._function.__qualname__}".replace("<", "").replace(">", "")
+        with contextlib.suppress(OSError):
+            for path in Path(self._run.stats.cache_path).glob(f"{name}-*.nb?"):
+                path.unlink()
+
+    def _say_not_kept(self, why: str) -> None:
+        if not self._said:
+            _say(
+                f"the batch engine's compiled code is not kept ({why}). "
+                "It is compiled again, which takes half a minute. "
+                "Set NUMBA_CACHE_DIR to a folder that can be written, with some space."
+            )
+        self._said = True
+
+
+def _announce(code: _KeptCode) -> None:
+    """Let each compilation of this code be said where stderr is a terminal: it may look like a hang."""
+    from numba.core import event
+
+    class Listener(event.Listener):
+        def on_start(self, started: Any) -> None:
+            if code.compiles(started.data["dispatcher"]) and sys.stderr is not None and sys.stderr.isatty():
+                _say("compiling the batch engine (some 20 s; the code is kept for the next time) ...")
+
+        def on_end(self, ended: Any) -> None:
+            pass
+
+    event.register("numba:compile", Listener())  # type: ignore[no-untyped-call]  # numba has no types
+
+
+def _say(text: str) -> None:
+    import multiprocessing
+
+    if multiprocessing.current_process().name in SPEAKERS:
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr may be closed
+            print(f"migsim: {text}", file=sys.stderr, flush=True)
 
 
 def _is_function_of(thing: Any, module: ModuleType) -> bool:

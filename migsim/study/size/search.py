@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from migsim.errors import ParameterError
 from migsim.html import html_list, html_table
 from migsim.study.basis import Basis, basis_html
-from migsim.study.quantities import read_share
+from migsim.study.quantities import read_jobs, read_share
 from migsim.study.question import Question, QuestionKeywords, takes_question
 from migsim.study.size.requirement import COMPLETES, Requirement, read_requirements
 from migsim.study.size.trials import Trials, default_range
@@ -183,6 +183,7 @@ def size(
             "Give one of them.",
         )
     share = read_share("confidence", confidence)
+    jobs = read_jobs(jobs)
     question = Question.of(guest, **keywords)
     name, equals, text = (minimise or maximise or "").partition("=")
     vary = {name: text if equals else default_range(name, question.link_bytes_per_s)}

@@ -19,7 +19,7 @@ from migsim.engine.batch.columns import WRITES_SCALE
 from migsim.engine.batch.grid import simulate_grid
 from migsim.engine.batch.result import BatchResult
 from migsim.engine.inputs import SimulationInput
-from migsim.errors import MigsimError
+from migsim.errors import HostError, MigsimError
 from migsim.qapi import check_parameters
 from migsim.results.figures import FIGURES
 from migsim.study.draws import Draw, draw_all
@@ -204,6 +204,8 @@ def simulate_cells(plan: Plan, columns: CellValues) -> CellResults:
     for group, index in _groups(plan, columns):
         try:
             base = plan.migration(group)
+        except HostError:
+            raise
         except MigsimError as error:
             out.mark_error(index, str(error))
             continue
@@ -261,9 +263,14 @@ def _run(
     k: int,
     out: CellResults,
 ) -> NDArray[np.intp]:
-    """Simulate one draw of a group; return the cells that did not fail.
+    """Simulate one draw of a group; return the cells that were not refused.
 
-    When the batch fails, it is halved until the failing cells are found, and only these become errors.
+    When an engine refuses the batch, it is halved until the refused cells are found, and only these become errors. What
+    the host lacks, and a fault of ours, is no cell's reason: it ends the sweep.
+
+    Raises
+    ------
+    HostError
     """
     if not len(index):
         return index
@@ -271,12 +278,13 @@ def _run(
     try:
         vary = _numbers(plan, columns, index, migration)
         result = simulate_grid(migration, vary, seed=draw.seed, engine=plan.engine)
-    except Exception as error:
+    except HostError:
+        raise
+    except MigsimError as error:
         if len(index) > 1:
             halves = np.array_split(index, 2)
             return np.concatenate([_run(plan, draw, base, columns, half, k, out) for half in halves])
-        reason = str(error) if isinstance(error, MigsimError) else f"{type(error).__name__}: {error}"
-        out.mark_error(index, reason)
+        out.mark_error(index, str(error))
         return index[:0]
     out.store_draw(k, index, result)
     return index

@@ -13,6 +13,7 @@ import numpy as np
 from migsim.errors import ParameterError
 from migsim.provenance import Provenance
 from migsim.study.basis import basis_of
+from migsim.study.quantities import read_jobs
 from migsim.study.question import Question, QuestionKeywords, takes_question
 from migsim.study.sweep.axis import GUEST_RAM, Axis
 from migsim.study.sweep.cells import ERROR, CellValues, Plan
@@ -23,6 +24,7 @@ from migsim.study.sweep.layout import Layout, check_memory
 from migsim.study.sweep.piece import Piece, piece_name, plan_hash
 from migsim.study.sweep.plan import make_plan
 from migsim.study.sweep.store import Store
+from migsim.units import read_count
 from migsim.workload import Workload
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ def sweep(
     Returns
     -------
     Sweep
-        A cell that QEMU would refuse, or whose simulation fails, has the outcome "error" and a reason.
+        A cell that QEMU or an engine refuses has the outcome "error" and a reason.
 
     Raises
     ------
@@ -101,11 +103,12 @@ def sweep(
     """
     if not isinstance(guest, Question):
         keywords.setdefault("draws", 1)
+    jobs = read_jobs(jobs)
+    samples = None if samples is None else read_count("samples", samples, least=1)
     question = Question.of(guest, **keywords)
     plan, axes = make_plan(question, vary=vary, engine=engine, traced=traced)
     layout = _layout(axes, samples, question.seed)
     check_memory(layout, question.draws)
-    _check_jobs(jobs)
     store = Store(Path(folder)) if folder is not None else None
     work = _Work(plan, layout, store, progress)
     work.run(processes=jobs, cluster=cluster)
@@ -202,16 +205,7 @@ def _layout(axes: tuple[Axis, ...], samples: int | None, seed: int) -> Layout:
         for axis in axes:
             if not axis.count:
                 axis.values  # noqa: B018 - raises: a grid needs a count
-    elif samples < 1:
-        raise ParameterError(f"samples is {samples}.", "A sweep has at least one cell.", "Give 1 or more.")
     return Layout(axes, samples, seed)
-
-
-def _check_jobs(jobs: int) -> None:
-    if jobs < 1 and jobs != -1:
-        raise ParameterError(
-            f"jobs is {jobs}.", "It counts processes; -1 means one per processor.", "Give 1 or more, or -1."
-        )
 
 
 def _capabilities(plan: Plan, axes: tuple[Axis, ...]) -> dict[str, bool]:

@@ -26,8 +26,9 @@ from migsim.units import PAGE_BYTES
 __all__ = ["KvmRange", "SlotMap", "parse_mtree"]
 
 _FOUR_GIB = 1 << 32
+_LONGEST_LINE = 1000
 _RANGE = re.compile(
-    r"^\s+([0-9a-f]{8,})-([0-9a-f]{8,}) \(prio -?\d+, ram\): (\S.*?)(?: @([0-9a-f]+))? KVM\s*$"
+    r"^\s+([0-9a-f]{8,16})-([0-9a-f]{8,16}) \(prio -?\d+, ram\): (\S.*?)(?: @([0-9a-f]{1,16}))? KVM\s*$"
 )
 
 
@@ -50,7 +51,7 @@ def parse_mtree(text: str, page_bytes: int = PAGE_BYTES) -> list[KvmRange]:
     """
     pieces = set()
     for line in text.splitlines():
-        if match := _RANGE.match(line):
+        if len(line) <= _LONGEST_LINE and (match := _RANGE.match(line)):
             low, high = int(match[1], 16), int(match[2], 16)
             block_offset = int(match[4] or "0", 16)
             pieces.add(

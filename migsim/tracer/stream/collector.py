@@ -15,14 +15,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from migsim.errors import ParameterError
 from migsim.tracer.base import Availability, ProgressCallback, StopCallback
 from migsim.tracer.content import ContentSampler
 from migsim.tracer.dirty_rate import MILLISECONDS_SINCE, DirtyRateCollector
+from migsim.tracer.guest_settings import forget
 from migsim.tracer.stream.pacing import HeldRounds, PacedRounds
 from migsim.tracer.stream.reader import StreamReader
 from migsim.tracer.stream.recording import StreamRecording
 from migsim.tracer.stream.rounds import SectionLog
 from migsim.tracer.stream.source import StreamSource, listening_socket
+from migsim.units import read_count, read_positive_s
 
 if TYPE_CHECKING:
     from migsim.qmp import QmpSession
@@ -35,6 +38,7 @@ SHORT_WINDOWS_S = (0.05, 0.1, 0.2)
 SHORT_DURATION_S = 6.0
 """How long those measurements take together."""
 
+_LEAST_BANDWIDTH = 4104  # a page's record a second
 DEFAULT_WINDOWS_S = (0.2, 0.3, 0.2, 0.5, 0.2, 1.0, 0.3, 2.0, 0.2, 0.5, 4.0)
 """Lengths of the rounds, in turn."""
 
@@ -54,6 +58,11 @@ class StreamCollector:
     sampled_pages : int
         Number of pages whose contents are kept in memory and compared; 0 for none.
 
+    Raises
+    ------
+    ParameterError, UnitError
+        For lengths that are no times above 0, or numbers that are not whole.
+
     Examples
     --------
     >>> StreamCollector(max_bandwidth=100_000_000).name
@@ -69,9 +78,13 @@ class StreamCollector:
         windows_s: Sequence[float] = DEFAULT_WINDOWS_S,
         sampled_pages: int = 1024,
     ) -> None:
-        self.max_bandwidth = max_bandwidth
-        self.windows_s = tuple(windows_s)
-        self.sampled_pages = sampled_pages
+        self.max_bandwidth = read_count("max_bandwidth", max_bandwidth, least=_LEAST_BANDWIDTH)
+        self.windows_s = tuple(read_positive_s("windows_s", window_s) for window_s in windows_s)
+        if not self.windows_s:
+            raise ParameterError(
+                "windows_s is empty.", "It has a length for each round, in turn.", "Give one or more."
+            )
+        self.sampled_pages = read_count("sampled_pages", sampled_pages)
 
     def check(self, session: QmpSession) -> Availability:
         """Say whether the guest is running and QEMU can migrate it."""
@@ -124,7 +137,10 @@ class StreamCollector:
             reader = StreamReader(listener, SectionLog(sampler), peer_pid=session.peer_pid)
             pacing_type = HeldRounds if session.version >= StreamSource.holds_since else PacedRounds
             pacing = pacing_type(self.max_bandwidth, self.windows_s, recording.is_over)
-            source = StreamSource(session, path, pacing.first_parameters())
+            target = recording.writer.path
+            source = StreamSource(
+                session, path, pacing.first_parameters(), keep=lambda settings: settings.keep(target)
+            )
             reader.start()
             try:
                 with source:
@@ -135,6 +151,8 @@ class StreamCollector:
             finally:
                 reader.close()
                 recording.add_check(source.check)
+                if source.check.restored:
+                    forget(target)
 
     def _measure_short_windows(
         self, session: QmpSession, writer: TraceWriter, progress: ProgressCallback, stop: StopCallback

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from migsim.errors import QmpError
 from migsim.tracer.base import ProgressCallback, StopCallback
 from migsim.tracer.stream.reader import StreamReader
 from migsim.tracer.stream.rounds import Round, SectionLog
@@ -23,6 +24,7 @@ _SHORTEST_S = (
 )
 _POLL_S = 0.05
 _LONGEST_PAUSE_S = 8.0
+_LONGEST_STILL_S = 60.0
 
 
 class StreamRecording:
@@ -63,6 +65,7 @@ class StreamRecording:
         self._source: StreamSource | None = None
         self._reader: StreamReader | None = None
         self._switching = False
+        self._progress = -1, 0.0  # pages and syncs of the first round so far, and when they last grew
         self._next_round = 1  # 1 for the first round, which begins with the setup's sync
         self._joined: list[Round] = []  # rounds that are not yet written because together they are too short
         self._intervals_before = 0
@@ -74,17 +77,38 @@ class StreamRecording:
         self._source, self._reader = source, reader
         self._began_s = self._began_s or source.began_s
         self._switching, self._next_round, self._joined = False, 1, []
+        self._progress = -1, time.monotonic()
         self._intervals_before = self.writer.intervals
 
     def is_over(self) -> bool:
-        """Say whether the migration should end: time is up, the stream has ended, or a switchover has begun."""
+        """Say whether the migration should end: time is up, the stream has ended, or a switchover has begun.
+
+        Raises
+        ------
+        QmpError
+            The migration does not begin, or hangs in its first round.
+        """
         if self._source is None or self._reader is None:
             return False
         self._switching = self._switching or self._source.switching()
         syncs = self._source.syncs()
-        if len(syncs) > 1:
+        if len(syncs) < 2:
+            self._check_progress(len(syncs) + self._reader.section_log.pages_received)
+        else:
             self._until_s = min(self._until_s, syncs[1] + self.duration_s)
         return self._switching or self._reader.ended.is_set() or self._time_is_up()
+
+    def _check_progress(self, count: int) -> None:
+        """Raise an error where the first round gets no further."""
+        now = time.monotonic()
+        if count != self._progress[0]:
+            self._progress = count, now
+        if now - self._progress[1] > _LONGEST_STILL_S:
+            raise QmpError(
+                f"The migration that is recorded has not got further for {_LONGEST_STILL_S:.0f} s.",
+                "QEMU sends all of the guest's RAM, and announces each round, as soon as it migrates.",
+                "Check whether QEMU hangs, and that the socket belongs to its QMP monitor.",
+            )
 
     def write_finished_rounds(self, *, ended: bool = False) -> None:
         """Write the rounds that have completely arrived; once the stream has `ended`, all rounds closed by a sync."""

@@ -12,13 +12,14 @@ import contextlib
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from migsim.errors import HostError, QemuError, QmpError
 from migsim.qapi import QemuVersion
+from migsim.tracer.guest_settings import GuestSettings
 from migsim.tracer.preflight import refuse_while_busy
 from migsim.units import PAGE_BYTES
 
@@ -32,6 +33,7 @@ _SWITCHING = ("pre-switchover", "device", "completed")
 _CANCEL_S = 30.0
 _STUCK_S = 0.05  # a migration that is still "cancelling" after this time is woken up
 _SETTLE_S = 0.02  # QEMU takes a millisecond or two from STOP to the pause before the switchover
+_SYNCS, _SYNCS_PER_S = 500, 50  # many more than are asked for
 _ACK_SINCE = QemuVersion.parse("8.1")
 
 
@@ -101,6 +103,8 @@ class StreamSource:
         The socket that QEMU connects to.
     parameters : dict
         Migration parameters to start with.
+    keep : callable, optional
+        Called with the guest's own settings before the first is changed.
 
     Attributes
     ----------
@@ -122,23 +126,21 @@ class StreamSource:
     parameters: dict[str, int]
     began_s: float = 0.0
     check: SelfCheck = field(default_factory=SelfCheck)
-    _old_parameters: dict[str, Any] = field(default_factory=dict)
-    _old_capabilities: dict[str, bool] = field(default_factory=dict)
+    keep: Callable[[GuestSettings], None] | None = None
+    _old: GuestSettings = field(default_factory=GuestSettings)
     _first_event: int = 0
     _started: bool = False
     holds_since: ClassVar[QemuVersion] = QemuVersion.parse("8.2")
 
     def __enter__(self) -> StreamSource:
         refuse_while_busy(self.session)
-        self._old_parameters = self.session.execute("query-migrate-parameters")
-        self._old_capabilities = {
-            entry["capability"]: entry["state"]
-            for entry in self.session.execute("query-migrate-capabilities")
-        }
+        self._old = GuestSettings.of(self.session)
+        if self.keep is not None:
+            self.keep(self._old)
         self._first_event = len(self.session.events)
         try:
             self._set_capabilities(self._wanted_capabilities())
-            if self._old_parameters.get("tls-creds"):
+            if self._old.parameters.get("tls-creds"):
                 self._set({"tls-creds": ""})
             self.set(**self.parameters)
             self.began_s = time.time()
@@ -166,12 +168,21 @@ class StreamSource:
 
     def syncs(self) -> list[float]:
         """Return the times of the bitmap syncs so far (host clock, seconds since 1970); the first is the setup's."""
-        return [event.seconds for event in self._events() if event.name == "MIGRATION_PASS"]
+        syncs = [event.seconds for event in self._events() if event.name == "MIGRATION_PASS"]
+        if len(syncs) > _SYNCS + _SYNCS_PER_S * max(time.time() - self.began_s, 0.0):
+            raise QmpError(
+                f"The monitor announces {len(syncs):,} bitmap syncs in {time.time() - self.began_s:.0f} s.",
+                "A recorded migration syncs a few times a second.",
+                "Check that the socket belongs to QEMU's QMP monitor.",
+            )
+        return syncs
 
     def status(self) -> str:
         """Return the migration's state from QEMU's last event."""
-        announced = [event.data["status"] for event in self._events() if event.name == "MIGRATION"]
-        return str(announced[-1]) if announced else "setup"
+        for event in reversed(self._events()):
+            if event.name == "MIGRATION" and isinstance(event.data.get("status"), str):
+                return str(event.data["status"])
+        return "setup"
 
     def switching(self) -> bool:
         """Say whether the switchover has begun or the guest was stopped."""
@@ -231,26 +242,18 @@ class StreamSource:
 
     def _restore(self) -> None:
         """Put capabilities and parameters back, and set `check`."""
-        self._set_capabilities(self._old_capabilities)
-        current = self.session.execute("query-migrate-parameters")
-        changed = {name: value for name, value in self._old_parameters.items() if current.get(name) != value}
-        if changed:
-            self._set(changed)
+        self._old.put_back(self.session)
         # If a switchover stopped the guest, the cancelled migration starts it again a moment later.
         deadline = time.monotonic() + 2.0
         while (
             not (running := self.session.execute("query-status")["running"]) and time.monotonic() < deadline
         ):
             time.sleep(0.02)
-        capabilities = {
-            entry["capability"]: entry["state"]
-            for entry in self.session.execute("query-migrate-capabilities")
-        }
+        now = GuestSettings.of(self.session)
         self.check = SelfCheck(
             running=bool(running),
             stopped_ms=self._stopped_ms(),
-            restored=capabilities == self._old_capabilities
-            and self.session.execute("query-migrate-parameters") == self._old_parameters,
+            restored=now.capabilities == self._old.capabilities and now.parameters == self._old.parameters,
         )
 
     def _stopped_ms(self) -> float:
@@ -264,7 +267,7 @@ class StreamSource:
 
     def _wanted_capabilities(self) -> dict[str, bool]:
         """Return the capabilities for the recording: those that change the stream off, the two safeguards on."""
-        wanted = dict.fromkeys(self._old_capabilities, False)
+        wanted = dict.fromkeys(self._old.capabilities, False)
         wanted.update({"events": True, "pause-before-switchover": True})
         if self.session.version >= _ACK_SINCE:
             wanted.update({"return-path": True, "switchover-ack": True})

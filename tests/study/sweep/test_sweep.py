@@ -22,6 +22,7 @@ from migsim.qapi import QemuVersion
 from migsim.results.figures import figures_of
 from migsim.study.predict import predict
 from migsim.study.question import Question
+from migsim.study.size.search import size
 from migsim.study.sweep import cells as sweep_cells
 from migsim.study.sweep import layout as sweep_layout
 from migsim.study.sweep.run import sweep
@@ -208,16 +209,33 @@ def test_what_qemu_would_refuse_is_a_cell_with_a_reason():
     assert np.isnan(made["total-time"].values[outcome.values == "error"]).all()
 
 
-def test_a_cell_that_crashes_is_an_error_and_the_others_stand(monkeypatch):
+@pytest.mark.parametrize("fault", [ZeroDivisionError("made up"), HostError("made up")])
+@pytest.mark.parametrize("ask", ["sweep", "size"])
+def test_a_fault_of_ours_or_of_the_host_is_no_cells_reason(monkeypatch, fault, ask):
     def brittle(what, *, seed=None):
-        if what.parameters["downtime-limit"] == 60:
-            raise ZeroDivisionError("made up")
+        if what.parameters["downtime-limit"] > 50:
+            raise fault
         return simulate(what, seed=seed)
 
     monkeypatch.setattr(batch, "simulate", brittle)
+    monkeypatch.setattr(batch, "compiles", lambda _migration: False)
+    with pytest.raises(type(fault), match="made up"):
+        if ask == "sweep":
+            sweep(GUEST, host=host_profile(), vary={"downtime-limit": "20:100:5"}, draws=3)
+        else:
+            size(GUEST, host=host_profile(), require="downtime<1s", minimise="downtime-limit", draws=3)
+
+
+def test_a_cell_that_an_engine_refuses_is_an_error_and_the_others_stand(monkeypatch):
+    def refusing(what, *, seed=None):
+        if what.parameters["downtime-limit"] == 60:
+            raise ParameterError("made up.", "A rule.", "Do something.")
+        return simulate(what, seed=seed)
+
+    monkeypatch.setattr(batch, "simulate", refusing)
     made = sweep(GUEST, host=host_profile(), vary={"downtime-limit": "20:100:5"}, engine="events", draws=3)
     assert made["outcome"].values.tolist() == ["completed", "completed", "error", "completed", "completed"]
-    assert made.errors()["reason"].tolist() == ["ZeroDivisionError: made up"]
+    assert made.errors()["reason"].tolist() == ["made up. A rule. Do something."]
 
 
 def test_where_everything_is_refused_it_is_refused_before_the_work():
