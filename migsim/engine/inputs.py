@@ -10,6 +10,7 @@ from migsim.errors import ParameterError
 from migsim.models.dirty.log import protect_window
 from migsim.models.dirty.ring import ring_fill_pages
 from migsim.models.loop.behaviour import Behaviour, behaviour_of
+from migsim.models.multifd.packets import ZeroPages, zero_page_detection
 from migsim.profiles.terms import HOST_TERMS, MULTIFD_TERMS, MULTIFD_ZERO_TERMS, RING_TERMS, XBZRLE_TERMS
 from migsim.qapi import QemuVersion, defaults
 from migsim.workload import Workload
@@ -94,6 +95,11 @@ class SimulationInput:
     def behaviour(self) -> Behaviour:
         """The release's behaviour."""
         return behaviour_of(self.version)
+
+    @property
+    def zero_pages(self) -> ZeroPages:
+        """Who looks for zero pages: multifd's channels, the migration thread (``legacy``), or nobody."""
+        return zero_page_detection(self.parameters, self.version, multifd=self.has_capability("multifd"))
 
     @property
     def chunked(self) -> bool:

@@ -19,7 +19,7 @@ from migsim.models.dirty.bitmap import setup_s, sync_s
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
 from migsim.models.loop.query_migrate import Counters
 from migsim.models.loop.rate_limit import WINDOW_S, wake_up_s, window_bytes, window_quota_bytes
-from migsim.models.multifd.packets import multifd_rules, zero_page_detection
+from migsim.models.multifd.packets import multifd_rules
 from migsim.models.throttle.auto_converge import next_percentage
 from migsim.models.throttle.cpu_throttle import fixed_sleep_run_fraction
 from migsim.models.throttle.trigger import Trigger, close_trigger, throttle_rules
@@ -50,6 +50,8 @@ def kind_of(migration: SimulationInput) -> NDArray[Any]:
         "charged_when_queued": behaviour.quota_charged_at == "enqueue",
         "counts_all_stream": behaviour.transferred_counts == "stream",
         "threshold_inclusive": behaviour.threshold_inclusive,
+        "return_path": migration.has_capability("return-path"),
+        "zero_pages": FINDERS.index(migration.zero_pages),
         "chunked": migration.chunked,
         "throttled": migration.has_capability("auto-converge") and rules.form != "none",
         "xbzrle": migration.has_capability("xbzrle"),
@@ -61,10 +63,8 @@ def kind_of(migration: SimulationInput) -> NDArray[Any]:
     }
     if migration.has_capability("multifd"):
         channels = multifd_rules(migration.version)
-        finder = zero_page_detection(migration.parameters, migration.version)
         values |= {
             "multifd": True,
-            "zero_pages": FINDERS.index(finder),
             "waits_in_calls": channels.waits_every == "section",
             "waits_at_end": channels.waits_at_end,
             "main_bytes_a_wait": channels.main_bytes_a_wait,
@@ -107,6 +107,9 @@ def cells_of(columns: GroupColumns, count: int) -> NDArray[Any]:
     values |= {name: _larger(term(name), link) for name in SENDING_TERMS}
     values |= {name: term(name) for name in PLAIN_TERMS}
     values["burst_zero_page_s"] = values["zero_page_s"]
+    if migration.zero_pages == "none":  # sent whole
+        values |= {"zero_page_s": values["fresh_page_s"], "burst_zero_page_s": values["burst_fresh_page_s"]}
+        values["zero_bytes"] = NORMAL_PAGE_BYTES
     if migration.behaviour.avail_switchover_bandwidth:
         values["switchover_bytes_per_s"] = np.trunc(parameter("avail-switchover-bandwidth"))
     if migration.has_capability("xbzrle"):

@@ -90,6 +90,7 @@ LAWS: tuple[Callable[..., Any], ...] = (
     switchover.blackout_s,
     switchover.downtime_s,
     switchover.flush_s,
+    switchover.waited_s,
     throttle_trigger.background_sync_due,
     throttle_trigger.count_period,
     throttle_trigger.is_bad_period,

@@ -11,7 +11,7 @@ from migsim.engine.channels import GuestLosses, count_pages, lost_s, wait_for_ch
 from migsim.models.loop.page_stream import ITERATE_BYTES
 from migsim.models.multifd.packets import ZeroPages
 
-__all__ = ["finish", "losses_of", "note_call", "recount_as_packets"]
+__all__ = ["finder_of", "finish", "losses_of", "note_call", "recount_as_packets"]
 
 
 def finder_of(kind: Kind) -> ZeroPages:

@@ -47,7 +47,7 @@ ABSENT = -np.inf
 """Value of a figure that `query-migrate` does not report. The loop is compiled without NaN."""
 
 FINDERS = get_args(ZeroPages)
-"""Who finds zero pages with multifd, by the codes of `Kind.zero_pages`."""
+"""Who finds zero pages, by the codes of `Kind.zero_pages`."""
 
 NUMPY_TYPES = {float: "f8", int: "i8", bool: "i8"}
 
@@ -75,7 +75,9 @@ class Kind(Protocol):
     # counters and the switchover
     counts_all_stream: int  # `transferred` counts the whole stream (8.2 on), not RAM records only
     charged_when_queued: int  # the rate limit counts a page when it is queued, not when it is flushed
+    return_path: int  # the source waits for the destination's load before it ends its clocks
     threshold_inclusive: int  # a switchover may begin at the threshold itself
+    zero_pages: int  # who finds zero pages: index into `FINDERS`
     byte_split: int  # `query-migrate` reports precopy-bytes and downtime-bytes
     chunked: int  # a protect window begins when the page's chunk is cleared (KVM)
     keep_apart: int  # every segment stays one of its own
@@ -96,7 +98,6 @@ class Kind(Protocol):
     encoding_counts: float  # bytes that it counts beside an encoding
     # multifd
     multifd: int
-    zero_pages: int  # who finds zero pages: index into `FINDERS`
     waits_in_calls: int  # the channels wait for each other in every iterate call
     waits_at_end: int  # and once more at the end
     main_bytes_a_wait: int

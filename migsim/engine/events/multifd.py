@@ -18,7 +18,6 @@ from migsim.models.multifd.packets import (
     multifd_rules,
     multifd_window_pages,
     page_bytes,
-    zero_page_detection,
 )
 from migsim.models.multifd.threads import PageWork, guest_share, multifd_page_s
 
@@ -60,7 +59,7 @@ class MultifdSender:
         check_multifd(migration.capabilities, migration.parameters, migration.version)
         self.rules = multifd_rules(migration.version)
         self.channels = int(migration.parameter("multifd-channels"))
-        self.zero_pages = zero_page_detection(migration.parameters, migration.version)
+        self.zero_pages = migration.zero_pages
         self.clock, self.counters = clock, counters
         self._terms = migration.terms
         self._link = migration.link_bytes_per_s or float("inf")

@@ -247,7 +247,7 @@ class Recorder:
             slowed_by=slowed_by,
         )
         if self.parts:
-            runs_on_s = self.ended_s + self.parts.load_s
+            runs_on_s = self.ended_s - self.parts.waited_s + self.parts.load_s
             pieces.append(SpeedPiece(pieces[-1].until_s, runs_on_s, 0.0, 0.0, "blackout"))
         elif self.standstill:
             speed = self.standstill[1]

@@ -26,7 +26,7 @@ channel's part only.
 
 A zero page is found by the migration thread and goes through the main channel in 9 bytes up to 8.2 and with
 `zero-page-detection` ``legacy``; with ``multifd`` (default from 9.0 on) a channel finds it, and it takes a place in the
-packet, no more; with ``none`` it is sent like any other, and counted as `normal`.
+packet, no more; with ``none`` it is sent like any other, and counted as `normal`, with multifd or without.
 
 Every function takes numbers or arrays alike; `multifd_rules` and `zero_page_detection` say once for a scenario what
 its release does. A batch needs of each scenario `MultifdRules`, the channels and the detection, and of each page kind
@@ -146,17 +146,24 @@ def multifd_rules(version: QemuVersion | str) -> MultifdRules:
     )
 
 
-def zero_page_detection(parameters: Mapping[str, Any], version: QemuVersion | str) -> ZeroPages:
+def zero_page_detection(
+    parameters: Mapping[str, Any], version: QemuVersion | str, *, multifd: bool = True
+) -> ZeroPages:
     """Return who looks for zero pages: as the parameter says, and before 9.0 the migration thread.
+
+    Without channels the migration thread looks for them where the parameter says that the channels do; with ``none``
+    nobody does, multifd or not.
 
     Examples
     --------
     >>> zero_page_detection({}, "7.2"), zero_page_detection({}, "10.0")
     ('legacy', 'multifd')
+    >>> [zero_page_detection({"zero-page-detection": who}, "10.0", multifd=False) for who in ("multifd", "none")]
+    ['legacy', 'none']
     """
     default = defaults(version).get("zero-page-detection", "legacy")
     detection: ZeroPages = parameters.get("zero-page-detection", default)
-    return detection
+    return "legacy" if detection == "multifd" and not multifd else detection
 
 
 def check_multifd(

@@ -182,6 +182,43 @@ def test_bytes_of_51_normal_and_32847_zero_pages():
     assert newer["transferred"] == 504_927 + 8 * calls + 10 * (calls - 1) + HOST["device_state_bytes"]
 
 
+@pytest.mark.parametrize(
+    ("version", "who", "looks"),
+    [("10.0", "none", False), ("9.0", "none", False), ("10.0", "legacy", True), ("10.0", "multifd", True)],
+)
+@pytest.mark.parametrize("limit", [0, 64 * MIB])
+def test_a_zero_page_that_nobody_looks_for_goes_whole_without_multifd_too(version, who, looks, limit):
+    pages = 512 * MIB // 4096
+    made = run(guest(ram=512 * MIB, data_pages=100), version, max_bandwidth=limit, zero_page_detection=who)
+    ram = ram_of(made)
+    assert (ram["normal"], ram["duplicate"]) == ((100, pages - 100) if looks else (pages, 0))
+    size = 100 * 4104 + (pages - 100) * (9 if looks else 4104)
+    assert ram["transferred"] == pytest.approx(size, abs=HOST["device_state_bytes"] + 20_000)
+    if not looks and not limit:  # each of them needs memory on the destination
+        assert made.total_time_ms == pytest.approx(pages * HOST["fresh_page_s"] * 1000, rel=0.05)
+
+
+def test_a_return_path_puts_the_destinations_load_into_both_clocks():
+    plain, waits = (
+        simulate(
+            SimulationInput(
+                workload=guest(ram=128 * MIB),
+                terms=HOST | {"load_s": 0.05},
+                version=QemuVersion.parse("10.0"),
+                parameters={"max-bandwidth": 0},
+                capabilities={"return-path": on},
+            )
+        )
+        for on in (False, True)
+    )
+    assert waits.info["downtime"] - plain.info["downtime"] == 50
+    assert waits.info["total-time"] - plain.info["total-time"] == pytest.approx(50, abs=1)
+    assert waits.blackout_ms == pytest.approx(plain.blackout_ms)
+    assert waits.costs["guest-lost-s"] == pytest.approx(plain.costs["guest-lost-s"])
+    assert waits.guest_speed["until_s"].iloc[-1] == pytest.approx(plain.guest_speed["until_s"].iloc[-1])
+    assert waits.downtime_parts_ms["rest"] == pytest.approx(50)
+
+
 def test_the_old_default_limit_never_converges_above_its_rate():
     """Guests dirtying more than 32 MiB/s of unique pages never converge at 32 MiB/s, link idle or not (19.3, 8)."""
     busy = guest(hot=100_000, rate=20_000.0)
