@@ -228,7 +228,7 @@ class Question:
         return fit
 
     def workload(self, *, contents: bool | None = None) -> Workload:
-        """Return the guest's workload, at the question's load and write rates.
+        """Return the guest's workload, at the question's load and write rates, with a place for every class.
 
         Parameters
         ----------
@@ -241,7 +241,7 @@ class Question:
         """
         guest = self.guest
         if isinstance(guest, Workload):
-            workload = guest
+            workload = guest.laid_out()
         else:
             fit = self._fit_of(guest)
             workload = fit.workload
