@@ -15,6 +15,7 @@ from migsim.models.dirty.tcg_log import tcg_notes
 from migsim.models.multifd.packets import check_multifd, zero_page_detection
 from migsim.profiles import HostProfile
 from migsim.qapi import NEWEST, OLDEST, QemuVersion
+from migsim.qapi.machine_type import check_machine_type, machine_release
 from migsim.scenario import MigrationSettings
 from migsim.study.quantities import QUANTITIES, read_count
 from migsim.workload import Workload
@@ -58,6 +59,8 @@ class QuestionKeywords(TypedDict, total=False):
     fresh_pages: int | str | None
     dirty_ring_size: int | str
     vcpus: int | None
+    host_cpus: int | str | None
+    machine_type: str | None
     users: UserLoop | None
     draws: int
     seed: int
@@ -97,6 +100,10 @@ class Question:
         Entries of KVM's dirty ring of each vCPU; 0 for the dirty bitmap. dirty-limit needs a ring.
     vcpus : int, optional
         Number of vCPUs; by default the trace's, and 1 for a workload.
+    host_cpus : int, optional
+        Processors that the guest and multifd's channels share; by default the profile's.
+    machine_type : str, optional
+        The guest's, as "pc-q35-8.2": it keeps some of its release's rules. By default that of the migrating release.
     users : UserLoop, optional
         The guest's users, a closed loop, for `migsim.study.guest_performance`.
     draws : int
@@ -134,6 +141,8 @@ class Question:
     fresh_pages: int | None
     dirty_ring_size: int
     vcpus: int
+    host_cpus: int | None
+    machine_type: str | None
     users: UserLoop | None
     draws: int
     seed: int
@@ -153,6 +162,8 @@ class Question:
         fresh_pages: int | str | None = None,
         dirty_ring_size: int | str = 0,
         vcpus: int | None = None,
+        host_cpus: int | str | None = None,
+        machine_type: str | None = None,
         users: UserLoop | None = None,
         draws: int = DRAWS,
         seed: int = 1,
@@ -174,6 +185,8 @@ class Question:
             "fresh_pages": _read("fresh-pages", fresh_pages),
             "dirty_ring_size": _read("dirty-ring-size", dirty_ring_size),
             "vcpus": read_count("vcpus", _vcpus(traced) if vcpus is None else vcpus, least=1),
+            "host_cpus": _read("host-cpus", host_cpus),
+            "machine_type": _read_machine_type(machine_type),
             "users": _read_users(users),
             "draws": read_count("draws", draws, least=1),
             "seed": read_count("seed", seed, least=0),
@@ -266,6 +279,7 @@ class Question:
             For settings that QEMU would refuse.
         """
         checked = self.settings.for_version(self.qemu_version)
+        check_machine_type(self.machine_type, self.qemu_version)
         check_ring(checked.capabilities, self.dirty_ring_size)
         check_multifd(checked.capabilities, checked.parameters, self.qemu_version)
         return checked
@@ -284,7 +298,8 @@ class Question:
         """
         checked = self.check()
         version = self.qemu_version
-        zero_pages = zero_page_detection(checked.parameters, version)
+        machine = machine_release(self.machine_type) if self.machine_type else None
+        zero_pages = zero_page_detection(checked.parameters, version, machine=machine)
         needed = needed_terms(checked.capabilities, zero_pages=zero_pages)
         return SimulationInput(
             workload=self.workload() if workload is None else workload,
@@ -295,6 +310,8 @@ class Question:
             accel=self.host.accel,
             dirty_ring_size=self.dirty_ring_size,
             vcpus=self.vcpus,
+            machine_type=self.machine_type,
+            host_cpus=self.host_cpus,
             link_bytes_per_s=self.link_bytes_per_s,
             deadline_s=self.deadline_s,
             fresh_pages=self.fresh_pages,
@@ -317,6 +334,7 @@ class Question:
         switched = self.settings.capabilities if capabilities is None else capabilities
         return (
             *_profile_notes(self.host, self.qemu_version),
+            *processor_notes(self.host, self.host_cpus, self.vcpus, multifd=bool(switched.get("multifd"))),
             pace_note(load),
             *unmodelled_notes(self.qemu_version, switched, self.host.accel),
         )
@@ -364,6 +382,13 @@ def _read_users(users: Any) -> UserLoop | None:
     )
 
 
+def _read_machine_type(machine_type: Any) -> str | None:
+    if machine_type is None:
+        return None
+    machine_release(str(machine_type))  # raises for a name that is none
+    return str(machine_type)
+
+
 def _read_name(name: Any) -> str:
     if isinstance(name, str):
         return name
@@ -393,6 +418,26 @@ def unmodelled_notes(version: QemuVersion, capabilities: Mapping[str, bool], acc
         notes.append(f"QEMU {version} is taken to behave like {NEWEST}, the newest release that is known.")
     notes += tcg_notes(version, accel)
     return notes
+
+
+def processor_notes(host: HostProfile, host_cpus: int | None, vcpus: int, *, multifd: bool) -> list[str]:
+    """Return where a question goes beyond the processors of the profile's own machine, a sentence each."""
+    term = host.terms.get("multifd_cpus")
+    own = term.median if term else None
+    if host_cpus is not None and not multifd:
+        return [
+            "host-cpus changes nothing without multifd: only its channels share processors with the guest."
+        ]
+    if not multifd or own is None:
+        return []
+    if host_cpus is None and vcpus > own:
+        return [
+            f"The guest's {vcpus} vCPUs and the channels share {own:g} processors, those of the profile's machine: "
+            "say how many the host has (host-cpus)."
+        ]
+    if host_cpus is not None and host_cpus != own:
+        return [f"Times of a page measured with {own:g} processors are taken to hold with {host_cpus}."]
+    return []
 
 
 def takes_question(*, draws: int = DRAWS) -> Callable[[Function], Function]:

@@ -64,8 +64,9 @@ def test_classes_without_places_lie_one_after_the_other_where_no_other_lies(clas
     at, made = 0, []
     for pages, placed in classes:
         at += gap
-        extents = ((at, pages),) if placed else ()
-        made.append(WorkloadClass(pages=pages, writes_per_page_per_s=1.0, extents=extents))
+        made.append(
+            WorkloadClass(pages=pages, writes_per_page_per_s=1.0, extents=((at, pages),) if placed else ())
+        )
         at += pages
     total = at * 4096
     guest = Workload(ram_bytes=total, ram_total_bytes=total, zero_pages=0, classes=tuple(made))

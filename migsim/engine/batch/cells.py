@@ -62,7 +62,7 @@ def kind_of(migration: SimulationInput) -> NDArray[Any]:
         "byte_split": behaviour.byte_split,
     }
     if migration.has_capability("multifd"):
-        channels = multifd_rules(migration.version)
+        channels = multifd_rules(migration.version, migration.machine)
         values |= {
             "multifd": True,
             "waits_in_calls": channels.waits_every == "section",
@@ -172,6 +172,7 @@ def senders(columns: GroupColumns, count: int) -> Iterator[tuple[NDArray[np.int6
         ("parameter", "max-bandwidth"): columns.parameter("max-bandwidth"),
         ("parameter", "multifd-channels"): columns.parameter("multifd-channels"),
         ("field", "link_bytes_per_s"): columns.field("link_bytes_per_s"),
+        ("field", "host_cpus"): columns.field("host_cpus"),
     }
     table = np.array([np.broadcast_to(np.asarray(values, float), (count,)) for values in given.values()])
     rows, of = np.unique(table, axis=1, return_inverse=True)
@@ -184,8 +185,14 @@ def senders(columns: GroupColumns, count: int) -> Iterator[tuple[NDArray[np.int6
             terms={**migration.terms, **terms},
             parameters={**migration.parameters, **parameters},
             link_bytes_per_s=values["field", "link_bytes_per_s"],
+            host_cpus=_count(values["field", "host_cpus"]),
         )
         yield np.flatnonzero(of == k), MultifdSender(one, GuestClock(), Counters(0, 0.0))
+
+
+def _count(number: float) -> int | None:
+    """Return a column's number of something; None where it is infinite, which stands for none given."""
+    return int(number) if np.isfinite(number) else None
 
 
 def _throttle(cells: NDArray[Any], columns: GroupColumns) -> None:

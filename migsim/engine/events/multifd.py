@@ -57,11 +57,12 @@ class MultifdSender:
 
     def __init__(self, migration: SimulationInput, clock: GuestClock, counters: Counters) -> None:
         check_multifd(migration.capabilities, migration.parameters, migration.version)
-        self.rules = multifd_rules(migration.version)
+        self.rules = multifd_rules(migration.version, migration.machine)
         self.channels = int(migration.parameter("multifd-channels"))
         self.zero_pages = migration.zero_pages
         self.clock, self.counters = clock, counters
         self._terms = migration.terms
+        self._cpus = float(migration.host_cpus or migration.terms["multifd_cpus"])
         self._link = migration.link_bytes_per_s or float("inf")
         writes = any(c.writes_per_page_per_s > 0 for c in migration.workload.classes)
         self._busy = migration.vcpus * migration.workload.load_fraction if writes else 0.0
@@ -94,7 +95,7 @@ class MultifdSender:
             multifd_page_s(
                 self._works[kind],
                 self.channels,
-                cpus=self._terms["multifd_cpus"],
+                cpus=self._cpus,
                 busy_vcpus=busy,
                 link_page_s=size / self._link,
                 spins=self.rules.spins,
@@ -127,8 +128,9 @@ class MultifdSender:
         return GuestLosses(self._busy, zero_lost_s, *times, *lost)
 
     def _share(self, work: PageWork, page_s: float) -> float:
-        cpus = self._terms["multifd_cpus"]
-        return float(guest_share(work, page_s, cpus=cpus, busy_vcpus=self._busy, spins=self.rules.spins))
+        return float(
+            guest_share(work, page_s, cpus=self._cpus, busy_vcpus=self._busy, spins=self.rules.spins)
+        )
 
     def set_up(self) -> None:
         """Count the channels' greetings, and their wait at the end of the setup."""

@@ -21,6 +21,10 @@ a thread that waits for   keeps a processor busy               sleeps
 a free channel
 ========================  ===================================  ==================================
 
+A machine type keeps its release's rules on newer ones, so that an older QEMU understands the stream: with one of 8.0 or
+older the channels wait as up to 8.0 (without the 8 bytes), with one of 8.2 or older `zero-page-detection` is ``legacy``
+unless it is set.
+
 `transferred` holds what the channels sent, as `multifd-bytes` does; `precopy-bytes` and `downtime-bytes` hold the main
 channel's part only.
 
@@ -32,7 +36,8 @@ Every function takes numbers or arrays alike; `multifd_rules` and `zero_page_det
 its release does. A batch needs of each scenario `MultifdRules`, the channels and the detection, and of each page kind
 `page_bytes` and the time of `migsim.models.multifd.threads`.
 
-Mirrors: `migration/multifd.c`, `multifd-nocomp.c`, `multifd-zero-page.c`, `ram.c` (7.2, 10.0).
+Mirrors: `migration/multifd.c`, `multifd-nocomp.c`, `multifd-zero-page.c`, `ram.c` (7.2, 10.0); `hw/core/machine.c`
+hw_compat_8_0, hw_compat_8_2.
 Leaves out: packets that a change of block ends early; postcopy, mapped-ram, TLS; `zero-copy-send`'s flushes;
 compression, whose ratio hangs on the guest's data, which no trace holds.
 Source: the mechanics reference, sections 1.3, 2.2 and 7.1; windows, waits and counters checked on live 7.2 and 10.0.
@@ -89,6 +94,10 @@ FLUSH_BYTES = 8
 """Bytes of the main channel's record that the channels wait for each other (8.1 on)."""
 
 
+SECTION_MACHINE, LEGACY_MACHINE = QemuVersion(8, 0), QemuVersion(8, 2)
+"""The last machine types with `multifd-flush-after-each-section`, and with `zero-page-detection` ``legacy``."""
+
+
 @dataclass(frozen=True, slots=True)
 class MultifdRules:
     """The differences between QEMU releases in multifd.
@@ -117,8 +126,8 @@ class MultifdRules:
 
 
 @lru_cache(maxsize=64)
-def multifd_rules(version: QemuVersion | str) -> MultifdRules:
-    """Return the rules of a QEMU release.
+def multifd_rules(version: QemuVersion | str, machine: QemuVersion | None = None) -> MultifdRules:
+    """Return the rules of a QEMU release, with a machine type of release `machine`; by default of its own.
 
     Raises
     ------
@@ -129,6 +138,8 @@ def multifd_rules(version: QemuVersion | str) -> MultifdRules:
     --------
     >>> multifd_rules("7.2").waits_every, multifd_rules("10.0").waits_every
     ('section', 'round')
+    >>> multifd_rules("10.0", QemuVersion(8, 0)).waits_every
+    'section'
     """
     release = QemuVersion.parse(version)
     if release < QemuVersion(4, 0):
@@ -139,17 +150,29 @@ def multifd_rules(version: QemuVersion | str) -> MultifdRules:
         )
     modern = release >= QemuVersion(8, 1)
     return MultifdRules(
-        waits_every="round" if modern else "section",
+        waits_every="round" if modern and not _is_older(machine, SECTION_MACHINE) else "section",
         waits_at_end=release < QemuVersion(10, 0),
         spins=not modern,
         charged_at="write" if modern else "enqueue",
     )
 
 
+def _is_older(machine: QemuVersion | None, last: QemuVersion) -> bool:
+    """Whether a machine type is of release `last` or an older one."""
+    return machine is not None and machine <= last
+
+
 def zero_page_detection(
-    parameters: Mapping[str, Any], version: QemuVersion | str, *, multifd: bool = True
+    parameters: Mapping[str, Any],
+    version: QemuVersion | str,
+    *,
+    machine: QemuVersion | None = None,
+    multifd: bool = True,
 ) -> ZeroPages:
     """Return who looks for zero pages: as the parameter says, and before 9.0 the migration thread.
+
+    Where the parameter is not set, a machine type of 8.2 or older (its release is `machine`) has the migration thread
+    look for them on newer releases too.
 
     Without channels the migration thread looks for them where the parameter says that the channels do; with ``none``
     nobody does, multifd or not.
@@ -160,8 +183,12 @@ def zero_page_detection(
     ('legacy', 'multifd')
     >>> [zero_page_detection({"zero-page-detection": who}, "10.0", multifd=False) for who in ("multifd", "none")]
     ['legacy', 'none']
+    >>> zero_page_detection({}, "10.0", machine=QemuVersion(8, 2))
+    'legacy'
     """
     default = defaults(version).get("zero-page-detection", "legacy")
+    if _is_older(machine, LEGACY_MACHINE):
+        default = "legacy"
     detection: ZeroPages = parameters.get("zero-page-detection", default)
     return "legacy" if detection == "multifd" and not multifd else detection
 

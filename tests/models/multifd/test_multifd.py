@@ -19,6 +19,7 @@ from migsim.models.multifd.packets import (
     whole_packets,
     zero_page_detection,
 )
+from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
 from migsim.units import PAGE_BYTES
 from validation.places import HOSTS, RECORDS
@@ -102,6 +103,32 @@ def test_rules_by_release(version, every, at_end, charged, spins):
         spins,
     )
     assert rules.main_bytes_a_wait == (8 if every == "round" else 0)
+
+
+@pytest.mark.parametrize(
+    ("version", "machine", "every", "at_end", "zero_pages"),
+    [
+        ("7.2", "6.0", "section", True, "legacy"),
+        ("8.1", "8.0", "section", True, "legacy"),
+        ("9.2", "8.0", "section", True, "legacy"),
+        ("9.2", "8.1", "round", True, "legacy"),
+        ("10.0", "4.0", "section", False, "legacy"),
+        ("10.0", "8.2", "round", False, "legacy"),
+        ("10.0", "9.0", "round", False, "multifd"),
+    ],
+)
+def test_an_old_machine_type_keeps_old_rules(version, machine, every, at_end, zero_pages):
+    of = QemuVersion.parse(machine)
+    rules = multifd_rules(version, of)
+    assert (rules.waits_every, rules.waits_at_end) == (every, at_end)
+    assert rules.main_bytes_a_wait == (8 if every == "round" else 0)
+    assert (rules.charged_at, rules.spins) == (
+        multifd_rules(version).charged_at,
+        multifd_rules(version).spins,
+    )
+    assert zero_page_detection({}, version, machine=of) == zero_pages
+    for who in ("legacy", "multifd", "none"):  # what is set is not the machine type's to say
+        assert zero_page_detection({"zero-page-detection": who}, version, machine=of) == who
 
 
 def test_who_looks_for_zero_pages():
