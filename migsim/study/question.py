@@ -416,6 +416,10 @@ def unmodelled_notes(version: QemuVersion, capabilities: Mapping[str, bool], acc
     ]
     if version.release > NEWEST:
         notes.append(f"QEMU {version} is taken to behave like {NEWEST}, the newest release that is known.")
+    if version.release == QemuVersion(8, 1):
+        notes.append(
+            "QEMU 8.1 writes each page by itself: its pages take longer than a profile of another release says."
+        )
     notes += tcg_notes(version, accel)
     return notes
 

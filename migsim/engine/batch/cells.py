@@ -49,6 +49,7 @@ def kind_of(migration: SimulationInput) -> NDArray[Any]:
         "tick_s": ticks or np.inf,
         "charged_when_queued": behaviour.quota_charged_at == "enqueue",
         "counts_all_stream": behaviour.transferred_counts == "stream",
+        "expected_from_rate": behaviour.expected_from_rate,
         "threshold_inclusive": behaviour.threshold_inclusive,
         "return_path": migration.has_capability("return-path"),
         "zero_pages": FINDERS.index(migration.zero_pages),

@@ -67,6 +67,7 @@ LAWS: tuple[Callable[..., Any], ...] = (
     multifd.whole_packets,
     multifd_threads.lost_a_page_s,
     migration_thread.dirty_pages_rate,
+    migration_thread.expected_bytes,
     migration_thread.may_switch_over,
     migration_thread.needs_exact,
     page_stream.mean_page_s,

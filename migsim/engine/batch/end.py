@@ -31,7 +31,8 @@ def set_figures(
     if end.completed:
         end_completed(end, cell, kind, figures, reason)
         return
-    reason.gap_s, reason.last_test, reason.least_test = end.gap_s, end.last_test, end.least_test
+    reason.gap_s, reason.new_bytes_per_s = end.gap_s, end.new_bytes_per_s
+    reason.least_test = end.least_test
     reason.tests, reason.steady = end.tests, end.steady
     end_given_up(end, middle, cell, kind, figures)
 
@@ -142,7 +143,7 @@ def reason_of(reason: Any) -> str:
         float(reason["now"]),
         int(reason["tests"]),
         float(reason["gap_s"]),
-        float(reason["last_test"]),
+        float(reason["new_bytes_per_s"]),
         float(reason["least_test"]),
         float(reason["threshold"]),
         bool(reason["steady"]),

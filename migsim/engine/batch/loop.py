@@ -150,7 +150,7 @@ def migrate(
     """Run from the first sync to the blackout or the deadline; False where the notes have no room for more syncs."""
     end.setup_s = cell.setup_s
     end.completed = 0
-    count_sync(state, cell, kind, notes, max(state.now - cell.sync_s, state.now - cell.setup_s))
+    count_sync(state, cell, kind, notes, max(state.now - cell.sync_s, state.now - cell.setup_s), 0.0)
     while state.now < cell.deadline_s:
         if state.syncs + 3 > len(notes.syncs):
             return False
@@ -211,15 +211,15 @@ def sync(
             close_cache_period(state)
         state.period_start, state.period_pages = state.now, 0.0
         state.period_transferred = transferred(state, kind)
-    count_sync(state, cell, kind, notes, begun)
+    count_sync(state, cell, kind, notes, begun, new)
 
 
-def count_sync(state: State, cell: Cell, kind: Kind, notes: Notes, begun: float) -> None:
-    """Count a sync, and note it with the counters."""
+def count_sync(state: State, cell: Cell, kind: Kind, notes: Notes, begun: float, new: float) -> None:
+    """Count a sync that found `new` dirty pages, and note it with the counters."""
     state.dirty_after_sync = state.remaining * PAGE_BYTES
     state.guest_lost_s = state.now - worked(state, cell)
     row = notes.syncs[state.syncs]
-    row.begun, row.guest_lost_s = begun, state.guest_lost_s
+    row.begun, row.dirty_pages, row.guest_lost_s = begun, new, state.guest_lost_s
     row.normal, _ = counted_pages(state.normal, state.duplicate, finder_of(kind))
     row.ram_stream, row.other_stream = state.ram_stream, state.other_stream
     row.multifd_stream = state.multifd_stream
@@ -240,10 +240,10 @@ def complete(
 ) -> None:
     """Stop the guest and sync once more; note the pages left by what they cost."""
     state.now += cell.switch_gap_s
-    sync_memory(memory, state, cell, kind, rng, state.now + cell.stop_s)
+    new = sync_memory(memory, state, cell, kind, rng, state.now + cell.stop_s)
     if cache is not None:
         age(cache, memory, state)
-    count_sync(state, cell, kind, notes, state.now + cell.stop_s)
+    count_sync(state, cell, kind, notes, state.now + cell.stop_s, new)
     end.again = end.first = end.fresh = end.zero = 0.0
     for i in range(len(memory.unsent)):
         unsent = memory.unsent[i]

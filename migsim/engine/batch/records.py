@@ -76,6 +76,7 @@ class Kind(Protocol):
     counts_all_stream: int  # `transferred` counts the whole stream (8.2 on), not RAM records only
     charged_when_queued: int  # the rate limit counts a page when it is queued, not when it is flushed
     return_path: int  # the source waits for the destination's load before it ends its clocks
+    expected_from_rate: int  # `expected-downtime` is the time to send a second's new dirty pages
     threshold_inclusive: int  # a switchover may begin at the threshold itself
     zero_pages: int  # who finds zero pages: index into `FINDERS`
     byte_split: int  # `query-migrate` reports precopy-bytes and downtime-bytes
@@ -248,6 +249,7 @@ class SyncNote(Protocol):
     """The counters at a bitmap sync, and when it began."""
 
     begun: float
+    dirty_pages: float  # that the sync found new
     guest_lost_s: float
     normal: float
     ram_stream: float
@@ -303,7 +305,7 @@ class Ended(Protocol):
     steady: int
     tests: int
     gap_s: float
-    last_test: float
+    new_bytes_per_s: float
     least_test: float
 
 
@@ -317,7 +319,7 @@ class Reason(Protocol):
     pages: float
     flush_s: float
     gap_s: float
-    last_test: float
+    new_bytes_per_s: float
     least_test: float
     threshold: float
 

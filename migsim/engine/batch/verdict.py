@@ -61,13 +61,16 @@ def give_up(state: State, cell: Cell, kind: Kind, notes: Notes, end: Ended) -> N
     syncs, tests = notes.syncs, notes.tests
     end.middle_sync = state.syncs // 2
     last = min(state.syncs, LAST_SYNCS)
-    end.gap_s = state.now
+    end.gap_s, end.new_bytes_per_s = state.now, 0.0
     if last > 1:
-        end.gap_s = (syncs[state.syncs - 1].begun - syncs[state.syncs - last].begun) / (last - 1)
+        span_s = syncs[state.syncs - 1].begun - syncs[state.syncs - last].begun
+        end.gap_s = span_s / (last - 1)
+        for k in range(state.syncs - last + 1, state.syncs):
+            end.new_bytes_per_s += syncs[k].dirty_pages * PAGE_BYTES / max(span_s, 1e-9)
     end.tests = state.tests
-    end.last_test = end.least_test = 0.0
+    end.least_test = 0.0
     if state.tests:
-        end.last_test = end.least_test = tests[state.tests - 1]
+        end.least_test = tests[state.tests - 1]
         for k in range(max(state.tests - LAST_TESTS, 0), state.tests):
             end.least_test = min(end.least_test, tests[k])
     note_end(state, kind, end)

@@ -287,7 +287,9 @@ class _Precopy:
             c.target_pages - self.window_pages,
             self.env.now - self.window_start,
             downtime_limit_ms=self.limit_ms,
-            dirty_after_sync_bytes=self.dirty_after_sync,
+            expected_bytes=thread.expected_bytes(
+                self.dirty_after_sync, c.dirty_pages_rate, self.behaviour.expected_from_rate
+            ),
             dirty_pages_rate=c.dirty_pages_rate,
             avail_switchover_bandwidth=self.switchover_bytes_per_s,
         )

@@ -15,6 +15,7 @@ from migsim.models.loop.behaviour import Behaviour
 from migsim.models.loop.query_migrate import Counters, migration_info, transferred_bytes
 from migsim.models.loop.switchover import Blackout
 from migsim.results import MigrationResult, Outcome, lazy_table
+from migsim.units import PAGE_BYTES
 
 __all__ = ["Recorder"]
 
@@ -150,11 +151,13 @@ class Recorder:
         if steady and deadline_s > now:
             self._carry_on(now, deadline_s)
         last_syncs = self.syncs[-LAST_SYNCS:]
-        gap_s = now
+        gap_s, rate = now, 0.0
         if len(last_syncs) > 1:
-            gap_s = (last_syncs[-1].begun_s - last_syncs[0].begun_s) / (len(last_syncs) - 1)
-        last, least = (tests[-1], min(tests[-LAST_TESTS:])) if tests else (0.0, 0.0)
-        self.reason = standing_reason(now, len(tests), gap_s, last, least, threshold_bytes, steady)
+            span_s = last_syncs[-1].begun_s - last_syncs[0].begun_s
+            gap_s = span_s / (len(last_syncs) - 1)
+            rate = sum(sync.dirty_pages for sync in last_syncs[1:]) * PAGE_BYTES / max(span_s, 1e-9)
+        least = min(tests[-LAST_TESTS:], default=0.0)
+        self.reason = standing_reason(now, len(tests), gap_s, rate, least, threshold_bytes, steady)
 
     def _carry_on(self, now: float, deadline_s: float) -> None:
         c, middle = self.counters, self.syncs[len(self.syncs) // 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -196,6 +197,31 @@ def test_a_zero_page_that_nobody_looks_for_goes_whole_without_multifd_too(versio
     assert ram["transferred"] == pytest.approx(size, abs=HOST["device_state_bytes"] + 20_000)
     if not looks and not limit:  # each of them needs memory on the destination
         assert made.total_time_ms == pytest.approx(pages * HOST["fresh_page_s"] * 1000, rel=0.05)
+
+
+@pytest.mark.parametrize("pattern", ["sweep", "random"])
+def test_a_reasons_dirty_rate_is_what_the_guest_dirties(pattern):
+    """It is not what a round leaves: at most what the guest writes, whatever is left besides."""
+    busy = guest(ram=512 * MIB, hot=100_000, rate=20_000.0, pattern=pattern)
+    reason = run(busy, max_bandwidth=20 * MIB, downtime_limit=300, deadline_s=200).outcome.reason
+    said = float(re.search(r"([\d.]+) MB/s", reason)[1])
+    assert said <= 20_000 * 4096 / 1e6 + 0.5
+    if pattern == "sweep":  # every write dirties a page that is clean, until all of them are dirty
+        assert said >= 19
+
+
+def test_before_3_0_the_expected_downtime_is_a_seconds_new_pages():
+    busy = guest(ram=512 * MIB, hot=100_000, rate=20_000.0)
+    old, new = (
+        run(busy, version, max_bandwidth=64 * MIB, downtime_limit=30, deadline_s=60)
+        for version in ("2.12", "3.0")
+    )
+    for made, pages in (
+        (old, old.info["ram"]["dirty-pages-rate"]),
+        (new, new.iterations["remaining_bytes_after_sync"].iloc[-1] / 4096),
+    ):
+        bytes_per_ms = made.info["ram"]["mbps"] * 1e6 / 8 / 1000
+        assert made.info["expected-downtime"] == pytest.approx(pages * 4096 / bytes_per_ms, rel=0.01)
 
 
 def test_a_return_path_puts_the_destinations_load_into_both_clocks():
