@@ -416,6 +416,14 @@ def unmodelled_notes(version: QemuVersion, capabilities: Mapping[str, bool], acc
     ]
     if version.release > NEWEST:
         notes.append(f"QEMU {version} is taken to behave like {NEWEST}, the newest release that is known.")
+    if version.release > QemuVersion(11, 0):
+        notes.append(
+            "From 11.1 on QEMU computes expected-downtime when asked, with the devices' part: this is not modelled."
+        )
+    if capabilities.get("multifd") and QemuVersion(4, 0) <= version < QemuVersion(8, 0):
+        notes.append(
+            "Before 8.0 QEMU may queue a page of each packet twice: up to 0.8 % more bytes; half of that is taken."
+        )
     if version.release == QemuVersion(8, 1):
         notes.append(
             "QEMU 8.1 writes each page by itself: its pages take longer than a profile of another release says."

@@ -69,6 +69,8 @@ def kind_of(migration: SimulationInput) -> NDArray[Any]:
             "waits_in_calls": channels.waits_every == "section",
             "waits_at_end": channels.waits_at_end,
             "main_bytes_a_wait": channels.main_bytes_a_wait,
+            "greeting_bytes": channels.greeting_bytes,
+            "places_a_page": channels.places_a_page,
         }
     if migration.has_capability("xbzrle"):
         counted = counted_bytes([-1, 1], migration.version)

@@ -62,7 +62,7 @@ def end_completed(end: Ended, cell: Cell, kind: Kind, figures: CellFigures, reas
     size = end.blackout_bytes
     if not kind.multifd:  # multifd has counted the last pages already
         whole, _ = counted_pages(0.0, zero, finder_of(kind))
-        size = ram_bytes_of(plain + whole, zero - whole, 1) + end.encoded_bytes
+        size = ram_bytes_of(plain + whole, zero - whole, 0) + end.encoded_bytes
         end.ram_stream += size
         end.normal += raw + whole
         end.duplicate += zero - whole

@@ -113,11 +113,11 @@ def start(memory: Memory, state: State, cell: Cell, kind: Kind) -> None:
     state.xbzrle_started = 0
     state.multifd_stream = state.queued_pages = state.window_lost_s = 0.0
     state.xbzrle_pages = state.cache_miss = state.xbzrle_overflow = state.xbzrle_bytes = 0.0
-    state.cache_miss_rate = state.encoding_rate = 0.0
+    state.xbzrle_encoded = state.cache_miss_rate = state.encoding_rate = 0.0
     state.ram_stream = state.other_stream = state.normal = state.duplicate = 0.0
     state.dirty_pages_rate = state.threshold = state.mbps = state.pages_per_second = 0.0
     state.expected_downtime_ms = UNKNOWN
-    state.period_pages = state.period_transferred = state.period_handled = 0.0
+    state.period_pages = state.period_transferred = state.period_sent = 0.0
     state.period_cache_miss = state.period_xbzrle_pages = state.period_xbzrle_bytes = 0.0
     state.speed = state.allowed = state.share = 1.0
     state.since = state.run = state.backlog = 0.0
@@ -133,7 +133,7 @@ def start(memory: Memory, state: State, cell: Cell, kind: Kind) -> None:
     state.synced_at = run_s(state, cell.load_fraction, state.now)
     state.guest_began_s = state.guest_s - state.now
     if kind.multifd:
-        greet(state, state, cell.channels, kind.main_bytes_a_wait)
+        greet(state, state, cell.channels, kind.greeting_bytes, kind.main_bytes_a_wait)
 
 
 def migrate(

@@ -102,6 +102,8 @@ class Kind(Protocol):
     waits_in_calls: int  # the channels wait for each other in every iterate call
     waits_at_end: int  # and once more at the end
     main_bytes_a_wait: int
+    places_a_page: float  # places of packets that a page takes
+    greeting_bytes: int  # counted for a channel's first message
 
 
 class Cell(Protocol):
@@ -176,6 +178,7 @@ class State(Protocol):
     cache_miss: float
     xbzrle_overflow: float
     xbzrle_bytes: float
+    xbzrle_encoded: float  # pages
     cache_miss_rate: float
     encoding_rate: float
     dirty_pages_rate: float
@@ -207,7 +210,7 @@ class State(Protocol):
     period_start: float
     period_pages: float
     period_transferred: float
-    period_handled: float
+    period_sent: float
     period_cache_miss: float
     period_xbzrle_pages: float
     period_xbzrle_bytes: float

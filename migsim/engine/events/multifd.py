@@ -66,7 +66,9 @@ class MultifdSender:
         self._link = migration.link_bytes_per_s or float("inf")
         writes = any(c.writes_per_page_per_s > 0 for c in migration.workload.classes)
         self._busy = migration.vcpus * migration.workload.load_fraction if writes else 0.0
-        self.page_bytes = self._raw_bytes, self._zero_bytes = page_bytes(self.zero_pages)
+        place_bytes, self._zero_bytes = page_bytes(self.zero_pages)
+        self._raw_bytes = self.rules.places_a_page * place_bytes
+        self.page_bytes = self._raw_bytes, self._zero_bytes
         self._works = {kind: self._work(kind) for kind in RAW_KINDS}
         if self.zero_pages == "multifd":
             self._works["zero"] = self._work("zero")
@@ -76,7 +78,7 @@ class MultifdSender:
         self._window_lost_s = 0.0
         quota = window_quota_bytes(int(migration.parameter("max-bandwidth")))
         pages = multifd_window_pages(quota, self.channels, self.rules.charged_at, in_flight=self._in_flight())
-        self.window_bytes = float(pages) * self._raw_bytes
+        self.window_bytes = float(pages) * place_bytes
 
     def _work(self, kind: str) -> PageWork:
         terms = self._terms
@@ -134,11 +136,11 @@ class MultifdSender:
 
     def set_up(self) -> None:
         """Count the channels' greetings, and their wait at the end of the setup."""
-        greet(self.counters, self, self.channels, self.rules.main_bytes_a_wait)
+        greet(self.counters, self, self.channels, self.rules.greeting_bytes, self.rules.main_bytes_a_wait)
 
     def count(self, sent: Sent, *, circle_ended: bool) -> None:
         """Count what an iterate call sent; `circle_ended` where the scan reached the end of RAM."""
-        count_pages(self.counters, self, self.zero_pages, sent.normal, sent.zero)
+        count_pages(self.counters, self, self.zero_pages, self.rules.places_a_page, sent.normal, sent.zero)
         raw_s = sent.seconds - sent.zero * self.costs.zero_page_s
         raw_page_s = raw_s / sent.normal if sent.normal > 0 else 0.0
         self._window_lost_s += lost_s(self.losses, sent.normal, sent.zero, raw_page_s)
@@ -154,7 +156,7 @@ class MultifdSender:
 
     def complete(self, raw: float, zero: float) -> None:
         """Count the last pages, and the channels' last wait."""
-        count_pages(self.counters, self, self.zero_pages, raw, zero)
+        count_pages(self.counters, self, self.zero_pages, self.rules.places_a_page, raw, zero)
         self._wait()
         if self.rules.waits_at_end and self.rules.waits_every == "round":
             self._wait()

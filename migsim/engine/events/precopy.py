@@ -244,7 +244,7 @@ class _Precopy:
                 self.env.now, self.period_pages * PAGE_BYTES, transferred - self.period_transferred
             )
         if c.xbzrle is not None:
-            c.xbzrle.close_period(c.target_pages)
+            c.xbzrle.close_period(c.normal + c.duplicate)
         self.period_start, self.period_pages, self.period_transferred = self.env.now, 0.0, transferred
 
     def _count_sync(self, begun: float, length: float, new_pages: float) -> None:
@@ -369,7 +369,6 @@ class _Precopy:
         main_before = c.ram_stream - c.multifd_stream
         if self.multifd is not None:
             self.multifd.complete(raw, zero)
-            c.ram_stream += ITERATE_BYTES
         elif encoded is not None:
             self._count_left(encoded.raw, zero, encoded.stream_bytes)
         else:
@@ -384,7 +383,7 @@ class _Precopy:
     def _count_left(self, raw: float, zero: float, raw_bytes: float) -> None:
         """Count the pages that the main channel sends in the blackout; the raw ones take `raw_bytes`."""
         whole, _ = counted_pages(0.0, zero, self.zero_pages)
-        self.counters.ram_stream += raw_bytes + ram_bytes_of(whole, zero - whole, 1)
+        self.counters.ram_stream += raw_bytes + ram_bytes_of(whole, zero - whole)
         self._count_pages(raw, zero)
 
     def _guest_s(self) -> float:

@@ -6,7 +6,8 @@ A window closes at the first check 100 ms or more after it began. With `tr` byte
 
 .. math:: B = tr / W \qquad \theta = B\,\tau \qquad \text{mbps} = \frac{8\,tr}{W/1000}\,10^{-6}
 
-(8.2 on: `avail-switchover-bandwidth`/1000 replaces `B` in :math:`\theta` and in `expected-downtime` when it is set).
+(8.2 on: `avail-switchover-bandwidth`/1000, without its fraction, replaces `B` in :math:`\theta` and in
+`expected-downtime` when it is set).
 `expected-downtime` = (bytes dirty right after the last sync) / B, up to 2.12 (bytes of a second's new dirty pages) / B,
 refreshed only when `dirty-pages-rate` is known and more than 10000 bytes went in the window. The thread syncs when its
 estimate :math:`R < \theta` and switches over when the exact :math:`R` is 0 or below :math:`\theta`.
@@ -81,8 +82,8 @@ def close_window(
     (125000.0, 37500000.0, 1000.0)
     """
     bandwidth = sent_bytes / (window_s * 1000)
-    switchover = avail_switchover_bandwidth / 1000 if avail_switchover_bandwidth else bandwidth
-    learned = dirty_pages_rate > 0 and sent_bytes > LEARN_BYTES
+    switchover = float(avail_switchover_bandwidth // 1000) if avail_switchover_bandwidth else bandwidth
+    learned = dirty_pages_rate > 0 and sent_bytes > LEARN_BYTES and switchover > 0
     return WindowEstimate(
         bandwidth_bytes_per_ms=bandwidth,
         threshold_bytes=switchover * downtime_limit_ms,

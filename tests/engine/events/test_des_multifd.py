@@ -84,7 +84,7 @@ def test_a_link_bounds_what_the_threads_could():
 
 @pytest.mark.parametrize(
     ("version", "channels", "packets"),
-    [("10.0", 2, 50), ("10.0", 8, 56), ("8.1", 2, 50), ("7.2", 2, 48), ("7.2", 8, 48)],
+    [("10.0", 2, 50), ("10.0", 8, 56), ("8.1", 2, 50), ("8.0", 8, 48), ("7.2", 2, 48), ("7.2", 8, 48)],
 )
 def test_a_limited_window_carries_whole_packets_and_those_in_the_channels(version, channels, packets):
     made = run(
@@ -95,7 +95,8 @@ def test_a_limited_window_carries_whole_packets_and_those_in_the_channels(versio
         terms=dict.fromkeys((name for name in TERMS if "page_s" in name), 1e-9) | {"zero_page_s": 1e-9},
     )
     rates = made.timeline["ram.pages-per-second"].iloc[1:-1]
-    assert rates.median() == pytest.approx(packets * 128 / 0.1, rel=1e-3)
+    pages = 127.5 if version == "7.2" else 128  # up to 7.2 a race puts half a page a packet in twice
+    assert rates.median() == pytest.approx(packets * pages / 0.1, rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -39,10 +39,10 @@ def test_threshold_is_what_the_window_would_send_in_the_limit(sent, seconds, tau
 @given(st.integers(1, 10**11), st.floats(1, 1e10))
 def test_a_users_bandwidth_replaces_the_measured_one(user, sent):
     estimate = window(sent, avail_switchover_bandwidth=user, expected_bytes=1e6, dirty_pages_rate=1)
-    assert estimate.threshold_bytes == pytest.approx(user / 1000 * 300)
+    assert estimate.threshold_bytes == user // 1000 * 300  # QEMU divides whole numbers
     assert estimate.bandwidth_bytes_per_ms == pytest.approx(sent / 100)
-    if sent > 10_000:
-        assert estimate.expected_downtime_ms == pytest.approx(1e6 / (user / 1000))
+    if sent > 10_000 and user >= 1000:
+        assert estimate.expected_downtime_ms == pytest.approx(1e6 / (user // 1000))
 
 
 @pytest.mark.parametrize(("sent", "rate", "known"), [(10_000, 5, False), (10_001, 5, True), (1e9, 0, False)])

@@ -52,6 +52,29 @@ def test_bytes_are_those_of_packets_queued_page_by_page(rounds, channels):
     assert law == bytes_of_packets(ends[-1], set(ends), channels)
 
 
+def packets_of_a_race(pages, channel_wins):
+    """The slow twin of 7.2's queue: where the channel is faster, the page just sent is queued a second time."""
+    packets, queued = 0, 0
+    for _ in range(pages):
+        queued += 1
+        if queued == 128:
+            packets, queued = packets + 1, 1 if channel_wins() else 0
+    return packets + queued / 128
+
+
+@given(st.integers(10_000, 40_000), st.integers(0, 2**32 - 1))
+def test_a_race_up_to_7_2_costs_half_a_place_a_packet(pages, seed):
+    rng = np.random.default_rng(seed)
+    places = multifd_rules("7.2").places_a_page
+    assert packets_of_a_race(pages, lambda: rng.random() < 0.5) == pytest.approx(
+        pages * places / 128, rel=2e-3
+    )
+    never, always = (packets_of_a_race(pages, lambda wins=wins: wins) for wins in (False, True))
+    for bound in (never, always):
+        assert bound == pytest.approx(pages * places / 128, rel=4.1e-3)
+    assert multifd_rules("8.0").places_a_page == 1
+
+
 def window_of_packets(quota, channels, charged_at):
     """The slow twin: a limiter that looks before each page, and channels that write one packet each at a time."""
     handed, used, queued = 0, 0, 0
@@ -103,6 +126,7 @@ def test_rules_by_release(version, every, at_end, charged, spins):
         spins,
     )
     assert rules.main_bytes_a_wait == (8 if every == "round" else 0)
+    assert rules.greeting_bytes == (64 if every == "round" else 0)  # both came with 8.1
 
 
 @pytest.mark.parametrize(
