@@ -422,7 +422,7 @@ def unmodelled_notes(version: QemuVersion, capabilities: Mapping[str, bool], acc
         )
     if capabilities.get("multifd") and QemuVersion(4, 0) <= version < QemuVersion(8, 0):
         notes.append(
-            "Before 8.0 QEMU may queue a page of each packet twice: up to 0.8 % more bytes; half of that is taken."
+            "Before 8.0 and where processors are short up to a page of each packet goes twice: 0.4 % is added."
         )
     if version.release == QemuVersion(8, 1):
         notes.append(

@@ -70,7 +70,6 @@ def kind_of(migration: SimulationInput) -> NDArray[Any]:
             "waits_at_end": channels.waits_at_end,
             "main_bytes_a_wait": channels.main_bytes_a_wait,
             "greeting_bytes": channels.greeting_bytes,
-            "places_a_page": channels.places_a_page,
         }
     if migration.has_capability("xbzrle"):
         counted = counted_bytes([-1, 1], migration.version)
@@ -160,6 +159,7 @@ def _multifd(cells: NDArray[Any], columns: GroupColumns) -> None:
             "zero_bytes": sender.page_bytes[1],
             "window_bytes": sender.window_bytes,
             "channels": sender.channels,
+            "places_a_page": sender.places_a_page,
         }
         values |= sender.losses._asdict()
         for name, value in values.items():

@@ -102,7 +102,6 @@ class Kind(Protocol):
     waits_in_calls: int  # the channels wait for each other in every iterate call
     waits_at_end: int  # and once more at the end
     main_bytes_a_wait: int
-    places_a_page: float  # places of packets that a page takes
     greeting_bytes: int  # counted for a channel's first message
 
 
@@ -154,6 +153,7 @@ class Cell(Protocol):
     # multifd; the fields of `migsim.engine.channels.GuestLosses`
     window_bytes: float
     channels: float
+    places_a_page: float  # places of packets that a page takes
     busy: float
     zero_lost_s: float
     page_s_0: float

@@ -43,10 +43,11 @@ Leaves out: packets that a change of block ends early; postcopy, mapped-ram, TLS
 compression, whose ratio hangs on the guest's data, which no trace holds.
 Source: the mechanics reference, sections 1.3, 2.2 and 7.1; windows, waits and counters checked on live 7.2 and 10.0.
 10.0's bytes are exact. Up to 7.2 the migration thread reads the array of pages again after it handed it to a channel:
-where the channel was faster, the last page is queued a second time and counted once. So the first place of a packet may
-hold a page of the packet before, and of 128 places 127 to 128 hold pages that count. How often the channel wins is the
-scheduler's: the middle is taken, 127.5, wrong by 0.4 % at most (live 7.2.22: 0.3 to 0.8 % more bytes than without, those
-of the waits included). Fixed in 8.0.
+where the channel was faster, the last page is queued a second time and counted once, and of a packet's 128 places 127
+to 128 hold pages that count. A channel that has to be woken on another processor is never that fast: guests of 16 GiB
+to 4 TiB on a large host sent no page twice (7.1, published in 2022). Where processors are short it may take the
+migration thread's, and how often is the scheduler's: the middle is taken, 127.5, wrong by 0.4 % at most (live 7.2.22
+on two processors: 0.3 to 0.8 % more bytes than without, the waits' included). Fixed in 8.0.
 """
 
 from __future__ import annotations
@@ -119,8 +120,9 @@ class MultifdRules:
         Whether a packet counts against the window when a channel gets it, or when the channel has written it.
     greeting_bytes : int
         Bytes counted for a channel's first message: none up to 8.0.
-    places_a_page : float
-        Places of packets that a page takes: more than one where some are queued twice (up to 7.2).
+    short_places_a_page : float
+        Places of packets that a page takes where processors are short: more than one where some are queued twice (up
+        to 7.2).
     """
 
     waits_every: Literal["section", "round"]
@@ -129,7 +131,7 @@ class MultifdRules:
     charged_at: Literal["enqueue", "write"]
 
     greeting_bytes: int
-    places_a_page: float
+    short_places_a_page: float
 
     @property
     def main_bytes_a_wait(self) -> int:
@@ -167,7 +169,7 @@ def multifd_rules(version: QemuVersion | str, machine: QemuVersion | None = None
         spins=not modern,
         charged_at="write" if modern else "enqueue",
         greeting_bytes=GREETING_BYTES if modern else 0,
-        places_a_page=1.0 if release >= QemuVersion(8, 0) else PACKET_PAGES / (PACKET_PAGES - 0.5),
+        short_places_a_page=1.0 if release >= QemuVersion(8, 0) else PACKET_PAGES / (PACKET_PAGES - 0.5),
     )
 
 

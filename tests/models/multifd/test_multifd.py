@@ -65,14 +65,14 @@ def packets_of_a_race(pages, channel_wins):
 @given(st.integers(10_000, 40_000), st.integers(0, 2**32 - 1))
 def test_a_race_up_to_7_2_costs_half_a_place_a_packet(pages, seed):
     rng = np.random.default_rng(seed)
-    places = multifd_rules("7.2").places_a_page
+    places = multifd_rules("7.2").short_places_a_page
     assert packets_of_a_race(pages, lambda: rng.random() < 0.5) == pytest.approx(
         pages * places / 128, rel=2e-3
     )
     never, always = (packets_of_a_race(pages, lambda wins=wins: wins) for wins in (False, True))
     for bound in (never, always):
         assert bound == pytest.approx(pages * places / 128, rel=4.1e-3)
-    assert multifd_rules("8.0").places_a_page == 1
+    assert multifd_rules("8.0").short_places_a_page == 1
 
 
 def window_of_packets(quota, channels, charged_at):
