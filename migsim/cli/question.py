@@ -106,6 +106,30 @@ SHARED_OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         "0",
     ),
+    "host_cpus": (
+        Annotated[
+            str | None,
+            typer.Option(
+                metavar="N",
+                help="Processors that the guest and multifd's channels share; by default those of the profile's "
+                "machine.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        None,
+    ),
+    "machine_type": (
+        Annotated[
+            str | None,
+            typer.Option(
+                metavar="TYPE",
+                help="The guest's machine type, as pc-q35-8.2: an old one keeps old rules of multifd. By default that "
+                "of the migrating release.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        None,
+    ),
     "fresh_pages": (
         Annotated[
             str | None,

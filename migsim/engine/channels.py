@@ -10,7 +10,6 @@ from typing import NamedTuple, Protocol
 
 from migsim.models.loop.page_stream import ZERO_PAGE_BYTES
 from migsim.models.multifd.packets import (
-    GREETING_BYTES,
     ZeroPages,
     counted_bytes,
     counted_pages,
@@ -75,9 +74,15 @@ class GuestLosses(NamedTuple):
     lost_s_2: float
 
 
-def greet(counters: StreamCounters, queue: ChannelQueue, channels: float, main_bytes_a_wait: int) -> None:
+def greet(
+    counters: StreamCounters,
+    queue: ChannelQueue,
+    channels: float,
+    greeting_bytes: int,
+    main_bytes_a_wait: int,
+) -> None:
     """Count the channels' greetings, and their wait at the end of the setup."""
-    count_channel_bytes(counters, GREETING_BYTES * channels)
+    count_channel_bytes(counters, greeting_bytes * channels)
     wait_for_channels(counters, queue, channels, main_bytes_a_wait)
 
 
@@ -97,14 +102,19 @@ def wait_for_channels(
 
 
 def count_pages(
-    counters: StreamCounters, queue: ChannelQueue, zero_pages: ZeroPages, raw: float, zero: float
+    counters: StreamCounters,
+    queue: ChannelQueue,
+    zero_pages: ZeroPages,
+    places_a_page: float,
+    raw: float,
+    zero: float,
 ) -> None:
     """Count pages sent, `raw` ones and `zero` ones; `zero_pages` says who finds these."""
     if zero_pages == "legacy":
         counters.ram_stream += zero * ZERO_PAGE_BYTES
     whole, through = counted_pages(raw, zero, zero_pages)
-    count_channel_bytes(counters, counted_bytes(whole, through))
-    queue.queued_pages += through
+    count_channel_bytes(counters, places_a_page * counted_bytes(whole, through))
+    queue.queued_pages += places_a_page * through
     counters.normal += whole
     counters.duplicate += raw + zero - whole
 

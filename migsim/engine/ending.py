@@ -10,7 +10,7 @@ from migsim.units import PAGE_BYTES
 __all__ = ["LAST_SYNCS", "LAST_TESTS", "carried_on", "completed_reason", "standing_reason"]
 
 LAST_SYNCS = 9
-"""Bitmap syncs whose mean gap a reason reports."""
+"""Bitmap syncs whose mean gap and dirty rate a reason reports."""
 
 LAST_TESTS = 8
 """Exact tests whose smallest result a reason reports."""
@@ -39,7 +39,13 @@ def completed_reason(pages: float, flush_s: float) -> str:
 
 
 def standing_reason(
-    now: float, tests: int, gap_s: float, last: float, least: float, threshold: float, steady: bool
+    now: float,
+    tests: int,
+    gap_s: float,
+    new_bytes_per_s: float,
+    least: float,
+    threshold: float,
+    steady: bool,
 ) -> str:
     """Say why a migration does not converge.
 
@@ -49,17 +55,18 @@ def standing_reason(
         When it was given up, and the mean time between its last syncs.
     tests : int
         Number of its exact tests.
-    last, least, threshold : float
-        Bytes that the last test found dirty, the least of the last `LAST_TESTS`, and the switchover threshold.
+    new_bytes_per_s : float
+        Memory that these syncs found newly dirty, over that time: what the guest dirties.
+    least, threshold : float
+        The least bytes that one of the last `LAST_TESTS` tests found dirty, and the switchover threshold.
     steady : bool
         Whether it would go on like that.
     """
     if not tests:
         return f"The first pass over RAM was not done after {now:.0f} s."
-    rate = last / max(gap_s, 1e-9)
     ending = "and stays so" if steady else f"until the deadline of {now:.0f} s"
     return (
         f"Each {gap_s:.2g} s round leaves {least / 1e6:.1f} MB or more dirty "
-        f"(dirty rate over a {gap_s:.2g} s round, {rate / 1e6:.0f} MB/s), above the switchover threshold of "
+        f"(dirty rate over a {gap_s:.2g} s round, {new_bytes_per_s / 1e6:.0f} MB/s), above the switchover threshold of "
         f"{threshold / 1e6:.1f} MB, {ending}."
     )

@@ -10,8 +10,10 @@ from migsim.errors import ParameterError
 from migsim.models.dirty.log import protect_window
 from migsim.models.dirty.ring import ring_fill_pages
 from migsim.models.loop.behaviour import Behaviour, behaviour_of
+from migsim.models.multifd.packets import ZeroPages, zero_page_detection
 from migsim.profiles.terms import HOST_TERMS, MULTIFD_TERMS, MULTIFD_ZERO_TERMS, RING_TERMS, XBZRLE_TERMS
 from migsim.qapi import QemuVersion, defaults
+from migsim.qapi.machine_type import machine_release
 from migsim.workload import Workload
 
 __all__ = ["SimulationInput", "check_ring", "needed_terms"]
@@ -68,6 +70,10 @@ class SimulationInput:
         Entries of KVM's dirty ring, for each vCPU; 0: KVM uses the dirty bitmap.
     vcpus : int
         Number of vCPUs; all write at the same rate.
+    machine_type : str, optional
+        The guest's, as ``"pc-q35-8.2"``; None: the release's own.
+    host_cpus : int, optional
+        Processors that the guest and multifd's channels share; None: those of the host that the terms were measured on.
     link_bytes_per_s : float, optional
         What the network carries; None: the CPUs are the limit.
     deadline_s : float
@@ -88,12 +94,25 @@ class SimulationInput:
     link_bytes_per_s: float | None = None
     deadline_s: float = 1800.0
     fresh_pages: int | None = None
+    machine_type: str | None = None
+    host_cpus: int | None = None
     name: str = ""
 
     @property
     def behaviour(self) -> Behaviour:
         """The release's behaviour."""
         return behaviour_of(self.version)
+
+    @property
+    def zero_pages(self) -> ZeroPages:
+        """Who looks for zero pages: multifd's channels, the migration thread (``legacy``), or nobody."""
+        multifd = self.has_capability("multifd")
+        return zero_page_detection(self.parameters, self.version, machine=self.machine, multifd=multifd)
+
+    @property
+    def machine(self) -> QemuVersion | None:
+        """The release that the machine type is of; None for QEMU's own."""
+        return machine_release(self.machine_type) if self.machine_type else None
 
     @property
     def chunked(self) -> bool:

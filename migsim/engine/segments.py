@@ -135,7 +135,8 @@ def _rows(extent: Extent) -> list[tuple[float, float, float, bool, int, float, f
 
 
 def extents_of(workload: Workload) -> list[Extent]:
-    """Return a workload's extents in address order, its zero pages included."""
+    """Return a workload's extents in address order, its zero pages included; see `Workload.laid_out`."""
+    workload = workload.laid_out()
     extents: list[Extent] = []
     huge = workload.ram_total_bytes // PAGE_BYTES > HUGE_PAGES
     for index, c in enumerate(workload.classes):

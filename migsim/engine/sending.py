@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES
+from migsim.models.multifd.packets import ZeroPages
 from migsim.models.xbzrle.content import left_encoded
 from migsim.models.xbzrle.encoding import RECORD_BYTES, xbzrle_seconds
 
@@ -32,7 +33,9 @@ class SendCosts:
     zero_page_s: float
 
 
-def send_costs(terms: Mapping[str, float], link_page_s: float) -> tuple[SendCosts, SendCosts]:
+def send_costs(
+    terms: Mapping[str, float], link_page_s: float, zero_pages: ZeroPages = "legacy"
+) -> tuple[SendCosts, SendCosts]:
     """Return the costs of pages while the guest runs, and in the blackout; no raw page is faster than the link.
 
     Parameters
@@ -41,14 +44,17 @@ def send_costs(terms: Mapping[str, float], link_page_s: float) -> tuple[SendCost
         Host terms.
     link_page_s : float
         Time of a page on the network.
+    zero_pages : {"legacy", "none"}
+        Who looks for zero pages. A page that nobody finds zero is sent whole, and needs memory on the destination.
     """
 
     def costs(normal: str, cold: str, fresh: str) -> SendCosts:
+        fresh_page_s = max(terms[fresh], link_page_s)
         return SendCosts(
             normal_page_s=max(terms[normal], link_page_s),
             cold_page_s=max(terms[cold], link_page_s),
-            fresh_page_s=max(terms[fresh], link_page_s),
-            zero_page_s=terms["zero_page_s"],
+            fresh_page_s=fresh_page_s,
+            zero_page_s=fresh_page_s if zero_pages == "none" else terms["zero_page_s"],
         )
 
     return (

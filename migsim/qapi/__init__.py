@@ -3,6 +3,7 @@
 - `version`: `QemuVersion`, and ranges of versions
 - `tables`: the CSV tables of this folder as `PARAMETERS`, `CAPABILITIES` and `INFO_FIELDS`
 - `settings`: parsing and checking the values of parameters and capabilities
+- `machine_type`: the release whose defaults a machine type keeps
 - `info`: checking answers to ``query-migrate``, and their JSON schema
 
 Talking to QEMU is done by `migsim.qmp`, QEMU's behaviour is modelled in `migsim.models`.

@@ -35,13 +35,13 @@ class Outcome:
         A migration that does not converge has an outcome; that is not an error.
     reason : str
         Why it ended so, in a sentence.
-    left_bytes : float or None
+    left_bytes : int or None
         What was left to send when the guest was stopped; None where unknown, or where it was not.
     """
 
     status: Status
     reason: str = ""
-    left_bytes: float | None = None
+    left_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.status not in get_args(Status):

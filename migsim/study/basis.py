@@ -176,14 +176,31 @@ def _warnings(question: Question, capabilities: Mapping[str, bool]) -> Iterable[
         yield from _trace_warnings(trace, question)
     if _release(host.qemu_version) != version.release:
         yield f"The host profile was measured with QEMU {host.qemu_version}, not {version}."
+    yield from _processor_warnings(question, multifd=bool(capabilities.get("multifd")))
+    yield from _rate_warnings(question, capabilities)
+
+
+def _processor_warnings(question: Question, *, multifd: bool) -> Iterable[str]:
+    """Yield where a question goes beyond the processors of the profile's own machine."""
+    host, vcpus, host_cpus = question.host, question.vcpus, question.host_cpus
+    term = host.terms.get("multifd_cpus")
+    if multifd and term is not None:
+        own = term.median
+        if host_cpus is not None and host_cpus != own:
+            yield f"Times of a page measured with {own:g} processors are taken to hold with {host_cpus}."
+        elif host_cpus is None and vcpus > own:
+            yield (
+                f"The guest's {vcpus} vCPUs and the channels share {own:g} processors, those of the profile's machine: "
+                "say how many the host has (host-cpus)."
+            )
+        return
     machine = host.machine or host.provenance.get("machine") or {}
     cpus = machine.get("cpus")
-    if isinstance(cpus, int) and question.vcpus > cpus:
+    if isinstance(cpus, int) and vcpus > cpus:
         yield (
-            f"The guest has {question.vcpus} vCPUs, and the profile's host {cpus} processors: "
+            f"The guest has {vcpus} vCPUs, and the profile's host {cpus} processors: "
             "costs that they share are those of that host."
         )
-    yield from _rate_warnings(question, capabilities)
 
 
 def _trace_warnings(trace: Trace, question: Question) -> Iterable[str]:

@@ -150,6 +150,12 @@ QUANTITIES: dict[str, Quantity] = {
         "fresh_pages",
         lambda value: read_count("fresh-pages", value),
     ),
+    "host-cpus": Quantity(
+        "processors",
+        "Processors that the guest and multifd's channels share",
+        "host_cpus",
+        lambda value: read_count("host-cpus", value, least=1),
+    ),
     "dirty-ring-size": Quantity(
         "entries", "KVM's dirty ring of a vCPU; 0 is the bitmap", "dirty_ring_size", _ring
     ),

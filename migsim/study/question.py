@@ -15,6 +15,7 @@ from migsim.models.dirty.tcg_log import tcg_notes
 from migsim.models.multifd.packets import check_multifd, zero_page_detection
 from migsim.profiles import HostProfile
 from migsim.qapi import NEWEST, OLDEST, QemuVersion
+from migsim.qapi.machine_type import check_machine_type, machine_release
 from migsim.scenario import MigrationSettings
 from migsim.study.basis import Basis, basis_of
 from migsim.study.modelled import LEFT_OUT, check_modelled, setting_notes
@@ -57,6 +58,8 @@ class QuestionKeywords(TypedDict, total=False):
     fresh_pages: int | str | None
     dirty_ring_size: int | str
     vcpus: int | None
+    host_cpus: int | str | None
+    machine_type: str | None
     users: UserLoop | None
     draws: int
     seed: int
@@ -96,6 +99,10 @@ class Question:
         Entries of KVM's dirty ring of each vCPU; 0 for the dirty bitmap. dirty-limit needs a ring.
     vcpus : int, optional
         Number of vCPUs; by default the trace's, and 1 for a workload.
+    host_cpus : int, optional
+        Processors that the guest and multifd's channels share; by default the profile's.
+    machine_type : str, optional
+        The guest's, as "pc-q35-8.2": it keeps some of its release's rules. By default that of the migrating release.
     users : UserLoop, optional
         The guest's users, a closed loop, for `migsim.study.guest_performance`.
     draws : int
@@ -133,6 +140,8 @@ class Question:
     fresh_pages: int | None
     dirty_ring_size: int
     vcpus: int
+    host_cpus: int | None
+    machine_type: str | None
     users: UserLoop | None
     draws: int
     seed: int
@@ -152,6 +161,8 @@ class Question:
         fresh_pages: int | str | None = None,
         dirty_ring_size: int | str = 0,
         vcpus: int | None = None,
+        host_cpus: int | str | None = None,
+        machine_type: str | None = None,
         users: UserLoop | None = None,
         draws: int = DRAWS,
         seed: int = 1,
@@ -173,6 +184,8 @@ class Question:
             "fresh_pages": _read("fresh-pages", fresh_pages),
             "dirty_ring_size": _read("dirty-ring-size", dirty_ring_size),
             "vcpus": read_count("vcpus", _vcpus(traced) if vcpus is None else vcpus, least=1),
+            "host_cpus": _read("host-cpus", host_cpus),
+            "machine_type": _read_machine_type(machine_type),
             "users": _read_users(users),
             "draws": read_count("draws", draws, least=1),
             "seed": read_count("seed", seed, least=0),
@@ -232,7 +245,7 @@ class Question:
         return fit
 
     def workload(self, *, contents: bool | None = None) -> Workload:
-        """Return the guest's workload, at the question's load and write rates.
+        """Return the guest's workload, at the question's load and write rates, with a place for every class.
 
         Parameters
         ----------
@@ -245,7 +258,7 @@ class Question:
         """
         guest = self.guest
         if isinstance(guest, Workload):
-            workload = guest
+            workload = guest.laid_out()
         else:
             fit = self._fit_of(guest)
             workload = fit.workload
@@ -270,6 +283,7 @@ class Question:
             For settings that QEMU would refuse.
         """
         checked = self.settings.for_version(self.qemu_version)
+        check_machine_type(self.machine_type, self.qemu_version)
         check_ring(checked.capabilities, self.dirty_ring_size)
         check_multifd(checked.capabilities, checked.parameters, self.qemu_version)
         check_modelled(checked.parameters, checked.capabilities)
@@ -289,7 +303,8 @@ class Question:
         """
         checked = self.check()
         version = self.qemu_version
-        zero_pages = zero_page_detection(checked.parameters, version)
+        machine = machine_release(self.machine_type) if self.machine_type else None
+        zero_pages = zero_page_detection(checked.parameters, version, machine=machine)
         needed = needed_terms(checked.capabilities, zero_pages=zero_pages)
         return SimulationInput(
             workload=self.workload() if workload is None else workload,
@@ -301,6 +316,8 @@ class Question:
             accel=self.host.accel,
             dirty_ring_size=self.dirty_ring_size,
             vcpus=self.vcpus,
+            machine_type=self.machine_type,
+            host_cpus=self.host_cpus,
             link_bytes_per_s=self.link_bytes_per_s,
             deadline_s=self.deadline_s,
             fresh_pages=self.fresh_pages,
@@ -327,6 +344,7 @@ class Question:
         """Return the assumptions that do not come from the workload; `load` is the share of speed the guest needs."""
         switched = self.settings.capabilities if capabilities is None else capabilities
         return (
+            *host_cpus_notes(self.host_cpus, multifd=bool(switched.get("multifd"))),
             pace_note(load),
             *unmodelled_notes(self.qemu_version, self.settings.parameters, switched, self.host.accel),
         )
@@ -383,6 +401,13 @@ def _read_users(users: Any) -> UserLoop | None:
     )
 
 
+def _read_machine_type(machine_type: Any) -> str | None:
+    if machine_type is None:
+        return None
+    machine_release(str(machine_type))  # raises for a name that is none
+    return str(machine_type)
+
+
 def _read_name(name: Any) -> str:
     if isinstance(name, str):
         return name
@@ -408,7 +433,26 @@ def unmodelled_notes(
     notes = setting_notes(parameters, capabilities)
     if version.release > NEWEST:
         notes.append(f"QEMU {version} is taken to behave like {NEWEST}, the newest release that is known.")
+    if version.release > QemuVersion(11, 0):
+        notes.append(
+            "From 11.1 on QEMU computes expected-downtime when asked, with the devices' part: this is not modelled."
+        )
+    if capabilities.get("multifd") and QemuVersion(4, 0) <= version < QemuVersion(8, 0):
+        notes.append(
+            "Before 8.0 and where processors are short up to a page of each packet goes twice: 0.4 % is added."
+        )
+    if version.release == QemuVersion(8, 1):
+        notes.append(
+            "QEMU 8.1 writes each page by itself: its pages take longer than a profile of another release says."
+        )
     return [*notes, *tcg_notes(version, accel), LEFT_OUT]
+
+
+def host_cpus_notes(host_cpus: int | None, *, multifd: bool) -> list[str]:
+    """Return that host-cpus plays no part, where it is given and does not."""
+    if host_cpus is None or multifd:
+        return []
+    return ["host-cpus changes nothing without multifd: only its channels share processors with the guest."]
 
 
 def takes_question(*, draws: int = DRAWS) -> Callable[[Function], Function]:
@@ -471,6 +515,6 @@ def _bundled(version: QemuVersion, trace: Trace | None) -> HostProfile:
 
 def _read(name: str, value: Any) -> Any:
     """Read a quantity; None stays None where it stands for a default that is no number."""
-    if value is None and name in ("load", "link", "fresh-pages"):
+    if value is None and name in ("load", "link", "fresh-pages", "host-cpus"):
         return None
     return QUANTITIES[name].read(value)

@@ -10,7 +10,10 @@ from migsim.documents import Bytes, Declared, RecordedModel
 from migsim.html import html_list, html_table
 from migsim.units import PAGE_BYTES, format_bytes
 
-__all__ = ["PageContent", "Workload", "WorkloadClass"]
+__all__ = ["LAID_OUT", "PageContent", "Workload", "WorkloadClass"]
+
+LAID_OUT = "The workload does not say where all its pages lie: such classes are laid one after the other from page 0."
+"""What `Workload.laid_out` assumes."""
 
 
 class PageContent(Declared):
@@ -56,7 +59,7 @@ class WorkloadClass(Declared):
     pattern : {"random", "sweep"}
         Each page is written independently of the others, or all in turn.
     extents : tuple of (first_page, pages)
-        Where the pages lie, in global page numbers; empty where unknown.
+        Where the pages lie, in global page numbers; empty where unknown: see `Workload.laid_out`.
     content : PageContent, optional
         What a write does to its page's contents; None where unknown.
     """
@@ -159,6 +162,26 @@ class Workload(RecordedModel):
         table = html_table(caption, ("pages", "writes per page per s", "pattern", "MiB"), rows)
         return f"<div>{table}{html_list('Assumed', self.assumptions)}</div>"
 
+    def laid_out(self) -> Workload:
+        """Return a copy in which every class has its place, with the assumption that this takes.
+
+        Classes without extents are laid one after the other, where no other class lies: from page 0 on, as the fit of
+        a trace without page numbers lays them.
+
+        Examples
+        --------
+        >>> placed = WorkloadClass(pages=10, writes_per_page_per_s=2.0, extents=((5, 10),))
+        >>> anywhere = WorkloadClass(pages=8, writes_per_page_per_s=0.0)
+        >>> guest = Workload(ram_bytes=2**30, ram_total_bytes=2**30, zero_pages=0, classes=(placed, anywhere))
+        >>> [c.extents for c in guest.laid_out().classes]
+        [((5, 10),), ((0, 5), (15, 3))]
+        """
+        if all(c.extents for c in self.classes):
+            return self
+        gaps = _gaps([e for c in self.classes for e in c.extents], self.ram_total_bytes // PAGE_BYTES)
+        classes = tuple(c if c.extents else c.replace(extents=_taken(gaps, c.pages)) for c in self.classes)
+        return self.replace(classes=classes, assumptions=(*self.assumptions, LAID_OUT))
+
     def scaled(self, factor: float) -> Workload:
         """Return a copy with every write rate multiplied by `factor`.
 
@@ -171,3 +194,26 @@ class Workload(RecordedModel):
         """
         rates = tuple(c.replace(writes_per_page_per_s=c.writes_per_page_per_s * factor) for c in self.classes)
         return self.replace(classes=rates)
+
+
+def _gaps(extents: list[tuple[int, int]], pages: int) -> list[tuple[int, int]]:
+    """Return the (first page, pages) between extents, in address order."""
+    gaps, end = [], 0
+    for first, count in sorted(extents):
+        if first > end:
+            gaps.append((end, first - end))
+        end = max(end, first + count)
+    return [*gaps, (end, pages - end)] if pages > end else gaps
+
+
+def _taken(gaps: list[tuple[int, int]], pages: int) -> tuple[tuple[int, int], ...]:
+    """Take pages off the front of the gaps; what finds no room there overlaps other classes, from page 0 on."""
+    taken: list[tuple[int, int]] = []
+    while pages and gaps:
+        first, room = gaps.pop(0)
+        count = min(room, pages)
+        taken.append((first, count))
+        pages -= count
+        if room > count:
+            gaps.insert(0, (first + count, room - count))
+    return tuple(taken) if not pages else ((0, pages + sum(count for _, count in taken)),)

@@ -173,6 +173,13 @@ def test_any_value_is_parsed_or_refused_with_our_error(name, value, version):
         (["switchover-ack"], "10.0", "return-path"),
         (["zero-copy-send"], "7.2", "multifd"),
         (["dirty-limit"], "7.2", "8.1"),
+        (["postcopy-ram", "multifd"], "8.1", "does not combine"),
+        (["multifd", "compress"], "7.2", "does not combine"),
+        (["postcopy-ram", "postcopy-preempt", "compress"], "7.2", "does not combine"),
+        (["postcopy-ram", "compress"], "2.6", "does not combine"),
+        (["postcopy-ram", "compress"], "4.2", "does not combine"),
+        (["x-postcopy-ram", "compress"], "2.5", "does not combine"),
+        (["zero-blocks"], "11.0", "10.2"),
         (["max-bandwidth"], "10.0", "is a parameter"),
         (["multifdd"], "10.0", "multifd"),
     ],
@@ -185,6 +192,21 @@ def test_capabilities_that_do_not_go_together(capabilities, version, says):
 def test_capabilities_that_are_off_do_not_conflict():
     assert check_capabilities({"multifd": True, "xbzrle": False}, "10.0") == {"multifd"}
     assert check_capabilities(["postcopy-ram", "multifd"], "10.1") == {"postcopy-ram", "multifd"}
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "version"),
+    [
+        (["multifd", "compress"], "7.1"),
+        (["postcopy-ram", "multifd"], "8.0"),
+        (["postcopy-ram", "postcopy-preempt", "compress"], "7.1"),
+        (["postcopy-ram", "compress"], "5.0"),
+        (["zero-blocks"], "10.2"),
+    ],
+)
+def test_releases_on_the_other_side_of_a_rule_take_the_pair(capabilities, version):
+    """The release next to the one that brought or dropped the check in migrate_caps_check."""
+    assert check_capabilities(capabilities, version) == set(capabilities)
 
 
 def test_parameters_that_contradict_each_other():

@@ -211,3 +211,18 @@ def test_a_mechanism_answers_with_its_own_fields(on, fields):
     assert not any(on in note for note in whole["assumptions"])
     if on != "xbzrle":
         assert answer["costs"]["guest-lost-s"] > 1.0
+
+
+def test_a_class_without_a_place_is_laid_behind_the_others():
+    """Of a guest written down by hand, the places are not known; no page of it is left out."""
+    unplaced = GUEST.replace(classes=tuple(c.replace(extents=()) for c in GUEST.classes))
+    placed = GUEST.replace(
+        classes=tuple(
+            c.replace(extents=((at, c.pages),)) for c, at in zip(GUEST.classes, (0, 5000), strict=True)
+        )
+    )
+    asked = {"host": HOST, "settings": LIMITED, "draws": 3}
+    found, given = predict(unplaced, **asked), predict(placed, **asked)
+    assert found.draws == given.draws
+    assert "one after the other" in found.assumptions[1] and found.assumptions[0] == "One of the fit's."
+    assert not any("one after the other" in note for note in given.assumptions)

@@ -25,7 +25,7 @@ GUEST = Workload(
     ram_bytes=2**30,
     ram_total_bytes=2**30,
     zero_pages=200_000,
-    classes=(WorkloadClass(pages=1000, writes_per_page_per_s=2.0),),
+    classes=(WorkloadClass(pages=1000, writes_per_page_per_s=2.0, extents=((0, 1000),)),),
     assumptions=("As traced.",),
 )
 ABSURD = {
@@ -38,6 +38,8 @@ ABSURD = {
     "draws": (0, -1),
     "seed": (-1,),
     "vcpus": (0, -1, True, 1.5),
+    "host_cpus": ("0", "-2", "two", 0, 1.5),
+    "machine_type": ("pc-q35-jammy", "8.2", "isapc"),
     "users": (75, [75]),
     "name": (3, None),
 }
@@ -54,7 +56,7 @@ def refusal(field: str, value: object) -> str:
     ("field", "value"), [(field, value) for field, values in ABSURD.items() for value in values]
 )
 def test_an_absurd_value_is_refused_and_named(field, value):
-    name = next((name for name, q in QUANTITIES.items() if q.field == field), field)
+    name = next((name for name, q in QUANTITIES.items() if q.field == field), field.replace("_", "-"))
     assert refusal(field, value).startswith(f"{name} is ")
 
 
@@ -187,3 +189,39 @@ def test_an_answer_without_the_users_says_so(study):
     answer = getattr(migsim, study)(TRACE, users=users, **more)
     assumptions = answer.scenario["assumptions"] if study == "replay" else answer.assumptions
     assert any(note.startswith("What the users lose is not in this answer") for note in assumptions)
+
+
+def test_processors_are_shared_by_guest_and_channels():
+    """More processors than the profile's machine has: what many vCPUs lose to the channels becomes less."""
+    busy = GUEST.replace(zero_pages=0, classes=(WorkloadClass(pages=262_144, writes_per_page_per_s=0.01),))
+    asked = Question(busy, qemu_version="10.0", vcpus=16, draws=1, settings=["multifd=on", "max-bandwidth=0"])
+    own, many = migsim.predict(asked), migsim.predict(asked, host_cpus="64")
+    assert many.medians["guest-lost"] < own.medians["guest-lost"] / 4
+    assert many.medians["total-time"] < own.medians["total-time"]
+    assert any("16 vCPUs and the channels share 2 processors" in note for note in own.basis.warnings)
+    assert any("measured with 2 processors are taken to hold with 64" in note for note in many.basis.warnings)
+    same = migsim.predict(asked, host_cpus=2)
+    assert same.medians == own.medians
+    assert not any("processors" in note for note in same.basis.warnings)
+    [swept] = migsim.sweep(asked, vary={"host-cpus": [64]}).to_frame().to_dict("records")
+    assert swept["total-time"] == pytest.approx(many.medians["total-time"], rel=1e-3)
+
+
+def test_processors_change_nothing_without_multifd_and_that_is_said():
+    asked = Question(GUEST, qemu_version="10.0", draws=1)
+    assert migsim.predict(asked, host_cpus=64).medians == migsim.predict(asked).medians
+    assert any("host-cpus changes nothing" in note for note in asked.replace(host_cpus=64).assumptions)
+
+
+def test_a_machine_type_keeps_its_releases_rules_and_is_no_newer_than_qemu():
+    asked = Question(GUEST, qemu_version="10.0", settings=["multifd=on"], draws=1)
+    old = asked.replace(machine_type="pc-q35-8.2").migration()
+    assert (asked.migration().zero_pages, old.zero_pages) == ("multifd", "legacy")
+    assert asked.replace(machine_type="q35").migration().machine is None
+    # A page in 9 bytes on the main channel in place of 10.5 in a packet; the rest is the same.
+    sent = [
+        migsim.predict(q).example_run.info["ram"] for q in (asked, asked.replace(machine_type="pc-q35-8.2"))
+    ]
+    assert sent[0]["precopy-bytes"] < 10_000 < 9 * 199_000 < sent[1]["precopy-bytes"]
+    with pytest.raises(ParameterError, match=r"machine-type is pc-q35-10\.1, and QEMU is 10\.0"):
+        asked.replace(machine_type="pc-q35-10.1").check()

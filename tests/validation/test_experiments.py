@@ -7,8 +7,9 @@ import sys
 import psutil
 import pytest
 
+from migsim.results import MigrationResult, Outcome
 from migsim.scenario import QemuSpec
-from validation.experiments import flush_on_cores, sleeping_slices
+from validation.experiments import flush_on_cores, return_path, sleeping_slices
 
 
 @pytest.fixture
@@ -65,3 +66,32 @@ def test_the_table_has_a_line_for_each_array(capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()[1:]
     assert [int(line.split()[0]) for line in lines] == list(sleeping_slices.ARRAY_KIB)
     assert "80 %: 0.998" in lines[2]  # 4096 KiB, and 40 ms for a throttle of 80 %
+
+
+def test_runs_with_and_without_a_return_path_differ_in_nothing_else():
+    on, off = (return_path.scenario(return_path.QEMUS["7.2"], choice) for choice in (True, False))
+    assert on.migration.capabilities == {"return-path": True}
+    assert on.replace(name=off.name, migration=off.migration) == off
+
+
+def test_what_downtime_misses_is_told_for_each_choice(capsys, monkeypatch):
+    def run(scenario):
+        waits = scenario.migration.capabilities["return-path"]
+        return MigrationResult(
+            kind="measured",
+            name=scenario.name,
+            qemu_version=scenario.qemu.version,
+            accel="kvm",
+            outcome=Outcome("completed", ""),
+            info={"downtime": 14 if waits else 10, "total-time": 200},
+            downtime_parts_ms={"stop": 2.0, "rest": 4.0 if waits else 0.0},
+            blackout_ms=12.0,
+        )
+
+    monkeypatch.setattr(return_path, "run_migration", run)
+    return_path.main(["--repeats", "2"])
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split()[:2] for line in lines] == [
+        [q, choice] for q in ("7.2", "10.0") for choice in ("off", "on")
+    ]
+    assert "  4.0 (4.0 .. 4.0)" in lines[0] and "  0.0 (0.0 .. 0.0)" in lines[1]

@@ -21,7 +21,7 @@ def expected_by_law(mbps: float, dirty_bytes: float, limit_ms: float) -> float:
         sent / 4104,
         PERIOD_S,
         downtime_limit_ms=limit_ms,
-        dirty_after_sync_bytes=dirty_bytes,
+        expected_bytes=dirty_bytes,
         dirty_pages_rate=1.0,
     )
     assert window.expected_downtime_ms is not None

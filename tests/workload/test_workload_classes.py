@@ -1,7 +1,12 @@
+import itertools
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from migsim.errors import ScenarioError
 from migsim.workload import Workload, WorkloadClass
+from migsim.workload.classes import LAID_OUT
 
 HOT = WorkloadClass(pages=20, writes_per_page_per_s=2.5, extents=((100, 10), (200, 30)))
 WORKLOAD = Workload(
@@ -44,3 +49,47 @@ def test_rates_add_up_and_scale():
     assert WORKLOAD.scaled(0.5).writes_per_s == 25
     with pytest.raises(ScenarioError):
         WORKLOAD.scaled(-1)
+
+
+def test_a_workload_whose_classes_all_have_places_stays_as_it_is():
+    placed = WORKLOAD.replace(classes=(HOT,))
+    assert placed.laid_out() is placed
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 300), st.booleans()), min_size=1, max_size=8),
+    st.integers(0, 100),
+)
+def test_classes_without_places_lie_one_after_the_other_where_no_other_lies(classes, gap):
+    at, made = 0, []
+    for pages, placed in classes:
+        at += gap
+        made.append(
+            WorkloadClass(pages=pages, writes_per_page_per_s=1.0, extents=((at, pages),) if placed else ())
+        )
+        at += pages
+    total = at * 4096
+    guest = Workload(ram_bytes=total, ram_total_bytes=total, zero_pages=0, classes=tuple(made))
+    laid = guest.laid_out()
+    extents = sorted(e for c in laid.classes for e in c.extents)
+    assert all(first + n <= after for (first, n), (after, _) in itertools.pairwise(extents))
+    assert [sum(n for _, n in c.extents) for c in laid.classes] == [pages for pages, _ in classes]
+    assert [c.extents for c, (_, placed) in zip(laid.classes, classes, strict=True) if placed] == [
+        c.extents for c in made if c.extents
+    ]
+    free = [
+        e[0] for c, (_, placed) in zip(laid.classes, classes, strict=True) if not placed for e in c.extents
+    ]
+    assert free == sorted(free)
+    assert laid.assumptions == (() if laid is guest else (LAID_OUT,))
+
+
+def test_a_class_that_finds_no_room_lies_over_the_others():
+    wide = WorkloadClass(pages=2, writes_per_page_per_s=1.0, extents=((0, 10),))
+    guest = Workload(
+        ram_bytes=40960,
+        ram_total_bytes=40960,
+        zero_pages=0,
+        classes=(wide, WorkloadClass(pages=5, writes_per_page_per_s=0.0)),
+    )
+    assert guest.laid_out().classes[1].extents == ((0, 5),)

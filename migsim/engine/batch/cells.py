@@ -19,7 +19,7 @@ from migsim.models.dirty.bitmap import setup_s, sync_s
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES
 from migsim.models.loop.query_migrate import Counters
 from migsim.models.loop.rate_limit import WINDOW_S, wake_up_s, window_bytes, window_quota_bytes
-from migsim.models.multifd.packets import multifd_rules, zero_page_detection
+from migsim.models.multifd.packets import multifd_rules
 from migsim.models.throttle.auto_converge import next_percentage
 from migsim.models.throttle.cpu_throttle import fixed_sleep_run_fraction
 from migsim.models.throttle.trigger import Trigger, close_trigger, throttle_rules
@@ -49,7 +49,10 @@ def kind_of(migration: SimulationInput) -> NDArray[Any]:
         "tick_s": ticks or np.inf,
         "charged_when_queued": behaviour.quota_charged_at == "enqueue",
         "counts_all_stream": behaviour.transferred_counts == "stream",
+        "expected_from_rate": behaviour.expected_from_rate,
         "threshold_inclusive": behaviour.threshold_inclusive,
+        "return_path": migration.has_capability("return-path"),
+        "zero_pages": FINDERS.index(migration.zero_pages),
         "chunked": migration.chunked,
         "throttled": migration.has_capability("auto-converge") and rules.form != "none",
         "xbzrle": migration.has_capability("xbzrle"),
@@ -60,14 +63,13 @@ def kind_of(migration: SimulationInput) -> NDArray[Any]:
         "byte_split": behaviour.byte_split,
     }
     if migration.has_capability("multifd"):
-        channels = multifd_rules(migration.version)
-        finder = zero_page_detection(migration.parameters, migration.version)
+        channels = multifd_rules(migration.version, migration.machine)
         values |= {
             "multifd": True,
-            "zero_pages": FINDERS.index(finder),
             "waits_in_calls": channels.waits_every == "section",
             "waits_at_end": channels.waits_at_end,
             "main_bytes_a_wait": channels.main_bytes_a_wait,
+            "greeting_bytes": channels.greeting_bytes,
         }
     if migration.has_capability("xbzrle"):
         counted = counted_bytes([-1, 1], migration.version)
@@ -107,6 +109,9 @@ def cells_of(columns: GroupColumns, count: int) -> NDArray[Any]:
     values |= {name: _larger(term(name), link) for name in SENDING_TERMS}
     values |= {name: term(name) for name in PLAIN_TERMS}
     values["burst_zero_page_s"] = values["zero_page_s"]
+    if migration.zero_pages == "none":  # sent whole
+        values |= {"zero_page_s": values["fresh_page_s"], "burst_zero_page_s": values["burst_fresh_page_s"]}
+        values["zero_bytes"] = NORMAL_PAGE_BYTES
     if migration.behaviour.avail_switchover_bandwidth:
         values["switchover_bytes_per_s"] = np.trunc(parameter("avail-switchover-bandwidth"))
     if migration.has_capability("xbzrle"):
@@ -154,6 +159,7 @@ def _multifd(cells: NDArray[Any], columns: GroupColumns) -> None:
             "zero_bytes": sender.page_bytes[1],
             "window_bytes": sender.window_bytes,
             "channels": sender.channels,
+            "places_a_page": sender.places_a_page,
         }
         values |= sender.losses._asdict()
         for name, value in values.items():
@@ -169,6 +175,7 @@ def senders(columns: GroupColumns, count: int) -> Iterator[tuple[NDArray[np.int6
         ("parameter", "max-bandwidth"): columns.parameter("max-bandwidth"),
         ("parameter", "multifd-channels"): columns.parameter("multifd-channels"),
         ("field", "link_bytes_per_s"): columns.field("link_bytes_per_s"),
+        ("field", "host_cpus"): columns.field("host_cpus"),
     }
     table = np.array([np.broadcast_to(np.asarray(values, float), (count,)) for values in given.values()])
     rows, of = np.unique(table, axis=1, return_inverse=True)
@@ -181,8 +188,14 @@ def senders(columns: GroupColumns, count: int) -> Iterator[tuple[NDArray[np.int6
             terms={**migration.terms, **terms},
             parameters={**migration.parameters, **parameters},
             link_bytes_per_s=values["field", "link_bytes_per_s"],
+            host_cpus=_count(values["field", "host_cpus"]),
         )
         yield np.flatnonzero(of == k), MultifdSender(one, GuestClock(), Counters(0, 0.0))
+
+
+def _count(number: float) -> int | None:
+    """Return a column's number of something; None where it is infinite, which stands for none given."""
+    return int(number) if np.isfinite(number) else None
 
 
 def _throttle(cells: NDArray[Any], columns: GroupColumns) -> None:

@@ -71,7 +71,8 @@ def group_key(migration: SimulationInput) -> tuple[Any, ...]:
     memory = (w.ram_bytes, w.ram_total_bytes, w.zero_pages, w.load_fraction, classes)
     words = tuple(sorted((k, v) for k, v in migration.parameters.items() if isinstance(v, str)))
     version = str(migration.version)
-    return (memory, version, migration.accel, migration.dirty_ring_size, migration.vcpus, capabilities, words)
+    machine = (migration.accel, migration.dirty_ring_size, migration.vcpus, migration.machine)
+    return (memory, version, machine, capabilities, words)
 
 
 def many_columns(cells: Sequence[SimulationInput]) -> GroupColumns:

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from migsim.engine.batch.multifd import finder_of
 from migsim.engine.batch.records import ABSENT, UNKNOWN, Cell, CellFigures, Ended, Kind, Reason, SyncNote
 from migsim.engine.ending import carried_on, completed_reason, standing_reason
 from migsim.models.loop.page_stream import ram_bytes_of
 from migsim.models.loop.query_migrate import mean_mbps, transferred_bytes
-from migsim.models.loop.switchover import blackout_s, downtime_s, flush_s
+from migsim.models.loop.switchover import blackout_s, downtime_s, flush_s, waited_s
+from migsim.models.multifd.packets import counted_pages
 from migsim.units import PAGE_BYTES
 
 __all__ = ["reason_of", "set_figures"]
@@ -29,7 +31,8 @@ def set_figures(
     if end.completed:
         end_completed(end, cell, kind, figures, reason)
         return
-    reason.gap_s, reason.last_test, reason.least_test = end.gap_s, end.last_test, end.least_test
+    reason.gap_s, reason.new_bytes_per_s = end.gap_s, end.new_bytes_per_s
+    reason.least_test = end.least_test
     reason.tests, reason.steady = end.tests, end.steady
     end_given_up(end, middle, cell, kind, figures)
 
@@ -53,20 +56,22 @@ def end_completed(end: Ended, cell: Cell, kind: Kind, figures: CellFigures, reas
         cell.burst_zero_page_s,
         end.encoded_extra_s,
     )
-    down = downtime_s(cell.stop_s, cell.sync_s, flush, cell.device_state_s)
+    waited = waited_s(cell.load_s, kind.return_path > 0)
+    down = downtime_s(cell.stop_s, cell.sync_s, flush, cell.device_state_s, waited)
     total = end.now + down
     size = end.blackout_bytes
     if not kind.multifd:  # multifd has counted the last pages already
-        size = ram_bytes_of(plain, zero, 1) + end.encoded_bytes
+        whole, _ = counted_pages(0.0, zero, finder_of(kind))
+        size = ram_bytes_of(plain + whole, zero - whole, 0) + end.encoded_bytes
         end.ram_stream += size
-        end.normal += raw
-        end.duplicate += zero
+        end.normal += raw + whole
+        end.duplicate += zero - whole
     end.other_stream += cell.device_state_bytes
     set_counters(end, kind, figures, total, size, 0.0)
     reason.flush_s = flush
     figures.downtime_ms = np.trunc(down * 1000)
-    figures.blackout_ms = blackout_s(down, cell.stop_s, cell.load_s) * 1000
-    figures.guest_lost_s = total + cell.load_s - end.guest_worked_s
+    figures.blackout_ms = blackout_s(cell.sync_s, flush, cell.device_state_s, cell.load_s) * 1000
+    figures.guest_lost_s = total - waited + cell.load_s - end.guest_worked_s
     figures.mbps = end.mbps
     if total > end.setup_s:
         figures.mbps = mean_mbps(end.ram_stream + end.other_stream, total - end.setup_s)
@@ -138,7 +143,7 @@ def reason_of(reason: Any) -> str:
         float(reason["now"]),
         int(reason["tests"]),
         float(reason["gap_s"]),
-        float(reason["last_test"]),
+        float(reason["new_bytes_per_s"]),
         float(reason["least_test"]),
         float(reason["threshold"]),
         bool(reason["steady"]),

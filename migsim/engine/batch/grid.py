@@ -26,7 +26,7 @@ __all__ = ["BatchResult", "simulate_grid", "simulate_many"]
 
 Engine = Literal["auto", "events"]
 
-VARIED_FIELDS = ("link_bytes_per_s", "deadline_s", "fresh_pages")
+VARIED_FIELDS = ("link_bytes_per_s", "deadline_s", "fresh_pages", "host_cpus")
 """Fields of `SimulationInput` that a grid may vary."""
 
 CELLS_AT_ONCE = 1 << 16
@@ -102,7 +102,8 @@ def simulate_grid(
     migration : SimulationInput
     vary : mapping of str to array_like
         Values by name: of a migration parameter in QAPI's spelling and unit (``"max-bandwidth"``), of a host term
-        (``"normal_page_s"``), or of a field (``"link_bytes_per_s"``, ``"deadline_s"``, ``"fresh_pages"``);
+        (``"normal_page_s"``), or of a field (``"link_bytes_per_s"``, ``"deadline_s"``, ``"fresh_pages"``,
+        ``"host_cpus"``);
         ``"writes_scale"`` holds factors above 0 on the workload's write rates.
         The arrays are broadcast together: arrays of one length vary together, (n, 1) and (m,) make a grid.
     seed : int, optional

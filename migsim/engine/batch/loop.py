@@ -15,7 +15,7 @@ from migsim.engine.batch.clock import throttle, transferred, worked
 from migsim.engine.batch.end import set_figures
 from migsim.engine.batch.layout import lay_out
 from migsim.engine.batch.memory import begin, sync_memory
-from migsim.engine.batch.multifd import finish, note_call
+from migsim.engine.batch.multifd import finder_of, finish, note_call
 from migsim.engine.batch.ram import ZERO_PART, Memory
 from migsim.engine.batch.records import UNKNOWN, Cell, CellFigures, Ended, Floats, Kind, Notes, Reason, State
 from migsim.engine.batch.sending import iterate
@@ -34,6 +34,7 @@ from migsim.models.loop.migration_thread import (
 )
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES
 from migsim.models.loop.rate_limit import WINDOW_S, window_bytes, window_quota_bytes
+from migsim.models.multifd.packets import counted_pages
 from migsim.units import PAGE_BYTES
 
 __all__ = ["run_cells"]
@@ -112,11 +113,11 @@ def start(memory: Memory, state: State, cell: Cell, kind: Kind) -> None:
     state.xbzrle_started = 0
     state.multifd_stream = state.queued_pages = state.window_lost_s = 0.0
     state.xbzrle_pages = state.cache_miss = state.xbzrle_overflow = state.xbzrle_bytes = 0.0
-    state.cache_miss_rate = state.encoding_rate = 0.0
+    state.xbzrle_encoded = state.cache_miss_rate = state.encoding_rate = 0.0
     state.ram_stream = state.other_stream = state.normal = state.duplicate = 0.0
     state.dirty_pages_rate = state.threshold = state.mbps = state.pages_per_second = 0.0
     state.expected_downtime_ms = UNKNOWN
-    state.period_pages = state.period_transferred = state.period_handled = 0.0
+    state.period_pages = state.period_transferred = state.period_sent = 0.0
     state.period_cache_miss = state.period_xbzrle_pages = state.period_xbzrle_bytes = 0.0
     state.speed = state.allowed = state.share = 1.0
     state.since = state.run = state.backlog = 0.0
@@ -132,7 +133,7 @@ def start(memory: Memory, state: State, cell: Cell, kind: Kind) -> None:
     state.synced_at = run_s(state, cell.load_fraction, state.now)
     state.guest_began_s = state.guest_s - state.now
     if kind.multifd:
-        greet(state, state, cell.channels, kind.main_bytes_a_wait)
+        greet(state, state, cell.channels, kind.greeting_bytes, kind.main_bytes_a_wait)
 
 
 def migrate(
@@ -149,7 +150,7 @@ def migrate(
     """Run from the first sync to the blackout or the deadline; False where the notes have no room for more syncs."""
     end.setup_s = cell.setup_s
     end.completed = 0
-    count_sync(state, cell, notes, max(state.now - cell.sync_s, state.now - cell.setup_s))
+    count_sync(state, cell, kind, notes, max(state.now - cell.sync_s, state.now - cell.setup_s), 0.0)
     while state.now < cell.deadline_s:
         if state.syncs + 3 > len(notes.syncs):
             return False
@@ -210,16 +211,17 @@ def sync(
             close_cache_period(state)
         state.period_start, state.period_pages = state.now, 0.0
         state.period_transferred = transferred(state, kind)
-    count_sync(state, cell, notes, begun)
+    count_sync(state, cell, kind, notes, begun, new)
 
 
-def count_sync(state: State, cell: Cell, notes: Notes, begun: float) -> None:
-    """Count a sync, and note it with the counters."""
+def count_sync(state: State, cell: Cell, kind: Kind, notes: Notes, begun: float, new: float) -> None:
+    """Count a sync that found `new` dirty pages, and note it with the counters."""
     state.dirty_after_sync = state.remaining * PAGE_BYTES
     state.guest_lost_s = state.now - worked(state, cell)
     row = notes.syncs[state.syncs]
-    row.begun, row.guest_lost_s = begun, state.guest_lost_s
-    row.normal, row.ram_stream, row.other_stream = state.normal, state.ram_stream, state.other_stream
+    row.begun, row.dirty_pages, row.guest_lost_s = begun, new, state.guest_lost_s
+    row.normal, _ = counted_pages(state.normal, state.duplicate, finder_of(kind))
+    row.ram_stream, row.other_stream = state.ram_stream, state.other_stream
     row.multifd_stream = state.multifd_stream
     row.xbzrle_pages, row.cache_miss = state.xbzrle_pages, state.cache_miss
     row.xbzrle_overflow, row.xbzrle_bytes = state.xbzrle_overflow, state.xbzrle_bytes
@@ -238,10 +240,10 @@ def complete(
 ) -> None:
     """Stop the guest and sync once more; note the pages left by what they cost."""
     state.now += cell.switch_gap_s
-    sync_memory(memory, state, cell, kind, rng, state.now + cell.stop_s)
+    new = sync_memory(memory, state, cell, kind, rng, state.now + cell.stop_s)
     if cache is not None:
         age(cache, memory, state)
-    count_sync(state, cell, notes, state.now + cell.stop_s)
+    count_sync(state, cell, kind, notes, state.now + cell.stop_s, new)
     end.again = end.first = end.fresh = end.zero = 0.0
     for i in range(len(memory.unsent)):
         unsent = memory.unsent[i]
@@ -259,4 +261,4 @@ def complete(
         encode_left(cache, memory, state, cell, kind, end)
     end.completed, end.steady, end.middle_sync = 1, 0, 0
     end.guest_worked_s = state.guest_s - state.guest_began_s
-    note_end(state, end)
+    note_end(state, kind, end)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from migsim.engine.batch.records import Cell, Ended, Kind, State
 from migsim.engine.channels import GuestLosses, count_pages, lost_s, wait_for_channels
-from migsim.models.loop.page_stream import ITERATE_BYTES
 from migsim.models.multifd.packets import ZeroPages
 
-__all__ = ["finish", "losses_of", "note_call", "recount_as_packets"]
+__all__ = ["finder_of", "finish", "losses_of", "note_call", "recount_as_packets"]
 
 
 def finder_of(kind: Kind) -> ZeroPages:
@@ -37,7 +36,7 @@ def recount_as_packets(state: State, cell: Cell, kind: Kind, raw_before: float, 
     """Count pages that `send` has counted as plain records, since the counters were these, as packets instead."""
     raw, zero = state.normal - raw_before, state.duplicate - zero_before
     state.normal, state.duplicate = raw_before, zero_before
-    count_pages(state, state, finder_of(kind), raw, zero)
+    count_pages(state, state, finder_of(kind), cell.places_a_page, raw, zero)
     state.ram_stream -= raw * cell.raw_bytes + zero * cell.zero_bytes
 
 
@@ -62,9 +61,10 @@ def note_call(
 def finish(state: State, cell: Cell, kind: Kind, end: Ended) -> None:
     """Count the last pages and the channels' last wait; the main channel's part of the blackout is noted."""
     main_before = state.ram_stream - state.multifd_stream
-    count_pages(state, state, finder_of(kind), end.again + end.first + end.fresh, end.zero)
+    count_pages(
+        state, state, finder_of(kind), cell.places_a_page, end.again + end.first + end.fresh, end.zero
+    )
     wait_for_channels(state, state, cell.channels, kind.main_bytes_a_wait)
     if kind.waits_at_end and not kind.waits_in_calls:
         wait_for_channels(state, state, cell.channels, kind.main_bytes_a_wait)
-    state.ram_stream += ITERATE_BYTES
     end.blackout_bytes = state.ram_stream - state.multifd_stream - main_before

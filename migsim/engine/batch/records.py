@@ -47,7 +47,7 @@ ABSENT = -np.inf
 """Value of a figure that `query-migrate` does not report. The loop is compiled without NaN."""
 
 FINDERS = get_args(ZeroPages)
-"""Who finds zero pages with multifd, by the codes of `Kind.zero_pages`."""
+"""Who finds zero pages, by the codes of `Kind.zero_pages`."""
 
 NUMPY_TYPES = {float: "f8", int: "i8", bool: "i8"}
 
@@ -75,7 +75,10 @@ class Kind(Protocol):
     # counters and the switchover
     counts_all_stream: int  # `transferred` counts the whole stream (8.2 on), not RAM records only
     charged_when_queued: int  # the rate limit counts a page when it is queued, not when it is flushed
+    return_path: int  # the source waits for the destination's load before it ends its clocks
+    expected_from_rate: int  # `expected-downtime` is the time to send a second's new dirty pages
     threshold_inclusive: int  # a switchover may begin at the threshold itself
+    zero_pages: int  # who finds zero pages: index into `FINDERS`
     byte_split: int  # `query-migrate` reports precopy-bytes and downtime-bytes
     chunked: int  # a protect window begins when the page's chunk is cleared (KVM)
     keep_apart: int  # every segment stays one of its own
@@ -96,10 +99,10 @@ class Kind(Protocol):
     encoding_counts: float  # bytes that it counts beside an encoding
     # multifd
     multifd: int
-    zero_pages: int  # who finds zero pages: index into `FINDERS`
     waits_in_calls: int  # the channels wait for each other in every iterate call
     waits_at_end: int  # and once more at the end
     main_bytes_a_wait: int
+    greeting_bytes: int  # counted for a channel's first message
 
 
 class Cell(Protocol):
@@ -150,6 +153,7 @@ class Cell(Protocol):
     # multifd; the fields of `migsim.engine.channels.GuestLosses`
     window_bytes: float
     channels: float
+    places_a_page: float  # places of packets that a page takes
     busy: float
     zero_lost_s: float
     page_s_0: float
@@ -174,6 +178,7 @@ class State(Protocol):
     cache_miss: float
     xbzrle_overflow: float
     xbzrle_bytes: float
+    xbzrle_encoded: float  # pages
     cache_miss_rate: float
     encoding_rate: float
     dirty_pages_rate: float
@@ -205,7 +210,7 @@ class State(Protocol):
     period_start: float
     period_pages: float
     period_transferred: float
-    period_handled: float
+    period_sent: float
     period_cache_miss: float
     period_xbzrle_pages: float
     period_xbzrle_bytes: float
@@ -247,6 +252,7 @@ class SyncNote(Protocol):
     """The counters at a bitmap sync, and when it began."""
 
     begun: float
+    dirty_pages: float  # that the sync found new
     guest_lost_s: float
     normal: float
     ram_stream: float
@@ -302,7 +308,7 @@ class Ended(Protocol):
     steady: int
     tests: int
     gap_s: float
-    last_test: float
+    new_bytes_per_s: float
     least_test: float
 
 
@@ -316,7 +322,7 @@ class Reason(Protocol):
     pages: float
     flush_s: float
     gap_s: float
-    last_test: float
+    new_bytes_per_s: float
     least_test: float
     threshold: float
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 from math import inf, sqrt
 
 from migsim.engine.batch.clock import settled
+from migsim.engine.batch.multifd import finder_of
 from migsim.engine.batch.records import Cell, Ended, Floats, Kind, Notes, State
 from migsim.engine.ending import LAST_SYNCS, LAST_TESTS
 from migsim.engine.standstill import far_above, is_flat, trend
+from migsim.models.multifd.packets import counted_pages
 from migsim.units import PAGE_BYTES
 
 __all__ = ["give_up", "note_end", "note_test", "stands_still"]
@@ -59,24 +61,28 @@ def give_up(state: State, cell: Cell, kind: Kind, notes: Notes, end: Ended) -> N
     syncs, tests = notes.syncs, notes.tests
     end.middle_sync = state.syncs // 2
     last = min(state.syncs, LAST_SYNCS)
-    end.gap_s = state.now
+    end.gap_s, end.new_bytes_per_s = state.now, 0.0
     if last > 1:
-        end.gap_s = (syncs[state.syncs - 1].begun - syncs[state.syncs - last].begun) / (last - 1)
+        span_s = syncs[state.syncs - 1].begun - syncs[state.syncs - last].begun
+        end.gap_s = span_s / (last - 1)
+        for k in range(state.syncs - last + 1, state.syncs):
+            end.new_bytes_per_s += syncs[k].dirty_pages * PAGE_BYTES / max(span_s, 1e-9)
     end.tests = state.tests
-    end.last_test = end.least_test = 0.0
+    end.least_test = 0.0
     if state.tests:
-        end.last_test = end.least_test = tests[state.tests - 1]
+        end.least_test = tests[state.tests - 1]
         for k in range(max(state.tests - LAST_TESTS, 0), state.tests):
             end.least_test = min(end.least_test, tests[k])
-    note_end(state, end)
+    note_end(state, kind, end)
 
 
-def note_end(state: State, end: Ended) -> None:
+def note_end(state: State, kind: Kind, end: Ended) -> None:
     """Note the counters at the end."""
     end.now, end.guest_lost_s, end.remaining = state.now, state.guest_lost_s, state.remaining
     end.ram_stream, end.other_stream = state.ram_stream, state.other_stream
     end.multifd_stream = state.multifd_stream
-    end.normal, end.duplicate = state.normal, state.duplicate
+    end.normal, _ = counted_pages(state.normal, state.duplicate, finder_of(kind))
+    end.duplicate = state.normal + state.duplicate - end.normal
     end.dirty_sync_count, end.dirty_pages_rate = state.syncs, state.dirty_pages_rate
     end.mbps, end.pages_per_second, end.threshold = state.mbps, state.pages_per_second, state.threshold
     end.expected_downtime_ms, end.percentage = state.expected_downtime_ms, state.percentage

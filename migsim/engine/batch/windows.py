@@ -19,7 +19,7 @@ from migsim.engine.batch.verdict import stands_still
 from migsim.engine.channels import lost_s, next_share
 from migsim.engine.guest_clock import change_speed
 from migsim.engine.throttling import SETTLED_S
-from migsim.models.loop.migration_thread import close_window
+from migsim.models.loop.migration_thread import close_window, expected_bytes
 from migsim.models.loop.page_stream import SECTION_BYTES
 from migsim.units import PAGE_BYTES
 
@@ -36,7 +36,7 @@ def end_window(state: State, cell: Cell, kind: Kind) -> None:
         handled(state) - state.window_pages,
         state.now - state.window_start,
         cell.downtime_limit_ms,
-        state.dirty_after_sync,
+        expected_bytes(state.dirty_after_sync, state.dirty_pages_rate, kind.expected_from_rate > 0),
         state.dirty_pages_rate,
         cell.switchover_bytes_per_s,
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 from math import inf
 
 from migsim.engine.batch.cache import NOT_VISITED, Cache, insert, look_up, written_share
-from migsim.engine.batch.clock import handled
 from migsim.engine.batch.memory import NO_PAGES
 from migsim.engine.batch.ram import ZERO_PART, Memory
 from migsim.engine.batch.records import Cell, Ended, Kind, State
@@ -68,6 +67,7 @@ def encode(
     )
     state.cache_miss += misses
     state.xbzrle_overflow += sent.overflowing
+    state.xbzrle_encoded += sent.encoded
     state.xbzrle_pages += hits if kind.hits_are_pages else sent.encoded
     state.xbzrle_bytes += sent.encoded * (length + kind.encoding_counts)
     state.xbzrle_bytes += sent.overflowing * kind.overflow_counts
@@ -145,12 +145,12 @@ def encode_left(cache: Cache, memory: Memory, state: State, cell: Cell, kind: Ki
 
 def close_cache_period(state: State) -> None:
     """End the dirty-rate period for the rates that QMP shows; a period in which nothing was sent changes neither."""
-    handled_by_now = handled(state)
-    handled_in_period = handled_by_now - state.period_handled
-    if handled_in_period > 0:
-        state.cache_miss_rate = (state.cache_miss - state.period_cache_miss) / handled_in_period
+    sent_by_now = state.normal + state.duplicate + state.xbzrle_encoded
+    sent_in_period = sent_by_now - state.period_sent
+    if sent_in_period > 0:
+        state.cache_miss_rate = (state.cache_miss - state.period_cache_miss) / sent_in_period
         state.encoding_rate = encoding_rate(
             state.xbzrle_pages - state.period_xbzrle_pages, state.xbzrle_bytes - state.period_xbzrle_bytes
         )
-        state.period_cache_miss, state.period_handled = state.cache_miss, handled_by_now
+        state.period_cache_miss, state.period_sent = state.cache_miss, sent_by_now
         state.period_xbzrle_pages, state.period_xbzrle_bytes = state.xbzrle_pages, state.xbzrle_bytes

@@ -18,7 +18,6 @@ from migsim.models.multifd.packets import (
     multifd_rules,
     multifd_window_pages,
     page_bytes,
-    zero_page_detection,
 )
 from migsim.models.multifd.threads import PageWork, guest_share, multifd_page_s
 
@@ -43,6 +42,8 @@ class MultifdSender:
     ----------
     costs, burst : SendCosts
         While the guest runs, and in the blackout.
+    places_a_page : float
+        Places of packets that a page takes.
     page_bytes : (float, float)
         Bytes of a raw and of a zero page, with its part of the packet's header.
     window_bytes : float
@@ -58,25 +59,29 @@ class MultifdSender:
 
     def __init__(self, migration: SimulationInput, clock: GuestClock, counters: Counters) -> None:
         check_multifd(migration.capabilities, migration.parameters, migration.version)
-        self.rules = multifd_rules(migration.version)
+        self.rules = multifd_rules(migration.version, migration.machine)
         self.channels = int(migration.parameter("multifd-channels"))
-        self.zero_pages = zero_page_detection(migration.parameters, migration.version)
+        self.zero_pages = migration.zero_pages
         self.clock, self.counters = clock, counters
         self._terms = migration.terms
+        self._cpus = float(migration.host_cpus or migration.terms["multifd_cpus"])
         self._link = migration.link_bytes_per_s or float("inf")
         writes = any(c.writes_per_page_per_s > 0 for c in migration.workload.classes)
         self._busy = migration.vcpus * migration.workload.load_fraction if writes else 0.0
-        self.page_bytes = self._raw_bytes, self._zero_bytes = page_bytes(self.zero_pages)
+        self._place_bytes, self._zero_bytes = page_bytes(self.zero_pages)
         self._works = {kind: self._work(kind) for kind in RAW_KINDS}
         if self.zero_pages == "multifd":
             self._works["zero"] = self._work("zero")
         self.costs, self.burst = self._costs(self._busy), self._costs(0.0)
+        self._short = self._share(self._works["normal"], self.costs.normal_page_s) < 1.0
+        self.places_a_page = self.rules.short_places_a_page if self._short else 1.0
+        self.page_bytes = self.places_a_page * self._place_bytes, self._zero_bytes
         self.losses = self._guest_losses()
         self.queued_pages = 0.0
         self._window_lost_s = 0.0
         quota = window_quota_bytes(int(migration.parameter("max-bandwidth")))
         pages = multifd_window_pages(quota, self.channels, self.rules.charged_at, in_flight=self._in_flight())
-        self.window_bytes = float(pages) * self._raw_bytes
+        self.window_bytes = float(pages) * self._place_bytes
 
     def _work(self, kind: str) -> PageWork:
         terms = self._terms
@@ -90,12 +95,12 @@ class MultifdSender:
         )
 
     def _page_s(self, kind: str, busy: float) -> float:
-        size = self._zero_bytes if kind == "zero" else self._raw_bytes
+        size = self._zero_bytes if kind == "zero" else self._place_bytes
         return float(
             multifd_page_s(
                 self._works[kind],
                 self.channels,
-                cpus=self._terms["multifd_cpus"],
+                cpus=self._cpus,
                 busy_vcpus=busy,
                 link_page_s=size / self._link,
                 spins=self.rules.spins,
@@ -112,8 +117,7 @@ class MultifdSender:
 
     def _in_flight(self) -> float:
         """Share of the channels that have a packet when the thread stops: all, or half where processors are short."""
-        work, page_s = self._works["normal"], self.costs.normal_page_s
-        return 1.0 if not self._busy or self._share(work, page_s) == 1.0 else 0.5
+        return 0.5 if self._busy and self._short else 1.0
 
     def _guest_losses(self) -> GuestLosses:
         costs = self.costs
@@ -128,16 +132,17 @@ class MultifdSender:
         return GuestLosses(self._busy, zero_lost_s, *times, *lost)
 
     def _share(self, work: PageWork, page_s: float) -> float:
-        cpus = self._terms["multifd_cpus"]
-        return float(guest_share(work, page_s, cpus=cpus, busy_vcpus=self._busy, spins=self.rules.spins))
+        return float(
+            guest_share(work, page_s, cpus=self._cpus, busy_vcpus=self._busy, spins=self.rules.spins)
+        )
 
     def set_up(self) -> None:
         """Count the channels' greetings, and their wait at the end of the setup."""
-        greet(self.counters, self, self.channels, self.rules.main_bytes_a_wait)
+        greet(self.counters, self, self.channels, self.rules.greeting_bytes, self.rules.main_bytes_a_wait)
 
     def count(self, sent: Sent, *, circle_ended: bool) -> None:
         """Count what an iterate call sent; `circle_ended` where the scan reached the end of RAM."""
-        count_pages(self.counters, self, self.zero_pages, sent.normal, sent.zero)
+        count_pages(self.counters, self, self.zero_pages, self.places_a_page, sent.normal, sent.zero)
         raw_s = sent.seconds - sent.zero * self.costs.zero_page_s
         raw_page_s = raw_s / sent.normal if sent.normal > 0 else 0.0
         self._window_lost_s += lost_s(self.losses, sent.normal, sent.zero, raw_page_s)
@@ -153,7 +158,7 @@ class MultifdSender:
 
     def complete(self, raw: float, zero: float) -> None:
         """Count the last pages, and the channels' last wait."""
-        count_pages(self.counters, self, self.zero_pages, raw, zero)
+        count_pages(self.counters, self, self.zero_pages, self.places_a_page, raw, zero)
         self._wait()
         if self.rules.waits_at_end and self.rules.waits_every == "round":
             self._wait()

@@ -35,6 +35,7 @@ from migsim.models.loop.page_stream import ITERATE_BYTES, NORMAL_PAGE_BYTES, SEC
 from migsim.models.loop.query_migrate import Counters
 from migsim.models.loop.rate_limit import ITERATE_MAX_S, WINDOW_S, wake_up_s, window_bytes, window_quota_bytes
 from migsim.models.loop.switchover import Blackout, blackout
+from migsim.models.multifd.packets import counted_pages
 from migsim.results import MigrationResult
 from migsim.units import PAGE_BYTES
 
@@ -81,7 +82,8 @@ class _Precopy:
         self.memory = memory
         self.clock = memory.clock
         link = NORMAL_PAGE_BYTES / migration.link_bytes_per_s if migration.link_bytes_per_s else 0.0
-        self.costs, self.burst = send_costs(migration.terms, link)
+        self.zero_pages = migration.zero_pages
+        self.costs, self.burst = send_costs(migration.terms, link, self.zero_pages)
         self.limit_ms = float(migration.parameter("downtime-limit"))
         max_bandwidth = int(migration.parameter("max-bandwidth"))
         quota = window_quota_bytes(max_bandwidth)
@@ -103,6 +105,8 @@ class _Precopy:
             self.multifd = MultifdSender(migration, self.clock, self.counters)
             self.costs, self.burst = self.multifd.costs, self.multifd.burst
             self.memory.set_page_bytes(*self.multifd.page_bytes)
+        elif self.zero_pages == "none":
+            self.memory.set_page_bytes(NORMAL_PAGE_BYTES, NORMAL_PAGE_BYTES)
         if self.memory.xbzrle is not None:
             self.counters.xbzrle = self.memory.xbzrle.counters
         self.recorder = Recorder(self.counters, self.behaviour)
@@ -240,7 +244,7 @@ class _Precopy:
                 self.env.now, self.period_pages * PAGE_BYTES, transferred - self.period_transferred
             )
         if c.xbzrle is not None:
-            c.xbzrle.close_period(c.target_pages)
+            c.xbzrle.close_period(c.normal + c.duplicate)
         self.period_start, self.period_pages, self.period_transferred = self.env.now, 0.0, transferred
 
     def _count_sync(self, begun: float, length: float, new_pages: float) -> None:
@@ -267,9 +271,13 @@ class _Precopy:
     def _count_sent(self, sent: Sent) -> None:
         c = self.counters
         c.ram_stream += sent.stream_bytes
-        c.normal += sent.normal
-        c.duplicate += sent.zero
+        self._count_pages(sent.normal, sent.zero)
         c.remaining_bytes = self.remaining_bytes
+
+    def _count_pages(self, raw: float, zero: float) -> None:
+        whole, _ = counted_pages(raw, zero, self.zero_pages)
+        self.counters.normal += whole
+        self.counters.duplicate += raw + zero - whole
 
     def _close_window(self) -> None:
         """End a window: estimate the bandwidth, the threshold and the expected downtime from it."""
@@ -279,7 +287,9 @@ class _Precopy:
             c.target_pages - self.window_pages,
             self.env.now - self.window_start,
             downtime_limit_ms=self.limit_ms,
-            dirty_after_sync_bytes=self.dirty_after_sync,
+            expected_bytes=thread.expected_bytes(
+                self.dirty_after_sync, c.dirty_pages_rate, self.behaviour.expected_from_rate
+            ),
             dirty_pages_rate=c.dirty_pages_rate,
             avail_switchover_bandwidth=self.switchover_bytes_per_s,
         )
@@ -352,27 +362,29 @@ class _Precopy:
             device_state_s=self.terms["device_state_s"],
             load_s=self.terms["load_s"],
             encoding_s=encoded.extra_s if encoded else 0.0,
+            return_path=self.migration.has_capability("return-path"),
         )
         yield self.env.timeout(parts.downtime_s)
         c = self.counters
         main_before = c.ram_stream - c.multifd_stream
         if self.multifd is not None:
             self.multifd.complete(raw, zero)
-            c.ram_stream += ITERATE_BYTES
         elif encoded is not None:
-            c.ram_stream += ram_bytes_of(0, zero, 1) + encoded.stream_bytes
-            c.normal += encoded.raw
-            c.duplicate += zero
+            self._count_left(encoded.raw, zero, encoded.stream_bytes)
         else:
-            c.ram_stream += ram_bytes_of(raw, zero, 1)
-            c.normal += raw
-            c.duplicate += zero
+            self._count_left(raw, zero, raw * NORMAL_PAGE_BYTES)
         c.other_stream += self.terms["device_state_bytes"]
         c.downtime_stream += c.ram_stream - c.multifd_stream - main_before
         c.remaining_bytes = 0.0
         self.recorder.complete(self.env.now, parts, raw + zero)
-        runs_on = self.env.now + self.terms["load_s"]
+        runs_on = self.env.now - parts.waited_s + parts.load_s
         self.recorder.guest_lost_s = runs_on - (self.memory.guest_s - self.guest_began_s)
+
+    def _count_left(self, raw: float, zero: float, raw_bytes: float) -> None:
+        """Count the pages that the main channel sends in the blackout; the raw ones take `raw_bytes`."""
+        whole, _ = counted_pages(0.0, zero, self.zero_pages)
+        self.counters.ram_stream += raw_bytes + ram_bytes_of(whole, zero - whole)
+        self._count_pages(raw, zero)
 
     def _guest_s(self) -> float:
         """Seconds of work that the guest has done since the QMP command."""

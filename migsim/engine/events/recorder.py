@@ -88,7 +88,7 @@ class Recorder:
         self.samples: list[dict[str, Any] | RepeatedWindows] = []
         self.status = "active"
         self.reason = ""
-        self.left_bytes: float | None = None
+        self.left_bytes: int | None = None
         self.ended_s = 0.0
         self.parts: Blackout | None = None
         self.guest_lost_s = 0.0
@@ -143,7 +143,7 @@ class Recorder:
         """Note the end of a migration that converged."""
         self.status, self.ended_s, self.parts = "completed", now, parts
         self.reason = completed_reason(pages, parts.flush_s)
-        self.left_bytes = pages * PAGE_BYTES
+        self.left_bytes = round(pages * PAGE_BYTES)
 
     def give_up(
         self, now: float, deadline_s: float, threshold_bytes: float, tests: list[float], steady: bool
@@ -153,11 +153,13 @@ class Recorder:
         if steady and deadline_s > now:
             self._carry_on(now, deadline_s)
         last_syncs = self.syncs[-LAST_SYNCS:]
-        gap_s = now
+        gap_s, rate = now, 0.0
         if len(last_syncs) > 1:
-            gap_s = (last_syncs[-1].begun_s - last_syncs[0].begun_s) / (len(last_syncs) - 1)
-        last, least = (tests[-1], min(tests[-LAST_TESTS:])) if tests else (0.0, 0.0)
-        self.reason = standing_reason(now, len(tests), gap_s, last, least, threshold_bytes, steady)
+            span_s = last_syncs[-1].begun_s - last_syncs[0].begun_s
+            gap_s = span_s / (len(last_syncs) - 1)
+            rate = sum(sync.dirty_pages for sync in last_syncs[1:]) * PAGE_BYTES / max(span_s, 1e-9)
+        least = min(tests[-LAST_TESTS:], default=0.0)
+        self.reason = standing_reason(now, len(tests), gap_s, rate, least, threshold_bytes, steady)
 
     def _carry_on(self, now: float, deadline_s: float) -> None:
         c, middle = self.counters, self.syncs[len(self.syncs) // 2]
@@ -250,7 +252,7 @@ class Recorder:
             slowed_by=slowed_by,
         )
         if self.parts:
-            runs_on_s = self.ended_s + self.parts.load_s
+            runs_on_s = self.ended_s - self.parts.waited_s + self.parts.load_s
             pieces.append(SpeedPiece(pieces[-1].until_s, runs_on_s, 0.0, 0.0, "blackout"))
         elif self.standstill:
             speed = self.standstill[1]

@@ -152,6 +152,7 @@ class XbzrleSender:
         c = self.counters
         c.cache_miss += misses
         c.overflow += sent.overflowing
+        c.encoded += sent.encoded
         c.pages += hits if c.hits_are_pages else sent.encoded
         c.bytes += sent.encoded * (length + self._encoding_counts) + sent.overflowing * self._overflow_counts
         return sent

@@ -138,7 +138,9 @@ class PageXbzrle:
         c = self.counters
         c.cache_miss += len(pages) - int(np.count_nonzero(found))
         c.overflow += int(np.count_nonzero(length[found] < 0))
-        c.pages += int(np.count_nonzero(found if c.hits_are_pages else found & (length > 0)))
+        encoded = int(np.count_nonzero(found & (length > 0)))
+        c.encoded += encoded
+        c.pages += int(np.count_nonzero(found)) if c.hits_are_pages else encoded
         c.bytes += int(counted_bytes(length[found], self._version).sum())
 
     def put_zero(self, pages: Ints, generation: int) -> None:

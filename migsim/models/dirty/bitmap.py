@@ -64,7 +64,10 @@ Kernel = tuple[int, int]
 NEW_KERNEL: Kernel = (6, 1)
 LOG_PROTECT: Kernel = (5, 2)
 ALL_SET: dict[str, Kernel] = {"x86": (5, 7), "arm64": (5, 8)}
-RING: Kernel = (5, 11)
+RING: dict[str, tuple[QemuVersion, Kernel]] = {
+    "x86": (QemuVersion(6, 1), (5, 11)),
+    "arm64": (QemuVersion(8, 1), (6, 2)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +154,11 @@ def bitmap_layout(
     def since(major: int, minor: int) -> bool:
         return release >= QemuVersion(major, minor)
 
-    if dirty_ring and not (since(6, 1) and kernel >= RING):
+    ring_qemu, ring_kernel = RING[arch]
+    if dirty_ring and not (release >= ring_qemu and kernel >= ring_kernel):
         raise ParameterError(
             f"dirty-ring-size is set for QEMU {version} on Linux {kernel[0]}.{kernel[1]}.",
-            "The dirty ring came with QEMU 6.1 and needs Linux 5.11.",
+            f"The dirty ring of {arch} came with QEMU {ring_qemu} and needs Linux {ring_kernel[0]}.{ring_kernel[1]}.",
             "Leave it out, or choose a later QEMU and kernel.",
         )
     if not since(2, 0):

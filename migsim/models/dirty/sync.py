@@ -29,7 +29,8 @@ Under TCG only `block` is left, and from 9.0 on the walk through every vCPU's TL
 has left its translation block. With one vCPU 0.1 ms and 3 µs a GiB.
 
 Mirrors: `arch_init.c` (1.2 to 1.7), `migration/ram.c`, `include/exec/ram_addr.h`, `accel/kvm/kvm-all.c` (2.0 to 10.2).
-Leaves out: vhost and VFIO logs, regions that are not aligned (an operator saw 61 ms of them at 256 GiB).
+Leaves out: vhost and VFIO logs, regions that are not aligned (an operator saw 61 ms of them at 256 GiB, from 11.0 on
+1 ms).
 Source: the mechanics reference, section 3.2; costs come from a preset or a fit, never from here.
 """
 

@@ -3,7 +3,8 @@
 Law
 ---
 A zero page costs 8 + 1 bytes, a normal page 8 + 4096; the block's name (1 + its length) comes with the first page
-after the block changed. Each RAM iterate call adds 5 (section) + 8 (end of section) + 5 (footer) = 18 bytes.
+after the block changed. Each RAM iterate call adds 5 (section) + 8 (end of section) + 5 (footer) = 18 bytes. RAM's own
+count takes the 8 bytes of an iterate call, and not those of the setup and of the last pages.
 
 Mirrors: `migration/ram.c` save_page_header, save_zero_page, save_normal_page; `migration/savevm.c` section headers.
 Source: the mechanics reference, section 2; checked there to the byte on a live 7.2 run.
@@ -28,7 +29,7 @@ __all__ = [
 NORMAL_PAGE_BYTES = 8 + PAGE_BYTES
 ZERO_PAGE_BYTES = 8 + 1
 ITERATE_BYTES = 8
-"""End-of-section mark of one iterate call: QEMU counts it as RAM."""
+"""End-of-section mark of one iterate call: QEMU counts it as RAM, but not that of the last pages."""
 
 SECTION_BYTES = 5 + 5
 """Section header and footer of one iterate call: in the stream, not counted as RAM."""

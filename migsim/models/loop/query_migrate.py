@@ -33,6 +33,8 @@ class XbzrleCounters:
         Whether `pages` counts every page found in the cache (5.1 on), or only the pages sent encoded.
     pages, cache_miss, overflow, bytes : float
         As QMP counts them.
+    encoded : float
+        Pages sent encoded.
     cache_miss_rate, encoding_rate : float
         Of the last closed dirty-rate period.
     """
@@ -43,20 +45,29 @@ class XbzrleCounters:
     cache_miss: float = 0.0
     overflow: float = 0.0
     bytes: float = 0.0
+    encoded: float = 0.0
     cache_miss_rate: float = 0.0
     encoding_rate: float = 0.0
     _before: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
-    def close_period(self, target_pages: float) -> None:
-        """Update both rates at the end of a dirty-rate period; `target_pages` is the number of pages handled so far.
+    def close_period(self, plain_pages: float) -> None:
+        """Update both rates at the end of a dirty-rate period; `plain_pages` were sent raw or as zero pages so far.
 
-        The miss rate is a share of the period's handled pages. The encoding rate is raw over encoded bytes, with pages
-        that overflowed. A period in which no page was sent changes neither.
+        The miss rate is a share of the pages sent: one that overflows counts once, one that is skipped unchanged not at
+        all. The encoding rate is raw over encoded bytes, with pages that overflowed. A period in which no page was sent
+        changes neither.
+
+        Examples
+        --------
+        >>> counters = XbzrleCounters(cache_size=2**26, pages=30, cache_miss=10, overflow=10, bytes=41960, encoded=15)
+        >>> counters.close_period(plain_pages=20)  # 10 misses, 10 that overflowed; 5 of the 30 found were skipped
+        >>> round(counters.cache_miss_rate, 3), round(counters.encoding_rate, 3)
+        (0.286, 2.928)
         """
-        now = (self.cache_miss, target_pages, self.pages, self.bytes)
-        misses, handled, pages, size = (a - b for a, b in zip(now, self._before, strict=True))
-        if handled > 0:
-            self.cache_miss_rate = misses / handled
+        now = (self.cache_miss, plain_pages + self.encoded, self.pages, self.bytes)
+        misses, sent, pages, size = (a - b for a, b in zip(now, self._before, strict=True))
+        if sent > 0:
+            self.cache_miss_rate = misses / sent
             self.encoding_rate = encoding_rate(pages, size)
             self._before = now
 
@@ -119,7 +130,7 @@ class Counters:
 
     @property
     def target_pages(self) -> float:
-        """Pages handled, as `pages-per-second` and the miss rate count them; from 5.1 on, pages that overflow twice."""
+        """Pages handled, as `pages-per-second` counts them; from 5.1 on, pages that overflow twice."""
         return self.normal + self.duplicate + (self.xbzrle.pages if self.xbzrle else 0.0)
 
     def transferred(self, behaviour: Behaviour) -> float:

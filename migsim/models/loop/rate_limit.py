@@ -4,15 +4,16 @@ Law
 ---
 Quota :math:`q = \lfloor L/10 \rfloor`; sending stops at the first check that finds more than `q` used, and what is
 left of a quota is lost when the window closes. Charged when queued (up to 8.0) a window carries
-:math:`\lfloor q/4104\rfloor+1` pages; charged when written (8.1 on) it carries whole batches of 32 pages, the first
+:math:`\lfloor q/4104\rfloor+1` pages; charged when written (8.2 on) it carries whole batches of 32 pages, the first
 number of them that exceeds `q`; under XBZRLE, which copies pages into the stream's buffer, whole buffers of 32 KiB.
+8.1 charges what is written too, but writes all that is queued when it looks, after each page: it carries what 8.0 does.
 
 The thread wakes up late: a window lasts 100 ms and a bit, the more the busier the host is with the migration itself,
 
 .. math:: W = 100\,\mathrm{ms} + c_0 + c_L L
 
-measured on the host at two rates. Leaves out: the part of a batch that an iterate call flushes when its time is up,
-and zero pages, which are written by 32 KiB.
+measured on the host at two rates. Leaves out: that a page takes longer where each is a write of its own (8.1); the part
+of a batch that an iterate call flushes when its time is up, and zero pages, which are written by 32 KiB.
 
 Mirrors: `migration/qemu-file.c`, `migration/migration-stats.c`, `migration/migration.c` migration_rate_limit.
 """

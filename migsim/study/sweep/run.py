@@ -58,9 +58,9 @@ def sweep(
     vary : mapping of str to str or sequence
         Values by name: ``"1Gbps:25Gbps:20"`` (both ends included), ``"16MiB:1GiB:7:log"``, ``"on|off"``, or a sequence.
         The name is a migration parameter or capability; ``writes-scale`` (a factor on the guest's write rates),
-        ``load``, ``link``, ``deadline``, ``fresh-pages`` or ``dirty-ring-size``; ``guest-ram``, to which the guest's
-        workload is scaled by a stated rule (it needs `traced`); a host term (``normal_page_s``), or a factor on one
-        (``scale.normal_page_s``).
+        ``load``, ``link``, ``deadline``, ``fresh-pages``, ``host-cpus`` or ``dirty-ring-size``; ``guest-ram``, to which
+        the guest's workload is scaled by a stated rule (it needs `traced`); a host term (``normal_page_s``), or a
+        factor on one (``scale.normal_page_s``).
     samples : int, optional
         Number of points of a Sobol sequence over the ranges, in place of a grid.
     jobs : int

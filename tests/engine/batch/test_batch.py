@@ -130,17 +130,19 @@ def inputs(draw, capability=None, versions=("2.12", "4.0", "7.2", "8.1", "10.0",
             parameters["cpu-throttle-tailslow"] = draw(st.booleans())
     if capability == "xbzrle":
         parameters["xbzrle-cache-size"] = draw(st.sampled_from([2, 16, 64, 512])) * MIB
+    if version >= QemuVersion.parse("9.0"):
+        parameters["zero-page-detection"] = draw(st.sampled_from(["legacy", "multifd", "none"]))
     if capability == "multifd":
         parameters["multifd-channels"] = draw(st.integers(1, 8))
-        if version >= QemuVersion.parse("9.0"):
-            parameters["zero-page-detection"] = draw(st.sampled_from(["legacy", "multifd", "none"]))
     return SimulationInput(
         workload=draw(workloads(coded=capability == "xbzrle")),
         terms=terms,
         version=version,
         parameters=parameters,
-        capabilities={capability: True} if capability else {},
+        capabilities={"return-path": draw(st.booleans())} | ({capability: True} if capability else {}),
         vcpus=draw(st.integers(1, 4)) if capability == "multifd" else 1,
+        host_cpus=draw(st.sampled_from([None, 1, 4, 64])) if capability == "multifd" else None,
+        machine_type=draw(st.sampled_from([None, "pc-q35-4.0", "pc-i440fx-8.2"])),
         accel=draw(st.sampled_from(["kvm", "kvm", "tcg"])),
         link_bytes_per_s=draw(st.sampled_from([None, None, 117e6, 1.1e9])),
         deadline_s=draw(st.sampled_from([3.0, 20.0, 120.0])),

@@ -250,8 +250,10 @@ def test_segments_that_cost_as_much_in_the_mean_are_not_alike():
 
 
 @pytest.mark.parametrize("zero_pages", [0, 3000])
-def test_classes_without_places_have_no_segments(zero_pages):
+def test_classes_without_places_are_laid_from_page_0(zero_pages):
     nowhere = WorkloadClass(pages=100, writes_per_page_per_s=1.0)
     guest = Workload(ram_bytes=1 << 24, ram_total_bytes=1 << 24, zero_pages=zero_pages, classes=(nowhere,))
-    assert [e.of_class for e in extents_of(guest)] == ([engine_segments.ZERO_CLASS] if zero_pages else [])
+    laid = extents_of(guest)
+    assert [e.of_class for e in laid] == [0, *([engine_segments.ZERO_CLASS] if zero_pages else [])]
+    assert (laid[0].first_page, laid[0].pages) == (0, 100)
     check([base(workload=guest)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -178,8 +179,70 @@ def test_bytes_of_51_normal_and_32847_zero_pages():
     assert (ram["transferred"] - 504_927) % 8 == 0
     newer = ram_of(run(workload, "10.0"))
     calls = (newer["precopy-bytes"] + newer["downtime-bytes"] - 504_927) / 8
-    # Headers and footers of the calls before the last, which is the blackout's and lies in the device state.
-    assert newer["transferred"] == 504_927 + 8 * calls + 10 * (calls - 1) + HOST["device_state_bytes"]
+    # Of the last call, the blackout's, no mark is counted as RAM; it lies in the device state with header and footer.
+    assert newer["transferred"] == 504_927 + 8 * calls + 10 * calls + HOST["device_state_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("version", "who", "looks"),
+    [("10.0", "none", False), ("9.0", "none", False), ("10.0", "legacy", True), ("10.0", "multifd", True)],
+)
+@pytest.mark.parametrize("limit", [0, 64 * MIB])
+def test_a_zero_page_that_nobody_looks_for_goes_whole_without_multifd_too(version, who, looks, limit):
+    pages = 512 * MIB // 4096
+    made = run(guest(ram=512 * MIB, data_pages=100), version, max_bandwidth=limit, zero_page_detection=who)
+    ram = ram_of(made)
+    assert (ram["normal"], ram["duplicate"]) == ((100, pages - 100) if looks else (pages, 0))
+    size = 100 * 4104 + (pages - 100) * (9 if looks else 4104)
+    assert ram["transferred"] == pytest.approx(size, abs=HOST["device_state_bytes"] + 20_000)
+    if not looks and not limit:  # each of them needs memory on the destination
+        assert made.total_time_ms == pytest.approx(pages * HOST["fresh_page_s"] * 1000, rel=0.05)
+
+
+@pytest.mark.parametrize("pattern", ["sweep", "random"])
+def test_a_reasons_dirty_rate_is_what_the_guest_dirties(pattern):
+    """It is not what a round leaves: at most what the guest writes, whatever is left besides."""
+    busy = guest(ram=512 * MIB, hot=100_000, rate=20_000.0, pattern=pattern)
+    reason = run(busy, max_bandwidth=20 * MIB, downtime_limit=300, deadline_s=200).outcome.reason
+    said = float(re.search(r"([\d.]+) MB/s", reason)[1])
+    assert said <= 20_000 * 4096 / 1e6 + 0.5
+    if pattern == "sweep":  # every write dirties a page that is clean, until all of them are dirty
+        assert said >= 19
+
+
+def test_before_3_0_the_expected_downtime_is_a_seconds_new_pages():
+    busy = guest(ram=512 * MIB, hot=100_000, rate=20_000.0)
+    old, new = (
+        run(busy, version, max_bandwidth=64 * MIB, downtime_limit=30, deadline_s=60)
+        for version in ("2.12", "3.0")
+    )
+    for made, pages in (
+        (old, old.info["ram"]["dirty-pages-rate"]),
+        (new, new.iterations["remaining_bytes_after_sync"].iloc[-1] / 4096),
+    ):
+        bytes_per_ms = made.info["ram"]["mbps"] * 1e6 / 8 / 1000
+        assert made.info["expected-downtime"] == pytest.approx(pages * 4096 / bytes_per_ms, rel=0.01)
+
+
+def test_a_return_path_puts_the_destinations_load_into_both_clocks():
+    plain, waits = (
+        simulate(
+            SimulationInput(
+                workload=guest(ram=128 * MIB),
+                terms=HOST | {"load_s": 0.05},
+                version=QemuVersion.parse("10.0"),
+                parameters={"max-bandwidth": 0},
+                capabilities={"return-path": on},
+            )
+        )
+        for on in (False, True)
+    )
+    assert waits.info["downtime"] - plain.info["downtime"] == 50
+    assert waits.info["total-time"] - plain.info["total-time"] == pytest.approx(50, abs=1)
+    assert waits.blackout_ms == pytest.approx(plain.blackout_ms)
+    assert waits.costs["guest-lost-s"] == pytest.approx(plain.costs["guest-lost-s"])
+    assert waits.guest_speed["until_s"].iloc[-1] == pytest.approx(plain.guest_speed["until_s"].iloc[-1])
+    assert waits.downtime_parts_ms["rest"] == pytest.approx(50)
 
 
 def test_the_old_default_limit_never_converges_above_its_rate():

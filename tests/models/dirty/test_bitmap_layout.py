@@ -68,6 +68,13 @@ def test_a_ring_that_is_not_there_is_refused(version, kernel):
         bitmap_layout(version, kernel=kernel, dirty_ring=True)
 
 
+@pytest.mark.parametrize(("version", "kernel"), [("8.0", (6, 3)), ("8.1", (6, 1))])
+def test_arm64_got_its_ring_later(version, kernel):
+    with pytest.raises(MigsimError, match=r"arm64 came with QEMU 8\.1 and needs Linux 6\.2"):
+        bitmap_layout(version, kernel=kernel, arch="arm64", dirty_ring=True)
+    assert bitmap_layout("8.1", kernel=(6, 2), arch="arm64", dirty_ring=True).dirty_ring
+
+
 def test_the_ring_excludes_manual_protect():
     layout = bitmap_layout("10.0", dirty_ring=True)
     assert layout.dirty_ring

@@ -7,7 +7,8 @@ from migsim.qapi import QemuVersion
 @pytest.mark.parametrize(
     ("flag", "before", "value_before", "since", "value_since"),
     [
-        ("quota_charged_at", "8.0", "enqueue", "8.1", "flush"),
+        ("quota_charged_at", "8.1", "enqueue", "8.2", "flush"),
+        ("expected_from_rate", "2.12", True, "3.0", False),
         ("transferred_counts", "8.1", "ram", "8.2", "stream"),
         ("avail_switchover_bandwidth", "8.1", False, "8.2", True),
         ("threshold_inclusive", "10.0", False, "10.1", True),

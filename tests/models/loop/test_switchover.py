@@ -8,8 +8,8 @@ seconds = st.floats(0, 2)
 counts = st.floats(0, 1e6)
 
 
-@given(counts, counts, counts, counts, seconds, seconds, seconds, seconds)
-def test_parts_sum_to_the_downtime(again, first, fresh, zero, sync, stop, device, load):
+@given(counts, counts, counts, counts, seconds, seconds, seconds, seconds, st.booleans())
+def test_parts_sum_to_the_downtime(again, first, fresh, zero, sync, stop, device, load, return_path):
     parts = blackout(
         PagesLeft(again, first, fresh, zero),
         sync_s=sync,
@@ -20,12 +20,14 @@ def test_parts_sum_to_the_downtime(again, first, fresh, zero, sync, stop, device
         zero_page_s=5e-7,
         device_state_s=device,
         load_s=load,
+        return_path=return_path,
     )
     flush = again * 4e-6 + first * 5e-6 + fresh * 6e-6 + zero * 5e-7
     assert parts.flush_s == pytest.approx(flush)
-    assert parts.downtime_s == pytest.approx(stop + sync + flush + device)
+    # With a return path the source waits until the guest runs on the destination.
+    assert parts.downtime_s == pytest.approx(stop + sync + flush + device + load * return_path)
     assert sum(parts.parts_ms().values()) == pytest.approx(parts.downtime_s * 1000)
-    # STOP comes after the downtime clock started and RESUME after it ended.
+    # STOP comes after the downtime clock started; RESUME comes after it ended, or with a return path as it ends.
     assert parts.blackout_s == pytest.approx(sync + flush + device + load)
 
 

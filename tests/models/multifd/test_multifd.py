@@ -19,6 +19,7 @@ from migsim.models.multifd.packets import (
     whole_packets,
     zero_page_detection,
 )
+from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
 from migsim.units import PAGE_BYTES
 from validation.places import HOSTS, RECORDS
@@ -49,6 +50,29 @@ def test_bytes_are_those_of_packets_queued_page_by_page(rounds, channels):
     queued = np.diff([0, *ends]).tolist()
     law = GREETING_BYTES * channels + sum(counted_bytes(n, n) + wait_bytes(n, channels) for n in queued)
     assert law == bytes_of_packets(ends[-1], set(ends), channels)
+
+
+def packets_of_a_race(pages, channel_wins):
+    """The slow twin of 7.2's queue: where the channel is faster, the page just sent is queued a second time."""
+    packets, queued = 0, 0
+    for _ in range(pages):
+        queued += 1
+        if queued == 128:
+            packets, queued = packets + 1, 1 if channel_wins() else 0
+    return packets + queued / 128
+
+
+@given(st.integers(10_000, 40_000), st.integers(0, 2**32 - 1))
+def test_a_race_up_to_7_2_costs_half_a_place_a_packet(pages, seed):
+    rng = np.random.default_rng(seed)
+    places = multifd_rules("7.2").short_places_a_page
+    assert packets_of_a_race(pages, lambda: rng.random() < 0.5) == pytest.approx(
+        pages * places / 128, rel=2e-3
+    )
+    never, always = (packets_of_a_race(pages, lambda wins=wins: wins) for wins in (False, True))
+    for bound in (never, always):
+        assert bound == pytest.approx(pages * places / 128, rel=4.1e-3)
+    assert multifd_rules("8.0").short_places_a_page == 1
 
 
 def window_of_packets(quota, channels, charged_at):
@@ -102,6 +126,33 @@ def test_rules_by_release(version, every, at_end, charged, spins):
         spins,
     )
     assert rules.main_bytes_a_wait == (8 if every == "round" else 0)
+    assert rules.greeting_bytes == (64 if every == "round" else 0)  # both came with 8.1
+
+
+@pytest.mark.parametrize(
+    ("version", "machine", "every", "at_end", "zero_pages"),
+    [
+        ("7.2", "6.0", "section", True, "legacy"),
+        ("8.1", "8.0", "section", True, "legacy"),
+        ("9.2", "8.0", "section", True, "legacy"),
+        ("9.2", "8.1", "round", True, "legacy"),
+        ("10.0", "4.0", "section", False, "legacy"),
+        ("10.0", "8.2", "round", False, "legacy"),
+        ("10.0", "9.0", "round", False, "multifd"),
+    ],
+)
+def test_an_old_machine_type_keeps_old_rules(version, machine, every, at_end, zero_pages):
+    of = QemuVersion.parse(machine)
+    rules = multifd_rules(version, of)
+    assert (rules.waits_every, rules.waits_at_end) == (every, at_end)
+    assert rules.main_bytes_a_wait == (8 if every == "round" else 0)
+    assert (rules.charged_at, rules.spins) == (
+        multifd_rules(version).charged_at,
+        multifd_rules(version).spins,
+    )
+    assert zero_page_detection({}, version, machine=of) == zero_pages
+    for who in ("legacy", "multifd", "none"):  # what is set is not the machine type's to say
+        assert zero_page_detection({"zero-page-detection": who}, version, machine=of) == who
 
 
 def test_who_looks_for_zero_pages():
