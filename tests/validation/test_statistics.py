@@ -55,3 +55,26 @@ def test_expected_downtime_is_dirty_bytes_over_bandwidth(path: Path) -> None:
     compared, unexplained = misses(MigrationResult.load(path))
     # Two syncs between a window's end and a sample are not covered; this is rare.
     assert len(unexplained) <= max(1, compared // 500), unexplained
+
+
+@pytest.mark.parametrize("path", sorted(RECORDS.glob("kvm-xbzrle-mixed-*.json")), ids=lambda path: path.stem)
+def test_the_miss_rate_is_a_share_of_the_pages_sent(path: Path) -> None:
+    """A page that overflows counts once; one that is skipped, which no counter holds, not at all."""
+    counters = [
+        "ram.normal",
+        "ram.duplicate",
+        "xbzrle-cache.pages",
+        "xbzrle-cache.overflow",
+        "xbzrle-cache.cache-miss",
+    ]
+    table = MigrationResult.load(path).timeline[["xbzrle-cache.cache-miss-rate", *counters]].dropna()
+    changes = table[table["xbzrle-cache.cache-miss-rate"].diff().fillna(0) != 0]
+    between = (
+        changes[counters].diff().iloc[1:]
+    )  # samples at most 0.1 s behind the syncs that ended the periods
+    assert len(between)
+    handled = between[counters[:3]].sum(axis=1)
+    misses, overflowing = between["xbzrle-cache.cache-miss"], between["xbzrle-cache.overflow"]
+    reported = changes["xbzrle-cache.cache-miss-rate"].iloc[1:]
+    assert (reported > misses / handled * 1.03).all()
+    assert (reported > misses / (handled - overflowing)).all()
