@@ -44,7 +44,7 @@ def ended_by_signals() -> Iterator[None]:
             raise raised
 
     watched = [number for number in _ENDING if number == signal.SIGINT or _is_heard(number)]
-    with _second_signal_ends(watched), _handled_by(end, watched):
+    with _second_signal_ends(watched), _handled_by(end, watched), _swallowed_in_silence(lambda: raised):
         try:
             yield
         finally:
@@ -91,6 +91,22 @@ def _handled_by(handler: Callable[[int, Any], None], numbers: list[signal.Signal
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+@contextlib.contextmanager
+def _swallowed_in_silence(raised: Callable[[], BaseException | None]) -> Iterator[None]:
+    """Let Python print no traceback where a ``__del__`` swallows what a signal raised."""
+    before = sys.unraisablehook
+
+    def say(what: sys.UnraisableHookArgs) -> None:
+        if what.exc_value is None or what.exc_value is not raised():
+            before(what)
+
+    sys.unraisablehook = say
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _is_handled(error: BaseException) -> bool:
