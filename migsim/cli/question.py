@@ -106,6 +106,17 @@ SHARED_OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         "0",
     ),
+    "vcpus": (
+        Annotated[
+            str | None,
+            typer.Option(
+                metavar="N",
+                help="The guest's vCPUs; by default the trace's, and 1 for a workload.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        None,
+    ),
     "host_cpus": (
         Annotated[
             str | None,

@@ -84,7 +84,7 @@ NAMED: dict[str, str] = {
 """Parameters and capabilities that are not modelled and named in the answer, each with what they change."""
 
 LEFT_OUT = (
-    "Left out: disks, vhost and VFIO devices, virtio-mem and the balloon, and host pages larger than 4 KiB."
+    "Disks, vhost and VFIO devices, virtio-mem, the balloon and host pages larger than 4 KiB are left out."
 )
 """What a guest may have that no setting of a migration tells, and that is not modelled, as a sentence."""
 

@@ -57,7 +57,7 @@ class QuestionKeywords(TypedDict, total=False):
     deadline_s: float | str
     fresh_pages: int | str | None
     dirty_ring_size: int | str
-    vcpus: int | None
+    vcpus: int | str | None
     host_cpus: int | str | None
     machine_type: str | None
     users: UserLoop | None
@@ -160,7 +160,7 @@ class Question:
         deadline_s: float | str = 1800.0,
         fresh_pages: int | str | None = None,
         dirty_ring_size: int | str = 0,
-        vcpus: int | None = None,
+        vcpus: int | str | None = None,
         host_cpus: int | str | None = None,
         machine_type: str | None = None,
         users: UserLoop | None = None,

@@ -52,7 +52,7 @@ PREDICT = (
     "sparse-128g --set multifd=on --set multifd-channels=2",
     "page-1g --set multifd=on --set multifd-channels=4 --set max-bandwidth=128Mbps",
     # what is left out of the model, and other accelerators
-    "hot-4g --set postcopy-ram=on",
+    "hot-4g --set tls-creds=tls0",
     "steady-2g --qemu-version 11.0",
     "tcg-paced-1g --qemu-version 7.2 --set max-bandwidth=500Mbps",
     "tcg-zipf-2g --set max-bandwidth=800Mbps",

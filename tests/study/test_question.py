@@ -77,7 +77,7 @@ def test_the_command_line_refuses_it_with_the_same_words(capsys, field, value):
 
 def test_every_keyword_has_an_option_but_those_that_commands_read_themselves():
     keywords = set(inspect.signature(Question).parameters) - {"guest"}
-    assert keywords - SHARED_OPTIONS.keys() == {"users", "vcpus", "name"}
+    assert keywords - SHARED_OPTIONS.keys() == {"users", "name"}
 
 
 @pytest.mark.parametrize("study", ["predict", "replay", "sweep", "size", "sensitivity"])
