@@ -81,7 +81,7 @@ class GuestSize:
 
     def __post_init__(self) -> None:
         for name in ("ram_bytes", "vcpus", "users"):
-            read_count(name, getattr(self, name), least=1)
+            read_count(name, getattr(self, name))
         optional = {"zero_fraction": self.zero_fraction, "transactions_per_s": self.transactions_per_s}
         given = {name: value for name, value in optional.items() if value is not None}
         for name, value in ({"buffers_fraction": self.buffers_fraction} | given).items():

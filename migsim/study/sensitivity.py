@@ -172,8 +172,8 @@ def sensitivity(
             f"Figures are {', '.join(FIGURES)}, and outcome.",
             near_misses(of, [*FIGURES, "outcome"]) or "Choose one of them.",
         )
-    samples = read_count("samples", samples, least=2)
-    if samples & (samples - 1):
+    samples = read_count("samples", samples)
+    if samples < 2 or samples & (samples - 1):
         raise ParameterError(
             f"samples is {samples}.", "A Sobol sequence is balanced at powers of two.", "Give 128 or 256."
         )

@@ -22,7 +22,7 @@ from migsim.tracer.preflight import IDLE
 if TYPE_CHECKING:
     from migsim.qmp import QmpSession
 
-__all__ = ["GuestSettings", "forget", "kept_in", "put_back_left_over", "restore_guest"]
+__all__ = ["GuestSettings", "forget", "kept_in", "put_back_anew", "put_back_left_over", "restore_guest"]
 
 _NAME = "guest-settings.json"
 _LARGEST_FILE = 1 << 20
@@ -124,8 +124,7 @@ class GuestSettings:
         """Whether the process that keeps these settings is another one, and still runs."""
         if not self.recorder or self.recorder == _process(os.getpid()):
             return False
-        number = self.recorder.partition(" ")[0]
-        return self.recorder == _process(int(number) if number.isdecimal() and len(number) < 12 else None)
+        return _runs(self.recorder)
 
     def put_back(self, session: QmpSession) -> list[str]:
         """Set what differs from these settings; return each change in words.
@@ -221,7 +220,36 @@ def put_back_left_over(session: QmpSession, target: Path) -> list[str]:
     return said
 
 
-def _wait_until_idle(session: QmpSession) -> None:
+def put_back_anew(kept: GuestSettings | None, qmp: str | os.PathLike[str], target: Path) -> str:
+    """Put back what a recording into `target` left when it lost its monitor, through another session.
+
+    Where that fails too, the settings are kept in the ``.part`` folder.
+
+    Returns
+    -------
+    str
+        What is left to do, in a sentence; "" where nothing is.
+    """
+    from migsim.qmp import QmpSession
+
+    if kept is None or not _runs(kept.guest):
+        return ""
+    try:
+        with QmpSession(qmp) as session:
+            if not kept.is_of(session):
+                return ""
+            _wait_until_idle(session, cancel=True)
+            kept.put_back(session)
+    except QmpError:
+        folder = part_path(target)
+        with contextlib.suppress(OSError):
+            folder.mkdir(exist_ok=True)
+        kept.keep(target)
+        return f"The guest's own settings are not all put back: `migsim trace restore {folder}` does it."
+    return ""
+
+
+def _wait_until_idle(session: QmpSession, *, cancel: bool = False) -> None:
     """Wait for the end of the migration whose recorder is gone; cancel it where it waits before the switchover."""
     deadline = time.monotonic() + _ENDS_S
     while (status := session.execute("query-migrate").get("status", "none")) not in IDLE:
@@ -231,7 +259,7 @@ def _wait_until_idle(session: QmpSession) -> None:
                 "QEMU takes no other settings while it migrates.",
                 "Wait until the migration has ended, or cancel it.",
             )
-        if status == "pre-switchover":  # the guest is stopped, and stays so until somebody decides
+        if cancel or status == "pre-switchover":  # the guest is stopped, and stays so until somebody decides
             session.execute("migrate_cancel")
         time.sleep(0.1)
 
@@ -255,3 +283,11 @@ def _process(pid: int | None) -> str:
     except (OSError, IndexError):
         return ""
     return f"{pid} {started} {boot}"
+
+
+def _runs(process: str) -> bool:
+    """Whether a process, as `_process` tells it, still runs."""
+    number = process.partition(" ")[0]
+    return bool(process) and process == _process(
+        int(number) if number.isdecimal() and len(number) < 12 else None
+    )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from migsim.errors import MigsimError
+from migsim.errors import MigsimError, TraceError
+from migsim.trace.journal import part_path
 from migsim.tracer.auto import choose_collector
 from migsim.tracer.base import ProgressCallback, StopCallback, never_stop, no_progress
-from migsim.tracer.guest_settings import put_back_left_over
+from migsim.tracer.guest_settings import GuestSettings, put_back_anew, put_back_left_over
 from migsim.tracer.preflight import describe_guest, refuse_while_busy
 from migsim.units import read_positive_s
 
@@ -120,13 +122,24 @@ def record_trace(
             if self_check is not None and (findings := self_check()):
                 writer.update_meta(self_check=writer.meta.self_check | findings)
         except MigsimError as error:
-            raise _close_after_error(error, writer) from error
+            left = _settings_left(writer)
+            closed = _close_after_error(error, writer)
+            raise _with_todo(closed, put_back_anew(left, qmp, writer.path)) from error
         except BaseException:
+            left = _settings_left(writer)
             writer.close(complete=False, note="interrupted")
+            put_back_anew(left, qmp, writer.path)
             raise
         stopped = stop()
         writer.close(complete=not stopped, note="interrupted by the user" if stopped else "")
     return Recording(Path(path), reason, writer.intervals, writer.windows, not stopped)
+
+
+def _settings_left(writer: TraceWriter) -> GuestSettings | None:
+    """Return the guest's own settings where the collector could not put them back."""
+    with contextlib.suppress(TraceError):
+        return GuestSettings.load(part_path(writer.path))
+    return None
 
 
 def _close_after_error(error: MigsimError, writer: TraceWriter) -> MigsimError:
@@ -145,7 +158,12 @@ def _close_after_error(error: MigsimError, writer: TraceWriter) -> MigsimError:
             if anything
             else "Nothing was recorded."
         )
+    return _with_todo(error, rest)
+
+
+def _with_todo(error: MigsimError, more: str) -> MigsimError:
+    """Return an error with a sentence more on what to do."""
     # a subclass may have an __init__ of its own, with other parameters
     extended: MigsimError = type(error).__new__(type(error))
-    MigsimError.__init__(extended, error.what, error.rule, f"{error.todo} {rest}".strip())
+    MigsimError.__init__(extended, error.what, error.rule, f"{error.todo} {more}".strip())
     return extended

@@ -208,6 +208,37 @@ def test_where_they_cannot_be_kept_nothing_is_changed(
     assert settings(qemu) == before and qemu.migrations == 0
 
 
+class LosesItsMonitor(PlayedQemu):
+    """Answers nonsense to all, from the first migration on, as long as `lost` is true."""
+
+    lost = True
+
+    def answer(self, command: str, right: Any) -> Any:
+        if self.lost and self.migrations:
+            self.lost = self.lost_for_good
+            return 7
+        return right
+
+    lost_for_good = False
+
+
+@pytest.mark.parametrize("for_good", [False, True])
+def test_a_recording_that_loses_its_monitor_puts_back_through_another(tmp_path: Path, for_good: bool) -> None:
+    qemu = LosesItsMonitor([[31]] * 1000)
+    qemu.lost_for_good = for_good
+    before = settings(qemu)
+    with monitor_of(qemu, tmp_path / "q", qemu.answer):
+        with pytest.raises(QmpError) as lost:
+            record_trace(tmp_path / "q", tmp_path / "a.trace", method="stream", duration_s=60)
+        if for_good:
+            assert settings(qemu) != before and "migsim trace restore" in str(lost.value)
+            qemu.lost = qemu.lost_for_good = False
+            qemu.end()
+            with QmpSession(tmp_path / "q") as session:
+                assert restore_guest(session, tmp_path / "a.trace.part")
+        assert settings(qemu) == before
+
+
 @pytest.mark.live
 @pytest.mark.parametrize("version", ["7.2", "10.0"])
 def test_a_killed_recording_of_a_real_guest(version: str, tmp_path: Path) -> None:
