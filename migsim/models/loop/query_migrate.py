@@ -62,7 +62,7 @@ class XbzrleCounters:
         >>> counters = XbzrleCounters(cache_size=2**26, pages=30, cache_miss=10, overflow=10, bytes=41960, encoded=15)
         >>> counters.close_period(plain_pages=20)  # 10 misses, 10 that overflowed; 5 of the 30 found were skipped
         >>> round(counters.cache_miss_rate, 3), round(counters.encoding_rate, 3)
-        (0.286, 2.928)
+        (0.286, 2.929)
         """
         now = (self.cache_miss, plain_pages + self.encoded, self.pages, self.bytes)
         misses, sent, pages, size = (a - b for a, b in zip(now, self._before, strict=True))
