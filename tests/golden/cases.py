@@ -96,7 +96,7 @@ SIZE = (
 SENSITIVITY = (
     "hot-4g --of downtime --set max-bandwidth=10Gbps --samples 32",
     "hot-4g --of total-time --set max-bandwidth=5Gbps --samples 16 --seed 2",
-    "delta-2g --of transferred --set xbzrle=on --set max-bandwidth=1Gbps --samples 16",
+    "delta-2g --of transferred --set xbzrle=on --set max-bandwidth=2Gbps --samples 16",
     "page-1g --of total-time --set multifd=on --samples 16",
     "hot-4g --of outcome --set max-bandwidth=2Gbps --samples 16",
 )
