@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from migsim.errors import RecordError
 from migsim.files import write_text_atomically
 from migsim.qapi import validate_migration_info
+from migsim.reading import LARGEST_TEXT_OF_A_RECORD, parse_json, read_file_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,13 +62,7 @@ def record_text(result: MigrationResult) -> str:
 
 def read_record(path: str | Path) -> dict[str, Any]:
     """Read the arguments of a `MigrationResult`; see `MigrationResult.load`."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise RecordError(f"Cannot read {path}: {error.strerror}.", "", "Check the path.") from None
-    except UnicodeDecodeError:
-        raise RecordError(f"{path} is not text.", "Records are JSON.", "Check the path.") from None
-    return parse_record(text, str(path))
+    return parse_record(read_file_text(path, RecordError, most=LARGEST_TEXT_OF_A_RECORD), str(path))
 
 
 def parse_record(text: str, where: str) -> dict[str, Any]:
@@ -84,12 +79,7 @@ def parse_record(text: str, where: str) -> dict[str, Any]:
     RecordError
         Where the text is cut short, foreign, or of a newer migsim.
     """
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(
-            f"{where} is not whole JSON: {error}.", "Records are JSON and written whole.", "Record again."
-        ) from None
+    data = parse_json(text, where, RecordError)
     if not isinstance(data, dict) or data.get("format") != RECORD_FORMAT:
         found = data.get("format") if isinstance(data, dict) else type(data).__name__
         raise RecordError(
@@ -109,7 +99,7 @@ def parse_record(text: str, where: str) -> dict[str, Any]:
         raise RecordError(
             f"{where} lacks {error.args[0]!r}.", "A record holds it.", "Record again."
         ) from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise RecordError(f"{where} is damaged: {error}.", "", "Record again.") from None
 
 
