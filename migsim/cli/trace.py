@@ -44,7 +44,7 @@ def record(
 
     Example: migsim trace record --qmp vm.sock -o db.trace --duration 60s
     """
-    from migsim.cli.console import progress
+    from migsim.cli.console import progress, say
     from migsim.cli.options import one_of, positive_duration_s
     from migsim.files import check_writable
     from migsim.tracer import record_trace
@@ -63,15 +63,13 @@ def record(
             command=shlex.join(["migsim", *sys.argv[1:]]),
             progress=update,
             stop=interrupted,
-            on_chosen=lambda _done, why: print(f"migsim: tracing by {why}", file=sys.stderr),
+            on_chosen=lambda _done, why: say(f"migsim: tracing by {why}"),
         )
     if recording.complete:
-        print(
-            f"migsim: {output} holds {recording.contents} of {format_duration_s(duration_s)}", file=sys.stderr
-        )
+        say(f"migsim: {output} holds {recording.contents} of {format_duration_s(duration_s)}")
         return
     held = f"{output} keeps {recording.contents}" if output.exists() else "nothing was recorded"
-    print(f"migsim: interrupted; {held}", file=sys.stderr)
+    say(f"migsim: interrupted; {held}")
     raise typer.Exit(130)
 
 
@@ -86,7 +84,6 @@ def info(
     Example: migsim trace info db.trace
     """
     from rich.table import Table
-    from rich.text import Text
 
     from migsim.cli.console import stdout_console
     from migsim.trace import Trace
@@ -96,7 +93,7 @@ def info(
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for label, text in summary(Trace.open(file)):
-        table.add_row(Text(label), Text(text))
+        table.add_row(label, text)
     stdout_console().print(table)
 
 
@@ -117,7 +114,7 @@ def xbzrle(
 
     from rich.table import Table
 
-    from migsim.cli.console import stdout_console
+    from migsim.cli.console import stdout_console, write
     from migsim.cli.options import one_of
     from migsim.study.xbzrle_advice import HEADINGS, advise_xbzrle
     from migsim.trace import Trace
@@ -125,7 +122,7 @@ def xbzrle(
     one_of(output_format, ("table", "json"), option="--format")
     advice = advise_xbzrle(Trace.open(file))
     if output_format == "json":
-        print(json.dumps(advice.to_json_object(), indent=2))
+        write(json.dumps(advice.to_json_object(), indent=2))
         return
     table = Table(box=None, pad_edge=False)
     for heading in HEADINGS:
@@ -134,7 +131,7 @@ def xbzrle(
         table.add_row(*row)
     console = stdout_console()
     console.print(table)
-    console.print(advice.reason, markup=False)
+    console.print(advice.reason)
 
 
 @contextmanager

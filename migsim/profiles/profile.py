@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["HostProfile", "Term"]
 
+LARGEST_MEDIAN = 1e15
+"""Largest median of a term, in its unit."""
+
+LARGEST_SPREAD = 5.0
+"""Largest spread of a term: a run in forty is then more than 18,000 times as slow as the median."""
+
 SHARED = 0.5
 """Share of the variance of a host's times that is common to all of them."""
 
@@ -40,8 +46,8 @@ class Term(Declared):
     _error: ClassVar[type[MigsimError]] = ProfileError
     _what: ClassVar[str] = "A term"
 
-    median: float = Field(ge=0)
-    spread: float = Field(default=0.0, ge=0)
+    median: float = Field(ge=0, le=LARGEST_MEDIAN)
+    spread: float = Field(default=0.0, ge=0, le=LARGEST_SPREAD)
     n: int = Field(default=1, ge=1)
     unit: str = ""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from migsim.results.figures import FIGURES, INTERVALS
+from migsim.text import visible
 from migsim.units import format_bytes
 
 if TYPE_CHECKING:
@@ -22,13 +23,13 @@ __all__ = ["comparison_table", "fit_table", "prediction_table", "profile_table"]
 def prediction_table(prediction: Prediction, console: Console) -> None:
     """Print a prediction: verdict and reason, figures with 80 % intervals, downtime parts, assumptions."""
     from rich.table import Table
+    from rich.text import Text
 
     result = prediction.result
     completed = result.outcome.status == "completed"
     word = "converges" if completed else "does not converge"
-    console.print(
-        f"[bold]{word}[/bold] ({prediction.completed_fraction:.0%} of the draws). {result.outcome.reason}"
-    )
+    share = f" ({prediction.completed_fraction:.0%} of the draws). {result.outcome.reason}"
+    console.print(Text.assemble((word, "bold"), share))
     table = Table(box=None, pad_edge=False)
     for heading in ("", "predicted", "80 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")
@@ -101,8 +102,8 @@ _FORMS: dict[str, Callable[[float], str]] = {
 
 def comparison_table(frame: pd.DataFrame, console: Console) -> None:
     """Print the table of `migsim.results.compare`: a row for each scenario and metric."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from migsim.results import summarise
 
@@ -118,7 +119,7 @@ def comparison_table(frame: pd.DataFrame, console: Console) -> None:
         if not first["verdict_right"]:
             verdict += f", but {first['measured_verdict']}"
         if row["name"] != previous:
-            table.add_row(f"[bold]{escape(str(row['name']))}[/bold]", verdict)
+            table.add_row(Text(visible(str(row["name"])), "bold"), verdict)
             previous = str(row["name"])
         if row["measured"] != row["measured"]:
             continue

@@ -22,6 +22,7 @@ __all__ = ["RECORD_FORMAT", "RECORD_VERSION", "parse_record", "read_record", "re
 RECORD_FORMAT = "migsim-record"
 RECORD_VERSION = 1
 
+_LONGEST_MS = 1e15
 _TEXT = ("kind", "name", "qemu_version", "accel")
 _OBJECTS = ("info", "downtime_parts_ms", "scenario", "provenance", "host_load")
 _LISTS = ("events", "guest_log")
@@ -115,6 +116,7 @@ def _arguments(data: dict[str, Any], where: str) -> dict[str, Any]:
                 raise RecordError(f"{where}: {name} is {data[name]!r:.60}.", f"It is a {kind.__name__}.", "")
             found[name] = data[name]
     validate_migration_info(found["info"], found["qemu_version"], where=f"{where}: info")
+    _check_parts(data, where)
     rows = _rows(data["iterations"])
     return found | {
         "outcome": Outcome(data["outcome"]["status"], str(data["outcome"].get("reason", ""))),
@@ -140,8 +142,12 @@ def _frame(columns: Any) -> pd.DataFrame:
 
     if not isinstance(columns, dict):
         raise TypeError("a table is not an object of columns")
+    if not all(isinstance(values, list) for values in columns.values()):
+        raise TypeError("a column of a table is not an array")
     if len({len(values) for values in columns.values()}) > 1:
         raise ValueError("the columns of a table differ in length")
+    for name, values in columns.items():
+        _check_column(name, values)
     # a column of nothing but null is a number that was never known
     unknown = {name for name, values in columns.items() if all(value is None for value in values)}
     return pd.DataFrame(
@@ -150,6 +156,28 @@ def _frame(columns: Any) -> pd.DataFrame:
             for name, values in columns.items()
         }
     )
+
+
+def _check_parts(data: dict[str, Any], where: str) -> None:
+    """Refuse times that are no numbers, and events without a name."""
+    times = [*data["downtime_parts_ms"].items(), *data.get("costs", {}).items()]
+    for name, value in times:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _LONGEST_MS:
+            raise RecordError(
+                f"{where}: {name} is {value!r:.60}.", "It is a time from 0 on.", "Record again."
+            )
+    for event in data["events"]:
+        if not isinstance(event, dict) or not isinstance(event.get("name"), str):
+            raise RecordError(f"{where}: an event is {event!r:.60}.", "An event has a name.", "Record again.")
+
+
+def _check_column(name: str, values: list[Any]) -> None:
+    """Raise TypeError unless the values are numbers or null, or texts or null, or truth values."""
+    kinds = {type(value) for value in values} - {type(None)}
+    if not any(kinds <= allowed for allowed in ({int, float}, {str}, {bool})):
+        raise TypeError(
+            f"the column {name!r} of a table holds {', '.join(sorted(k.__name__ for k in kinds))}"
+        )
 
 
 def _plain(value: Any) -> Any:

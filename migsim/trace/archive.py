@@ -71,6 +71,8 @@ class TraceArchive:
     def _checked_sizes(self) -> dict[str, int]:
         size = self._stream.seek(0, 2)
         found: dict[str, int] = {}
+        if _META not in self._archive.namelist():
+            raise ValueError("it is a zip without meta.json")
         for entry in self._archive.infolist():
             name = entry.filename
             if name not in _NAMES:
@@ -84,8 +86,6 @@ class TraceArchive:
             if entry.file_size != entry.compress_size or not 0 <= entry.file_size <= size:
                 raise ValueError(f"{name} claims {entry.file_size} bytes in a file of {size}")
             found[name] = entry.file_size
-        if _META not in found:
-            raise ValueError("it is a zip without meta.json")
         if found[_META] > LARGEST_TEXT:
             raise ValueError(f"meta.json claims {found[_META]} bytes; it has at most {LARGEST_TEXT}")
         if sum(found.values()) > size:

@@ -180,7 +180,10 @@ def _conformed(table: pa.Table, member: str, table_schema: pa.Schema) -> pa.Tabl
 
     for name in _OPTIONAL_COLUMNS.get(member, ()):
         if name not in table.column_names:
-            table = table.append_column(name, pa.array(np.full(table.num_rows, np.nan, np.float32)))
+            unknown = pa.py_buffer(np.full(table.num_rows, np.nan, np.float32))
+            # pyarrow.array() would import pandas
+            column = pa.Array.from_buffers(pa.float32(), table.num_rows, [None, unknown])
+            table = table.append_column(name, column)
     table = table.select(table_schema.names)
     lacking = [name for name in table.column_names if table[name].null_count]
     if lacking:

@@ -12,6 +12,11 @@ from migsim.units import PAGE_BYTES, format_bytes
 
 __all__ = ["PageContent", "Workload", "WorkloadClass"]
 
+_LARGEST_RAM = 1 << 46  # 64 TiB
+_MOST_PAGES = 2 * _LARGEST_RAM // PAGE_BYTES
+_MOST_WRITES = 1e12  # to one page in a second
+_LARGEST_SPREAD = 5.0
+
 
 class PageContent(Declared):
     """What a write does to the contents of its page.
@@ -61,8 +66,8 @@ class WorkloadClass(Declared):
         What a write does to its page's contents; None where unknown.
     """
 
-    pages: int = Field(gt=0)
-    writes_per_page_per_s: float = Field(ge=0)
+    pages: int = Field(gt=0, le=_MOST_PAGES)
+    writes_per_page_per_s: float = Field(ge=0, le=_MOST_WRITES)
     pattern: Literal["random", "sweep"] = "random"
     extents: tuple[tuple[int, int], ...] = ()
     content: PageContent | None = None
@@ -117,12 +122,12 @@ class Workload(RecordedModel):
     _format: ClassVar[str] = "migsim-workload"
     _what: ClassVar[str] = "The workload"
 
-    ram_bytes: Bytes = Field(gt=0)
-    ram_total_bytes: Bytes = Field(gt=0)
+    ram_bytes: Bytes = Field(gt=0, le=_LARGEST_RAM)
+    ram_total_bytes: Bytes = Field(gt=0, le=2 * _LARGEST_RAM)
     zero_pages: int = Field(ge=0)
     classes: tuple[WorkloadClass, ...] = ()
     load_fraction: float = Field(default=1.0, gt=0, le=1)
-    writes_spread: float = Field(default=0.0, ge=0)
+    writes_spread: float = Field(default=0.0, ge=0, le=_LARGEST_SPREAD)
     assumptions: tuple[str, ...] = ()
     source: str = ""
 
@@ -135,6 +140,8 @@ class Workload(RecordedModel):
             raise ValueError(f"zero-pages is more than the {pages} pages of ram-total-bytes.")
         if sum(c.pages for c in self.classes) > pages:
             raise ValueError(f"The classes have more than the {pages} pages of ram-total-bytes.")
+        if any(sum(c.extents[-1]) > pages for c in self.classes if c.extents):
+            raise ValueError(f"The extents go beyond the {pages} pages of ram-total-bytes.")
         return self
 
     @property
