@@ -142,11 +142,16 @@ def change_zip_member(rng: random.Random, data: bytes) -> bytes:
             (flip_bits, cut, overwrite_number, change_parquet, change_parquet, change_parquet)
         )
         members[one] = (name, change(rng, held))
+    return pack(members, compression)
+
+
+def pack(members: list[tuple[str, bytes]], compression: int = zipfile.ZIP_STORED) -> bytes:
+    """Return a zip file of members, dated 1980."""
     target = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(target, "w", compression) as archive:
         warnings.simplefilter("ignore")  # a name that stands twice
         for member, content in members:
-            archive.writestr(member, content)
+            archive.writestr(zipfile.ZipInfo(member), content, compression)
     return target.getvalue()
 
 
