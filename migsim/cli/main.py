@@ -29,9 +29,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from migsim.cli.console import say
 from migsim.errors import HostError, MigsimError
-from migsim.text import visible_lines
 from migsim.version import __version__
 
 __all__ = ["run"]
@@ -228,11 +226,16 @@ def _execute(arguments: Sequence[str] | None) -> int:
 
 
 def _complain(error: MigsimError) -> int:
+    from migsim.cli.console import say
+
     say(f"migsim: {error}")
     return error.exit_code
 
 
 def _our_bug() -> int:
+    from migsim.cli.console import say
+    from migsim.text import visible_lines
+
     print(visible_lines(traceback.format_exc()), file=sys.stderr)
     say("migsim: this is a bug in migsim, not in what you gave it.")
     return 1

@@ -1,6 +1,6 @@
-"""What a trace holds, checked against what it says of itself, row group by row group.
+"""What a trace holds, checked against what it says of itself, some rows at a time.
 
-Nothing is kept of a row group but what the next one is compared with, so that checking needs no more memory than one.
+Nothing is kept of the rows but what the next ones are compared with.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "CHECKED_ROWS",
     "MEMBERS",
     "column_array",
     "empty_member",
@@ -63,6 +64,11 @@ _OPTIONAL_COLUMNS = {"content": ("between_s", "after_sync_s")}
 
 _PAGE_COLUMNS = ("first_page", "page")
 """Columns of page numbers: 32 or 64 bits."""
+
+CHECKED_ROWS = 1 << 16
+"""Rows that are held at a time while a member is checked."""
+
+_ROW_GROUP = 1 << 20
 
 MEMBERS = tuple(_COLUMNS)
 
@@ -120,7 +126,8 @@ def read_member(data: bytes, member: str, total_pages: int) -> pa.Table:
     """Read a member whole; raises as `member_tables` does."""
     import pyarrow as pa
 
-    return pa.concat_tables([empty_member(member, total_pages), *member_tables(data, member, total_pages)])
+    tables = member_tables(data, member, total_pages, rows=_ROW_GROUP)
+    return pa.concat_tables([empty_member(member, total_pages), *tables])
 
 
 def empty_member(member: str, total_pages: int) -> pa.Table:
@@ -131,8 +138,10 @@ def empty_member(member: str, total_pages: int) -> pa.Table:
     return pa.Table.from_batches([], schema=member_schema(member, total_pages))
 
 
-def member_tables(data: bytes, member: str, total_pages: int) -> Iterator[pa.Table]:
-    """Yield a member's row groups, after `migsim.trace.parquet` has found their claims in proportion to `data`.
+def member_tables(
+    data: bytes, member: str, total_pages: int, *, rows: int = CHECKED_ROWS
+) -> Iterator[pa.Table]:
+    """Yield a member's rows, some at a time, after `migsim.trace.parquet` has checked what it claims.
 
     Raises
     ------
@@ -155,8 +164,8 @@ def member_tables(data: bytes, member: str, total_pages: int) -> Iterator[pa.Tab
     ) as file:
         _check_columns(file.schema_arrow, table_schema, _OPTIONAL_COLUMNS.get(member, ()))
         check_parquet(file.metadata, data)
-        for group in range(file.num_row_groups):
-            yield _conformed(file.read_row_group(group), member, table_schema)
+        for batch in file.iter_batches(rows, use_threads=False):
+            yield _conformed(pa.Table.from_batches([batch]), member, table_schema)
 
 
 def _check_columns(held: pa.Schema, wanted: pa.Schema, optional: tuple[str, ...]) -> None:
