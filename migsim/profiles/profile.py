@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from migsim.documents import Declared, RecordedModel
 from migsim.errors import MigsimError, ProfileError, near_misses
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["HostProfile", "Term"]
 
-LARGEST_MEDIAN = 1e15
+LARGEST_MEDIAN = 1e12
 """Largest median of a term, in its unit."""
+
+LARGEST_TIME_S = 1e6
+"""Largest median of a term that is a time: eleven days for a page."""
 
 LARGEST_SPREAD = 5.0
 """Largest spread of a term: a run in forty is then more than 18,000 times as slow as the median."""
@@ -50,6 +53,12 @@ class Term(Declared):
     spread: float = Field(default=0.0, ge=0, le=LARGEST_SPREAD)
     n: int = Field(default=1, ge=1)
     unit: str = ""
+
+    @model_validator(mode="after")
+    def _time(self) -> Term:
+        if self.unit.startswith("s") and self.median > LARGEST_TIME_S:
+            raise ValueError(f"The median of a time is at most {LARGEST_TIME_S:g} s.")
+        return self
 
     def sample(self, rng: np.random.Generator, common: float = 0.0) -> float:
         """Draw a value, log-normal about the median.

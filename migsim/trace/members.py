@@ -153,6 +153,7 @@ def member_tables(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    check_parquet(data)
     table_schema = member_schema(member, total_pages)
     # pyarrow.parquet.read_table would import many more modules
     with pq.ParquetFile(
@@ -163,7 +164,6 @@ def member_tables(
         thrift_container_size_limit=THRIFT_ENTRIES,
     ) as file:
         _check_columns(file.schema_arrow, table_schema, _OPTIONAL_COLUMNS.get(member, ()))
-        check_parquet(file.metadata, data)
         for batch in file.iter_batches(rows, use_threads=False):
             yield _conformed(pa.Table.from_batches([batch]), member, table_schema)
 

@@ -242,7 +242,10 @@ def pack_part(folder: str | os.PathLike[str], target: str | os.PathLike[str]) ->
     """
     folder, target = Path(folder), Path(target)
     meta = TraceMeta.from_json(read_bytes(folder / "meta.json", TraceError), str(folder))
-    pieces, _ = whole_commits(folder, meta)
+    pieces, left_out = whole_commits(folder, meta)
+    if left_out:
+        note = f"{left_out} damaged part(s) at the end are left out"
+        meta = replace(meta, complete=False, note="; ".join(filter(None, (meta.note, note))))
     try:
         with (
             atomic_path(target) as temporary,

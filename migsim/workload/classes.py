@@ -84,8 +84,9 @@ class WorkloadClass(Declared):
 
     @model_validator(mode="after")
     def _room(self) -> WorkloadClass:
-        if self.extents and self.pages > sum(count for _, count in self.extents):
-            raise ValueError("The extents hold fewer pages than the class has.")
+        held = sum(count for _, count in self.extents)
+        if self.extents and self.pages != held:  # the engines write to all pages of the extents
+            raise ValueError(f"The extents hold {held} pages, the class has {self.pages}.")
         return self
 
     @property
@@ -140,8 +141,9 @@ class Workload(RecordedModel):
             raise ValueError(f"zero-pages is more than the {pages} pages of ram-total-bytes.")
         if sum(c.pages for c in self.classes) > pages:
             raise ValueError(f"The classes have more than the {pages} pages of ram-total-bytes.")
-        if any(sum(c.extents[-1]) > pages for c in self.classes if c.extents):
-            raise ValueError(f"The extents go beyond the {pages} pages of ram-total-bytes.")
+        # a fit lays pages that were never written behind the written ones, beyond RAM where those reach its end
+        if any(sum(c.extents[-1]) > 2 * pages for c in self.classes if c.extents):
+            raise ValueError(f"The extents go far beyond the {pages} pages of ram-total-bytes.")
         return self
 
     @property

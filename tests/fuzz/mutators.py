@@ -7,6 +7,7 @@ import re
 import struct
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -122,7 +123,12 @@ def change_zip_member(rng: random.Random, data: bytes) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [(name, archive.read(name)) for name in archive.namelist()]
-    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile):
+    except (
+        *(OSError, ValueError, RuntimeError, EOFError, KeyError),
+        *(zlib.error, struct.error, zipfile.BadZipFile),
+    ):
+        return flip_bits(rng, data)
+    if not members:
         return flip_bits(rng, data)
     way, one, other = rng.randrange(8), rng.randrange(len(members)), rng.randrange(len(members))
     name, held = members[one]
