@@ -31,7 +31,8 @@ def test_a_workload_that_cannot_be_is_refused(change, says):
 
 
 @pytest.mark.parametrize(
-    "extents", [((0, 5),), ((0, 30),), ((5, 20), (0, 20)), ((0, 20), (10, 20)), ((-1, 30),), ((0, 0), (1, 30))]
+    "extents",
+    [((0, 5),), ((0, 30),), ((5, 20), (0, 20)), ((0, 20), (10, 20)), ((-1, 30),), ((0, 0), (1, 30))],
 )
 def test_extents_that_cannot_be_are_refused(extents):
     with pytest.raises(ScenarioError, match=r"[Ee]xtents"):
@@ -41,6 +42,6 @@ def test_extents_that_cannot_be_are_refused(extents):
 def test_rates_add_up_and_scale():
     assert HOT.writes_per_s == 100
     assert WORKLOAD.writes_per_s == 100
-    assert WORKLOAD.scaled(0.5).writes_per_s == 25
+    assert WORKLOAD.scaled(0.5).writes_per_s == 50
     with pytest.raises(ScenarioError):
         WORKLOAD.scaled(-1)
