@@ -2,9 +2,9 @@
 # make test    lint, types, import arrows and all tests but the slow ones (installs QEMU where it can)
 # make check   the same without the tests that start QEMU
 # make notebooks   run the notebooks, as make check does too
-# make fuzz    run the property tests on examples that no run saw before: before a release. It prints its seed;
-#              SEED=N repeats it. Each counterexample becomes an @example of its test. The other targets try the
-#              same examples in every run
+# make fuzz    run the property tests on examples that no run saw before, then damaged inputs of every kind for
+#              SECONDS (600): before a release. It prints its seed; SEED=N repeats it. Each counterexample becomes
+#              an @example or a kept case of its test. The other targets try the same examples in every run
 # make bench   time engines, rivals, sweeps, replay, collectors and processes into benchmarks/results.json
 # make golden   write the golden predictions anew and print what moved (tests/golden)
 # make test-slow, make format, make qemu, make linux-guest, make clean
@@ -34,11 +34,13 @@ check: lint
 golden: .venv/.installed-dev
 	$(BIN)/python -m tests.golden
 
+fuzz: SECONDS ?= 600
 fuzz: SEED := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
 fuzz: .venv/.installed-dev
 	@echo "make fuzz SEED=$(SEED) repeats this run"
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --tb=native --hypothesis-profile=fuzz --hypothesis-seed=$(SEED) \
 	  -m "hypothesis and not live and not slow"
+	$(BIN)/python -W ignore -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
 
 notebooks: .venv/.installed-dev
 	$(BIN)/python -m pytest -q --nbmake --nbmake-timeout=180 notebooks/

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from migsim.errors import MigsimError, ScenarioError, UnitError, near_misses
 from migsim.files import write_text_atomically
+from migsim.reading import parse_json, read_file_text
 from migsim.units import parse_bytes, parse_duration_s
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 else:
     ModelMetaclass = type(BaseModel)  # pydantic keeps its name private
 
-__all__ = ["Bytes", "Declared", "RecordedModel", "Seconds", "read_file_text"]
+__all__ = ["Bytes", "Declared", "RecordedModel", "Seconds"]
 
 Bytes = Annotated[int, BeforeValidator(lambda value: _read(parse_bytes, value))]
 """A size in bytes; text with a unit (``"1GiB"``) is converted."""
@@ -129,13 +130,7 @@ class RecordedModel(Declared):
         ScenarioError
             (ProfileError for a host profile) Where the file is missing, cut short, of another format or version.
         """
-        text = read_file_text(path, cls._error)
-        try:
-            data = json.loads(text)
-        except ValueError as error:
-            raise cls._error(
-                f"{path} is not whole JSON: {error}.", f"{cls._what} is kept as JSON.", "Make it again."
-            ) from None
+        data = parse_json(read_file_text(path, cls._error), str(path), cls._error)
         if not isinstance(data, dict) or data.get("format") != cls._format:
             found = data.get("format") if isinstance(data, dict) else type(data).__name__
             raise cls._error(
@@ -151,17 +146,6 @@ class RecordedModel(Declared):
             )
         kept = {key: value for key, value in data.items() if key not in ("format", "version")}
         return cls.from_dict(kept, where=str(path))
-
-
-def read_file_text(path: str | Path, error_type: type[MigsimError]) -> str:
-    """Read a text file, or raise `error_type` with the reason."""
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        why = error.strerror or str(error)
-    except UnicodeDecodeError:
-        why = "it is not text"
-    raise error_type(f"Cannot read {path}: {why}.", "", "Check the path.")
 
 
 def _translate(error: ValidationError, model: type[Declared], where: str = "") -> MigsimError:

@@ -53,7 +53,7 @@ def compare(
 
     Example: migsim compare validation/data/records/kvm-hot-4g-2gbps-*.json --trace traces/hot-4g.trace
     """
-    from migsim.cli.console import progress, stdout_console
+    from migsim.cli.console import progress, stdout_console, write
     from migsim.cli.options import one_of
     from migsim.profiles import HostProfile
     from migsim.report.tables import comparison_table
@@ -78,6 +78,6 @@ def compare(
                 )
     frame = compare_results(predicted.values(), measured)
     if output_format == "csv":
-        print(frame.to_csv(index=False), end="")
+        write(frame.to_csv(index=False).rstrip("\n"))
     else:
         comparison_table(frame, stdout_console())

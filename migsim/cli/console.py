@@ -1,30 +1,62 @@
-"""Consoles for output: results on stdout; messages and progress on stderr."""
+"""The one place where text goes to the terminal: results on stdout; messages and progress on stderr.
+
+Names and texts come from files that others wrote. Control characters in them are made visible, and what looks like
+rich's markup is text.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from migsim.text import visible, visible_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["progress", "stderr_console", "stdout_console"]
+__all__ = ["progress", "say", "stderr_console", "stdout_console", "write"]
 
 
 def stderr_console() -> Console:
     """Return a rich console for messages; it uses colours only where stderr is a terminal."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False)
+    return _console(stderr=True)
 
 
 def stdout_console() -> Console:
     """Return a rich console for results; a pipe or file gets plain text, wide enough that nothing is cut off."""
-    from rich.console import Console
+    return _console(width=None if sys.stdout.isatty() else 160)
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+def write(text: str) -> None:
+    """Print lines of a result, such as JSON or CSV, on stdout."""
+    print(visible_lines(text))
+
+
+def say(message: str) -> None:
+    """Print a message on stderr, in one paragraph."""
+    print(visible(message), file=sys.stderr, flush=True)
+
+
+def _console(**options: Any) -> Console:
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class VisibleConsole(Console):
+        """Shows strings as they are, without markup, and their control characters as escapes."""
+
+        def render_str(self, text: str, **keywords: Any) -> Any:
+            return super().render_str(visible(text), **keywords)
+
+        def render(self, renderable: Any, options: Any = None) -> Any:
+            for segment in super().render(renderable, options):
+                if segment.control or segment.text.isprintable():
+                    yield segment  # control: rich's own, as of a progress bar
+                else:
+                    yield Segment(visible_lines(segment.text), segment.style)
+
+    return VisibleConsole(highlight=False, markup=False, emoji=False, **options)
 
 
 @contextmanager
@@ -56,9 +88,9 @@ def progress(label: str, total: float | None = None) -> Iterator[Callable[..., N
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=stderr_console(), transient=True) as bar:

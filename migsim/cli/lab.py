@@ -102,7 +102,7 @@ def trace(
 
     Example: migsim lab trace validation/data/scenarios/kvm-hot-4g-2gbps-300ms-q100.toml -o hot-4g.trace
     """
-    from migsim.cli.console import progress
+    from migsim.cli.console import progress, write
     from migsim.cli.options import one_of, positive_duration_s
     from migsim.files import check_writable
     from migsim.lab.running import running_guest
@@ -128,7 +128,7 @@ def trace(
             progress=update,
             self_check=guest.self_check,
         )
-    print(f"{output} holds {recording.contents}")
+    write(f"{output} holds {recording.contents}")
 
 
 @app.command("build-guest")
@@ -154,6 +154,7 @@ def build_guest(
     import os
     import time
 
+    from migsim.cli.console import say, write
     from migsim.errors import HostError
     from migsim.lab.linux_guest import LinuxImage, build_image
     from migsim.lab.linux_machine import IMAGE_VARIABLE, image_folder
@@ -163,7 +164,7 @@ def build_guest(
     begun = time.monotonic()
 
     def tell(step: str) -> None:
-        print(f"{time.monotonic() - begun:4.0f} s  {step}", file=sys.stderr, flush=True)
+        say(f"{time.monotonic() - begun:4.0f} s  {step}")
 
     try:
         image = LinuxImage.load(folder, digests=True)
@@ -172,9 +173,9 @@ def build_guest(
         image = build_image(folder, progress=tell)
         state = "is built"
     size = format_bytes(sum(image.sizes_bytes.values()))
-    print(f"{folder} {state}: Linux {image.kernel_release}, {size}")
+    write(f"{folder} {state}: Linux {image.kernel_release}, {size}")
     if folder.resolve() != image_folder().resolve():
-        print(f"Set {IMAGE_VARIABLE}={os.fspath(folder)} for scenarios to find it.", file=sys.stderr)
+        say(f"Set {IMAGE_VARIABLE}={os.fspath(folder)} for scenarios to find it.")
 
 
 class _ProgressNotes:
@@ -230,7 +231,6 @@ def _note(info: dict[str, Any]) -> str:
 
 
 def _print(results: list[tuple[Path, MigrationResult]]) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     from migsim.cli.console import stdout_console
@@ -250,9 +250,9 @@ def _print(results: list[tuple[Path, MigrationResult]]) -> None:
             (result.host_load.get("busy_fraction", math.nan), ".0%"),
         )
         cells = ("-" if math.isnan(value) else format(value, form) for value, form in numbers)
-        table.add_row(escape(path.name), result.verdict, *cells)
+        table.add_row(path.name, result.verdict, *cells)
     console = stdout_console()
     console.print(table)
     for path, result in results:
         if result.outcome.reason:
-            console.print(f"{path.name}: {result.outcome.reason}", markup=False)
+            console.print(f"{path.name}: {result.outcome.reason}")

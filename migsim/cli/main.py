@@ -260,18 +260,31 @@ def _execute(arguments: Sequence[str] | None) -> int:
         if error.errno in _FULL:
             return _complain(_host_lacks(error))
         return _our_bug()
+    except MemoryError:
+        return _complain(
+            HostError(
+                "The machine's memory is used up.",
+                "What was asked for, or a file that is read, needs more than there is.",
+                "Ask for less, or use a machine with more memory.",
+            )
+        )
     except Exception:
         return _our_bug()
 
 
 def _complain(error: MigsimError) -> int:
-    print(f"migsim: {error}", file=sys.stderr)
+    from migsim.cli.console import say
+
+    say(f"migsim: {error}")
     return error.exit_code
 
 
 def _our_bug() -> int:
-    traceback.print_exc()
-    print("migsim: this is a bug in migsim, not in what you gave it.", file=sys.stderr)
+    from migsim.cli.console import say
+    from migsim.text import visible_lines
+
+    print(visible_lines(traceback.format_exc()), file=sys.stderr)
+    say("migsim: this is a bug in migsim, not in what you gave it.")
     return 1
 
 

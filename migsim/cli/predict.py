@@ -64,7 +64,7 @@ def predict(
     """
     import json
 
-    from migsim.cli.console import progress, stdout_console
+    from migsim.cli.console import progress, stdout_console, write
     from migsim.cli.options import one_of
     from migsim.plot.picture import check_picture
     from migsim.study.predict import predict as run
@@ -96,7 +96,7 @@ def predict(
             answer["nearest"] = nearest.to_json_object()
         if performance:
             answer["guest-performance"] = performance.to_json_object()
-        print(json.dumps(answer, indent=2))
+        write(json.dumps(answer, indent=2))
     else:
         from migsim.report.tables import prediction_table
 

@@ -46,7 +46,7 @@ def replay(
     """
     import json
 
-    from migsim.cli.console import progress
+    from migsim.cli.console import progress, stdout_console, write
     from migsim.cli.options import one_of
     from migsim.files import check_writable
     from migsim.study.replay import replay as run
@@ -59,9 +59,8 @@ def replay(
     if output:
         result.save(output)
     if output_format == "json":
-        print(json.dumps(_json_object(result), indent=2))
+        write(json.dumps(_json_object(result), indent=2))
     else:
-        from migsim.cli.console import stdout_console
         from migsim.report.rounds import replay_table
 
         replay_table(result, stdout_console())

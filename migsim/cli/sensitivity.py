@@ -53,7 +53,7 @@ def sensitivity(
     """
     import json
 
-    from migsim.cli.console import progress, stdout_console
+    from migsim.cli.console import progress, stdout_console, write
     from migsim.cli.options import one_of
     from migsim.plot.picture import check_picture
     from migsim.study.sensitivity import sensitivity as run
@@ -73,9 +73,9 @@ def sensitivity(
 
         save_tornado(answer, picture)
     if output_format == "json":
-        print(json.dumps(answer.to_json_object(), indent=2))
+        write(json.dumps(answer.to_json_object(), indent=2))
     elif output_format == "csv":
-        print(answer.table.to_csv(index=False), end="")
+        write(answer.table.to_csv(index=False).rstrip("\n"))
     else:
         _print(answer, stdout_console())
 
@@ -114,5 +114,5 @@ def _print(answer: Sensitivity, console: Console) -> None:
             f"{len(rows) - len(shown)} other inputs matter less (--format csv has all).", style="dim"
         )
     for note in answer.notes:
-        console.print(f"note: {note}", style="dim", markup=False)
+        console.print(f"note: {note}", style="dim")
     basis_lines(answer.basis, answer.assumptions, console)

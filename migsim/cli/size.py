@@ -70,7 +70,7 @@ def size(
     """
     import json
 
-    from migsim.cli.console import progress, stdout_console
+    from migsim.cli.console import progress, stdout_console, write
     from migsim.cli.options import one_of
     from migsim.errors import UsageError
     from migsim.plot.picture import check_picture
@@ -106,7 +106,7 @@ def size(
 
         save_sizing(sizing, picture)
     if output_format == "json":
-        print(json.dumps(sizing.to_json_object(), indent=2))
+        write(json.dumps(sizing.to_json_object(), indent=2))
     else:
         _print(sizing, stdout_console())
     if sizing.value is None:
@@ -120,7 +120,7 @@ def _print(sizing: Sizing, console: Console) -> None:
     from migsim.report.tables import basis_lines
     from migsim.units import format_value
 
-    console.print(sizing.reason, markup=False)
+    console.print(sizing.reason)
     table = Table(box=None, pad_edge=False)
     table.add_column(sizing.axis.name, justify="right")
     for requirement in sizing.requirements:
@@ -132,5 +132,5 @@ def _print(sizing: Sizing, console: Console) -> None:
         table.add_row(format_value(row["value"], sizing.axis.unit), *shares, style=mark)
     console.print(table)
     for note in sizing.notes:
-        console.print(f"note: {note}", style="dim", markup=False)
+        console.print(f"note: {note}", style="dim")
     basis_lines(sizing.basis, sizing.assumptions, console)

@@ -132,7 +132,7 @@ def sweep(
 
         save_sweep(result, picture)
     for note in result.notes:
-        stderr_console().print(f"migsim: {note}", style="dim", markup=False)
+        stderr_console().print(f"migsim: {note}", style="dim")
     _print(result, output, stdout_console())
 
 
@@ -178,7 +178,7 @@ def _print(result: Sweep, output: Path, console: Console) -> None:
 
     from migsim.report.tables import basis_lines
 
-    console.print(f"{result!r}"[1:-1].removeprefix("Sweep "), markup=False)
+    console.print(f"{result!r}"[1:-1].removeprefix("Sweep "))
     table = Table(box=None, pad_edge=False)
     for heading in ("", "unit", "least", "median", "most"):
         table.add_column(heading, justify="left" if heading in ("", "unit") else "right")
@@ -187,6 +187,6 @@ def _print(result: Sweep, output: Path, console: Console) -> None:
             table.add_row(*row)
     console.print(table)
     for reason, count in result.error_reasons().items():
-        console.print(f"error, {count:,} cells: {reason}", markup=False)
+        console.print(f"error, {count:,} cells: {reason}")
     basis_lines(result.basis, result.assumptions, console)
-    console.print(f"written: {output}", markup=False)
+    console.print(f"written: {output}")

@@ -42,7 +42,7 @@ def record(
 
     Example: migsim trace record --qmp vm.sock -o db.trace --duration 60s
     """
-    from migsim.cli.console import progress
+    from migsim.cli.console import progress, say
     from migsim.cli.options import one_of, positive_duration_s
     from migsim.cli.signals import first_signal_asks
     from migsim.files import check_writable
@@ -62,16 +62,14 @@ def record(
             command=shlex.join(["migsim", *sys.argv[1:]]),
             progress=update,
             stop=lambda: signal_number() > 0,
-            on_put_back=lambda line: print(f"migsim: {line}", file=sys.stderr),
-            on_chosen=lambda _done, why: print(f"migsim: tracing by {why}", file=sys.stderr),
+            on_put_back=lambda line: say(f"migsim: {line}"),
+            on_chosen=lambda _done, why: say(f"migsim: tracing by {why}"),
         )
     if recording.complete:
-        print(
-            f"migsim: {output} holds {recording.contents} of {format_duration_s(duration_s)}", file=sys.stderr
-        )
+        say(f"migsim: {output} holds {recording.contents} of {format_duration_s(duration_s)}")
         return
     held = f"{output} keeps {recording.contents}" if output.exists() else "nothing was recorded"
-    print(f"migsim: interrupted; {held}", file=sys.stderr)
+    say(f"migsim: interrupted; {held}")
     raise typer.Exit(128 + signal_number())
 
 
@@ -92,15 +90,16 @@ def restore(
 
     Example: migsim trace restore db.trace.part
     """
+    from migsim.cli.console import write
     from migsim.qmp import QmpSession
     from migsim.tracer.guest_settings import kept_in, restore_guest
 
     with QmpSession(qmp or kept_in(folder).socket) as session:
         changes = restore_guest(session, folder)
     for change in changes:
-        print(f"put back: {change}")
+        write(f"put back: {change}")
     if not changes:
-        print("nothing to put back: the guest has its own settings")
+        write("nothing to put back: the guest has its own settings")
 
 
 @app.command()
@@ -114,7 +113,6 @@ def info(
     Example: migsim trace info db.trace
     """
     from rich.table import Table
-    from rich.text import Text
 
     from migsim.cli.console import stdout_console
     from migsim.trace import Trace
@@ -124,7 +122,7 @@ def info(
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for label, text in summary(Trace.open(file)):
-        table.add_row(Text(label), Text(text))
+        table.add_row(label, text)
     stdout_console().print(table)
 
 
@@ -145,7 +143,7 @@ def xbzrle(
 
     from rich.table import Table
 
-    from migsim.cli.console import stdout_console
+    from migsim.cli.console import stdout_console, write
     from migsim.cli.options import one_of
     from migsim.study.xbzrle_advice import HEADINGS, advise_xbzrle
     from migsim.trace import Trace
@@ -153,7 +151,7 @@ def xbzrle(
     one_of(output_format, ("table", "json"), option="--format")
     advice = advise_xbzrle(Trace.open(file))
     if output_format == "json":
-        print(json.dumps(advice.to_json_object(), indent=2))
+        write(json.dumps(advice.to_json_object(), indent=2))
         return
     table = Table(box=None, pad_edge=False)
     for heading in HEADINGS:
@@ -162,4 +160,4 @@ def xbzrle(
         table.add_row(*row)
     console = stdout_console()
     console.print(table)
-    console.print(advice.reason, markup=False)
+    console.print(advice.reason)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from migsim.documents import Declared, RecordedModel
 from migsim.errors import MigsimError, ProfileError, near_misses
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["HostProfile", "Term"]
+
+LARGEST_MEDIAN = 1e12
+"""Largest median of a term, in its unit."""
+
+LARGEST_TIME_S = 1e6
+"""Largest median of a term that is a time: eleven days for a page."""
+
+LARGEST_SPREAD = 5.0
+"""Largest spread of a term: a run in forty is then more than 18,000 times as slow as the median."""
 
 SHARED = 0.5
 """Share of the variance of a host's times that is common to all of them."""
@@ -40,10 +49,16 @@ class Term(Declared):
     _error: ClassVar[type[MigsimError]] = ProfileError
     _what: ClassVar[str] = "A term"
 
-    median: float = Field(ge=0)
-    spread: float = Field(default=0.0, ge=0)
+    median: float = Field(ge=0, le=LARGEST_MEDIAN)
+    spread: float = Field(default=0.0, ge=0, le=LARGEST_SPREAD)
     n: int = Field(default=1, ge=1)
     unit: str = ""
+
+    @model_validator(mode="after")
+    def _time(self) -> Term:
+        if self.unit.startswith("s") and self.median > LARGEST_TIME_S:
+            raise ValueError(f"The median of a time is at most {LARGEST_TIME_S:g} s.")
+        return self
 
     def sample(self, rng: np.random.Generator, common: float = 0.0) -> float:
         """Draw a value, log-normal about the median.

@@ -22,9 +22,11 @@ MOST_ROUNDS = 24
 
 def replay_table(result: MigrationResult, console: Console) -> None:
     """Print a simulated migration: verdict, figures, rounds, what it stands on."""
+    from rich.text import Text
+
     completed = result.outcome.status == "completed"
     word = "converges" if completed else "does not converge"
-    console.print(f"[bold]{word}[/bold]. {result.outcome.reason}")
+    console.print(Text.assemble((word, "bold"), f". {result.outcome.reason}"))
     figures = [
         ("total-time", format_duration_s(result.total_time_ms / 1000)),
         ("downtime", format_duration_s(result.downtime_ms / 1000) if completed else "-"),

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from migsim.results.render import figure_label, format_amount, format_figure
+from migsim.text import visible
 from migsim.units import format_bytes
 
 if TYPE_CHECKING:
@@ -31,13 +32,14 @@ def prediction_table(prediction: Prediction, console: Console, *, nearest: str =
         The nearest settings with which a migration converges that does not, as a sentence.
     """
     from rich.table import Table
+    from rich.text import Text
 
     completed = prediction.outcome.status == "completed"
     word = "converges" if completed else "does not converge"
-    share = f"{prediction.completed_fraction:.0%} of the draws complete"
-    console.print(f"[bold]{word}[/bold] ({share}).", prediction.outcome.reason, highlight=False)
+    share = f" ({prediction.completed_fraction:.0%} of the draws complete). {prediction.outcome.reason}"
+    console.print(Text.assemble((word, "bold"), share))
     if nearest:
-        console.print(nearest, markup=False, highlight=False)
+        console.print(nearest)
     table = Table(box=None, pad_edge=False)
     for heading in ("", "median", "80 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")
@@ -52,7 +54,7 @@ def prediction_table(prediction: Prediction, console: Console, *, nearest: str =
         )
     console.print(table)
     for line in (*_mechanism_lines(prediction), *_example_lines(prediction)):
-        console.print(line, highlight=False)
+        console.print(line)
     basis_lines(prediction.basis, prediction.assumptions, console)
 
 
@@ -60,9 +62,9 @@ def basis_lines(basis: Basis | None, assumptions: Iterable[str], console: Consol
     """Print what an answer stands on, warnings first, and its assumptions, a line each."""
     for heading, text in basis.lines if basis else ():
         style = "bold" if heading == "warning" else "dim"
-        console.print(f"{heading}: {text}", style=style, markup=False, highlight=False)
+        console.print(f"{heading}: {text}", style=style)
     for note in assumptions:
-        console.print(f"assumed: {note}", style="dim", markup=False, highlight=False)
+        console.print(f"assumed: {note}", style="dim")
 
 
 def _example_lines(prediction: Prediction) -> list[str]:
@@ -104,8 +106,8 @@ def _mechanism_lines(prediction: Prediction) -> list[str]:
 
 def comparison_table(frame: pd.DataFrame, console: Console) -> None:
     """Print the table of `migsim.results.compare`: a row for each scenario and metric."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from migsim.results import summarise
 
@@ -121,7 +123,7 @@ def comparison_table(frame: pd.DataFrame, console: Console) -> None:
         if not first["verdict_right"]:
             verdict += f", but {first['measured_verdict']}"
         if row["name"] != previous:
-            table.add_row(f"[bold]{escape(str(row['name']))}[/bold]", verdict)
+            table.add_row(Text(visible(str(row["name"])), "bold"), verdict)
             previous = str(row["name"])
         if row["measured"] != row["measured"]:
             continue

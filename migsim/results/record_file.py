@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from migsim.errors import RecordError
 from migsim.files import write_text_atomically
 from migsim.qapi import validate_migration_info
+from migsim.reading import LARGEST_TEXT_OF_A_RECORD, parse_json, read_file_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,7 @@ __all__ = ["RECORD_FORMAT", "RECORD_VERSION", "parse_record", "read_record", "re
 RECORD_FORMAT = "migsim-record"
 RECORD_VERSION = 1
 
+_LONGEST_MS = 1e15
 _TEXT = ("kind", "name", "qemu_version", "accel")
 _OBJECTS = ("info", "downtime_parts_ms", "scenario", "provenance", "host_load")
 _LISTS = ("events", "guest_log")
@@ -61,13 +63,7 @@ def record_text(result: MigrationResult) -> str:
 
 def read_record(path: str | Path) -> dict[str, Any]:
     """Read the arguments of a `MigrationResult`; see `MigrationResult.load`."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise RecordError(f"Cannot read {path}: {error.strerror}.", "", "Check the path.") from None
-    except UnicodeDecodeError:
-        raise RecordError(f"{path} is not text.", "Records are JSON.", "Check the path.") from None
-    return parse_record(text, str(path))
+    return parse_record(read_file_text(path, RecordError, most=LARGEST_TEXT_OF_A_RECORD), str(path))
 
 
 def parse_record(text: str, where: str) -> dict[str, Any]:
@@ -84,12 +80,7 @@ def parse_record(text: str, where: str) -> dict[str, Any]:
     RecordError
         Where the text is cut short, foreign, or of a newer migsim.
     """
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(
-            f"{where} is not whole JSON: {error}.", "Records are JSON and written whole.", "Record again."
-        ) from None
+    data = parse_json(text, where, RecordError)
     if not isinstance(data, dict) or data.get("format") != RECORD_FORMAT:
         found = data.get("format") if isinstance(data, dict) else type(data).__name__
         raise RecordError(
@@ -109,7 +100,7 @@ def parse_record(text: str, where: str) -> dict[str, Any]:
         raise RecordError(
             f"{where} lacks {error.args[0]!r}.", "A record holds it.", "Record again."
         ) from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise RecordError(f"{where} is damaged: {error}.", "", "Record again.") from None
 
 
@@ -125,6 +116,7 @@ def _arguments(data: dict[str, Any], where: str) -> dict[str, Any]:
                 raise RecordError(f"{where}: {name} is {data[name]!r:.60}.", f"It is a {kind.__name__}.", "")
             found[name] = data[name]
     validate_migration_info(found["info"], found["qemu_version"], where=f"{where}: info")
+    _check_parts(data, where)
     rows = _rows(data["iterations"])
     return found | {
         "outcome": Outcome(data["outcome"]["status"], str(data["outcome"].get("reason", ""))),
@@ -150,8 +142,12 @@ def _frame(columns: Any) -> pd.DataFrame:
 
     if not isinstance(columns, dict):
         raise TypeError("a table is not an object of columns")
+    if not all(isinstance(values, list) for values in columns.values()):
+        raise TypeError("a column of a table is not an array")
     if len({len(values) for values in columns.values()}) > 1:
         raise ValueError("the columns of a table differ in length")
+    for name, values in columns.items():
+        _check_column(name, values)
     # a column of nothing but null is a number that was never known
     unknown = {name for name, values in columns.items() if all(value is None for value in values)}
     return pd.DataFrame(
@@ -160,6 +156,28 @@ def _frame(columns: Any) -> pd.DataFrame:
             for name, values in columns.items()
         }
     )
+
+
+def _check_parts(data: dict[str, Any], where: str) -> None:
+    """Refuse times that are no numbers, and events without a name."""
+    times = [*data["downtime_parts_ms"].items(), *data.get("costs", {}).items()]
+    for name, value in times:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _LONGEST_MS:
+            raise RecordError(
+                f"{where}: {name} is {value!r:.60}.", "It is a time from 0 on.", "Record again."
+            )
+    for event in data["events"]:
+        if not isinstance(event, dict) or not isinstance(event.get("name"), str):
+            raise RecordError(f"{where}: an event is {event!r:.60}.", "An event has a name.", "Record again.")
+
+
+def _check_column(name: str, values: list[Any]) -> None:
+    """Raise TypeError unless the values are numbers or null, or texts or null, or truth values."""
+    kinds = {type(value) for value in values} - {type(None)}
+    if not any(kinds <= allowed for allowed in ({int, float}, {str}, {bool})):
+        raise TypeError(
+            f"the column {name!r} of a table holds {', '.join(sorted(k.__name__ for k in kinds))}"
+        )
 
 
 def _plain(value: Any) -> Any:

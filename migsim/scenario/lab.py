@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from migsim.documents import Declared, Seconds, read_file_text
+from migsim.documents import Declared, Seconds
 from migsim.errors import ParameterError, ScenarioError
 from migsim.qapi import CAPABILITIES, QemuVersion, check_capabilities, check_parameters, defaults
 from migsim.qapi.settings import parse_setting
+from migsim.reading import parse_toml, read_file_text
 from migsim.scenario.guest import GuestSpec
 
 __all__ = ["LabScenario", "MigrationSettings", "QemuSpec"]
@@ -241,15 +241,7 @@ class LabScenario(Declared):
     @classmethod
     def from_toml(cls, text: str, *, where: str = "") -> Self:
         """Read a scenario from TOML text."""
-        try:
-            data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ScenarioError(
-                f"{where or 'The scenario'} is not TOML: {error}.",
-                "Scenarios are TOML.",
-                "Correct that line.",
-            ) from None
-        return cls.from_dict(data, where=where)
+        return cls.from_dict(parse_toml(text, where or "The scenario", ScenarioError), where=where)
 
     def to_toml(self) -> str:
         """Return the scenario as TOML; `from_toml` reads it back."""

@@ -2,6 +2,7 @@
 
 - `meta`: what a trace says about itself, `meta.json`; `members`: the columns of its Parquet files
 - `writer`, `journal`: recording a trace into a ``FILE.part`` folder, and packing the folder into ``FILE``
+- `archive`, `parquet`, `checks`: what a file claims and holds, checked as it is opened
 - `reader`: opening a trace, packed or left over from a crash; `render`: its summary as text and as HTML
 - `curve`: unique dirty pages against window length; `content`: how the sampled pages changed
 

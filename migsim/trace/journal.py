@@ -15,15 +15,21 @@ from typing import TYPE_CHECKING
 
 from migsim.errors import HostError, TraceError
 from migsim.files import write_text_atomically
-from migsim.trace.members import MEMBERS, open_parquet_writer, read_member
+from migsim.reading import read_bytes
+from migsim.trace.archive import MEMBER_DAMAGES
+from migsim.trace.checks import MemberChecks
+from migsim.trace.members import MEMBERS, member_columns, member_tables, open_parquet_writer
 from migsim.trace.meta import TraceMeta
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Journal", "part_path", "whole_commits"]
+__all__ = ["LARGEST_PIECE", "Journal", "part_path", "whole_commits"]
 
 _PIECE = re.compile(rf"(\d{{8}})-({'|'.join(MEMBERS)})\.parquet")
+
+LARGEST_PIECE = 1 << 31
+"""Bytes of one member of one commit."""
 
 
 def part_path(target: Path) -> Path:
@@ -87,7 +93,7 @@ class Journal:
             ) from error
 
 
-def whole_commits(folder: Path, total_pages: int) -> tuple[dict[str, list[Path]], int]:
+def whole_commits(folder: Path, meta: TraceMeta) -> tuple[dict[str, list[Path]], int]:
     """Return each member's files of all whole commits, in order, and the number of commits left out at the end.
 
     Raises
@@ -106,26 +112,29 @@ def whole_commits(folder: Path, total_pages: int) -> tuple[dict[str, list[Path]]
         number, _, rest = path.name.partition("-")
         commits.setdefault(number, []).append((rest.removesuffix(".parquet"), path))
     pieces: dict[str, list[Path]] = {member: [] for member in MEMBERS}
+    checks = MemberChecks(meta)
     for expected, number in enumerate(sorted(commits)):
-        if int(number) != expected or not _is_whole(commits[number], total_pages):
+        if int(number) != expected or not _is_whole(commits[number], meta, checks):
             return pieces, len(commits) - expected
         for member, path in commits[number]:
             pieces[member].append(path)
     return pieces, 0
 
 
-def _is_whole(commit: list[tuple[str, Path]], total_pages: int) -> bool:
-    members = {member for member, _ in commit}
-    if members != {"windows"} and "intervals" not in members:
-        return False
-    return all(_is_readable(path, member, total_pages) for member, path in commit)
-
-
-def _is_readable(path: Path, member: str, total_pages: int) -> bool:
+def _is_whole(commit: list[tuple[str, Path]], meta: TraceMeta, checks: MemberChecks) -> bool:
+    """Say whether a commit is complete, and holds what a trace may hold after the commits before it."""
     import pyarrow as pa
 
+    paths = dict(commit)
+    if paths.keys() != {"windows"} and "intervals" not in paths:
+        return False
     try:
-        read_member(path, member, total_pages)
-    except (OSError, ValueError, pa.ArrowException):
+        for member in MEMBERS:  # intervals are the first
+            if member in paths:
+                data = read_bytes(paths[member], TraceError, most=LARGEST_PIECE)
+                for table in member_tables(data, member, meta.total_pages):
+                    checks.check(member, member_columns(table))
+        checks.finish()
+    except (TraceError, *MEMBER_DAMAGES, pa.ArrowException):
         return False
     return True

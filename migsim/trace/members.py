@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from migsim.trace.parquet import THRIFT_ENTRIES, THRIFT_TEXT, check_parquet
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "CHECKED_ROWS",
     "MEMBERS",
     "column_array",
+    "empty_member",
     "expand_runs",
+    "member_columns",
     "member_schema",
     "member_table",
+    "member_tables",
     "open_parquet_writer",
     "page_runs",
     "read_member",
@@ -54,6 +61,14 @@ _COLUMNS: dict[str, dict[str, str]] = {
 }
 _OPTIONAL_COLUMNS = {"content": ("between_s", "after_sync_s")}
 """Columns that older traces lack; a missing one is read as NaN."""
+
+_PAGE_COLUMNS = ("first_page", "page")
+"""Columns of page numbers: 32 or 64 bits."""
+
+CHECKED_ROWS = 1 << 16
+"""Rows that are held at a time while a member is checked."""
+
+_ROW_GROUP = 1 << 20
 
 MEMBERS = tuple(_COLUMNS)
 
@@ -107,24 +122,88 @@ def open_parquet_writer(target: str | IO[bytes], table_schema: pa.Schema) -> Any
     )
 
 
-def read_member(source: Any, member: str, total_pages: int) -> pa.Table:
-    """Read a member; raises pyarrow's errors, and ValueError where a column is missing."""
+def read_member(data: bytes, member: str, total_pages: int) -> pa.Table:
+    """Read a member whole; raises as `member_tables` does."""
+    import pyarrow as pa
+
+    tables = member_tables(data, member, total_pages, rows=_ROW_GROUP)
+    return pa.concat_tables([empty_member(member, total_pages), *tables])
+
+
+def empty_member(member: str, total_pages: int) -> pa.Table:
+    """Return a member's table without rows."""
+    import pyarrow as pa
+
+    # Schema.empty_table() would import pandas
+    return pa.Table.from_batches([], schema=member_schema(member, total_pages))
+
+
+def member_tables(
+    data: bytes, member: str, total_pages: int, *, rows: int = CHECKED_ROWS
+) -> Iterator[pa.Table]:
+    """Yield a member's rows, some at a time, after `migsim.trace.parquet` has checked what it claims.
+
+    Raises
+    ------
+    ValueError
+        A column is missing or of another type, a value is missing, or the member claims too much.
+    pyarrow.ArrowException, OSError
+        It is no whole Parquet file.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    check_parquet(data)
     table_schema = member_schema(member, total_pages)
     # pyarrow.parquet.read_table would import many more modules
-    with pq.ParquetFile(source, page_checksum_verification=True) as file:
-        table = file.read()
-    for name in _OPTIONAL_COLUMNS.get(member, ()):
-        if name not in table.column_names:
-            table = table.append_column(name, pa.array(np.full(table.num_rows, np.nan), type=pa.float32()))
-    missing = set(table_schema.names) - set(table.column_names)
+    with pq.ParquetFile(
+        pa.BufferReader(data),
+        pre_buffer=False,
+        page_checksum_verification=True,
+        thrift_string_size_limit=THRIFT_TEXT,
+        thrift_container_size_limit=THRIFT_ENTRIES,
+    ) as file:
+        _check_columns(file.schema_arrow, table_schema, _OPTIONAL_COLUMNS.get(member, ()))
+        for batch in file.iter_batches(rows, use_threads=False):
+            yield _conformed(pa.Table.from_batches([batch]), member, table_schema)
+
+
+def _check_columns(held: pa.Schema, wanted: pa.Schema, optional: tuple[str, ...]) -> None:
+    import pyarrow as pa
+
+    pages = {pa.uint32(), pa.uint64()}
+    missing = set(wanted.names) - set(held.names) - set(optional)
     if missing:
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    if len(set(held.names)) != len(held.names) or set(held.names) - set(wanted.names):
+        raise ValueError(f"its columns are {', '.join(held.names)}")
+    for column in held:
+        kind = wanted.field(column.name).type
+        if column.type != kind and not (column.name in _PAGE_COLUMNS and {column.type, kind} <= pages):
+            raise ValueError(f"its column {column.name} is of type {column.type}, not {kind}")
+
+
+def _conformed(table: pa.Table, member: str, table_schema: pa.Schema) -> pa.Table:
+    """Return a row group with all columns in order; a missing value is damage."""
+    import pyarrow as pa
+
+    for name in _OPTIONAL_COLUMNS.get(member, ()):
+        if name not in table.column_names:
+            unknown = pa.py_buffer(np.full(table.num_rows, np.nan, np.float32))
+            # pyarrow.array() would import pandas
+            column = pa.Array.from_buffers(pa.float32(), table.num_rows, [None, unknown])
+            table = table.append_column(name, column)
     table = table.select(table_schema.names)
+    lacking = [name for name in table.column_names if table[name].null_count]
+    if lacking:
+        raise ValueError(f"{lacking[0]} has missing values")
     same = table.schema.equals(table_schema, check_metadata=True)
     return table if same else table.cast(table_schema)  # cast() imports pyarrow.compute, so only where needed
+
+
+def member_columns(table: pa.Table) -> dict[str, npt.NDArray[Any]]:
+    """Return a table's columns as arrays by name."""
+    return {name: column_array(table[name]) for name in table.column_names}
 
 
 def column_array(column: pa.ChunkedArray) -> npt.NDArray[Any]:

@@ -9,12 +9,20 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from migsim.errors import TraceError, near_misses
+from migsim.reading import parse_json
 from migsim.units import PAGE_BYTES
 
-__all__ = ["TRACE_FORMAT", "TRACE_VERSION", "RamBlock", "TraceMeta"]
+__all__ = ["COLLECTORS", "LARGEST_RAM", "TRACE_FORMAT", "TRACE_VERSION", "RamBlock", "TraceMeta"]
 
 TRACE_FORMAT = "migsim-trace"
 TRACE_VERSION = 1
+COLLECTORS = ("dirty-rate", "stream", "dirty-ring")
+LARGEST_RAM = 1 << 46
+"""Bytes of the largest guest that a trace may be of: 64 TiB."""
+_ACCELS = ("kvm", "tcg", "")
+_PAGE_SIZES = tuple(1 << shift for shift in range(10, 22))
+_MOST_VCPUS = 1 << 16
+_LONGEST_S = 1e9  # 30 years
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +130,10 @@ class TraceMeta:
         Raises
         ------
         TraceError
-            The text is not JSON, not a trace's meta data, of a newer version, or has a field of the wrong type.
+            The text is not JSON, not a trace's meta data, of a newer version, or has a field of the wrong type
+            or with a value that no guest has.
         """
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise _unreadable(where, f"meta.json is not JSON ({error})") from error
+        data = parse_json(text, f"{where}: meta.json", TraceError)
         if not isinstance(data, dict) or data.get("format") != TRACE_FORMAT:
             raise _unreadable(where, "it is not a migsim trace")
         if data.get("version") != TRACE_VERSION:
@@ -137,7 +143,9 @@ class TraceMeta:
                 "Read it with the migsim that recorded it.",
             )
         values = {name: value for name, value in data.items() if name not in ("format", "version")}
-        return cls(**_check_fields(_move_self_check(values), where))
+        meta = cls(**_check_fields(_move_self_check(values), where))
+        _check_claims(meta, where)
+        return meta
 
 
 def _move_self_check(values: dict[str, Any]) -> dict[str, Any]:
@@ -167,9 +175,37 @@ def _check_fields(values: dict[str, Any], where: str) -> dict[str, Any]:
             values[name] = _read_blocks(values[name], where)
         elif not _has_type(values[name], hints[name]):
             raise _unreadable(where, f"{name} in meta.json is {values[name]!r}, not of type {hints[name]}")
-    if values["ram_bytes"] < 0 or values.get("page_bytes", 4096) <= 0:
-        raise _unreadable(where, "meta.json states a negative ram_bytes, or a page_bytes below 1")
     return values
+
+
+def _check_claims(meta: TraceMeta, where: str) -> None:
+    """Refuse numbers that no guest has, and counts that contradict each other."""
+    if meta.page_bytes not in _PAGE_SIZES:
+        raise _unreadable(where, f"page_bytes is {meta.page_bytes}; it is a power of two from 1 KiB to 2 MiB")
+    first = 0
+    for block in meta.ram_blocks:
+        if block.first_page != first or block.pages < 0:
+            raise _unreadable(where, f"RAM block {block.name!r} does not begin where the one before it ends")
+        first += block.pages
+    total = meta.total_pages
+    bounds: dict[str, tuple[float, float, float]] = {
+        "ram_bytes": (meta.ram_bytes, meta.page_bytes, LARGEST_RAM),
+        "the size of all RAM blocks": (
+            total * meta.page_bytes,
+            meta.ram_bytes - meta.page_bytes,
+            2 * LARGEST_RAM,
+        ),
+        "vcpus": (meta.vcpus, 0, _MOST_VCPUS),
+        "zero_pages": (meta.zero_pages or 0, 0, total),
+        "duration_s": (meta.duration_s, 0, _LONGEST_S),
+        "lost_events": (meta.lost_events, 0, 1 << 53),
+    }
+    for name, (value, least, most) in bounds.items():
+        if not least <= value <= most:
+            raise _unreadable(where, f"{name} is {value}, not between {least} and {most}")
+    for name, text, known in (("collector", meta.collector, COLLECTORS), ("accel", meta.accel, _ACCELS)):
+        if text not in known:
+            raise _unreadable(where, f"{name} is {text!r}, not one of {', '.join(map(repr, known))}")
 
 
 def _has_type(value: object, hint: Any) -> bool:

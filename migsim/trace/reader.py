@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from migsim.errors import TraceError
+from migsim.reading import read_bytes
+from migsim.trace.archive import MEMBER_DAMAGES, TraceArchive, unreadable_trace
+from migsim.trace.checks import MemberChecks
 from migsim.trace.curve import UniqueDirtyCurve, unique_dirty_curve
-from migsim.trace.journal import part_path, whole_commits
-from migsim.trace.members import MEMBERS, column_array, expand_runs, member_schema, read_member
+from migsim.trace.journal import LARGEST_PIECE, part_path, whole_commits
+from migsim.trace.members import (
+    MEMBERS,
+    empty_member,
+    expand_runs,
+    member_columns,
+    member_tables,
+    read_member,
+)
 from migsim.trace.meta import TraceMeta
 
 if TYPE_CHECKING:
@@ -60,19 +69,17 @@ class Trace:
             path = part_path(path)
         if path.is_dir():
             return cls._open_part(path)
-        try:
-            with zipfile.ZipFile(path) as archive:
-                meta = TraceMeta.from_json(archive.read("meta.json"), str(path))
-                names = set(archive.namelist()) - {"meta.json"}
-        except FileNotFoundError as error:
-            raise TraceError(f"There is no trace at {path}.", "", "Check the path.") from error
-        except KeyError as error:
-            raise _unreadable(path, "it is a zip without meta.json") from error
-        except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
-            raise _unreadable(path, getattr(error, "strerror", None) or str(error)) from error
-        foreign = names - {f"{member}.parquet" for member in MEMBERS}
-        if foreign:
-            raise _unreadable(path, f"it holds {min(foreign)!r}, which is no member of a trace")
+        if not path.exists():
+            raise TraceError(f"There is no trace at {path}.", "", "Check the path.")
+        with TraceArchive(path) as archive:
+            meta = TraceMeta.from_json(archive.read("meta.json") or b"", str(path))
+            checks = MemberChecks(meta)
+            for member in MEMBERS:  # intervals are the first
+                _check_member(archive, member, meta, checks)
+            try:
+                checks.finish()
+            except ValueError as error:
+                raise unreadable_trace(path, str(error)) from error
         return cls(path, meta)
 
     @classmethod
@@ -80,10 +87,12 @@ class Trace:
         from dataclasses import replace
 
         try:
-            meta = TraceMeta.from_json((folder / "meta.json").read_bytes(), str(folder))
+            meta = TraceMeta.from_json(read_bytes(folder / "meta.json", TraceError), str(folder))
         except OSError as error:
-            raise _unreadable(folder, f"the folder has no readable meta.json ({error.strerror})") from error
-        pieces, left_out = whole_commits(folder, meta.total_pages)
+            raise unreadable_trace(
+                folder, f"the folder has no readable meta.json ({error.strerror})"
+            ) from error
+        pieces, left_out = whole_commits(folder, meta)
         notes = [meta.note, "the recording was cut off"]
         if left_out:
             notes.append(f"{left_out} damaged part(s) at the end are left out")
@@ -146,7 +155,7 @@ class Trace:
         key = f"{member} columns"
         if key not in self._cache:
             table = self._read(member)
-            self._cache[key] = {name: column_array(table[name]) for name in table.column_names}
+            self._cache[key] = member_columns(table)
         columns: dict[str, npt.NDArray[Any]] = self._cache[key]
         return columns
 
@@ -170,21 +179,16 @@ class Trace:
         import pyarrow as pa
 
         total = self.meta.total_pages
-        # Schema.empty_table() would import pandas
-        empty = pa.Table.from_batches([], schema=member_schema(member, total))
+        if self._pieces is None:
+            with TraceArchive(self.path) as archive:
+                held = [archive.read(f"{member}.parquet")]
+        else:
+            held = [read_bytes(path, TraceError, most=LARGEST_PIECE) for path in self._pieces[member]]
         try:
-            if self._pieces is not None:
-                return pa.concat_tables(
-                    [empty, *(read_member(p, member, total) for p in self._pieces[member])]
-                )
-            with zipfile.ZipFile(self.path) as archive:
-                if f"{member}.parquet" not in archive.namelist():
-                    return empty
-                # Reading the whole member checks its CRC; seeking inside it would not.
-                data = archive.read(f"{member}.parquet")
-            return read_member(pa.BufferReader(data), member, total)
-        except (OSError, EOFError, ValueError, RuntimeError, pa.ArrowException, zipfile.BadZipFile) as error:
-            raise _unreadable(self.path, f"{member}.parquet is damaged ({error})") from error
+            tables = [read_member(data, member, total) for data in held if data is not None]
+            return pa.concat_tables([empty_member(member, total), *tables])
+        except (*MEMBER_DAMAGES, pa.ArrowException) as error:
+            raise unreadable_trace(self.path, f"{member}.parquet is damaged ({error})") from error
 
     def __repr__(self) -> str:
         incomplete = "" if self.meta.complete else ", incomplete"
@@ -199,9 +203,15 @@ class Trace:
         return to_html(self)
 
 
-def _unreadable(path: Path, why: str) -> TraceError:
-    return TraceError(
-        f"Cannot read {path} as a trace: {why}.",
-        "`migsim trace record` writes traces: zip files of meta.json and Parquet members.",
-        "Check the path; copy the file again if the copy was cut short.",
-    )
+def _check_member(archive: TraceArchive, member: str, meta: TraceMeta, checks: MemberChecks) -> None:
+    """Read a packed member once, row group by row group, and check it."""
+    import pyarrow as pa
+
+    data = archive.read(f"{member}.parquet")
+    if data is None:
+        return
+    try:
+        for table in member_tables(data, member, meta.total_pages):
+            checks.check(member, member_columns(table))
+    except (*MEMBER_DAMAGES, pa.ArrowException) as error:
+        raise unreadable_trace(archive.path, f"{member}.parquet is damaged ({error})") from error

@@ -13,9 +13,10 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from migsim.errors import HostError, MigsimError
+from migsim.errors import HostError, MigsimError, TraceError
 from migsim.files import atomic_path
-from migsim.trace.journal import Journal, whole_commits
+from migsim.reading import read_bytes
+from migsim.trace.journal import LARGEST_PIECE, Journal, whole_commits
 from migsim.trace.members import (
     MEMBERS,
     member_schema,
@@ -240,8 +241,11 @@ def pack_part(folder: str | os.PathLike[str], target: str | os.PathLike[str]) ->
         The folder holds no trace.
     """
     folder, target = Path(folder), Path(target)
-    meta = TraceMeta.from_json((folder / "meta.json").read_bytes(), str(folder))
-    pieces, _ = whole_commits(folder, meta.total_pages)
+    meta = TraceMeta.from_json(read_bytes(folder / "meta.json", TraceError), str(folder))
+    pieces, left_out = whole_commits(folder, meta)
+    if left_out:
+        note = f"{left_out} damaged part(s) at the end are left out"
+        meta = replace(meta, complete=False, note="; ".join(filter(None, (meta.note, note))))
     try:
         with (
             atomic_path(target) as temporary,
@@ -271,7 +275,7 @@ def _write_member(stream: IO[bytes], member: str, pieces: list[Path], total_page
     with writer:
         tables: list[Any] = []
         for path in pieces:
-            tables.append(read_member(path, member, total_pages))
+            tables.append(read_member(read_bytes(path, TraceError, most=LARGEST_PIECE), member, total_pages))
             if sum(table.num_rows for table in tables) >= _ROW_GROUP:
                 writer.write_table(pa.concat_tables(tables))
                 tables = []

@@ -15,6 +15,11 @@ __all__ = ["LAID_OUT", "PageContent", "Workload", "WorkloadClass"]
 LAID_OUT = "The workload does not say where all its pages lie: such classes are laid one after the other from page 0."
 """What `Workload.laid_out` assumes."""
 
+_LARGEST_RAM = 1 << 46  # 64 TiB
+_MOST_PAGES = 2 * _LARGEST_RAM // PAGE_BYTES
+_MOST_WRITES = 1e12  # to one page in a second
+_LARGEST_SPREAD = 5.0
+
 
 class PageContent(Declared):
     """What a write does to the contents of its page.
@@ -64,8 +69,8 @@ class WorkloadClass(Declared):
         What a write does to its page's contents; None where unknown.
     """
 
-    pages: int = Field(gt=0)
-    writes_per_page_per_s: float = Field(ge=0)
+    pages: int = Field(gt=0, le=_MOST_PAGES)
+    writes_per_page_per_s: float = Field(ge=0, le=_MOST_WRITES)
     pattern: Literal["random", "sweep"] = "random"
     extents: tuple[tuple[int, int], ...] = ()
     content: PageContent | None = None
@@ -82,8 +87,9 @@ class WorkloadClass(Declared):
 
     @model_validator(mode="after")
     def _room(self) -> WorkloadClass:
-        if self.extents and self.pages > sum(count for _, count in self.extents):
-            raise ValueError("The extents hold fewer pages than the class has.")
+        held = sum(count for _, count in self.extents)
+        if self.extents and self.pages != held:  # the engines write to all pages of the extents
+            raise ValueError(f"The extents hold {held} pages, the class has {self.pages}.")
         return self
 
     @property
@@ -120,12 +126,12 @@ class Workload(RecordedModel):
     _format: ClassVar[str] = "migsim-workload"
     _what: ClassVar[str] = "The workload"
 
-    ram_bytes: Bytes = Field(gt=0)
-    ram_total_bytes: Bytes = Field(gt=0)
+    ram_bytes: Bytes = Field(gt=0, le=_LARGEST_RAM)
+    ram_total_bytes: Bytes = Field(gt=0, le=2 * _LARGEST_RAM)
     zero_pages: int = Field(ge=0)
     classes: tuple[WorkloadClass, ...] = ()
     load_fraction: float = Field(default=1.0, gt=0, le=1)
-    writes_spread: float = Field(default=0.0, ge=0)
+    writes_spread: float = Field(default=0.0, ge=0, le=_LARGEST_SPREAD)
     assumptions: tuple[str, ...] = ()
     source: str = ""
 
@@ -138,6 +144,9 @@ class Workload(RecordedModel):
             raise ValueError(f"zero-pages is more than the {pages} pages of ram-total-bytes.")
         if sum(c.pages for c in self.classes) > pages:
             raise ValueError(f"The classes have more than the {pages} pages of ram-total-bytes.")
+        # a fit lays pages that were never written behind the written ones, beyond RAM where those reach its end
+        if any(sum(c.extents[-1]) > 2 * pages for c in self.classes if c.extents):
+            raise ValueError(f"The extents go far beyond the {pages} pages of ram-total-bytes.")
         return self
 
     @property

@@ -8,7 +8,7 @@ from migsim.errors import ScenarioError
 from migsim.workload import Workload, WorkloadClass
 from migsim.workload.classes import LAID_OUT
 
-HOT = WorkloadClass(pages=20, writes_per_page_per_s=2.5, extents=((100, 10), (200, 30)))
+HOT = WorkloadClass(pages=40, writes_per_page_per_s=2.5, extents=((100, 10), (200, 30)))
 WORKLOAD = Workload(
     ram_bytes=1 << 30,
     ram_total_bytes=(1 << 30) + (16 << 20),
@@ -36,7 +36,8 @@ def test_a_workload_that_cannot_be_is_refused(change, says):
 
 
 @pytest.mark.parametrize(
-    "extents", [((0, 5),), ((5, 20), (0, 20)), ((0, 20), (10, 20)), ((-1, 30),), ((0, 0), (1, 30))]
+    "extents",
+    [((0, 5),), ((0, 30),), ((5, 20), (0, 20)), ((0, 20), (10, 20)), ((-1, 30),), ((0, 0), (1, 30))],
 )
 def test_extents_that_cannot_be_are_refused(extents):
     with pytest.raises(ScenarioError, match=r"[Ee]xtents"):
@@ -44,9 +45,9 @@ def test_extents_that_cannot_be_are_refused(extents):
 
 
 def test_rates_add_up_and_scale():
-    assert HOT.writes_per_s == 50
-    assert WORKLOAD.writes_per_s == 50
-    assert WORKLOAD.scaled(0.5).writes_per_s == 25
+    assert HOT.writes_per_s == 100
+    assert WORKLOAD.writes_per_s == 100
+    assert WORKLOAD.scaled(0.5).writes_per_s == 50
     with pytest.raises(ScenarioError):
         WORKLOAD.scaled(-1)
 

@@ -36,15 +36,15 @@ from __future__ import annotations
 
 import datetime
 import fnmatch
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from migsim.documents import Declared, read_file_text
+from migsim.documents import Declared
 from migsim.errors import MigsimError, RecordError, near_misses
+from migsim.reading import parse_toml, read_file_text
 from validation.places import PUBLISHED
 
 __all__ = ["Fixture", "Hardware", "Table", "Use", "load", "load_all"]
@@ -277,12 +277,7 @@ def load(name: str, folder: Path = PUBLISHED) -> Fixture:
     """
     path = folder / f"{name}.toml"
     text = read_file_text(path, RecordError)
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecordError(
-            f"{path.name} is not TOML: {error}.", "Published figures are kept as TOML."
-        ) from None
+    data = parse_toml(text, path.name, RecordError)
     return Fixture.from_dict({"name": name} | data, where=path.name)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from migsim.calibrate.host.probes import Probe
 from migsim.errors import HostError, RecordError, near_misses
 from migsim.files import atomic_path, check_writable
+from migsim.reading import LARGEST_TEXT_OF_A_RECORD, open_regular
 from migsim.results import MigrationResult
 from migsim.results.record_file import parse_record, record_text
 
@@ -85,7 +86,7 @@ class KeptProbes:
                 near_misses(name, held) or "Give one of their names.",
             )
         with self._reading() as archive:
-            text = archive.read(f"{name}.json").decode("utf-8")
+            text = _member(archive, f"{name}.json").decode("utf-8")
         return MigrationResult(**parse_record(text, f"{self.path}: {name}.json"))
 
     def __iter__(self) -> Iterator[MigrationResult]:
@@ -147,12 +148,12 @@ class KeptProbes:
         if not self.path.exists():
             return {}
         with self._reading() as archive:
-            return {name: archive.read(name) for name in archive.namelist()}
+            return {name: _member(archive, name) for name in archive.namelist()}
 
     @contextmanager
     def _reading(self) -> Iterator[zipfile.ZipFile]:
         try:
-            with zipfile.ZipFile(self.path) as archive:
+            with open_regular(self.path, RecordError) as stream, zipfile.ZipFile(stream) as archive:
                 yield archive
         except _DAMAGES as error:
             raise RecordError(
@@ -160,6 +161,14 @@ class KeptProbes:
                 "Records of probes are kept in a zip archive.",
                 "Give another path, or remove the file: the probes then run again.",
             ) from None
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Return a member that is no larger than a record may be."""
+    size = archive.getinfo(name).file_size
+    if size > LARGEST_TEXT_OF_A_RECORD:
+        raise ValueError(f"{name} claims {size} bytes; a record has at most {LARGEST_TEXT_OF_A_RECORD}")
+    return archive.read(name)
 
 
 def run_probes(

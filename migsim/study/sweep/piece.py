@@ -28,7 +28,7 @@ from migsim.study.sweep.cells import (
 )
 from migsim.version import __version__
 
-__all__ = ["Piece", "laws_hash", "piece_name", "plan_hash", "simulate_piece", "summarise"]
+__all__ = ["Piece", "column_names", "laws_hash", "piece_name", "plan_hash", "simulate_piece", "summarise"]
 
 _LAWS = (
     *("models", "engine", "qapi", "profiles", "workload", "results/figures.py", "units.py", "intervals.py"),
@@ -87,6 +87,14 @@ def summarise(results: CellResults, *, intervals: bool) -> CellValues:
         if intervals and name in INTERVALS:
             columns |= {f"{name}-low": low, f"{name}-high": high}
     return columns
+
+
+def column_names(*, intervals: bool) -> frozenset[str]:
+    """Return the names of a piece's columns: those of `summarise`, and ``reason``."""
+    names = {"outcome", "reason", *FIGURES}
+    if intervals:
+        names |= {"completed-fraction", *(f"{name}-{end}" for name in INTERVALS for end in ("low", "high"))}
+    return frozenset(names)
 
 
 def _middle(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:

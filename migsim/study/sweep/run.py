@@ -173,7 +173,7 @@ class _Work:
             return False
         begin, end = self._pieces[number]
         self._names[number] = piece_name(self._shared, self.layout.columns(begin, end))
-        piece = self.store.read(self._names[number], end - begin)
+        piece = self.store.read(self._names[number], end - begin, intervals=self.plan.draws > 1)
         if piece is None:
             return False
         self._reused += end - begin

@@ -143,6 +143,7 @@ def test_every_byte_of_an_archive_that_is_flipped_is_told_or_does_not_matter(tmp
         (b"{", r"a\.zip: probe-cold-1\.json is not whole JSON"),
         (b'{"format": "other"}', r"a\.zip: probe-cold-1\.json is no migration record"),
         (b"\xff\xfe", "Cannot read the records in"),
+        (b" " * (9 << 20), "claims 9437184 bytes; a record has at most 8388608"),
     ],
 )
 def test_a_damaged_record_in_an_archive_is_named(tmp_path, held, words):

@@ -4,7 +4,7 @@ import pytest
 from migsim.calibrate.workload.rounds import read_rounds
 from migsim.trace import Trace, TraceMeta, TraceWriter
 
-META = TraceMeta(collector="stream", qemu_version="10.0.8", accel="kvm", ram_bytes=64 << 20)
+META = TraceMeta(collector="stream", qemu_version="10.0.8", accel="kvm", ram_bytes=256 << 20)
 
 
 def trace_of(tmp_path, rounds):
