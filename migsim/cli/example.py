@@ -37,6 +37,7 @@ def example(
     from importlib import resources
 
     from migsim.example import FILES
+    from migsim.cli.console import write
     from migsim.files import atomic_path
 
     packed = resources.files("migsim.example")
@@ -49,9 +50,9 @@ def example(
             temporary.write_bytes(content)
     names = {"folder": folder, "trace": folder / FILES[0], "record": folder / FILES[1]}
     quoted = {name: shlex.quote(str(path)) for name, path in names.items()}
-    print(f"{folder} holds a trace of a guest and the record of its real migration. To try:")
+    write(f"{folder} holds a trace of a guest and the record of its real migration. To try:")
     for meaning, line in _NEXT:
-        print(f"\n  # {meaning}\n  migsim {line.format(**quoted)}")
+        write(f"\n  # {meaning}\n  migsim {line.format(**quoted)}")
 
 
 def _refuse_another(path: Path, content: bytes) -> None:

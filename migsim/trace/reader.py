@@ -86,12 +86,9 @@ class Trace:
     def _open_part(cls, folder: Path) -> Trace:
         from dataclasses import replace
 
-        try:
-            meta = TraceMeta.from_json(read_bytes(folder / "meta.json", TraceError), str(folder))
-        except OSError as error:
-            raise unreadable_trace(
-                folder, f"the folder has no readable meta.json ({error.strerror})"
-            ) from error
+        if not (folder / "meta.json").exists():
+            raise unreadable_trace(folder, "the folder has no readable meta.json")
+        meta = TraceMeta.from_json(read_bytes(folder / "meta.json", TraceError), str(folder))
         pieces, left_out = whole_commits(folder, meta)
         notes = [meta.note, "the recording was cut off"]
         if left_out:
