@@ -36,8 +36,8 @@ def example(
     """
     from importlib import resources
 
-    from migsim.example import FILES
     from migsim.cli.console import write
+    from migsim.example import FILES
     from migsim.files import atomic_path
 
     packed = resources.files("migsim.example")
