@@ -130,7 +130,7 @@ def _multifd(scored: Sequence[Scored]) -> str:
 def _common(case: Scored) -> list[str]:
     """Compose the cells of verdict, total time, downtime and bytes: predicted / median of the measured."""
     completed = sum(run.outcome.status == "completed" for run in case.runs)
-    sent = _pair(case.prediction.median("transferred") / 2**20, _measured(case, _transferred) / 2**20, ".0f")
+    sent = _pair(_until_end(case, _transferred) / 2**20, _measured(case, _transferred) / 2**20, ".0f")
     verdict = f"{case.prediction.outcome.status} / {completed} of {len(case.runs)} completed"
     if not (case.converged and case.right):
         return [verdict, "-", "-", sent]
@@ -168,7 +168,7 @@ def _measured_steps(case: Scored) -> dict[int, float]:
 
 
 def _lost(case: Scored) -> float:
-    return case.prediction.median("guest-lost") / 1000
+    return _until_end(case, lambda run: run.costs["guest-lost-s"])
 
 
 def _lost_cell(case: Scored) -> str:
@@ -177,6 +177,11 @@ def _lost_cell(case: Scored) -> str:
 
 def _span_s(case: Scored) -> float:
     return float(np.median([run.info["total-time"] for run in case.runs])) / 1000
+
+
+def _until_end(case: Scored, read: Callable[[MigrationResult], float]) -> float:
+    """Return the draws' median of what is counted until the end: the deadline, where they do not converge."""
+    return float(np.median([read(run) for run in case.prediction.runs]))
 
 
 def _measured(case: Scored, read: Callable[[MigrationResult], float]) -> float:

@@ -233,7 +233,7 @@ def test_what_cannot_be_scaled_is_refused(traced, larger, said):
 
 
 def test_guests_that_cannot_be_are_refused():
-    with pytest.raises(ParameterError, match="vcpus is 0"):
+    with pytest.raises(ParameterError, match="0 vCPUs"):
         GuestSize(GIB, 0, 75)
     with pytest.raises(ParameterError, match="buffers of 100%"):
         GuestSize(GIB, 1, 75, buffers_fraction=1.0)

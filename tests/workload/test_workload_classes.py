@@ -83,14 +83,3 @@ def test_classes_without_places_lie_one_after_the_other_where_no_other_lies(clas
     ]
     assert free == sorted(free)
     assert laid.assumptions == (() if laid is guest else (LAID_OUT,))
-
-
-def test_a_class_that_finds_no_room_lies_over_the_others():
-    wide = WorkloadClass(pages=10, writes_per_page_per_s=1.0, extents=((0, 10),))
-    guest = Workload(
-        ram_bytes=40960,
-        ram_total_bytes=40960,
-        zero_pages=0,
-        classes=(wide, WorkloadClass(pages=5, writes_per_page_per_s=0.0)),
-    )
-    assert guest.laid_out().classes[1].extents == ((0, 5),)

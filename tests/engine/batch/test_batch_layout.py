@@ -34,13 +34,14 @@ PAGE_S = {
 def one_over_the_other(draw):
     """A guest whose classes' extents overlap, as where their pages alternate."""
     pages = draw(st.integers(64, 3 * CHUNK_PAGES))
-    classes = []
-    for _ in range(draw(st.integers(2, 4))):
-        first = draw(st.integers(0, pages // 2))
-        size = draw(st.integers(4, pages - first))
+    classes, left, count = [], pages, draw(st.integers(2, 4))
+    for later in range(count - 1, -1, -1):
+        size = draw(st.integers(4, left - 4 * later))
+        first = draw(st.integers(0, pages - size))
+        left -= size
         classes.append(
             WorkloadClass(
-                pages=size // 4,
+                pages=size,
                 writes_per_page_per_s=draw(st.sampled_from([0.0, 0.01, 0.01, 2.0])),
                 pattern=draw(st.sampled_from(["random", "random", "sweep"])),
                 extents=((first, size),),

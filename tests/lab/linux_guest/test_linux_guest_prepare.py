@@ -97,7 +97,7 @@ def children():
 def test_a_boot_that_works_is_the_only_one(build, plan):
     before = children()
     assert build(plan) == ([], 1)
-    assert children() == before
+    assert not [child for child in children() if child not in before]
 
 
 @pytest.mark.parametrize("stuck", ["silent", "complains"])
@@ -115,7 +115,7 @@ def test_after_three_boots_it_is_given_up_and_each_end_is_told(build, tmp_path):
     assert "boot 1 stood still" in said and "boot 2 stood still" in said and "rcu: stalled" in said
     assert "boot 3 took more than 5 s" in said
     assert (tmp_path / "boots").read_text() == "111"
-    assert children() == before
+    assert not [child for child in children() if child not in before]
 
 
 def test_what_the_guest_refuses_is_not_tried_again(build, tmp_path):
