@@ -45,7 +45,8 @@ def predicted_sizes(
     -------
     pandas.DataFrame
         ``cache_size_bytes``, ``status``, ``completed_fraction``; ``hit_rate``, ``transferred_bytes`` and ``total_s``,
-        each with ``_low`` and ``_high``, the middle 80 % of the draws with the most frequent outcome.
+        each with ``_low`` and ``_high``, the middle 80 % of the draws with the most frequent outcome. Bytes are counted
+        until the deadline where they do not complete; there is no ``total_s`` then.
     """
     import pandas as pd
 
@@ -62,14 +63,19 @@ def predicted_sizes(
             "completed_fraction": prediction.completed_fraction,
         }
         row |= _middle(prediction, "cache-hit-rate", "hit_rate")
-        row |= _middle(prediction, "transferred", "transferred_bytes")
+        row |= _low_median_high(
+            "transferred_bytes", [float(run.transferred_bytes) for run in prediction.runs]
+        )
         row |= _middle(prediction, "total-time", "total_s", 1e-3)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def _middle(prediction: Prediction, name: str, column: str, unit: float = 1.0) -> dict[str, float]:
-    values = [draw[name] * unit for draw in prediction.draws if name in draw]
+    return _low_median_high(column, [draw[name] * unit for draw in prediction.draws if name in draw])
+
+
+def _low_median_high(column: str, values: list[float]) -> dict[str, float]:
     low, median, high = low_median_high(values) if values else (math.nan,) * 3
     return {column: median, f"{column}_low": low, f"{column}_high": high}
 
