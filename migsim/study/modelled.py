@@ -79,7 +79,7 @@ NAMED: dict[str, str] = {
     "dirty-bitmaps": "the bitmaps of the disks are sent, too, and count as pending: total time and bytes are too low",
     "pause-before-switchover": "the management's answer is waited for inside the downtime, which is too short here",
     "switchover-ack": "the destination's consent is waited for before the switchover: total time may be too short",
-    "tls-creds": "encryption takes processor time: a channel sends less than the host profile says, often half of it",
+    "tls-creds": "encryption takes processor time: a channel sends less than the host profile says",
 }
 """Parameters and capabilities that are not modelled and named in the answer, each with what they change."""
 

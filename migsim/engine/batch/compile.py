@@ -218,12 +218,12 @@ class _KeptCode:
             if not isinstance(error, OSError):
                 self._remove_kept()
         try:
-            return self._run(*arguments)  # type: ignore[no-any-return]
+            return self._run(*arguments)  # type: ignore[no-any-return]  # numba has no types
         except NumbaError:
             raise
         except Exception:
             self._run = self._compile_with()
-            return self._run(*arguments)  # type: ignore[no-any-return]
+            return self._run(*arguments)  # type: ignore[no-any-return]  # numba has no types
 
     def compiles(self, dispatcher: Any) -> bool:
         """Whether a dispatcher of numba's is this function's."""
