@@ -78,6 +78,7 @@ LAWS: tuple[Callable[..., Any], ...] = (
     page_stream.ram_bytes_of,
     page_stream.raw_pages_s,
     page_writes.arc_fraction,
+    page_writes.binomial_quantile,
     page_writes.drawn_pages,
     page_writes.guest_seconds,
     page_writes.random_fraction,

@@ -188,7 +188,19 @@ class GuestMemory:
     def _drawn(self, expected: Floats, unsent: Floats, rng: np.random.Generator) -> Floats:
         """Draw counts around the expectation; sweeps have no spread."""
         deviates = rng.standard_normal(len(unsent))
-        return unsent + drawn_pages(expected - unsent, self.pages - unsent, deviates, self.is_sweep)
+        drawn = unsent.copy()
+        may = np.flatnonzero(expected > unsent)
+        drawn[may] += [
+            drawn_pages(*of_segment)
+            for of_segment in zip(
+                (expected - unsent)[may].tolist(),
+                (self.pages - unsent)[may].tolist(),
+                deviates[may].tolist(),
+                self.is_sweep[may].tolist(),
+                strict=True,
+            )
+        ]
+        return drawn
 
     def send(self, now: float, budget_s: float, budget_bytes: float, costs: SendCosts) -> Sent:
         """Send pages from the cursor on until the time, the bytes or the dirty pages are used up."""

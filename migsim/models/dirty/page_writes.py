@@ -19,12 +19,16 @@ Source: occupancy of a Poisson process; QEMU's own note on `calc-dirty-rate` use
 
 from __future__ import annotations
 
+from math import ceil, erfc, exp, log1p, sqrt
+
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
     "arc_fraction",
+    "binomial_quantile",
     "changed_pages_writes",
+    "drawn_pages",
     "guest_seconds",
     "random_fraction",
     "sweep_fraction",
@@ -32,6 +36,9 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
+
+MANY_PAGES = 24.0
+"""Pages from which on a count is taken as normal: nothing lies below zero at nearly five deviations."""
 
 
 def random_fraction(writes_per_page_per_s: Floats | float, seconds: Floats | float) -> Floats:
@@ -162,25 +169,69 @@ def changed_pages_writes(
     return np.asarray(np.maximum(y + lambertw(-y * np.exp(-y)).real, a))
 
 
-def drawn_pages(
-    expected: Floats | float, room: Floats | float, deviate: Floats | float, sweeps: NDArray[np.bool_] | bool
-) -> Floats:
-    """Draw how many of `room` pages are newly dirty: the expectation plus binomial chance, without chance for a sweep.
+def drawn_pages(expected: float, room: float, deviate: float, sweep: bool) -> float:
+    """Draw how many of `room` pages are newly dirty: a binomial count, without chance for a sweep.
+
+    Each of the pages is dirty with the chance ``expected / room``, whatever the others do. The count is the quantile at
+    which a standard normal deviate lies: so the mean of the draws is `expected`, however few pages that is. Where at
+    least `MANY_PAGES` are expected to become dirty, and as many to stay clean, the count is taken as normal.
 
     Parameters
     ----------
-    expected, room : ndarray or float
-        Expected newly dirty pages, and pages that can become dirty.
-    deviate : ndarray or float
+    expected, room : float
+        Expected newly dirty pages, and pages that can become dirty. A room between n and n + 1 pages is n + 1 pages,
+        each a little smaller.
+    deviate : float
         Standard normal deviate.
-    sweeps : ndarray of bool or bool
+    sweep : bool
 
     Examples
     --------
-    >>> float(drawn_pages(50.0, 100.0, -1.0, False)), float(drawn_pages(50.0, 100.0, -1.0, True))
+    >>> drawn_pages(50.0, 100.0, -1.0, False), drawn_pages(50.0, 100.0, -1.0, True)
     (45.0, 50.0)
+
+    Of a page expected once in ten, nine draws in ten find nothing.
+
+    >>> drawn_pages(0.1, 1000.0, 1.2, False), drawn_pages(0.1, 1000.0, 1.4, False)
+    (0.0, 1.0)
     """
-    chance = expected / np.maximum(room, 1e-9)
-    deviation = np.sqrt(np.maximum(expected * (1 - chance), 0.0)) * (1 - 1.0 * sweeps)
-    drawn: Floats = np.minimum(np.maximum(expected + deviation * deviate, 0.0), room) * (expected > 0)
-    return drawn
+    if expected <= 0.0:
+        return 0.0
+    if sweep or expected >= room:
+        return min(expected, room)
+    few = min(expected, room - expected)
+    if few >= MANY_PAGES:
+        drawn = expected + sqrt(expected * (1.0 - expected / room)) * deviate
+        return min(max(drawn, 0.0), room)
+    pages = ceil(room)
+    rarer_is_dirty = expected <= room - expected
+    count = binomial_quantile(pages, few / room, deviate if rarer_is_dirty else -deviate)
+    drawn = count * (room / pages)
+    return drawn if rarer_is_dirty else room - drawn
+
+
+def binomial_quantile(trials: float, chance: float, deviate: float) -> float:
+    """Return the count of successes at a standard normal deviate: the least whose distribution function reaches it.
+
+    Parameters
+    ----------
+    trials : float
+        Whole, 1 or more.
+    chance : float
+        At most a half, and at most some dozens of successes are expected: terms are added one by one.
+    deviate : float
+
+    Examples
+    --------
+    >>> [binomial_quantile(10.0, 0.5, z) for z in (-9.0, -1.0, 0.0, 1.0, 9.0)]
+    [0.0, 3.0, 5.0, 7.0, 10.0]
+    """
+    below = 0.5 * erfc(-deviate / sqrt(2.0))
+    odds = chance / (1.0 - chance)
+    term = exp(trials * log1p(-chance))
+    count, reached = 0.0, term
+    while reached < below and count < trials and (term > 1e-18 or count < trials * chance):
+        term *= (trials - count) / (count + 1.0) * odds
+        count += 1.0
+        reached += term
+    return count

@@ -1,10 +1,16 @@
+import math
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from migsim.models.dirty.page_writes import (
+    MANY_PAGES,
     arc_fraction,
+    binomial_quantile,
+    drawn_pages,
     guest_seconds,
     random_fraction,
     sweep_fraction,
@@ -72,3 +78,41 @@ def test_faults_only_take_time(wall, faults, cost):
     assert 0.05 * wall <= seconds <= wall
     if faults * cost < 0.9 * wall:
         assert seconds == pytest.approx(wall - faults * cost)
+
+
+EVENLY = NormalDist()
+DEVIATES = [EVENLY.inv_cdf((k + 0.5) / 4000) for k in range(4000)]
+
+
+@given(st.floats(1e-3, 1e6), st.floats(1e-3, 1))
+def test_draws_have_the_expected_mean_and_binomial_spread(room, share):
+    """However few pages are expected: many small segments together are as dirty as one large one."""
+    expected = room * share
+    draws = np.array([drawn_pages(expected, room, deviate, False) for deviate in DEVIATES])
+    spread = math.sqrt(expected * (1 - share))
+    size = room / math.ceil(room)
+    assert draws.mean() == pytest.approx(expected, abs=size / 2000 + 2e-3 * spread)
+    assert draws.std() == pytest.approx(spread * math.sqrt(size), rel=0.02, abs=size * 0.03)
+    assert draws.min() >= 0
+    assert draws.max() <= room * (1 + 1e-12)
+    assert (np.diff(draws) >= -1e-9 * room).all()
+
+
+@pytest.mark.parametrize("chance", [0.004, 0.1, 0.5])
+def test_a_quantile_is_scipys(chance):
+    from scipy import stats
+
+    deviates = np.linspace(-6, 6, 240)
+    ours = [binomial_quantile(40.0, chance, deviate) for deviate in deviates]
+    theirs = stats.binom.ppf(stats.norm.cdf(deviates), 40, chance)
+    assert np.abs(ours - np.maximum(theirs, 0)).max() <= (np.abs(deviates) > 5).any()
+    assert np.mean(ours == np.maximum(theirs, 0)) > 0.99
+
+
+@given(st.floats(1, 1e6))
+def test_draws_pass_smoothly_from_counts_to_the_normal_law(room):
+    few, many = MANY_PAGES - 1e-6, MANY_PAGES + 1e-6
+    if room > 3 * MANY_PAGES:
+        for deviate in (-3.0, 0.0, 3.0):
+            below, above = (drawn_pages(pages, room, deviate, False) for pages in (few, many))
+            assert below == pytest.approx(above, abs=2.0)
