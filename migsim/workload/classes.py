@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -19,6 +19,7 @@ _LARGEST_RAM = 1 << 46  # 64 TiB
 _MOST_PAGES = 2 * _LARGEST_RAM // PAGE_BYTES
 _MOST_WRITES = 1e12  # to one page in a second
 _LARGEST_SPREAD = 5.0
+_Deviation = Annotated[float, Field(ge=0, le=_LARGEST_SPREAD)]
 
 
 class PageContent(Declared):
@@ -116,7 +117,10 @@ class Workload(RecordedModel):
         that throttling prevents. With less its work comes by the clock: only a lower speed delays it, and the guest
         catches up later.
     writes_spread : float
-        Standard deviation of the natural logarithm of the guest's write rate.
+        Standard deviation of the natural logarithm of the guest's mean write rate, from one migration to the next.
+    wandering : tuple of float
+        Deviations of the logarithm of its write rate about that mean, within a migration: of the processes with the
+        time constants `migsim.models.guest.activity.TIMES_S`, 0.1 s, 1 s and 10 s.
     assumptions : tuple of str
         What the fit assumes, a sentence each.
     source : str
@@ -132,6 +136,7 @@ class Workload(RecordedModel):
     classes: tuple[WorkloadClass, ...] = ()
     load_fraction: float = Field(default=1.0, gt=0, le=1)
     writes_spread: float = Field(default=0.0, ge=0, le=_LARGEST_SPREAD)
+    wandering: tuple[_Deviation, _Deviation, _Deviation] = (0.0, 0.0, 0.0)
     assumptions: tuple[str, ...] = ()
     source: str = ""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from migsim.calibrate.workload.activity import TELLING, Wandering, fit_activity
 from migsim.calibrate.workload.parsimony import fewest_classes
 from migsim.calibrate.workload.placement import Extents, extents_of, lay_out, place_by_hits
 from migsim.calibrate.workload.rounds import RoundHistory, read_rounds
@@ -15,6 +16,7 @@ from migsim.calibrate.workload.spectrum import Spectrum, fit_spectrum
 from migsim.errors import TraceError
 from migsim.html import html_table
 from migsim.models.dirty.page_writes import guest_seconds
+from migsim.models.guest.activity import NOT_WANDERING
 from migsim.workload import Workload, WorkloadClass
 
 if TYPE_CHECKING:
@@ -30,7 +32,10 @@ MODES = ("dirty-ring", "stream", "dirty-bitmap", "page-sampling")
 """Modes of measurement, the exact ones first; points are taken from the first mode that the trace holds."""
 
 USUAL_SPREAD = 0.03
-"""Spread of a guest's speed, where the trace does not show it."""
+"""Spread of a guest's mean activity, where the trace does not show it."""
+
+LEAST_SPREAD = 0.01
+"""Spread of the steadiest guest's mean activity from one migration to the next."""
 
 LOGGED_MODES = ("dirty-ring", "stream", "dirty-bitmap")
 """Modes that slow the guest down: the first write to each page faults."""
@@ -120,14 +125,16 @@ def fit_workload(trace: Trace, *, dirty_fault_s: float = 0.0) -> WorkloadFit:
     spectrum = fit_spectrum(t, u, sd, most)
     if mode == "stream" and history is not None:
         spectrum = fewest_classes(spectrum, history, most)
-    assumptions = _assumptions(trace, mode, history, float(t.max()))
+    wandering = _wandering(history, spectrum, dirty_fault_s)
+    assumptions = _assumptions(trace, mode, history, float(t.max()), wandering)
     classes, placed, used = _classes(spectrum, history, nonzero)
     workload = Workload(
         ram_bytes=trace.meta.ram_bytes,
         ram_total_bytes=total * trace.meta.page_bytes,
         zero_pages=max(total - used, 0),
         classes=classes,
-        writes_spread=_spread(history, spectrum, dirty_fault_s),
+        writes_spread=max(wandering.mean_deviation, LEAST_SPREAD) if wandering else USUAL_SPREAD,
+        wandering=wandering.deviations if wandering else NOT_WANDERING,
         assumptions=assumptions,
         source=f"{trace.meta.collector} trace of {trace.meta.duration_s:.0f} s",
     )
@@ -208,29 +215,28 @@ def _places(
     return places, list(class_pages)
 
 
-def _spread(history: RoundHistory | None, spectrum: Spectrum, dirty_fault_s: float) -> float:
-    """Return the variation of the guest's speed in the trace, as a deviation of the logarithm.
-
-    Dirty counts show the speed where the curve is steep: ln U changes by its elasticity times the change of ln speed.
-    Medians of a few rounds are compared, so that the noise of single rounds does not count as a change of speed.
-    """
+def _wandering(history: RoundHistory | None, spectrum: Spectrum, dirty_fault_s: float) -> Wandering | None:
+    """Fit how the guest's activity wanders to the rounds of a trace; None where they do not show it."""
     if history is None:
-        return USUAL_SPREAD
+        return None
     t = np.array(
         [guest_seconds(w, n, dirty_fault_s) for w, n in zip(history.lengths_s, history.counts, strict=True)]
     )
     fitted = spectrum.unique_pages(t)
     elasticity = np.log(spectrum.unique_pages(t * 1.1) / np.maximum(fitted, 1.0)) / np.log(1.1)
-    telling = (elasticity > 0.15) & (history.counts > 0)
-    speed = np.log(history.counts[telling] / fitted[telling]) / elasticity[telling]
-    blocks = [b for b in np.array_split(speed, 8) if len(b) >= 2]
-    if len(blocks) < 4:
-        return USUAL_SPREAD
-    means = np.array([np.median(b) for b in blocks])
-    return float(np.clip(np.std(means, ddof=1), 0.01, 0.3))
+    telling = (elasticity > TELLING) & (history.counts > 0)
+    by_chance = np.sqrt(spectrum.variance(t[telling])) / fitted[telling]
+    return fit_activity(
+        history.starts_s[telling],
+        t[telling],
+        np.log(history.counts[telling] / fitted[telling]) / elasticity[telling],
+        by_chance / elasticity[telling],
+    )
 
 
-def _assumptions(trace: Trace, mode: str, history: RoundHistory | None, longest_s: float) -> tuple[str, ...]:
+def _assumptions(
+    trace: Trace, mode: str, history: RoundHistory | None, longest_s: float, wandering: Wandering | None
+) -> tuple[str, ...]:
     notes = [
         f"What the guest dirties in more than {longest_s:.2g} s, the trace's longest window, is extrapolated."
     ]
@@ -240,6 +246,8 @@ def _assumptions(trace: Trace, mode: str, history: RoundHistory | None, longest_
         notes.append("The trace has no page numbers: classes are laid one after the other from page 0.")
     if mode == "page-sampling":
         notes.append("Rates are from page sampling: rewrites with equal contents are not seen.")
+    if wandering is None:
+        notes.append("The trace does not show how the guest's activity moves: its write rate is taken as steady.")
     if not trace.meta.complete:
         notes.append("The trace was cut short.")
     notes.append("Pages with data that were never written while traced lie behind the written ones.")

@@ -34,8 +34,8 @@ class RoundHistory:
         First writes to protected pages in each of those windows; more than its unique pages.
     pages, hits : ndarray
         Every page that was dirty, and the number of rounds in which it was.
-    lengths_s, counts : ndarray
-        Length of each round and its dirty pages.
+    starts_s, lengths_s, counts : ndarray
+        Begin and length of each round, and its dirty pages.
     """
 
     window_s: Floats
@@ -44,6 +44,7 @@ class RoundHistory:
     faults: Floats
     pages: NDArray[np.int64]
     hits: NDArray[np.int64]
+    starts_s: Floats
     lengths_s: Floats
     counts: Floats
 
@@ -75,6 +76,7 @@ def read_rounds(trace: Trace) -> RoundHistory | None:
         faults=f,
         pages=pages,
         hits=hits,
+        starts_s=table["start_s"][known],
         lengths_s=lengths,
         counts=counts,
     )

@@ -70,6 +70,15 @@ class Spectrum:
         """Return U(t) of the classes."""
         return unique_pages(self.pages, self.writes_per_page_per_s, self.is_sweep, seconds)
 
+    def variance(self, seconds: Floats) -> Floats:
+        """Return the variance of the pages written in a window: each of a random class is, or is not."""
+        variance = np.zeros_like(seconds)
+        for pages, rate, sweeps in zip(self.pages, self.writes_per_page_per_s, self.is_sweep, strict=True):
+            if not sweeps:
+                written = random_fraction(rate, seconds)
+                variance += pages * written * (1 - written)
+        return variance
+
 
 def fit_spectrum(window_s: Floats, dirty_pages: Floats, sd_pages: Floats, most_pages: float) -> Spectrum:
     """Fit page classes to points of U(t).

@@ -62,6 +62,8 @@ def kind_of(migration: SimulationInput) -> NDArray[Any]:
         "hits_are_pages": xbzrle_rules(migration.version).hits_are_pages,
         "byte_split": behaviour.byte_split,
     }
+    wandering = migration.workload.wandering
+    values |= {"wanders": any(wandering)} | {f"wander_{k}": deviation for k, deviation in enumerate(wandering)}
     if migration.has_capability("multifd"):
         channels = multifd_rules(migration.version, migration.machine)
         values |= {

@@ -37,6 +37,7 @@ from migsim.engine.batch import xbzrle as batch_xbzrle
 from migsim.errors import HostError
 from migsim.models.dirty import log as dirty_log
 from migsim.models.dirty import page_writes
+from migsim.models.guest import activity as guest_activity
 from migsim.models.guest import work as guest_work
 from migsim.models.loop import migration_thread, page_stream, query_migrate, rate_limit, switchover
 from migsim.models.multifd import packets as multifd
@@ -59,6 +60,9 @@ LAWS: tuple[Callable[..., Any], ...] = (
     channels.wait_for_channels,
     dirty_log.reported_pages,
     ending.carried_on,
+    guest_activity.activity,
+    guest_activity.end_and_mean,
+    guest_activity.variance_of_mean,
     guest_clock.change_speed,
     guest_clock.run_s,
     guest_work.backlog_after,

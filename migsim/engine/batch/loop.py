@@ -14,7 +14,7 @@ from migsim.engine.batch.cache import Cache, age, empty_cache
 from migsim.engine.batch.clock import throttle, transferred, worked
 from migsim.engine.batch.end import set_figures
 from migsim.engine.batch.layout import lay_out
-from migsim.engine.batch.memory import begin, sync_memory
+from migsim.engine.batch.memory import begin, begin_wandering, sync_memory
 from migsim.engine.batch.multifd import finder_of, finish, note_call
 from migsim.engine.batch.ram import ZERO_PART, Memory
 from migsim.engine.batch.records import UNKNOWN, Cell, CellFigures, Ended, Floats, Kind, Notes, Reason, State
@@ -89,7 +89,7 @@ def run_cells(
         cell = cells[k]
         for of_class in range(len(memory.rates)):
             memory.rates[of_class] = rates[cell.rates_row, of_class]
-        start(memory, state, cell, kind)
+        start(memory, state, cell, kind, rng)
         if cache is not None:
             empty_cache(cache)
         if not migrate(memory, cache, state, cell, kind, run_fractions, notes, end, rng):
@@ -98,7 +98,7 @@ def run_cells(
     return len(cells)
 
 
-def start(memory: Memory, state: State, cell: Cell, kind: Kind) -> None:
+def start(memory: Memory, state: State, cell: Cell, kind: Kind, rng: Any) -> None:
     """Set everything to the moment after the setup, before its sync is counted."""
     begin(memory, state, cell)
     state.now = state.window_start = cell.connect_s
@@ -127,7 +127,8 @@ def start(memory: Memory, state: State, cell: Cell, kind: Kind) -> None:
     state.full_page_s = UNKNOWN
     state.tests_lowest, state.tests_deviation = 0.0, 0.0
     state.tests_trend, state.tests_long_trend = inf, inf
-    state.guest_s = state.guest_before_s = cell.guest_start_s
+    state.guest_s = state.writing_s = state.writing_before_s = cell.guest_start_s
+    begin_wandering(state, kind, rng)
     state.now += cell.setup_s
     state.period_start = state.now
     state.synced_at = run_s(state, cell.load_fraction, state.now)

@@ -15,8 +15,9 @@ from migsim.engine.batch.records import Cell, Kind, State
 from migsim.engine.guest_clock import run_s
 from migsim.models.dirty.log import reported_pages
 from migsim.models.dirty.page_writes import arc_fraction, drawn_pages, guest_seconds, random_fraction
+from migsim.models.guest.activity import TIMES_S, activity, end_and_mean
 
-__all__ = ["NO_PAGES", "begin", "sync_memory"]
+__all__ = ["NO_PAGES", "begin", "begin_wandering", "sync_memory"]
 
 NO_PAGES = 1e-6
 """Fewer pages than this are rounding errors of sums, not pages."""
@@ -42,17 +43,40 @@ def sync_memory(memory: Memory, state: State, cell: Cell, kind: Kind, rng: Any, 
     run = run_s(state, cell.load_fraction, now)
     if cell.dirty_fault_s:
         gather(memory)
+    state.activity = draw_activity(state, kind, rng, run - state.synced_at)
     seconds = set_all_chances(memory, state, cell, kind.chunked > 0, run - state.synced_at)
     if kind.xbzrle:
         for i in range(len(memory.sent)):
             memory.last_sent[i] = memory.sent[i]
     new = publish(memory) if rng is None else draw(memory, rng)
-    state.guest_before_s = state.guest_s
     state.guest_s += seconds
+    state.writing_before_s = state.writing_s
+    state.writing_s += state.activity * seconds
     state.synced_at = run
     memory.cleared[:] = NEVER
     state.remaining = max(state.remaining + new, 0.0)
     return new
+
+
+def begin_wandering(state: State, kind: Kind, rng: Any) -> None:
+    """Draw the levels of the processes by which the guest's activity wanders."""
+    state.activity = 1.0
+    if kind.wanders and rng is not None:
+        state.level_0, state.level_1 = rng.standard_normal(), rng.standard_normal()
+        state.level_2 = rng.standard_normal()
+
+
+def draw_activity(state: State, kind: Kind, rng: Any, wall: float) -> float:
+    """Draw how fast the guest wrote since the last sync, relative to its mean."""
+    if not kind.wanders or rng is None:
+        return 1.0
+    d, e = rng.standard_normal(), rng.standard_normal()
+    state.level_0, mean_0 = end_and_mean(state.level_0, TIMES_S[0], wall, d, e)
+    d, e = rng.standard_normal(), rng.standard_normal()
+    state.level_1, mean_1 = end_and_mean(state.level_1, TIMES_S[1], wall, d, e)
+    d, e = rng.standard_normal(), rng.standard_normal()
+    state.level_2, mean_2 = end_and_mean(state.level_2, TIMES_S[2], wall, d, e)
+    return activity((kind.wander_0, kind.wander_1, kind.wander_2), (mean_0, mean_1, mean_2), wall)
 
 
 def gather(memory: Memory) -> None:
@@ -92,22 +116,23 @@ def set_all_chances(memory: Memory, state: State, cell: Cell, chunked: bool, wal
 
 def set_chances(memory: Memory, state: State, p: int, chunked: bool, wall: float, seconds: float) -> None:
     """Set a part's chances of having been written in a round of `wall` run time, of which the guest had `seconds`."""
+    written = state.activity * seconds
     part = memory.parts[p]
     rate, cleared = memory.rates[part.of_class], memory.cleared[part.chunk]
     part.clearing = 0.0
     if chunked and wall > 0 and cleared != NEVER:
         part.clearing = min(max((cleared - state.synced_at) / wall, 0.0), 1.0)
-    late = part.clearing * seconds
+    late = part.clearing * written
     if part.sweeps:
-        end = rate * (state.guest_s + seconds)
-        part.since_sync = arc_fraction(part.offset, part.length, rate * state.guest_s, end)
-        part.since_clear = arc_fraction(part.offset, part.length, rate * (state.guest_s + late), end)
+        end = rate * (state.writing_s + written)
+        part.since_sync = arc_fraction(part.offset, part.length, rate * state.writing_s, end)
+        part.since_clear = arc_fraction(part.offset, part.length, rate * (state.writing_s + late), end)
         return
     if p and memory.parts[p - 1].of_class == part.of_class:
         part.since_sync = memory.parts[p - 1].since_sync
     else:
-        part.since_sync = random_fraction(rate, seconds)
-    part.since_clear = random_fraction(rate, seconds - late) if late else part.since_sync
+        part.since_sync = random_fraction(rate, written)
+    part.since_clear = random_fraction(rate, written - late) if late else part.since_sync
 
 
 def publish(memory: Memory) -> float:

@@ -92,6 +92,11 @@ class Kind(Protocol):
     steady_rounds: int
     many_rounds: int
     deviations: float
+    # how a drawn guest's activity wanders: deviations for each of `migsim.models.guest.activity.TIMES_S`
+    wanders: int
+    wander_0: float
+    wander_1: float
+    wander_2: float
     # XBZRLE
     xbzrle: int
     hits_are_pages: int  # `xbzrle-cache.pages` counts every page found
@@ -214,12 +219,18 @@ class State(Protocol):
     period_cache_miss: float
     period_xbzrle_pages: float
     period_xbzrle_bytes: float
-    # guest time: at the last sync, at the one before, at the QMP command; what the guest has lost
+    # guest time: at the last sync, at the QMP command; what the guest has lost
     guest_s: float
-    guest_before_s: float
     guest_began_s: float
     guest_lost_s: float
     synced_at: float  # run time at the last sync
+    # the time that writes are counted by, likewise, the activity between the two, and the levels of its processes
+    writing_s: float
+    writing_before_s: float
+    activity: float
+    level_0: float
+    level_1: float
+    level_2: float
     # the guest's speed: the fields of `migsim.engine.guest_clock.GuestSpeed`
     speed: float
     allowed: float

@@ -31,7 +31,7 @@ def encode(
     kind: Kind,
     i: int,
     pages: float,
-    guest_s: float,
+    at_s: float,
     last_stage: bool,
 ) -> Encoded:
     """Send pages of a segment through the cache, with the contents that they have at a guest time."""
@@ -46,17 +46,17 @@ def encode(
             hits, inserted = insert(cache, place, pages, memory.pages[i])
             refused = pages - hits - inserted
         if place.visiting == NOT_VISITED:
-            place.visiting = guest_s
+            place.visiting = at_s
         if hits > 0:
             part = memory.parts[memory.part[i]]
             rate = memory.rates[part.of_class]
             if place.false_dirty > 0:
-                since_sync = written_share(rate, part.sweeps, max(guest_s - state.guest_s, 0.0))
+                since_sync = written_share(rate, part.sweeps, max(at_s - state.writing_s, 0.0))
                 unchanged = place.false_dirty * (1 - since_sync)
             overflow = 1 - unchanged
             n = place.content
             if n >= 0:
-                writes = max(rate * (guest_s - place.visited), 1e-3)
+                writes = max(rate * (at_s - place.visited), 1e-3)
                 content = cache.contents[n]
                 law = interpolated(cache.length[n], cache.overflow[n], content.in_order > 0, writes)
                 length = law.encoded_bytes
@@ -74,9 +74,9 @@ def encode(
     return sent
 
 
-def guest_now_s(state: State, cell: Cell, now: float) -> float:
+def writing_now_s(state: State, cell: Cell, now: float) -> float:
     """Guest time at `now`; time lost to faults since the last sync is not subtracted."""
-    return state.guest_s + run_s(state, cell.load_fraction, now) - state.synced_at
+    return state.writing_s + run_s(state, cell.load_fraction, now) - state.synced_at
 
 
 def iterate_encoded(
@@ -110,7 +110,7 @@ def iterate_encoded(
             at = state.now + seconds
             note_chunk(memory, state, cell, i, seconds)
             take(memory, state, i, most)
-            sent = encode(cache, memory, state, cell, kind, i, most, guest_now_s(state, cell, at), False)
+            sent = encode(cache, memory, state, cell, kind, i, most, writing_now_s(state, cell, at), False)
             state.normal += sent.raw
             took_s, took_bytes = (sent.raw * page_s + sent.extra_s) / most, sent.stream_bytes / most
             seconds += took_s * most
@@ -133,11 +133,11 @@ def take(memory: Memory, state: State, i: int, pages: float) -> None:
 
 def encode_left(cache: Cache, memory: Memory, state: State, cell: Cell, kind: Kind, end: Ended) -> None:
     """Encode the pages left once the guest has stopped."""
-    guest_s = guest_now_s(state, cell, state.now)
+    at_s = writing_now_s(state, cell, state.now)
     end.encoded = 1
     for i in range(len(memory.unsent)):
         if memory.unsent[i] > 0 and memory.part[i] != ZERO_PART:
-            sent = encode(cache, memory, state, cell, kind, i, memory.unsent[i], guest_s, True)
+            sent = encode(cache, memory, state, cell, kind, i, memory.unsent[i], at_s, True)
             end.encoded_raw += sent.raw
             end.encoded_bytes += sent.stream_bytes
             end.encoded_extra_s += sent.extra_s

@@ -16,6 +16,8 @@ from migsim.engine.segments import cut
 from migsim.engine.sending import Budget, Encoded, SendCosts, Sent
 from migsim.models.dirty.log import reported_pages
 from migsim.models.dirty.page_writes import arc_fraction, drawn_pages, guest_seconds, random_fraction
+from migsim.models.guest.activity import NOT_WANDERING, TIMES_S, end_and_mean
+from migsim.models.guest.activity import activity as relative_activity
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES, mean_page_s
 from migsim.models.loop.switchover import PagesLeft
 from migsim.workload import Workload
@@ -51,6 +53,8 @@ class GuestMemory:
         Encodes pages once all of RAM was sent.
     guest_s : float
         Guest time at the last sync.
+    writing_s : float
+        The same, longer where the guest wrote faster than in the mean: what writes are counted by.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class GuestMemory:
         fresh_pages: float | None = None,
         clock: GuestClock | None = None,
     ) -> None:
+        self.wandering = workload.wandering if rng is not None else NOT_WANDERING
         self.segments = cut(workload)
         self.pages = self.segments.pages
         self.chunk = self.segments.chunk
@@ -87,7 +92,9 @@ class GuestMemory:
         self.set_page_bytes(NORMAL_PAGE_BYTES, ZERO_PAGE_BYTES)
         self.cursor = 0
         # Where a sweep stands when the migration begins is unknown.
-        self.guest_s = 0.0 if rng is None else float(rng.uniform(0.0, 1000.0))
+        self.guest_s = self.writing_s = 0.0 if rng is None else float(rng.uniform(0.0, 1000.0))
+        # Levels of the processes by which its activity wanders.
+        self._levels = rng.standard_normal(len(TIMES_S)).tolist() if rng is not None and any(self.wandering) else []
         self._cleared_at: dict[int, float] = {}  # run time of each chunk's clearing
         self._synced_at = 0.0  # run time of the last sync
 
@@ -124,13 +131,15 @@ class GuestMemory:
         before = self.remaining_pages
         run = self.clock.run_s(now)
         unsent, sent, clearing = np.array(self._unsent), np.array(self._sent), self._clearing(run)
-        dirty, seconds = self._after(run - self._synced_at, unsent, sent, clearing)
+        activity = self._activity(run - self._synced_at)
+        dirty, seconds = self._after(run - self._synced_at, activity, unsent, sent, clearing)
         if self.xbzrle is not None:
-            cleared = self.guest_s + clearing * seconds
-            self.xbzrle.new_generation(sent, dirty, cleared, self.guest_s + seconds)
+            cleared = self.writing_s + clearing * activity * seconds
+            self.xbzrle.new_generation(sent, dirty, cleared, self.writing_s + activity * seconds, activity)
         self._unsent, self._remaining = dirty.tolist(), None
         self._sent = [0.0] * len(dirty)
         self.guest_s += seconds
+        self.writing_s += activity * seconds
         self._synced_at = run
         self._cleared_at.clear()
         return self.remaining_pages - before
@@ -147,13 +156,31 @@ class GuestMemory:
         """Guest time at `now`; time lost to faults since the last sync is not subtracted."""
         return self.guest_s + self.clock.run_s(now) - self._synced_at
 
-    def _after(self, wall: float, unsent: Floats, sent: Floats, clearing: Floats) -> tuple[Floats, float]:
+    def writing_now_s(self, now: float) -> float:
+        """Time of writing at `now`, as if the activity since the last sync were its mean."""
+        return self.writing_s + self.clock.run_s(now) - self._synced_at
+
+    def _activity(self, wall: float) -> float:
+        """Draw how fast the guest wrote since the last sync, `wall` s of run time ago, relative to its mean."""
+        if not self._levels or self.rng is None:
+            return 1.0
+        deviates = self.rng.standard_normal(2 * len(TIMES_S)).tolist()
+        means = []
+        for k, time_s in enumerate(TIMES_S):
+            drawn = end_and_mean(self._levels[k], time_s, wall, deviates[2 * k], deviates[2 * k + 1])
+            self._levels[k] = drawn[0]
+            means.append(drawn[1])
+        return relative_activity(self.wandering, (means[0], means[1], means[2]), wall)
+
+    def _after(
+        self, wall: float, activity: float, unsent: Floats, sent: Floats, clearing: Floats
+    ) -> tuple[Floats, float]:
         """Dirty pages after a sync now, and the guest time that passed; each depends on the other: a fixed point."""
         seconds = wall
         expected = unsent
         for _ in range(3):
-            since_sync = self._written(0.0, seconds)
-            since_clear = self._written(clearing * seconds, seconds)
+            since_sync = self._written(0.0, activity * seconds)
+            since_clear = self._written(clearing * activity * seconds, activity * seconds)
             expected = reported_pages(self.pages, unsent, sent, since_sync, since_clear)
             if not self.dirty_fault_s:
                 break
@@ -172,7 +199,7 @@ class GuestMemory:
         return np.asarray(np.clip((times - self._synced_at) / wall, 0.0, 1.0)[self.chunk])
 
     def _written(self, start: Floats | float, end: float) -> Floats:
-        """Fraction of each segment written between two instants of guest time since the last sync."""
+        """Fraction of each segment written between two instants of writing time since the last sync."""
         fraction = np.where(self.written, random_fraction(self.rate, end - np.asarray(start)), 0.0)
         if self.is_sweep.any():
             sweeps = self.is_sweep
@@ -180,8 +207,8 @@ class GuestMemory:
             fraction[sweeps] = arc_fraction(
                 self.segments.offset[sweeps],
                 self.segments.length[sweeps],
-                self.rate[sweeps] * (self.guest_s + begin),
-                self.rate[sweeps] * (self.guest_s + end),
+                self.rate[sweeps] * (self.writing_s + begin),
+                self.rate[sweeps] * (self.writing_s + end),
             )
         return fraction
 
@@ -294,7 +321,7 @@ class GuestMemory:
                 return True
             at = budget.now + done.seconds
             self._take(i, most, at)
-            encoded = xbzrle.send(i, most, self.guest_now_s(at))
+            encoded = xbzrle.send(i, most, self.writing_now_s(at))
             seconds = encoded.raw * page_s + encoded.extra_s
             took_s, took_bytes = seconds / most, encoded.stream_bytes / most
             done.seconds += seconds
@@ -320,7 +347,7 @@ class GuestMemory:
         if self.xbzrle is None or not self.xbzrle.started:
             return None
         left = np.flatnonzero((np.array(self._unsent) > 0) & ~self.is_zero)
-        at = self.guest_now_s(now)
+        at = self.writing_now_s(now)
         encoded = [self.xbzrle.send(int(i), self._unsent[i], at, last_stage=True) for i in left]
         return Encoded(*map(sum, zip(*encoded, strict=True))) if encoded else Encoded(0.0, 0.0, 0.0, 0.0, 0.0)
 

@@ -82,12 +82,12 @@ class XbzrleSender:
         self._rate, self._is_sweep = segments.rate, segments.is_sweep
         contents = [_writes_and_whole(c.content) for c in workload.classes]
         self._content = [None if c == ZERO_CLASS else contents[c] for c in segments.of_class]
-        # Guest time at which each segment was last sent, and was first sent since the last sync.
+        # Writing time at which each segment was last sent, and was first sent since the last sync.
         self._visited = np.zeros(len(segments))
         self._visiting = np.full(len(segments), np.nan)
         self._dirty = segments.pages.copy()  # at the last sync
         self._false_dirty = np.zeros(len(segments))  # share of these that hold nothing new
-        self._synced_guest_s = 0.0
+        self._synced_s = 0.0
 
     @property
     def worst_page_s(self) -> float:
@@ -99,7 +99,7 @@ class XbzrleSender:
         self.started = True
 
     def new_generation(
-        self, sent: Floats, dirty: Floats, cleared_guest_s: Floats, now_guest_s: float
+        self, sent: Floats, dirty: Floats, cleared_s: Floats, now_s: float, activity: float = 1.0
     ) -> None:
         """Note a bitmap sync.
 
@@ -107,28 +107,31 @@ class XbzrleSender:
         ----------
         sent, dirty : ndarray
             Pages of each segment sent since the last sync, and dirty after this one.
-        cleared_guest_s : ndarray
-            Guest time at which the protect window of the sent ones began.
-        now_guest_s : float
-            Guest time of the sync.
+        cleared_s : ndarray
+            Writing time at which the protect window of the sent ones began.
+        now_s : float
+            Writing time of the sync.
+        activity : float
+            How fast the guest wrote since the last sync; the visits since then were noted as if with 1.
         """
         self.cache.new_generation()
         visited = ~np.isnan(self._visiting)
-        visit = np.where(visited, self._visiting, now_guest_s)
+        self._visiting = self._synced_s + activity * (self._visiting - self._synced_s)
+        visit = np.where(visited, self._visiting, now_s)
         # A page that was written before it was sent, and not since, is dirty and holds nothing new.
-        before = self._written(np.maximum(visit - cleared_guest_s, 0.0))
-        after = self._written(np.maximum(now_guest_s - visit, 0.0))
+        before = self._written(np.maximum(visit - cleared_s, 0.0))
+        after = self._written(np.maximum(now_s - visit, 0.0))
         false = np.where(visited, false_dirty_share(before, after, self._is_sweep.astype(float)), 0.0)
         left = np.maximum(self._dirty - sent, 0.0)
-        written = self._written(np.full(len(sent), now_guest_s - self._synced_guest_s))
+        written = self._written(np.full(len(sent), now_s - self._synced_s))
         pages = false_dirty_pages(sent, false, left, self._false_dirty, written)
         self._false_dirty = np.clip(pages / np.maximum(dirty, 1e-9), 0.0, 1.0)
-        self._dirty, self._synced_guest_s = dirty, now_guest_s
+        self._dirty, self._synced_s = dirty, now_s
         self._visited[visited] = self._visiting[visited]
         self._visiting[:] = np.nan
 
     def _written(self, seconds: Floats) -> Floats:
-        """Fraction of each segment's pages written in some guest time."""
+        """Fraction of each segment's pages written in some writing time."""
         return np.where(
             self._is_sweep, sweep_fraction(self._rate, seconds), random_fraction(self._rate, seconds)
         )
@@ -138,16 +141,16 @@ class XbzrleSender:
         if self.zero_pages_cached and self._place[segment] >= 0:
             self.cache.put_zero(int(self._place[segment]), pages)
 
-    def send(self, segment: int, pages: float, guest_s: float, *, last_stage: bool = False) -> Encoded:
-        """Send pages of a segment that are not zero, with the contents that they have at a guest time."""
+    def send(self, segment: int, pages: float, at_s: float, *, last_stage: bool = False) -> Encoded:
+        """Send pages of a segment that are not zero, with the contents that they have at a writing time."""
         refused = self.cache.refused
         place = int(self._place[segment])
         hits = self.cache.send(place, pages, insert=not last_stage) if place >= 0 else 0.0
         misses = pages - hits
         refused = self.cache.refused - refused if not last_stage else misses
         if np.isnan(self._visiting[segment]):
-            self._visiting[segment] = guest_s
-        length, overflow, unchanged = self._encoding(segment, guest_s) if hits > 0 else (0.0, 1.0, 0.0)
+            self._visiting[segment] = at_s
+        length, overflow, unchanged = self._encoding(segment, at_s) if hits > 0 else (0.0, 1.0, 0.0)
         sent = send_encoded(hits, misses, refused, length, overflow, unchanged, self.hit_s, self.miss_s)
         c = self.counters
         c.cache_miss += misses
@@ -157,20 +160,20 @@ class XbzrleSender:
         c.bytes += sent.encoded * (length + self._encoding_counts) + sent.overflowing * self._overflow_counts
         return sent
 
-    def _encoding(self, segment: int, guest_s: float) -> tuple[float, float, float]:
+    def _encoding(self, segment: int, at_s: float) -> tuple[float, float, float]:
         """Mean length of an encoding, share of the pages that overflow, share that is unchanged."""
         rate = float(self._rate[segment])
-        unchanged = float(self._false_dirty[segment]) * (1 - self._written_since_sync(segment, guest_s))
+        unchanged = float(self._false_dirty[segment]) * (1 - self._written_since_sync(segment, at_s))
         content = self._content[segment]
         if content is None:
             return 0.0, 1 - unchanged, unchanged
         writes, whole = content
-        law = expected_encoding(writes, max(rate * (guest_s - float(self._visited[segment])), 1e-3))
+        law = expected_encoding(writes, max(rate * (at_s - float(self._visited[segment])), 1e-3))
         return law.encoded_bytes, (1 - unchanged) * overflow_of_changed(whole, law), unchanged
 
-    def _written_since_sync(self, segment: int, guest_s: float) -> float:
+    def _written_since_sync(self, segment: int, at_s: float) -> float:
         law = sweep_fraction if self._is_sweep[segment] else random_fraction
-        return float(law(float(self._rate[segment]), max(guest_s - self._synced_guest_s, 0.0)))
+        return float(law(float(self._rate[segment]), max(at_s - self._synced_s, 0.0)))
 
 
 def side_by_side(segments: Segments) -> Floats:

@@ -106,6 +106,7 @@ def workloads(draw, coded=False):
         zero_pages=pages - used - idle,
         classes=tuple(classes),
         load_fraction=draw(st.sampled_from([1.0, 1.0, 0.4])),
+        wandering=draw(st.sampled_from([(0.0, 0.0, 0.0), (0.1, 0.05, 0.0), (0.3, 0.2, 0.2)])),
     )
 
 
