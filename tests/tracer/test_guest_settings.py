@@ -222,7 +222,10 @@ class LosesItsMonitor(PlayedQemu):
 
 
 @pytest.mark.parametrize("for_good", [False, True])
-def test_a_recording_that_loses_its_monitor_puts_back_through_another(tmp_path: Path, for_good: bool) -> None:
+def test_a_recording_that_loses_its_monitor_puts_back_through_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, for_good: bool
+) -> None:
+    monkeypatch.setattr("migsim.tracer.stream.reader._CLOSES_S", 0.2)  # nobody ends the migration meanwhile
     qemu = LosesItsMonitor([[31]] * 1000)
     qemu.lost_for_good = for_good
     before = settings(qemu)
@@ -236,6 +239,23 @@ def test_a_recording_that_loses_its_monitor_puts_back_through_another(tmp_path: 
             with QmpSession(tmp_path / "q") as session:
                 assert restore_guest(session, tmp_path / "a.trace.part")
         assert settings(qemu) == before
+
+
+def test_what_one_odd_answer_left_is_put_back_at_once(tmp_path: Path, qemu: PlayedQemu) -> None:
+    """Its monitor serves one client: the first session is closed before another puts the settings back."""
+    odd = iter([7])
+    before = settings(qemu)
+    with (
+        monitor_of(
+            qemu,
+            tmp_path / "q",
+            lambda asked, right: next(odd, right) if asked == "migrate_cancel" else right,
+        ),
+        pytest.raises(QmpError, match="migrate_cancel") as lost,
+    ):
+        record_trace(tmp_path / "q", tmp_path / "a.trace", method="stream", duration_s=0.2)
+    assert "migsim trace restore" not in str(lost.value)
+    assert settings(qemu) == before
 
 
 @pytest.mark.live
