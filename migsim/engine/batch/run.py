@@ -49,6 +49,8 @@ class Run:
     ----------
     reasons : ndarray of `REASON`
         What each cell's reason is told from.
+    notes, ended
+        Of the cell that ran last: its syncs, and its counters at the end.
     """
 
     def __init__(self, columns: GroupColumns, count: int) -> None:
@@ -65,6 +67,8 @@ class Run:
         some_fresh = bool(np.any((fresh > 0) & (fresh < np.inf)))
         self._keep_apart = columns.migration.has_capability("xbzrle") or some_fresh
         self._caches: dict[int, Cache] = {}
+        self.notes: Notes
+        self.ended: Any
 
     def simulate(self, seeds: Sequence[int | None] | None = None) -> None:
         """Run every cell; those with a seed draw their dirty counts."""
@@ -111,7 +115,10 @@ class Run:
             self._kind["many_rounds"] = many_rounds(rng is not None)
             self._kind["steady_rounds"] = steady_rounds(cache is not None)
             self._kind["keep_apart"] = self._keep_apart or rng is not None
-            notes = Notes(empty_records(room, SYNC_NOTE), np.empty(room), np.zeros(room + 1))
+            self.notes = Notes(
+                empty_records(room, SYNC_NOTE), np.empty(room), np.zeros(room + 1), np.zeros(MAX_PERCENTAGE + 1)
+            )
+            self.ended = empty_records(1, ENDED)
             done = compiled_run()(
                 self._memory,
                 self._extents,
@@ -121,8 +128,8 @@ class Run:
                 _run_fractions(),
                 cells,
                 self.columns.rates,
-                notes,
-                empty_records(1, ENDED),
+                self.notes,
+                self.ended,
                 figures,
                 reasons,
                 done,
