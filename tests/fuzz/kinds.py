@@ -288,7 +288,7 @@ def use_monitor(path: Path) -> Iterator[str]:
     Which of these, the script's bytes say.
     """
     data = path.read_bytes()
-    use = (_record_from, _change_settings_of, _watch)[zlib.crc32(data) % 3]
+    use = MONITOR_USES[zlib.crc32(data) % len(MONITOR_USES)]
     died: list[str] = []
     hook, threading.excepthook = (
         threading.excepthook,
@@ -350,6 +350,7 @@ def _watch(folder: Path) -> Iterator[str]:
             yield f"{name} is {value}"
 
 
+MONITOR_USES = (_record_from, _change_settings_of, _watch)
 SYNCS = [
     f"1@{second}.5:migration_bitmap_sync_{what}"
     for second in (10, 12, 14)

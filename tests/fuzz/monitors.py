@@ -82,10 +82,11 @@ def good_script() -> bytes:
     for name, said in _GOOD:
         message = said if name in ("greeting", "event") else {"return": said, "id": "ID"}
         rows.append((name, json.dumps(message).encode() + b"\r\n"))
-    return _packed(rows)
+    return packed(rows)
 
 
-def _packed(rows: Script) -> bytes:
+def packed(rows: Script) -> bytes:
+    """Return the script of some rows."""
     # a reply may hold line ends of its own: each row says how many bytes it has
     return b"".join(b"%s %d\n%s" % (name.encode(), len(reply), reply) for name, reply in rows)
 
@@ -108,7 +109,7 @@ def _changing(change: Callable[[random.Random, bytes], bytes]) -> mutators.Mutat
         if rows:
             at = rng.randrange(len(rows))
             rows[at] = (rows[at][0], change(rng, rows[at][1]))
-        return _packed(rows)
+        return packed(rows)
 
     return mutate
 

@@ -17,7 +17,8 @@ from migsim.errors import TraceError
 from migsim.study.xbzrle_advice import advise_xbzrle
 from migsim.trace import Trace, TraceMeta, TraceWriter, pack_part
 from migsim.trace import reader as reader_module
-from migsim.trace.members import member_table
+from migsim.trace.journal import whole_commits
+from migsim.trace.members import member_table, open_parquet_writer
 
 ROOT = Path(__file__).parents[2]
 TIB = 1 << 40
@@ -95,8 +96,6 @@ def _first(pages: int) -> list[int]:
 
 
 def _write(piece: Path, member: str, total_pages: int, columns: dict) -> None:
-    from migsim.trace.members import open_parquet_writer
-
     table = member_table(member, total_pages, columns)
     with piece.open("wb") as stream, open_parquet_writer(stream, table.schema) as writer:
         writer.write_table(table)
@@ -301,16 +300,12 @@ def test_a_piece_of_a_recording_that_changed_is_neither_read_nor_packed(
         trace.pages(0)
     piece.write_bytes(good)
 
-    from migsim.trace import writer as writer_module
-
-    whole = writer_module.whole_commits
-
     def checked_then_changed(*arguments):
-        found = whole(*arguments)
+        found = whole_commits(*arguments)
         piece.write_bytes(other)
         return found
 
-    monkeypatch.setattr(writer_module, "whole_commits", checked_then_changed)
+    monkeypatch.setattr("migsim.trace.writer.whole_commits", checked_then_changed)
     with pytest.raises(TraceError, match="another file than the one that was opened"):
         pack_part(folder, tmp_path / "a.trace")
     assert folder.is_dir() and not (tmp_path / "a.trace").exists()
