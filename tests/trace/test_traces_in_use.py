@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -207,6 +208,14 @@ def test_what_is_asked_for_is_compared_with_what_there_is(
             read_rounds(trace)
     else:
         assert read_rounds(trace) is not None
+
+
+@pytest.mark.parametrize("intervals", [255, 256, 65_535, 65_536, 70_000])
+def test_hits_of_many_intervals_are_all_counted(intervals: int) -> None:
+    writes = TraceWrites.__new__(TraceWrites)
+    writes.total_pages, writes._numbers = 4, list(range(intervals))
+    writes.trace = SimpleNamespace(pages=lambda _number: np.array([2]))  # type: ignore[assignment]
+    assert writes._count_hits().tolist() == [0, 0, intervals, 0]
 
 
 def test_groups_and_limits_are_looked_at(tmp_path: Path) -> None:
