@@ -68,7 +68,6 @@ def test_damaged_inputs_are_refused_or_harmless(name: str) -> None:
 KEPT = {
     "part": [121801805956862],  # a footer that contradicts itself ended the process
     "trace": [154863420354848],  # the same
-    "monitor": [130],  # a counter of query-migrate that is an object
     "profile": [179268816546702],  # a page of 31 million years: a guest lost -125 ms
     "workload": [193401009336463, 127625487579314],  # extents of more pages than their class: hours of work
 }
