@@ -111,6 +111,38 @@ def test_what_migsim_asks_has_a_shape() -> None:
     assert asked == set(ANSWERS)
 
 
+def test_a_measured_window_without_a_length(tmp_path: Path) -> None:
+    def answer(asked: str, right: Any) -> Any:
+        measured = asked == "query-dirty-rate"
+        return {"status": "measured", "dirty-rate": 3} if measured else right
+
+    qemu = PlayedQemu([])
+    qemu.calc_dirty_rate = lambda _arguments: {}  # type: ignore[attr-defined]
+    with (
+        monitor_of(qemu, tmp_path / "q", answer),
+        pytest.raises(QmpError, match="not how long it took"),
+    ):
+        record_trace(tmp_path / "q", tmp_path / "a.trace", method="dirty-rate", duration_s=0.1)
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong", "said"),
+    [
+        ("query-migrate", {"xbzrle-cache": {"pages": {}}}, "'pages' of 'xbzrle-cache' is an object"),
+        ("query-migrate", {"ram": {"mbps": "fast"}}, "'mbps' of 'ram' is a text, not a number"),
+        ("query-migrate", {"more": float("inf")}, "not finite"),
+        ("query-migrate-parameters", {"max-bandwidth": 1 << 70}, "22 characters is too large"),
+        ("query-migrate-parameters", {"a": json.loads("[" * 100 + "]" * 100)}, "deeper than 64"),
+        ("query-migrate-parameters", {"a": "\ud800"}, "surrogates not allowed"),
+        ("any-other", float("nan"), "not finite"),
+    ],
+)
+def test_what_no_answer_holds(command: str, wrong: Any, said: str) -> None:
+    with pytest.raises(QmpError, match=f"{command} was answered.*{said}") as error:
+        check_answer(command, wrong)
+    assert len(str(error.value)) < 1000
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
