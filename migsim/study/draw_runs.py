@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from migsim.engine.batch.columns import compiles
-from migsim.engine.events.precopy import TooManyCalls, simulate
+from migsim.engine.events.precopy import TooManyCallsError, simulate
 from migsim.engine.inputs import SimulationInput
 from migsim.results import MigrationResult
 from migsim.study.draws import figures_of_draw
@@ -57,16 +57,18 @@ class DrawRuns:
 
     def simulate(self, migration: SimulationInput, seed: int | None) -> DrawRun:
         """Simulate one draw."""
-        events_only = self.few or seed is None or not compiles(migration)
-        if events_only or not self.long:
+        if seed is None or self.few or not compiles(migration):
+            return _in_events(simulate(migration, seed=seed))
+        if not self.long:
             try:
-                result = simulate(migration, seed=seed, most_calls=None if events_only else MOST_CALLS)
-            except TooManyCalls:
+                return _in_events(simulate(migration, seed=seed, most_calls=MOST_CALLS))
+            except TooManyCallsError:
                 self.long = True
-            else:
-                return DrawRun(result, figures_of_draw(result), lambda: result)
         from migsim.engine.batch.one import simulate_compiled
 
-        assert seed is not None
         quick, throttled = simulate_compiled(migration, seed)
         return DrawRun(quick, figures_of_draw(quick, throttled), lambda: simulate(migration, seed=seed))
+
+
+def _in_events(result: MigrationResult) -> DrawRun:
+    return DrawRun(result, figures_of_draw(result), lambda: result)

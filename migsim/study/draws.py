@@ -86,8 +86,8 @@ def figures_of_draw(
 ) -> dict[str, float]:
     """Return the figures of one migration, with those of XBZRLE and auto-converge where they are on.
 
-    `throttled` has auto-converge's steps, which are otherwise read from the result's timeline. XBZRLE adds ``cache-hit-rate`` and ``xbzrle-bytes``; auto-converge adds ``throttle-N``, the second at which
-    throttling by N % began.
+    XBZRLE adds ``cache-hit-rate`` and ``xbzrle-bytes``; auto-converge adds ``throttle-N``, the second at which
+    throttling by N % began. `throttled` has these seconds; otherwise they are read from the result's timeline.
     """
     mechanisms: dict[str, float] = {}
     if result.scenario.get("capabilities", {"auto-converge": True}).get("auto-converge"):

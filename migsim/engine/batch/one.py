@@ -1,4 +1,4 @@
-"""One drawn migration on the batch engine, with its rounds: what `migsim.engine.events.precopy.simulate` takes long for.
+"""One drawn migration on the batch engine, with its rounds: for draws that take the event engine long.
 
 The loop notes figures, rounds and auto-converge's steps. The timeline and the guest's speed over time are the event
 engine's, which simulates the same draw when somebody looks at them. The parts of the downtime are left empty.

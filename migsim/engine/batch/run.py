@@ -116,7 +116,10 @@ class Run:
             self._kind["steady_rounds"] = steady_rounds(cache is not None)
             self._kind["keep_apart"] = self._keep_apart or rng is not None
             self.notes = Notes(
-                empty_records(room, SYNC_NOTE), np.empty(room), np.zeros(room + 1), np.zeros(MAX_PERCENTAGE + 1)
+                empty_records(room, SYNC_NOTE),
+                np.empty(room),
+                np.zeros(room + 1),
+                np.zeros(MAX_PERCENTAGE + 1),
             )
             self.ended = empty_records(1, ENDED)
             done = compiled_run()(

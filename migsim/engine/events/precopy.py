@@ -39,7 +39,7 @@ from migsim.models.multifd.packets import counted_pages
 from migsim.results import MigrationResult
 from migsim.units import PAGE_BYTES
 
-__all__ = ["TooManyCalls", "simulate"]
+__all__ = ["TooManyCallsError", "simulate"]
 
 Floats = NDArray[np.float64]
 Steps = Generator[simpy.Event, Any, None]
@@ -62,11 +62,12 @@ def simulate(
     memory : PageMemory, optional
         The guest's memory page by page (see `migsim.engine.pages.replay`); by default the segments of its workload.
     most_calls : int, optional
-        Iterate calls, and `CALLS_A_SYNC` for each bitmap sync, after which the simulation is given up; by default it is not.
+        Iterate calls after which the simulation is given up, a sync counted as `CALLS_A_SYNC` of them; by default
+        it is not.
 
     Raises
     ------
-    TooManyCalls
+    TooManyCallsError
         After `most_calls`.
 
     Returns
@@ -80,7 +81,7 @@ def simulate(
     return run.recorder.result(migration, seed, run.clock)
 
 
-class TooManyCalls(Exception):
+class TooManyCallsError(Exception):
     """The simulation took more iterate calls than it may."""
 
 
@@ -146,7 +147,9 @@ class _Precopy:
         self.period_pages = 0.0
         self.period_transferred = 0.0
         self.tests: list[float] = []
-        self.moved_at: tuple[int, float] | None = None  # number of tests and threshold that showed no standstill
+        self.moved_at: tuple[int, float] | None = (
+            None  # number of tests and threshold that showed no standstill
+        )
         self.mark: Mark | None = None
         self.last_window_pages = 0.0
 
@@ -284,7 +287,7 @@ class _Precopy:
         """Send until the iterate call's time or the quota is used up, or nothing is dirty (ram_save_iterate)."""
         self.calls_left -= 1
         if self.calls_left < 0:
-            raise TooManyCalls
+            raise TooManyCallsError
         before = self.memory.cursor
         sent = self.memory.send(self.env.now, ITERATE_MAX_S, self.quota - self.window_used, self.costs)
         yield self.env.timeout(sent.seconds)
