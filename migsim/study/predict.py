@@ -21,7 +21,7 @@ from migsim.study.basis import Basis, short_trace_warning
 from migsim.study.draw_runs import DrawRun, DrawRuns
 from migsim.study.draws import draw_all
 from migsim.study.question import Question, QuestionKeywords, takes_question
-from migsim.units import format_bytes, format_duration_s
+from migsim.units import format_bytes, format_duration_s, format_two_figures
 from migsim.workload import Workload
 
 if TYPE_CHECKING:
@@ -266,5 +266,8 @@ def _reason(status: Status, medians: Mapping[str, float], kept: list[DrawRun], q
             f"{format_duration_s(question.deadline_s)}, the deadline."
         )
     over = medians["left"] / max(medians["threshold"], 1.0)
+    times = format_two_figures(over)
     length, dirty, most = (format_figure(name, medians[name]) for name in ("round", "left", "threshold"))
-    return f"A round of {length} leaves {dirty} or more dirty, {over:.2g} times the switchover threshold of {most}."
+    return (
+        f"A round of {length} leaves {dirty} or more dirty, {times} times the switchover threshold of {most}."
+    )
