@@ -21,6 +21,7 @@ __all__ = [
     "DEEPEST",
     "LARGEST_TEXT",
     "LARGEST_TEXT_OF_A_RECORD",
+    "check_values",
     "open_regular",
     "parse_json",
     "parse_toml",
@@ -109,7 +110,7 @@ def parse_json(text: str | bytes, where: str, error_type: type[MigsimError]) -> 
     """
     try:
         data = json.loads(text, parse_int=_integer, parse_float=_finite, parse_constant=_no_number)
-        _check_values(data)
+        check_values(data)
     except RecursionError:
         raise _damaged(where, "whole JSON", f"it nests deeper than {DEEPEST} levels", error_type) from None
     except ValueError as error:  # a decoding error is one too
@@ -121,7 +122,7 @@ def parse_toml(text: str, where: str, error_type: type[MigsimError]) -> dict[str
     """Parse TOML within the bounds of `parse_json`, but that TOML has NaN and infinity."""
     try:
         data = tomllib.loads(text)
-        _check_values(data)
+        check_values(data)
     except RecursionError:
         raise _damaged(where, "TOML", f"it nests deeper than {DEEPEST} levels", error_type) from None
     except ValueError as error:
@@ -146,8 +147,15 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
 
 
-def _check_values(data: Any) -> None:
-    """Raise ValueError for nesting, integers and texts beyond the bounds."""
+def check_values(data: Any, *, finite: bool = False) -> None:
+    """Raise ValueError for nesting, integers and texts beyond the bounds; with `finite`, for NaN and infinity too.
+
+    Examples
+    --------
+    >>> check_values({"downtime": 1 << 70})
+    Traceback (most recent call last):
+    ValueError: a number of 22 characters is too large
+    """
     level = [data]
     for _ in range(DEEPEST):
         inner: list[Any] = []
@@ -162,6 +170,8 @@ def _check_values(data: Any) -> None:
                     value.encode()  # a lone surrogate is no text
             elif isinstance(value, int) and not -_LARGEST_INTEGER < value < _LARGEST_INTEGER:
                 raise ValueError(f"a number of {len(str(value))} characters is too large")
+            elif finite and isinstance(value, float) and not math.isfinite(value):
+                raise ValueError("a number is not finite")
         if not inner:
             return
         level = inner

@@ -22,6 +22,7 @@ __all__ = [
     "format_bytes",
     "format_duration_s",
     "format_rate",
+    "format_two_figures",
     "format_value",
     "parse_bytes",
     "parse_duration_s",
@@ -178,6 +179,17 @@ def format_rate(bytes_per_s: float, *, bits: bool = False, exact: bool = False) 
     table, per = (_BITS, "ps") if bits else (_SIZES, "/s")
     units = [(unit + per, scale) for unit, scale in table.items() if "i" not in unit]
     return _write(bytes_per_s, units, exact)
+
+
+def format_two_figures(value: float) -> str:
+    """Write a number with two figures, or all figures before the point, never with an exponent.
+
+    Examples
+    --------
+    >>> format_two_figures(1.66), format_two_figures(42.4), format_two_figures(912.3), format_two_figures(0.066)
+    ('1.7', '42', '912', '0.066')
+    """
+    return f"{value:,.0f}" if value >= 99.5 else f"{value:.2g}"
 
 
 def format_duration_s(seconds: float) -> str:

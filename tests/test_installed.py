@@ -13,9 +13,8 @@ import pytest
 
 import migsim
 from migsim.example import FILES
-from migsim.lab.guest import image_path
 from migsim.lab.guest_log import wait_ready
-from migsim.lab.qemu import QemuProcess, split_command
+from tests.live_guest import live_guest
 
 ROOT = Path(__file__).parents[1]
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
@@ -101,18 +100,7 @@ def test_a_stranger_tries_it(installed: Path, tmp_path: Path) -> None:
 @pytest.mark.live
 @pytest.mark.parametrize("method", ["stream", "dirty-rate"])
 def test_it_records_a_real_guest(installed: Path, tmp_path: Path, method: str) -> None:
-    machine = ["-nodefaults", "-display", "none", "-vga", "none", "-accel", "kvm", "-m", "128M"]
-    work = "-- touch=3000 class=1000:400:3:sweep:bytes=8 report=200 check=1"
-    guest = [
-        "-kernel",
-        str(image_path()),
-        "-append",
-        work,
-        "-qmp",
-        f"unix:{tmp_path}/vm.sock,server=on,wait=off",
-    ]
-    command = split_command(os.environ["MIGSIM_QEMU_10"])
-    with QemuProcess([*command, *machine, *guest], tmp_path, "source") as qemu:
+    with live_guest(tmp_path, "10.0", monitor="vm.sock") as qemu:
         wait_ready(qemu, 60.0)
         words = ["--qmp", "vm.sock", "-o", "vm.trace", "--method", method, "--duration", "3s"]
         run(installed / "migsim", "trace", "record", *words, cwd=tmp_path)

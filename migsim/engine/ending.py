@@ -5,7 +5,7 @@ A migration that stands still is not simulated to its deadline: its counters go 
 
 from __future__ import annotations
 
-from migsim.units import PAGE_BYTES
+from migsim.units import PAGE_BYTES, format_two_figures
 
 __all__ = ["LAST_SYNCS", "LAST_TESTS", "carried_on", "completed_reason", "standing_reason"]
 
@@ -65,8 +65,9 @@ def standing_reason(
     if not tests:
         return f"The first pass over RAM was not done after {now:.0f} s."
     ending = "and stays so" if steady else f"until the deadline of {now:.0f} s"
+    gap = format_two_figures(gap_s)
     return (
-        f"Each {gap_s:.2g} s round leaves {least / 1e6:.1f} MB or more dirty "
-        f"(dirty rate over a {gap_s:.2g} s round, {new_bytes_per_s / 1e6:.0f} MB/s), above the switchover threshold of "
+        f"Each {gap} s round leaves {least / 1e6:.1f} MB or more dirty "
+        f"(dirty rate over a {gap} s round, {new_bytes_per_s / 1e6:.0f} MB/s), above the switchover threshold of "
         f"{threshold / 1e6:.1f} MB, {ending}."
     )

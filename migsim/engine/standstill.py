@@ -2,14 +2,17 @@
 
 The exact tests find as much dirty memory as before (no trend between the earlier and the later half of them), and
 
-- either the last `steady_rounds` tests all lie so far above the threshold that none will come below it: eight
-  standard deviations where dirty counts are drawn, one where they are expected values, which chance does not move,
+- either the last `steady_rounds` tests all lie so far above the threshold that none will come below it: by four
+  standard deviations of their logarithms where dirty counts are drawn, by one where they are expected values, which
+  chance does not move. A few rounds do not show all that the guest's activity does, so its own deviation is the least,
 - or there were `many_rounds` tests, near the threshold or not.
 
 The functions are compiled for the batch engine, too.
 """
 
 from __future__ import annotations
+
+from math import exp
 
 __all__ = [
     "deviations",
@@ -51,9 +54,9 @@ def deviations(drawn: bool) -> float:
     Examples
     --------
     >>> deviations(True), deviations(False)
-    (8.0, 1.0)
+    (4.0, 1.0)
     """
-    return 8.0 if drawn else 1.0
+    return 4.0 if drawn else 1.0
 
 
 def trend(earlier_mean: float, later_mean: float) -> float:
@@ -78,12 +81,12 @@ def is_flat(relative: float) -> bool:
     return relative < 0.02
 
 
-def far_above(lowest: float, deviation: float, threshold: float, times: float) -> bool:
-    """Whether the lowest test lies `times` standard deviations of the tests above the threshold.
+def far_above(lowest: float, log_deviation: float, threshold: float, times: float) -> bool:
+    """Whether the lowest test lies `times` standard deviations of the tests' logarithms above the threshold.
 
     Examples
     --------
-    >>> far_above(100.0, 5.0, 50.0, 8.0), far_above(100.0, 10.0, 50.0, 8.0)
+    >>> far_above(100.0, 0.1, 50.0, 4.0), far_above(100.0, 0.2, 50.0, 4.0)
     (True, False)
     """
-    return lowest - times * deviation > threshold
+    return lowest > threshold * exp(times * log_deviation)

@@ -1,7 +1,7 @@
 """The shapes of QEMU's answers: what is taken from an answer is checked as it comes, command by command.
 
-A shape is a type, a `Whole` number, a list with one shape for all items, or a mapping of names to shapes, in which a
-name with a ``?`` may be missing. Other names are left as they are: each release has more of them.
+A shape is a type (`float`: any number), a `Whole` number, a list with one shape for all items, or a mapping of names to
+shapes, in which a name with a ``?`` may be missing. Other names are left as they are: each release has more of them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from migsim.errors import QmpError
+from migsim.reading import check_values
 
 __all__ = ["ANSWERS", "Whole", "check_answer"]
 
@@ -24,6 +25,7 @@ class Whole:
 
 
 _BYTES = Whole(most=1 << 52)
+_COUNT = Whole(least=-(1 << 63), most=1 << 64)
 _DIRTY_RATE = {
     "status": str,
     "calc-time?": Whole(most=1 << 32),
@@ -31,7 +33,15 @@ _DIRTY_RATE = {
 }
 _MIGRATION = {
     "status?": str,
-    "ram?": {"remaining?": _BYTES, "transferred?": _BYTES, "total?": _BYTES},
+    "ram?": {
+        **{"remaining?": _BYTES, "transferred?": _BYTES, "total?": _BYTES},
+        **{"normal?": _COUNT, "duplicate?": _COUNT, "dirty-sync-count?": _COUNT},
+        **{"dirty-pages-rate?": _COUNT, "mbps?": float},
+    },
+    "xbzrle-cache?": {"pages?": _COUNT, "cache-miss?": _COUNT, "overflow?": _COUNT, "encoding-rate?": float},
+    "compression?": {"pages?": _COUNT},
+    "total-time?": _COUNT,
+    "downtime?": _COUNT,
     "error-desc?": str,
     "blocked-reasons?": [str],
     "socket-address?": [{"type?": str}],
@@ -77,13 +87,18 @@ def check_answer(command: str, answer: Any) -> None:
     Raises
     ------
     QmpError
-        The answer has not the shape that QEMU's answers to this command have.
+        The answer has not the shape that QEMU's answers to this command have, or holds numbers, texts or a depth
+        that no answer has.
 
     Examples
     --------
     >>> check_answer("query-status", {"running": True, "status": "running"})
     """
-    wrong = _find_wrong(ANSWERS[command], answer, "") if command in ANSWERS else ""
+    try:
+        check_values(answer, finite=True)
+        wrong = _find_wrong(ANSWERS[command], answer, "") if command in ANSWERS else ""
+    except ValueError as error:
+        wrong = str(error)
     if wrong:
         raise QmpError(
             f"{command} was answered with {_short(answer)}: {wrong}.",
@@ -100,6 +115,9 @@ def _find_wrong(shape: Any, value: Any, where: str) -> str:
             return f"{at} is {_kind(value)}, not a whole number"
         inside = shape.least <= value <= shape.most
         return "" if inside else f"{at} is out of its range, {shape.least} to {shape.most}"
+    if shape is float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return "" if number else f"{at} is {_kind(value)}, not a number"
     if isinstance(shape, type):
         return "" if isinstance(value, shape) else f"{at} is {_kind(value)}, not {_KINDS[shape]}"
     if isinstance(shape, list):

@@ -81,15 +81,18 @@ def _with_writes(host: HostProfile, terms: dict[str, float], log_writes: float, 
     return Draw(terms, terms["guest_speed"] * math.exp(log_writes), seed)
 
 
-def figures_of_draw(result: MigrationResult) -> dict[str, float]:
+def figures_of_draw(
+    result: MigrationResult, throttled: Mapping[int, float] | None = None
+) -> dict[str, float]:
     """Return the figures of one migration, with those of XBZRLE and auto-converge where they are on.
 
     XBZRLE adds ``cache-hit-rate`` and ``xbzrle-bytes``; auto-converge adds ``throttle-N``, the second at which
-    throttling by N % began.
+    throttling by N % began. `throttled` has these seconds; otherwise they are read from the result's timeline.
     """
     mechanisms: dict[str, float] = {}
     if result.scenario.get("capabilities", {"auto-converge": True}).get("auto-converge"):
-        mechanisms = {f"throttle-{pct}": t_s for pct, t_s in throttle_steps(result.timeline).items()}
+        steps = throttle_steps(result.timeline) if throttled is None else throttled
+        mechanisms = {f"throttle-{pct}": t_s for pct, t_s in steps.items()}
     hit_rate = cache_hit_rate(result.info)
     if hit_rate is not None:
         mechanisms |= {

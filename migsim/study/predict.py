@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from migsim.engine.events.precopy import simulate
 from migsim.html import html_list, html_table
 from migsim.intervals import HIGH_PERCENT, LOW_PERCENT
 from migsim.results import MigrationResult, Outcome, Status
@@ -19,9 +18,10 @@ from migsim.results.figures import COMPARED, INTERVALS
 from migsim.results.render import figure_label, format_figure
 from migsim.results.standing import STANDING, standing_figures
 from migsim.study.basis import Basis, short_trace_warning
-from migsim.study.draws import draw_all, figures_of_draw
+from migsim.study.draw_runs import DrawRun, DrawRuns
+from migsim.study.draws import draw_all
 from migsim.study.question import Question, QuestionKeywords, takes_question
-from migsim.units import format_bytes, format_duration_s
+from migsim.units import format_bytes, format_duration_s, format_two_figures
 from migsim.workload import Workload
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ class Prediction:
     fit : WorkloadFit, optional
         The fit of the trace; None for a workload.
     runs : tuple of MigrationResult
-        Results of the same draws. Their tables are computed on first access, because most are never read.
+        Results of the same draws. Their tables are computed on first access, because most are never read. Where draws
+        take long (see `migsim.study.draw_runs`), `downtime_parts_ms` of all but the example run is empty.
     """
 
     outcome: Outcome
@@ -154,14 +155,6 @@ class Prediction:
         )
 
 
-@dataclass(frozen=True)
-class _DrawResult:
-    """The result of one draw, and its figures."""
-
-    result: MigrationResult
-    figures: dict[str, float] = field(default_factory=dict)
-
-
 @takes_question()
 def predict(
     guest: Question | Trace | Workload | str | os.PathLike[str],
@@ -197,20 +190,20 @@ def predict(
     question = Question.of(guest, **keywords)
     workload = question.workload()
     base = question.migration(workload)
-    simulated: list[_DrawResult] = []
+    simulated: list[DrawRun] = []
+    runs = DrawRuns(question.draws)
     draws = draw_all(question.host, workload.writes_spread, question.draws, question.seed)
     for k, draw in enumerate(draws):
         migration = base
         if family is not None and question.draws > 1:
             migration = replace(base, workload=family(np.random.default_rng((question.seed, k))))
-        result = simulate(draw.of(migration), seed=draw.seed)
-        simulated.append(_DrawResult(result, figures_of_draw(result)))
+        simulated.append(runs.simulate(draw.of(migration), draw.seed))
         if progress:
             progress(k + 1, question.draws)
     return _summarise(simulated, question, workload)
 
 
-def _summarise(simulated: list[_DrawResult], question: Question, workload: Workload) -> Prediction:
+def _summarise(simulated: list[DrawRun], question: Question, workload: Workload) -> Prediction:
     """Return the outcome of most draws, the medians and the middle 80 % of these, and the one nearest the medians."""
     completed = [d for d in simulated if d.result.outcome.status == "completed"]
     fraction = len(completed) / len(simulated)
@@ -230,7 +223,7 @@ def _summarise(simulated: list[_DrawResult], question: Question, workload: Workl
     low = np.percentile(table, LOW_PERCENT, axis=0, method="lower")
     high = np.percentile(table, HIGH_PERCENT, axis=0, method="higher")
     medians = dict(zip(names, map(float, middle), strict=True))
-    example = kept[int(np.argmin(distance))].result
+    example = kept[int(np.argmin(distance))].in_detail()
     basis = question.basis
     if status == "completed":
         basis = basis.with_warnings(short_trace_warning(question, medians["total-time"] / 1000))
@@ -260,7 +253,7 @@ def _standing(result: MigrationResult, question: Question) -> dict[str, float]:
     )
 
 
-def _reason(status: Status, medians: Mapping[str, float], kept: list[_DrawResult], question: Question) -> str:
+def _reason(status: Status, medians: Mapping[str, float], kept: list[DrawRun], question: Question) -> str:
     """Say why most draws end as they do, by their medians."""
     if status == "completed":
         left = float(np.median([d.result.outcome.left_bytes or 0.0 for d in kept]))
@@ -273,5 +266,8 @@ def _reason(status: Status, medians: Mapping[str, float], kept: list[_DrawResult
             f"{format_duration_s(question.deadline_s)}, the deadline."
         )
     over = medians["left"] / max(medians["threshold"], 1.0)
+    times = format_two_figures(over)
     length, dirty, most = (format_figure(name, medians[name]) for name in ("round", "left", "threshold"))
-    return f"A round of {length} leaves {dirty} or more dirty, {over:.2g} times the switchover threshold of {most}."
+    return (
+        f"A round of {length} leaves {dirty} or more dirty, {times} times the switchover threshold of {most}."
+    )

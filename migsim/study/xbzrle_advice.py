@@ -168,12 +168,13 @@ def advise_xbzrle(trace: Trace, *, aged: bool = True) -> XbzrleAdvice:
     Raises
     ------
     TraceError
-        The trace has page numbers of fewer than two intervals.
+        The trace has page numbers of fewer than two intervals, or they need more memory than there is.
 
     Examples
     --------
     >>> advise_xbzrle(Trace.open("db.trace")).recommended_bytes        # doctest: +SKIP
     """
+    trace.check_rounds_memory("a walk of its pages through the cache")
     rounds = [pages for pages in (trace.pages(i) for i in range(len(trace.intervals))) if len(pages)]
     if len(rounds) < 2:
         raise TraceError(

@@ -6,6 +6,7 @@ file's very end, and names each member once.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zipfile
 import zlib
@@ -16,7 +17,7 @@ from migsim.errors import TraceError
 from migsim.reading import LARGEST_TEXT, open_regular
 from migsim.trace.members import MEMBERS
 
-__all__ = ["MEMBER_DAMAGES", "TraceArchive", "unreadable_trace"]
+__all__ = ["MEMBER_DAMAGES", "TraceArchive", "changed_trace", "fingerprint", "unreadable_trace"]
 
 MEMBER_DAMAGES = (
     *(OSError, EOFError, ValueError, RuntimeError, KeyError, OverflowError, MemoryError),
@@ -117,4 +118,24 @@ def unreadable_trace(path: Path, why: str) -> TraceError:
         f"Cannot read {path} as a trace: {why}.",
         "`migsim trace record` writes traces: zip files of meta.json and Parquet members.",
         "Check the path; copy the file again if the copy was cut short.",
+    )
+
+
+def fingerprint(data: bytes | None) -> bytes:
+    """Return what tells a member's bytes, None where it is missing, from any others.
+
+    Examples
+    --------
+    >>> fingerprint(b"PAR1") == fingerprint(b"PAR2")
+    False
+    """
+    return b"" if data is None else hashlib.sha256(data).digest()
+
+
+def changed_trace(path: Path) -> TraceError:
+    """Return the error for a file that is no longer the one that was opened."""
+    return TraceError(
+        f"{path} is another file than the one that was opened: its contents have changed.",
+        "A trace is checked as it is opened, and what is read later has to be what was checked.",
+        "Open it again, and leave the file as it is meanwhile.",
     )

@@ -11,12 +11,12 @@ import contextlib
 import errno
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from migsim.errors import HostError, TraceError
 from migsim.files import write_text_atomically
 from migsim.reading import read_bytes
-from migsim.trace.archive import MEMBER_DAMAGES
+from migsim.trace.archive import MEMBER_DAMAGES, changed_trace, fingerprint
 from migsim.trace.checks import MemberChecks
 from migsim.trace.members import MEMBERS, member_columns, member_tables, open_parquet_writer
 from migsim.trace.meta import TraceMeta
@@ -24,12 +24,25 @@ from migsim.trace.meta import TraceMeta
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["LARGEST_PIECE", "Journal", "part_path", "whole_commits"]
+__all__ = ["CommittedFile", "Journal", "part_path", "whole_commits"]
 
 _PIECE = re.compile(rf"(\d{{8}})-({'|'.join(MEMBERS)})\.parquet")
 
-LARGEST_PIECE = 1 << 31
-"""Bytes of one member of one commit."""
+_LARGEST_PIECE = 1 << 31  # bytes of one member of one commit
+
+
+class CommittedFile(NamedTuple):
+    """A file of a commit, as it was checked."""
+
+    path: Path
+    fingerprint: bytes
+
+    def read(self) -> bytes:
+        """Return its bytes; raise TraceError where they are not those that were checked."""
+        data = read_bytes(self.path, TraceError, most=_LARGEST_PIECE)
+        if fingerprint(data) != self.fingerprint:
+            raise changed_trace(self.path)
+        return data
 
 
 def part_path(target: Path) -> Path:
@@ -93,7 +106,7 @@ class Journal:
             ) from error
 
 
-def whole_commits(folder: Path, meta: TraceMeta) -> tuple[dict[str, list[Path]], int]:
+def whole_commits(folder: Path, meta: TraceMeta) -> tuple[dict[str, list[CommittedFile]], int]:
     """Return each member's files of all whole commits, in order, and the number of commits left out at the end.
 
     Raises
@@ -111,30 +124,35 @@ def whole_commits(folder: Path, meta: TraceMeta) -> tuple[dict[str, list[Path]],
     for path in paths:
         number, _, rest = path.name.partition("-")
         commits.setdefault(number, []).append((rest.removesuffix(".parquet"), path))
-    pieces: dict[str, list[Path]] = {member: [] for member in MEMBERS}
+    pieces: dict[str, list[CommittedFile]] = {member: [] for member in MEMBERS}
     checks = MemberChecks(meta)
     for expected, number in enumerate(sorted(commits)):
-        if int(number) != expected or not _is_whole(commits[number], meta, checks):
+        held = _whole(commits[number], meta, checks) if int(number) == expected else None
+        if held is None:
             return pieces, len(commits) - expected
-        for member, path in commits[number]:
-            pieces[member].append(path)
+        for member, file in held.items():
+            pieces[member].append(file)
     return pieces, 0
 
 
-def _is_whole(commit: list[tuple[str, Path]], meta: TraceMeta, checks: MemberChecks) -> bool:
-    """Say whether a commit is complete, and holds what a trace may hold after the commits before it."""
+def _whole(
+    commit: list[tuple[str, Path]], meta: TraceMeta, checks: MemberChecks
+) -> dict[str, CommittedFile] | None:
+    """Return a commit's files by member; None where it is not complete, or holds what no trace may hold there."""
     import pyarrow as pa
 
     paths = dict(commit)
     if paths.keys() != {"windows"} and "intervals" not in paths:
-        return False
+        return None
+    held: dict[str, CommittedFile] = {}
     try:
         for member in MEMBERS:  # intervals are the first
             if member in paths:
-                data = read_bytes(paths[member], TraceError, most=LARGEST_PIECE)
+                data = read_bytes(paths[member], TraceError, most=_LARGEST_PIECE)
+                held[member] = CommittedFile(paths[member], fingerprint(data))
                 for table in member_tables(data, member, meta.total_pages):
                     checks.check(member, member_columns(table))
         checks.finish()
     except (TraceError, *MEMBER_DAMAGES, pa.ArrowException):
-        return False
-    return True
+        return None
+    return held

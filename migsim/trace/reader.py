@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from migsim.errors import TraceError
+from migsim.memory import usable_bytes
 from migsim.reading import read_bytes
-from migsim.trace.archive import MEMBER_DAMAGES, TraceArchive, unreadable_trace
+from migsim.trace.archive import MEMBER_DAMAGES, TraceArchive, changed_trace, fingerprint, unreadable_trace
 from migsim.trace.checks import MemberChecks
 from migsim.trace.curve import UniqueDirtyCurve, unique_dirty_curve
-from migsim.trace.journal import LARGEST_PIECE, part_path, whole_commits
+from migsim.trace.journal import CommittedFile, part_path, whole_commits
 from migsim.trace.members import (
     MEMBERS,
     empty_member,
@@ -23,6 +24,7 @@ from migsim.trace.members import (
     read_member,
 )
 from migsim.trace.meta import TraceMeta
+from migsim.units import format_bytes
 
 if TYPE_CHECKING:
     import os
@@ -32,9 +34,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Trace"]
 
+_FREE_BYTES = 64 << 20
+"""Memory that is taken without a look at how much there is."""
+_NUMBER_BYTES = 24  # of a page number while runs become page numbers
+_ROUNDS_BYTES = 32
+"""Bytes, for each page number, each distinct one and each run, while the rounds of a trace are compared: at most 30
+were measured."""
+
 
 class Trace:
-    """A recorded trace; each member is read from disk when it is first used.
+    """A recorded trace; each member is read from disk when it is first used, if it is still what was opened.
 
     Attributes
     ----------
@@ -47,9 +56,16 @@ class Trace:
     >>> trace.unique_dirty_curve().table()                            # doctest: +SKIP
     """
 
-    def __init__(self, path: Path, meta: TraceMeta, pieces: dict[str, list[Path]] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        meta: TraceMeta,
+        fingerprints: dict[str, bytes],
+        pieces: dict[str, list[CommittedFile]] | None = None,
+    ) -> None:
         self.path = path
         self.meta = meta
+        self._fingerprints = fingerprints
         self._pieces = pieces
         self._cache: dict[str, Any] = {}
 
@@ -74,13 +90,13 @@ class Trace:
         with TraceArchive(path) as archive:
             meta = TraceMeta.from_json(archive.read("meta.json") or b"", str(path))
             checks = MemberChecks(meta)
-            for member in MEMBERS:  # intervals are the first
-                _check_member(archive, member, meta, checks)
+            # intervals are the first
+            fingerprints = {member: _check_member(archive, member, meta, checks) for member in MEMBERS}
             try:
                 checks.finish()
             except ValueError as error:
                 raise unreadable_trace(path, str(error)) from error
-        return cls(path, meta)
+        return cls(path, meta, fingerprints)
 
     @classmethod
     def _open_part(cls, folder: Path) -> Trace:
@@ -93,7 +109,7 @@ class Trace:
         notes = [meta.note, "the recording was cut off"]
         if left_out:
             notes.append(f"{left_out} damaged part(s) at the end are left out")
-        trace = cls(folder, replace(meta, complete=False, note="; ".join(filter(None, notes))), pieces)
+        trace = cls(folder, replace(meta, complete=False, note="; ".join(filter(None, notes))), {}, pieces)
         ends = [0.0, *trace.intervals["end_s"], *(trace.windows["start_s"] + trace.windows["measured_s"])]
         trace.meta = replace(
             trace.meta,
@@ -140,7 +156,51 @@ class Trace:
             )
         runs = self.columns("runs")
         low, high = np.searchsorted(runs["interval"], [interval, interval + 1])
+        self.check_memory(f"reading interval {interval}", _NUMBER_BYTES * _total(runs["npages"][low:high]))
         return expand_runs(runs["first_page"][low:high], runs["npages"][low:high])
+
+    def check_memory(self, step: str, needed: int) -> None:
+        """Raise where a step would need more memory than there is, before it allocates any.
+
+        A small file may name any number of dirty pages, and be of a guest of any size.
+
+        Parameters
+        ----------
+        step : str
+            What is about to be done, for the error's text.
+        needed : int
+            Bytes that it takes.
+
+        Raises
+        ------
+        TraceError
+        """
+        if needed <= _FREE_BYTES or needed <= (usable := usable_bytes()):
+            return
+        total, numbers = self.meta.total_pages, _total(self.columns("runs")["npages"])
+        raise TraceError(
+            f"{self.path}: {step} needs {format_bytes(needed)} of memory, with a guest of {total:,} pages and "
+            f"{numbers:,} dirty pages in {len(self.columns('intervals')['interval'])} intervals.",
+            f"Page numbers are held in memory, and {format_bytes(usable)} may be taken.",
+            "Check that a guest of this size was traced, or use a machine with more memory.",
+        )
+
+    def check_rounds_memory(self, step: str) -> None:
+        """Raise where the page numbers of all intervals together would need more memory than there is.
+
+        Raises
+        ------
+        TraceError
+        """
+        npages = self.columns("runs")["npages"]
+        numbers = _total(npages)
+        distinct = min(numbers, self.meta.total_pages)
+        self.check_memory(step, _ROUNDS_BYTES * (numbers + distinct + len(npages)))
+
+    def most_dirty_pages(self) -> int:
+        """Return the number of dirty pages of the interval that has most of them."""
+        runs = self.columns("runs")
+        return int(np.bincount(runs["interval"], runs["npages"]).max(initial=0))
 
     def columns(self, member: str) -> dict[str, npt.NDArray[Any]]:
         """Return a member's columns as arrays by name: the data of `intervals`, `windows` etc., without pandas.
@@ -179,8 +239,10 @@ class Trace:
         if self._pieces is None:
             with TraceArchive(self.path) as archive:
                 held = [archive.read(f"{member}.parquet")]
+            if fingerprint(held[0]) != self._fingerprints[member]:
+                raise changed_trace(self.path)
         else:
-            held = [read_bytes(path, TraceError, most=LARGEST_PIECE) for path in self._pieces[member]]
+            held = [piece.read() for piece in self._pieces[member]]
         try:
             tables = [read_member(data, member, total) for data in held if data is not None]
             return pa.concat_tables([empty_member(member, total), *tables])
@@ -200,15 +262,19 @@ class Trace:
         return to_html(self)
 
 
-def _check_member(archive: TraceArchive, member: str, meta: TraceMeta, checks: MemberChecks) -> None:
-    """Read a packed member once, row group by row group, and check it."""
+def _total(npages: npt.NDArray[Any]) -> int:
+    return int(npages.sum(dtype=np.int64))
+
+
+def _check_member(archive: TraceArchive, member: str, meta: TraceMeta, checks: MemberChecks) -> bytes:
+    """Read a packed member once, row group by row group, check it, and return its fingerprint."""
     import pyarrow as pa
 
     data = archive.read(f"{member}.parquet")
-    if data is None:
-        return
-    try:
-        for table in member_tables(data, member, meta.total_pages):
-            checks.check(member, member_columns(table))
-    except (*MEMBER_DAMAGES, pa.ArrowException) as error:
-        raise unreadable_trace(archive.path, f"{member}.parquet is damaged ({error})") from error
+    if data is not None:
+        try:
+            for table in member_tables(data, member, meta.total_pages):
+                checks.check(member, member_columns(table))
+        except (*MEMBER_DAMAGES, pa.ArrowException) as error:
+            raise unreadable_trace(archive.path, f"{member}.parquet is damaged ({error})") from error
+    return fingerprint(data)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from migsim.errors import HostError, MigsimError, TraceError
 from migsim.files import atomic_path
 from migsim.reading import read_bytes
-from migsim.trace.journal import LARGEST_PIECE, Journal, whole_commits
+from migsim.trace.journal import CommittedFile, Journal, whole_commits
 from migsim.trace.members import (
     MEMBERS,
     member_schema,
@@ -238,7 +238,7 @@ def pack_part(folder: str | os.PathLike[str], target: str | os.PathLike[str]) ->
     HostError
         The disk is full or cannot be written; the folder then stays as it is.
     TraceError
-        The folder holds no trace.
+        The folder holds no trace, or a file in it changed meanwhile; the folder then stays as it is.
     """
     folder, target = Path(folder), Path(target)
     meta = TraceMeta.from_json(read_bytes(folder / "meta.json", TraceError), str(folder))
@@ -266,7 +266,7 @@ def _error_naming_folder(folder: Path, error: HostError) -> HostError:
     return HostError(error.what, f"The recording is whole and readable in {folder}.", error.todo)
 
 
-def _write_member(stream: IO[bytes], member: str, pieces: list[Path], total_pages: int) -> None:
+def _write_member(stream: IO[bytes], member: str, pieces: list[CommittedFile], total_pages: int) -> None:
     """Concatenate pieces into row groups of about a million rows, so that memory stays bounded."""
     import pyarrow as pa
 
@@ -274,8 +274,8 @@ def _write_member(stream: IO[bytes], member: str, pieces: list[Path], total_page
     writer = open_parquet_writer(positioned, member_schema(member, total_pages))
     with writer:
         tables: list[Any] = []
-        for path in pieces:
-            tables.append(read_member(read_bytes(path, TraceError, most=LARGEST_PIECE), member, total_pages))
+        for piece in pieces:
+            tables.append(read_member(piece.read(), member, total_pages))
             if sum(table.num_rows for table in tables) >= _ROW_GROUP:
                 writer.write_table(pa.concat_tables(tables))
                 tables = []

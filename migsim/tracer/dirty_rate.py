@@ -266,6 +266,12 @@ class _Meter:
     def _row(
         self, mode: str, window_s: float, start_s: float, answer: dict[str, Any], samples: int
     ) -> dict[str, Any]:
+        if "calc-time" not in answer:
+            raise QmpError(
+                f"QEMU says that a {window_s:g} s window is measured, and not how long it took.",
+                "query-dirty-rate answers with calc-time, the length of the window.",
+                "Check that the socket belongs to QEMU's QMP monitor.",
+            )
         # QEMU 8.2 and newer report the time that passed in milliseconds, older ones in whole seconds.
         measured = float(answer["calc-time"]) / (1000 if self.milliseconds else 1)
         if measured > window_s + 2 * _OVERDUE_S:

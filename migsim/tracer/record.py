@@ -124,10 +124,12 @@ def record_trace(
         except MigsimError as error:
             left = _settings_left(writer)
             closed = _close_after_error(error, writer)
+            session.close()  # a monitor serves one client at a time
             raise _with_todo(closed, put_back_anew(left, qmp, writer.path)) from error
         except BaseException:
             left = _settings_left(writer)
             writer.close(complete=False, note="interrupted")
+            session.close()
             put_back_anew(left, qmp, writer.path)
             raise
         stopped = stop()

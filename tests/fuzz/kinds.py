@@ -3,19 +3,26 @@
 import json
 import math
 import random
+import shutil
+import threading
+import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from migsim.cli.console import stdout_console
 from migsim.errors import MigsimError
+from migsim.lab.rounds import round_rows
+from migsim.lab.trace_events import enable_trace_events, parse_trace_log
 from migsim.profiles import HostProfile
 from migsim.profiles.terms import TERMS
+from migsim.qmp import QmpSession
 from migsim.report.tables import prediction_table
-from migsim.results import MigrationResult, Outcome, compare
+from migsim.results import MigrationResult, Outcome, compare, iterations_frame, timeline_frame
 from migsim.scenario import LabScenario
 from migsim.study.predict import predict
 from migsim.study.question import Question
@@ -23,11 +30,15 @@ from migsim.study.sweep.piece import Piece, column_names
 from migsim.study.sweep.store import Store
 from migsim.trace import Trace, TraceMeta, TraceWriter
 from migsim.trace.render import summary, to_html
+from migsim.tracer.auto import choose_collector
+from migsim.tracer.guest_settings import GuestSettings
+from migsim.tracer.record import record_trace
 from migsim.tracer.stream.format import StreamParser
 from migsim.tracer.stream.rounds import SectionLog
 from migsim.workload import Workload
 from tests.factories import host_profile, small_guest
 from tests.fuzz import mutators
+from tests.fuzz.monitors import MONITOR, good_script, playing
 from tests.tracer.stream.stream_bytes import section, stream_head
 
 PAGES = (64 << 20) // 4096
@@ -271,6 +282,82 @@ def use_stream(path: Path) -> Iterator[str]:
         yield f"{log.pages_received} pages in {len(data)} bytes"
 
 
+def use_monitor(path: Path) -> Iterator[str]:
+    """Talk to a monitor that is played from the script: record, keep and put back settings, watch a migration.
+
+    Which of these, the script's bytes say.
+    """
+    data = path.read_bytes()
+    use = MONITOR_USES[zlib.crc32(data) % len(MONITOR_USES)]
+    died: list[str] = []
+    hook, threading.excepthook = (
+        threading.excepthook,
+        lambda found: died.append(f"{found.exc_type}: {found.exc_value}"),
+    )
+    try:
+        with playing(data, path.parent / "q"):
+            yield from use(path.parent)
+    finally:
+        threading.excepthook = hook
+    yield from died
+
+
+def _record_from(folder: Path) -> Iterator[str]:
+    target, end = folder / "m.trace", time.monotonic() + 0.2
+    target.unlink(missing_ok=True)
+    shutil.rmtree(f"{target}.part", ignore_errors=True)
+    record_trace(
+        folder / "q",
+        target,
+        method="dirty-rate",
+        duration_s=0.001,
+        stop=lambda: time.monotonic() > end,
+    )
+    yield from impossible_in_trace(Trace.open(target))
+
+
+def _change_settings_of(folder: Path) -> Iterator[str]:
+    with QmpSession(folder / "q") as session:
+        choose_collector(session, "auto")
+        kept = GuestSettings.of(session)
+        words = replace(kept, parameters=kept.parameters | {"downtime-limit": 20}).put_back(session)
+        if len(words) > 10_000:
+            yield f"{len(words)} settings changed"
+
+
+def _watch(folder: Path) -> Iterator[str]:
+    with QmpSession(folder / "q") as session:
+        enable_trace_events(session)
+        session.execute("query-status")
+        session.execute("migrate", {"uri": "unix:/dev/null"})
+        session.wait_event("MIGRATION_PASS", timeout_s=5.0)
+        samples = [{"seconds": 10.0 + n, **session.execute("query-migrate")} for n in range(5)]
+        session.execute("migrate_cancel")
+    rows = round_rows(parse_trace_log(SYNCS), samples, 10.0, 15.0)
+    record = MigrationResult(
+        kind="measured",
+        name="played",
+        qemu_version=str(session.version),
+        accel="kvm",
+        outcome=Outcome("failed", str(samples[-1].get("error-desc", "none"))),
+        info={name: value for name, value in samples[-1].items() if name != "seconds"},
+        iterations=iterations_frame(rows),
+        timeline=timeline_frame((sample["seconds"] - 10.0, sample) for sample in samples),
+    )
+    record.save(folder / "watched.json")
+    for name, value in record.metrics().items():
+        if math.isinf(value):
+            yield f"{name} is {value}"
+
+
+MONITOR_USES = (_record_from, _change_settings_of, _watch)
+SYNCS = [
+    f"1@{second}.5:migration_bitmap_sync_{what}"
+    for second in (10, 12, 14)
+    for what in ("start", "end dirty_pages 4")
+]
+
+
 def impossible_in_answer(question: Question) -> Iterator[str]:
     """Predict, and yield figures that no migration can have."""
     prediction = predict(question)
@@ -295,6 +382,7 @@ KINDS = {
         Kind("workload", good_workload, use_workload, mutators.JSON),
         Kind("sweep-piece", good_sweep_piece, use_sweep_piece, mutators.PARQUET),
         Kind("stream", good_stream, use_stream, mutators.BYTES),
+        Kind("monitor", lambda _folder: good_script(), use_monitor, MONITOR),
     )
 }
 

@@ -1,7 +1,9 @@
 """Damaged and hostile inputs: some of each kind in every run, and those that once went wrong."""
 
 import os
+import random
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,18 @@ from migsim.errors import MigsimError, RecordError
 from migsim.reading import DEEPEST, parse_json
 from migsim.text import visible, visible_lines
 from tests.fuzz.campaign import Finding, keep, run_cases
-from tests.fuzz.kinds import KINDS, judge, mutated
+from tests.fuzz.kinds import KINDS, MONITOR_USES, judge, mutated
+from tests.fuzz.monitors import MONITOR, good_script, packed, playing, rows_of
 
-CASES = {"trace": 150, "part": 200, "profile": 250, "record": 250, "workload": 250}
+CASES = {
+    "trace": 150,
+    "part": 200,
+    "profile": 250,
+    "record": 250,
+    "workload": 250,
+    "monitor": 120,
+    "stream": 200,
+}
 """Number of cases of a kind in every run; others have 300."""
 
 
@@ -24,6 +35,29 @@ def test_the_good_input_is_accepted(name: str, tmp_path: Path) -> None:
     path = tmp_path / ("case.trace" if name == "trace" else "case.json")
     path.write_bytes(kind.good(tmp_path))
     assert list(kind.use(path)) == []
+
+
+@pytest.mark.parametrize("use", MONITOR_USES, ids=lambda use: use.__name__)
+def test_each_use_of_a_monitor_takes_the_good_one(
+    use: Callable[[Path], Iterator[str]], tmp_path: Path
+) -> None:
+    with playing(good_script(), tmp_path / "q"):
+        assert list(use(tmp_path)) == []
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in rows_of(good_script())}))
+def test_a_monitor_that_closes_at_a_command(name: str, tmp_path: Path) -> None:
+    rows = [(each, b"" if each == name else reply) for each, reply in rows_of(good_script())]
+    (tmp_path / "case").write_bytes(packed(rows))
+    assert judge(KINDS["monitor"], tmp_path / "case") == ""
+
+
+def test_the_mutators_of_a_monitor_change_one_reply() -> None:
+    for number, change in enumerate(MONITOR * 5):
+        before = rows_of(good_script())
+        after = rows_of(change(random.Random(number), good_script()))
+        assert [name for name, _ in after] == [name for name, _ in before]
+        assert sum(one != other for one, other in zip(before, after, strict=True)) <= 1
 
 
 @pytest.mark.parametrize("name", KINDS)

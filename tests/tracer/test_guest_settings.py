@@ -15,14 +15,13 @@ from typing import Any
 import pytest
 
 from migsim.errors import HostError, QmpError, TraceError
-from migsim.lab.guest import image_path
 from migsim.lab.guest_log import wait_ready
-from migsim.lab.qemu import QemuProcess, split_command
 from migsim.qmp import QmpSession
 from migsim.trace import TraceMeta, TraceWriter
 from migsim.tracer.guest_settings import GuestSettings, restore_guest
 from migsim.tracer.record import record_trace
 from migsim.tracer.stream.collector import StreamCollector
+from tests.live_guest import live_guest
 from tests.tracer.played_qemu import PlayedQemu, monitor_of
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
@@ -223,7 +222,10 @@ class LosesItsMonitor(PlayedQemu):
 
 
 @pytest.mark.parametrize("for_good", [False, True])
-def test_a_recording_that_loses_its_monitor_puts_back_through_another(tmp_path: Path, for_good: bool) -> None:
+def test_a_recording_that_loses_its_monitor_puts_back_through_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, for_good: bool
+) -> None:
+    monkeypatch.setattr("migsim.tracer.stream.reader._CLOSES_S", 0.2)  # nobody ends the migration meanwhile
     qemu = LosesItsMonitor([[31]] * 1000)
     qemu.lost_for_good = for_good
     before = settings(qemu)
@@ -239,21 +241,27 @@ def test_a_recording_that_loses_its_monitor_puts_back_through_another(tmp_path: 
         assert settings(qemu) == before
 
 
+def test_what_one_odd_answer_left_is_put_back_at_once(tmp_path: Path, qemu: PlayedQemu) -> None:
+    """Its monitor serves one client: the first session is closed before another puts the settings back."""
+    odd = iter([7])
+    before = settings(qemu)
+    with (
+        monitor_of(
+            qemu,
+            tmp_path / "q",
+            lambda asked, right: next(odd, right) if asked == "migrate_cancel" else right,
+        ),
+        pytest.raises(QmpError, match="migrate_cancel") as lost,
+    ):
+        record_trace(tmp_path / "q", tmp_path / "a.trace", method="stream", duration_s=0.2)
+    assert "migsim trace restore" not in str(lost.value)
+    assert settings(qemu) == before
+
+
 @pytest.mark.live
 @pytest.mark.parametrize("version", ["7.2", "10.0"])
 def test_a_killed_recording_of_a_real_guest(version: str, tmp_path: Path) -> None:
-    command = "qemu-system-x86_64" if version == "7.2" else os.environ["MIGSIM_QEMU_10"]
-    machine = ["-nodefaults", "-display", "none", "-vga", "none", "-accel", "kvm", "-m", "128M"]
-    work = "-- touch=3000 class=1000:400:3:sweep:bytes=8 report=200 check=1"
-    guest = [
-        "-kernel",
-        str(image_path()),
-        "-append",
-        work,
-        "-qmp",
-        f"unix:{tmp_path}/second,server=on,wait=off",
-    ]
-    with QemuProcess([*split_command(command), *machine, *guest], tmp_path, "source") as qemu:
+    with live_guest(tmp_path, version, monitor="second") as qemu:
         wait_ready(qemu, 60.0)
         qemu.qmp.execute(
             "migrate-set-capabilities", {"capabilities": [{"capability": "xbzrle", "state": True}]}

@@ -21,7 +21,7 @@ from migsim.qmp import QmpSession
 from migsim.qmp import session as sessions
 from migsim.qmp.answers import ANSWERS, check_answer
 from migsim.tracer.record import record_trace
-from migsim.tracer.stream import recording
+from migsim.tracer.stream import reader, recording
 from tests.tracer.played_qemu import PlayedQemu, monitor_of
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,8 @@ def spoilt(rng: random.Random, right: Any) -> Any:
 
 
 @pytest.mark.parametrize("seed", range(300))
-def test_one_odd_answer(tmp_path: Path, seed: int) -> None:
+def test_one_odd_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    monkeypatch.setattr(reader, "_CLOSES_S", 0.2)  # the played QEMU closes at once, or not before the end
     rng = random.Random(seed)
     command, nth, count = COMMANDS[seed % len(COMMANDS)], rng.choice([0, 0, 1, 2]), 0
 
@@ -110,6 +111,38 @@ def test_what_migsim_asks_has_a_shape() -> None:
     assert asked == set(ANSWERS)
 
 
+def test_a_measured_window_without_a_length(tmp_path: Path) -> None:
+    def answer(asked: str, right: Any) -> Any:
+        measured = asked == "query-dirty-rate"
+        return {"status": "measured", "dirty-rate": 3} if measured else right
+
+    qemu = PlayedQemu([])
+    qemu.calc_dirty_rate = lambda _arguments: {}  # type: ignore[attr-defined]
+    with (
+        monitor_of(qemu, tmp_path / "q", answer),
+        pytest.raises(QmpError, match="not how long it took"),
+    ):
+        record_trace(tmp_path / "q", tmp_path / "a.trace", method="dirty-rate", duration_s=0.1)
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong", "said"),
+    [
+        ("query-migrate", {"xbzrle-cache": {"pages": {}}}, "'pages' of 'xbzrle-cache' is an object"),
+        ("query-migrate", {"ram": {"mbps": "fast"}}, "'mbps' of 'ram' is a text, not a number"),
+        ("query-migrate", {"more": float("inf")}, "not finite"),
+        ("query-migrate-parameters", {"max-bandwidth": 1 << 70}, "22 characters is too large"),
+        ("query-migrate-parameters", {"a": json.loads("[" * 100 + "]" * 100)}, "deeper than 64"),
+        ("query-migrate-parameters", {"a": "\ud800"}, "surrogates not allowed"),
+        ("any-other", float("nan"), "not finite"),
+    ],
+)
+def test_what_no_answer_holds(command: str, wrong: Any, said: str) -> None:
+    with pytest.raises(QmpError, match=f"{command} was answered.*{said}") as error:
+        check_answer(command, wrong)
+    assert len(str(error.value)) < 1000
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -150,18 +183,21 @@ class Flood(PlayedQemu):
 def test_twenty_thousand_events(tmp_path: Path, name: str, data: Any, refused: bool) -> None:
     """In a process of its own, whose processor time and memory are looked at."""
     recorder = """
-import json, resource, sys
+import json, sys, time
+from pathlib import Path
 from migsim.errors import QmpError
 from migsim.tracer.record import record_trace
 import pyarrow
-before = resource.getrusage(resource.RUSAGE_SELF)
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+before, begun = peak(), time.process_time()
 try:
     record_trace("q", "a.trace", method="stream", duration_s=0.3)
     said = ""
 except QmpError as error:
     said = str(error)
-after = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps([said, after.ru_utime - before.ru_utime, (after.ru_maxrss - before.ru_maxrss) / 1024]))
+print(json.dumps([said, time.process_time() - begun, (peak() - before) / 1024]))
 """
     with monitor_of(Flood(name, data), tmp_path / "q"):
         done = subprocess.run(

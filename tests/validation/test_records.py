@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from migsim.results import cache_hit_rate
-from validation.mechanisms import MECHANISMS, guest_lost_s, mechanism_of, step_errors
+from validation.mechanisms import MECHANISMS, MULTIFD, guest_lost_s, mechanism_of, step_errors
 from validation.places import HOSTS, RECORDS, SCENARIOS, TRACES
 from validation.scores import METRICS, load_records, score
 from validation.users import compare_users
@@ -18,7 +18,7 @@ EVERY = load_records(RECORDS)
 
 @pytest.fixture(scope="module")
 def every():
-    return [score(runs, TRACES, HOSTS, draws=40) for runs in EVERY.values()]
+    return [score(runs, TRACES, HOSTS, draws=24) for runs in EVERY.values()]
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,11 @@ def scored(every):
 def mechanisms(every):
     kvm = [case for case in every if case.scenario.qemu.accel == "kvm"]
     return {name: [case for case in kvm if mechanism_of(case) == name] for name in MECHANISMS}
+
+
+@pytest.fixture(scope="module")
+def multifd(every):
+    return [case for case in every if "-multifd-" in case.name]
 
 
 def test_times_and_bytes_under_tcg_are_met(every):
@@ -153,3 +158,47 @@ def test_every_prediction_has_an_interval_around_it(scored):
             for metric in METRICS:
                 low, high = case.prediction.intervals[metric]
                 assert low <= case.predicted(metric) <= high
+
+
+def relative_error(case, metric):
+    return case.predicted(metric) / float(np.median(case.measured[metric])) - 1
+
+
+def test_multifds_scenarios_are_enough_and_every_verdict_is_right(multifd):
+    assert len(multifd) >= 6
+    assert {mechanism_of(case) for case in multifd} == {MULTIFD}
+    assert [case.name for case in multifd if not case.right] == []
+
+
+def test_multifds_times_are_met(multifd):
+    errors = [abs(relative_error(case, "total-time")) for case in multifd]
+    assert np.median(errors) < 0.10
+    assert max(errors) < 0.20
+
+
+def test_multifds_bytes_are_met(multifd):
+    errors = [abs(relative_error(case, "transferred")) for case in multifd]
+    assert np.median(errors) < 0.03
+    assert max(errors) < 0.06
+
+
+def test_multifds_downtimes_are_within_their_intervals(multifd):
+    ends = [case.prediction.intervals["downtime"] for case in multifd]
+    within = [
+        low <= np.median(case.measured["downtime"]) <= high
+        for case, (low, high) in zip(multifd, ends, strict=True)
+    ]
+    assert np.mean(within) >= 0.8
+
+
+def test_multifds_rounds_are_met(multifd):
+    errors = [abs(case.predicted("rounds") - np.median(case.measured["rounds"])) for case in multifd]
+    assert np.median(errors) <= 1
+
+
+def test_the_guests_loss_under_multifd_is_met(multifd):
+    """In points of the migration's length, from the guest's own count of its writes."""
+    for case in multifd:
+        lost = [guest_lost_s(r) for r in case.runs]
+        length_s = np.median([r.info["total-time"] for r in case.runs]) / 1000
+        assert abs(case.prediction.median("guest-lost") / 1000 - np.median(lost)) < 0.25 * length_s, case.name

@@ -17,6 +17,7 @@ from migsim.errors import TraceError
 from migsim.html import html_table
 from migsim.models.dirty.page_writes import guest_seconds
 from migsim.models.guest.activity import NOT_WANDERING
+from migsim.units import format_two_figures
 from migsim.workload import Workload, WorkloadClass
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def fit_workload(trace: Trace, *, dirty_fault_s: float = 0.0) -> WorkloadFit:
         spectrum = fewest_classes(spectrum, history, most)
     wandering = _wandering(history, spectrum, dirty_fault_s)
     assumptions = _assumptions(trace, mode, history, float(t.max()), wandering)
-    classes, placed, used = _classes(spectrum, history, nonzero)
+    classes, placed, used = _classes(spectrum, history, nonzero, total)
     workload = Workload(
         ram_bytes=trace.meta.ram_bytes,
         ram_total_bytes=total * trace.meta.page_bytes,
@@ -165,10 +166,10 @@ def _points(trace: Trace, history: RoundHistory | None) -> tuple[str, Floats, Fl
 
 
 def _classes(
-    spectrum: Spectrum, history: RoundHistory | None, nonzero: int
+    spectrum: Spectrum, history: RoundHistory | None, nonzero: int, total: int
 ) -> tuple[tuple[WorkloadClass, ...], tuple[NDArray[np.int64], ...], int]:
     """Return the classes with their places, the page numbers of each, and the number of pages of all classes."""
-    places, class_pages = _places(spectrum, history)
+    places, class_pages = _places(spectrum, history, total)
     placed = [pages for pages, extents in zip(class_pages, places, strict=True) if extents]
     classes = [
         WorkloadClass(
@@ -200,18 +201,19 @@ def _classes(
 
 
 def _places(
-    spectrum: Spectrum, history: RoundHistory | None
+    spectrum: Spectrum, history: RoundHistory | None, total: int
 ) -> tuple[list[Extents], list[NDArray[np.int64]]]:
     if history is None:
         return lay_out(0, spectrum.pages), [np.zeros(0, np.int64) for _ in spectrum.pages]
     class_pages = place_by_hits(history.pages, history.hits, spectrum.pages)
     end = int(history.pages[-1]) + 1
+    room = total - len(history.pages)  # sizes are fitted, and may come to more than there is
     places = []
     for pages, size in zip(class_pages, np.round(spectrum.pages).astype(int), strict=True):
-        unseen = int(size) - len(pages)  # slow pages of the class that were dirty in no round
+        unseen = min(int(size) - len(pages), room)  # slow pages of the class that were dirty in no round
         extents = extents_of(pages)
         places.append((*extents, (end, unseen)) if unseen > 0 else extents)
-        end += max(unseen, 0)
+        end, room = end + max(unseen, 0), room - max(unseen, 0)
     return places, list(class_pages)
 
 
@@ -237,9 +239,8 @@ def _wandering(history: RoundHistory | None, spectrum: Spectrum, dirty_fault_s: 
 def _assumptions(
     trace: Trace, mode: str, history: RoundHistory | None, longest_s: float, wandering: Wandering | None
 ) -> tuple[str, ...]:
-    notes = [
-        f"What the guest dirties in more than {longest_s:.2g} s, the trace's longest window, is extrapolated."
-    ]
+    longest = format_two_figures(longest_s)
+    notes = [f"What the guest dirties in more than {longest} s, the trace's longest window, is extrapolated."]
     if trace.meta.zero_pages is None:
         notes.append("The trace does not say how many pages are zero: all are taken to hold data.")
     if history is None:

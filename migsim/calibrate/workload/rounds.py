@@ -55,8 +55,9 @@ def read_rounds(trace: Trace) -> RoundHistory | None:
     Raises
     ------
     TraceError
-        Where the trace is damaged.
+        Where the trace is damaged, or its page numbers need more memory than there is.
     """
+    trace.check_rounds_memory("a fit to its rounds")
     table = trace.columns("intervals")
     known = (table["dirty_pages"] >= 0) & (table["end_s"] > table["start_s"])
     numbers = table["interval"][known].tolist()

@@ -4,6 +4,7 @@
 - `columns`, `cells`, `layout`: inputs gathered into records of numbers, and the guest's RAM laid out
 - `loop`: one migration, in the order of `migsim.engine.events.precopy`; read it first
 - `windows`, `sending`, `left`, `memory`, `clock`, `cache`, `xbzrle`, `multifd`, `verdict`, `end`: its parts
+- `one`: one drawn migration, with its rounds
 - `records`, `ram`: the records that the loop reads and writes; `compile`, `run`: how it is compiled and run
 - `result`: a batch's figures
 

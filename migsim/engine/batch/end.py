@@ -83,7 +83,7 @@ def end_given_up(end: Ended, middle: SyncNote, cell: Cell, kind: Kind, figures: 
     """Fill in the figures of a migration that was given up; the counters of a standstill are carried on."""
     total, times = end.now, 0.0
     if end.steady and cell.deadline_s > end.now:
-        total, times = cell.deadline_s, (cell.deadline_s - end.now) / max(end.now - middle.begun, 1e-9)
+        total, times = cell.deadline_s, (cell.deadline_s - end.now) / max(end.now - middle.begun_s, 1e-9)
     end.ram_stream = carried_on(end.ram_stream, middle.ram_stream, times)
     end.other_stream = carried_on(end.other_stream, middle.other_stream, times)
     end.multifd_stream = carried_on(end.multifd_stream, middle.multifd_stream, times)

@@ -19,7 +19,7 @@ from migsim.engine.batch.multifd import finder_of, finish, note_call
 from migsim.engine.batch.ram import ZERO_PART, Memory
 from migsim.engine.batch.records import UNKNOWN, Cell, CellFigures, Ended, Floats, Kind, Notes, Reason, State
 from migsim.engine.batch.sending import iterate
-from migsim.engine.batch.verdict import give_up, note_end, note_test, stands_still
+from migsim.engine.batch.verdict import give_up, note_end, note_test, note_throttle, stands_still
 from migsim.engine.batch.windows import end_window, send_alike_windows
 from migsim.engine.batch.xbzrle import close_cache_period, encode_left, iterate_encoded
 from migsim.engine.channels import greet
@@ -151,6 +151,8 @@ def migrate(
     """Run from the first sync to the blackout or the deadline; False where the notes have no room for more syncs."""
     end.setup_s = cell.setup_s
     end.completed = 0
+    if kind.throttled:
+        notes.throttle_s[:] = 0.0
     count_sync(state, cell, kind, notes, max(state.now - cell.sync_s, state.now - cell.setup_s), 0.0)
     while state.now < cell.deadline_s:
         if state.syncs + 3 > len(notes.syncs):
@@ -167,21 +169,24 @@ def migrate(
                 return True
             if stands_still(state, cell, kind, state.threshold):
                 break
-            if state.now == state.window_start and send_alike_windows(memory, state, cell, kind):
+            begun = state.window_start
+            if state.now == begun and send_alike_windows(memory, state, cell, kind):
+                note_throttle(state, notes, begun + state.full_s)
                 continue
             if cache is None or kind.multifd:
-                raw, zero, begun, cursor = state.normal, state.duplicate, state.now, state.cursor
+                raw, zero, called, cursor = state.normal, state.duplicate, state.now, state.cursor
                 iterate(memory, state, cell, state.quota - used)
                 if kind.multifd:
-                    note_call(state, cell, kind, raw, zero, begun, cursor)
+                    note_call(state, cell, kind, raw, zero, called, cursor)
             else:
                 iterate_encoded(cache, memory, state, cell, kind, state.quota - used)
             used = state.ram_stream + state.other_stream - state.window_stream
-        if state.now >= state.window_start + WINDOW_S:
-            end_window(state, cell, kind)
-        elif used >= state.quota:
+        if state.now < state.window_start + WINDOW_S:
+            if used < state.quota:
+                continue
             state.now = max(state.now, state.window_start + WINDOW_S + cell.wake_up_s)
-            end_window(state, cell, kind)
+        end_window(state, cell, kind)
+        note_throttle(state, notes, state.now)
     state.guest_lost_s = state.now - worked(state, cell)
     give_up(state, cell, kind, notes, end)
     return True
@@ -220,8 +225,11 @@ def count_sync(state: State, cell: Cell, kind: Kind, notes: Notes, begun: float,
     state.dirty_after_sync = state.remaining * PAGE_BYTES
     state.guest_lost_s = state.now - worked(state, cell)
     row = notes.syncs[state.syncs]
-    row.begun, row.dirty_pages, row.guest_lost_s = begun, new, state.guest_lost_s
+    row.begun_s, row.dirty_pages, row.guest_lost_s = begun, new, state.guest_lost_s
+    row.remaining_bytes, row.mbps = state.dirty_after_sync, state.mbps
+    row.dirty_pages_rate = state.dirty_pages_rate
     row.normal, _ = counted_pages(state.normal, state.duplicate, finder_of(kind))
+    row.duplicate = state.normal + state.duplicate - row.normal
     row.ram_stream, row.other_stream = state.ram_stream, state.other_stream
     row.multifd_stream = state.multifd_stream
     row.xbzrle_pages, row.cache_miss = state.xbzrle_pages, state.cache_miss

@@ -92,6 +92,7 @@ class Kind(Protocol):
     steady_rounds: int
     many_rounds: int
     deviations: float
+    least_deviation: float  # of the tests' logarithms
     # how a drawn guest's activity wanders: deviations for each of `migsim.models.guest.activity.TIMES_S`
     wanders: int
     wander_0: float
@@ -262,10 +263,14 @@ class State(Protocol):
 class SyncNote(Protocol):
     """The counters at a bitmap sync, and when it began."""
 
-    begun: float
+    begun_s: float
     dirty_pages: float  # that the sync found new
+    remaining_bytes: float
+    dirty_pages_rate: float
+    mbps: float
     guest_lost_s: float
     normal: float
+    duplicate: float
     ram_stream: float
     other_stream: float
     multifd_stream: float
@@ -372,8 +377,12 @@ ENDED, REASON, CELL_FIGURES = record_type(Ended), record_type(Reason), record_ty
 
 
 class Notes(NamedTuple):
-    """What is noted of one migration while it runs: each sync, each exact test, and the running sums of the tests."""
+    """What is noted of one migration while it runs: each sync, each exact test, and the running sums of the tests.
+
+    `throttle_s` is when each percentage of auto-converge first showed in `query-migrate`, 0 where it did not.
+    """
 
     syncs: Sequence[SyncNote]
     tests: Floats
     sums: Floats
+    throttle_s: Floats

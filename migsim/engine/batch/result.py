@@ -14,7 +14,7 @@ from migsim.results import MigrationResult
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BATCH_OUTCOMES", "FIGURE_NAMES", "BatchResult", "figures_of"]
+__all__ = ["BATCH_OUTCOMES", "FIGURE_NAMES", "BatchResult", "figures_of", "info_of"]
 
 BATCH_OUTCOMES = ("completed", "not-converged")
 """Outcomes, by the codes in `BatchResult.outcome`."""
@@ -105,6 +105,23 @@ def figures_of(result: MigrationResult) -> dict[str, float]:
         "blackout_ms": float(result.blackout_ms),
         "guest_lost_s": float(result.costs.get("guest-lost-s", np.nan)),
     }
+
+
+def info_of(figures: Mapping[str, float]) -> dict[str, Any]:
+    """Return an answer to ``query-migrate`` with a cell's figures; those that are NaN are left out.
+
+    Examples
+    --------
+    >>> info_of({"total_time_ms": 1200.0, "dirty_sync_count": 3.0, "downtime_ms": float("nan")})
+    {'ram': {'dirty-sync-count': 3.0}, 'total-time': 1200.0}
+    """
+    info: dict[str, Any] = {"ram": {}}
+    for name, path in _INFO.items():
+        value = figures.get(name, np.nan)
+        if value == value:
+            inner = info.setdefault(path[0], {}) if len(path) > 1 else info
+            inner[path[-1]] = value
+    return info
 
 
 def _look_up(info: Mapping[str, Any], path: tuple[str, ...]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from math import hypot
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,8 @@ class Run:
     ----------
     reasons : ndarray of `REASON`
         What each cell's reason is told from.
+    notes, ended
+        Of the cell that ran last: its syncs, and its counters at the end.
     """
 
     def __init__(self, columns: GroupColumns, count: int) -> None:
@@ -65,6 +68,8 @@ class Run:
         some_fresh = bool(np.any((fresh > 0) & (fresh < np.inf)))
         self._keep_apart = columns.migration.has_capability("xbzrle") or some_fresh
         self._caches: dict[int, Cache] = {}
+        self.notes: Notes
+        self.ended: Any
 
     def simulate(self, seeds: Sequence[int | None] | None = None) -> None:
         """Run every cell; those with a seed draw their dirty counts."""
@@ -108,10 +113,17 @@ class Run:
             if rng is not None:
                 cells["guest_start_s"] = rng.uniform(0.0, 1000.0)
             self._kind["deviations"] = deviations(rng is not None)
+            self._kind["least_deviation"] = 0.0 if rng is None else hypot(*self.columns.migration.workload.wandering)
             self._kind["many_rounds"] = many_rounds(rng is not None)
             self._kind["steady_rounds"] = steady_rounds(cache is not None)
             self._kind["keep_apart"] = self._keep_apart or rng is not None
-            notes = Notes(empty_records(room, SYNC_NOTE), np.empty(room), np.zeros(room + 1))
+            self.notes = Notes(
+                empty_records(room, SYNC_NOTE),
+                np.empty(room),
+                np.zeros(room + 1),
+                np.zeros(MAX_PERCENTAGE + 1),
+            )
+            self.ended = empty_records(1, ENDED)
             done = compiled_run()(
                 self._memory,
                 self._extents,
@@ -121,8 +133,8 @@ class Run:
                 _run_fractions(),
                 cells,
                 self.columns.rates,
-                notes,
-                empty_records(1, ENDED),
+                self.notes,
+                self.ended,
                 figures,
                 reasons,
                 done,

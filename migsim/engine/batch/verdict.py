@@ -5,7 +5,7 @@ The functions are compiled, and run as Python too.
 
 from __future__ import annotations
 
-from math import inf, sqrt
+from math import inf, log, sqrt
 
 from migsim.engine.batch.clock import settled
 from migsim.engine.batch.multifd import finder_of
@@ -15,7 +15,7 @@ from migsim.engine.standstill import far_above, is_flat, trend
 from migsim.models.multifd.packets import counted_pages
 from migsim.units import PAGE_BYTES
 
-__all__ = ["give_up", "note_end", "note_test", "stands_still"]
+__all__ = ["give_up", "note_end", "note_test", "note_throttle", "stands_still"]
 
 
 def note_test(state: State, kind: Kind, notes: Notes) -> None:
@@ -26,15 +26,23 @@ def note_test(state: State, kind: Kind, notes: Notes) -> None:
     state.tests += 1
     last = kind.steady_rounds
     if state.tests >= last:
-        mean = (sums[state.tests] - sums[state.tests - last]) / last
-        lowest, squares = inf, 0.0
+        lowest, total, squares = inf, 0.0, 0.0
         for k in range(state.tests - last, state.tests):
             lowest = min(lowest, tests[k])
-            squares += (tests[k] - mean) ** 2
-        state.tests_lowest, state.tests_deviation = lowest, sqrt(squares / last)
+            of_log = log(max(tests[k], 1.0))
+            total += of_log
+            squares += of_log**2
+        deviation = sqrt(max(squares / last - (total / last) ** 2, 0.0))
+        state.tests_lowest, state.tests_deviation = lowest, max(deviation, kind.least_deviation)
         state.tests_trend = trend_of(sums, state.tests, last)
     if state.tests >= kind.many_rounds:
         state.tests_long_trend = trend_of(sums, state.tests, kind.many_rounds)
+
+
+def note_throttle(state: State, notes: Notes, shown_s: float) -> None:
+    """Note that `query-migrate` shows auto-converge's percentage, where it is a new one."""
+    if state.percentage and not notes.throttle_s[state.percentage]:
+        notes.throttle_s[state.percentage] = shown_s
 
 
 def trend_of(sums: Floats, count: int, last: int) -> float:
@@ -63,7 +71,7 @@ def give_up(state: State, cell: Cell, kind: Kind, notes: Notes, end: Ended) -> N
     last = min(state.syncs, LAST_SYNCS)
     end.gap_s, end.new_bytes_per_s = state.now, 0.0
     if last > 1:
-        span_s = syncs[state.syncs - 1].begun - syncs[state.syncs - last].begun
+        span_s = syncs[state.syncs - 1].begun_s - syncs[state.syncs - last].begun_s
         end.gap_s = span_s / (last - 1)
         for k in range(state.syncs - last + 1, state.syncs):
             end.new_bytes_per_s += syncs[k].dirty_pages * PAGE_BYTES / max(span_s, 1e-9)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import replace
-from math import inf
+from math import hypot, inf
 from typing import Any
 
 import numpy as np
@@ -39,14 +39,18 @@ from migsim.models.multifd.packets import counted_pages
 from migsim.results import MigrationResult
 from migsim.units import PAGE_BYTES
 
-__all__ = ["simulate"]
+__all__ = ["TooManyCallsError", "simulate"]
 
 Floats = NDArray[np.float64]
 Steps = Generator[simpy.Event, Any, None]
 
 
 def simulate(
-    migration: SimulationInput, *, seed: int | None = None, memory: PageMemory | None = None
+    migration: SimulationInput,
+    *,
+    seed: int | None = None,
+    memory: PageMemory | None = None,
+    most_calls: int | None = None,
 ) -> MigrationResult:
     """Simulate one precopy migration.
 
@@ -57,6 +61,14 @@ def simulate(
         Draw dirty counts around their expectation with this seed; None: expected counts.
     memory : PageMemory, optional
         The guest's memory page by page (see `migsim.engine.pages.replay`); by default the segments of its workload.
+    most_calls : int, optional
+        Iterate calls after which the simulation is given up, a sync counted as `CALLS_A_SYNC` of them; by default
+        it is not.
+
+    Raises
+    ------
+    TooManyCallsError
+        After `most_calls`.
 
     Returns
     -------
@@ -64,17 +76,30 @@ def simulate(
         Kind "simulated". A migration that does not converge is a result with that outcome.
     """
     environment = simpy.Environment()
-    run = _Precopy(environment, migration, memory or fluid_memory(migration, seed))
+    run = _Precopy(environment, migration, memory or fluid_memory(migration, seed), most_calls)
     environment.run(until=environment.process(run.migrate()))
     return run.recorder.result(migration, seed, run.clock)
+
+
+class TooManyCallsError(Exception):
+    """The simulation took more iterate calls than it may."""
+
+
+CALLS_A_SYNC = 30
+"""Iterate calls that cost as much time of the processor as a bitmap sync and the short round after it."""
 
 
 class _Precopy:
     """The migration thread of one guest."""
 
     def __init__(
-        self, environment: simpy.Environment, migration: SimulationInput, memory: GuestMemory | PageMemory
+        self,
+        environment: simpy.Environment,
+        migration: SimulationInput,
+        memory: GuestMemory | PageMemory,
+        most_calls: int | None,
     ) -> None:
+        self.calls_left = inf if most_calls is None else most_calls
         self.env = environment
         self.migration = migration
         self.terms = migration.terms
@@ -122,6 +147,9 @@ class _Precopy:
         self.period_pages = 0.0
         self.period_transferred = 0.0
         self.tests: list[float] = []
+        self.moved_at: tuple[int, float] | None = (
+            None  # number of tests and threshold that showed no standstill
+        )
         self.mark: Mark | None = None
         self.last_window_pages = 0.0
 
@@ -206,6 +234,7 @@ class _Precopy:
 
     def _sync(self) -> Steps:
         """Sync the bitmap: pages written until the sync begins become dirty, and nothing is sent meanwhile."""
+        self.calls_left -= CALLS_A_SYNC
         begun, self.mark = self.env.now, None
         yield self.env.timeout(self._asleep_s())
         new = self._sync_memory(self.env.now)
@@ -256,6 +285,9 @@ class _Precopy:
 
     def _iterate(self) -> Steps:
         """Send until the iterate call's time or the quota is used up, or nothing is dirty (ram_save_iterate)."""
+        self.calls_left -= 1
+        if self.calls_left < 0:
+            raise TooManyCallsError
         before = self.memory.cursor
         sent = self.memory.send(self.env.now, ITERATE_MAX_S, self.quota - self.window_used, self.costs)
         yield self.env.timeout(sent.seconds)
@@ -397,14 +429,27 @@ class _Precopy:
         rounds = steady_rounds(self.memory.xbzrle is not None)
         if len(self.tests) < rounds or not self.threshold:
             return False
-        last = np.array(self.tests[-rounds:])
+        tested = len(self.tests), self.threshold
+        if tested == self.moved_at and not self.throttle:
+            return False
+        self.moved_at = tested
         if self.throttle is not None and not self.throttle.settled(self.env.now):
             return False
-        lowest, deviation = float(last.min()), float(last.std())
+        last = np.array(self.tests[-rounds:])
         times, many = deviations(self.memory.drawn), many_rounds(self.memory.drawn)
-        if is_flat(_trend(last)) and far_above(lowest, deviation, self.threshold, times):
-            return True
-        return len(self.tests) >= many and is_flat(_trend(np.array(self.tests[-many:])))
+        steady = is_flat(_trend(last)) and far_above(
+            float(last.min()), self._log_deviation(last), self.threshold, times
+        )
+        if not steady and len(self.tests) >= many:
+            steady = is_flat(_trend(np.array(self.tests[-many:])))
+        if steady:
+            self.moved_at = None
+        return steady
+
+    def _log_deviation(self, tests: Floats) -> float:
+        """Deviation of the tests' logarithms; at least that of the guest's activity, where it is drawn."""
+        least = hypot(*self.migration.workload.wandering) if self.memory.drawn else 0.0
+        return max(float(np.log(np.maximum(tests, 1.0)).std()), least)
 
 
 def _trend(tests: Floats) -> float:

@@ -10,45 +10,15 @@ from migsim.engine.ending import LAST_SYNCS, LAST_TESTS, carried_on, completed_r
 from migsim.engine.events.repeated_windows import Window
 from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
+from migsim.engine.rounds import SyncRow, iterations_of
 from migsim.models.guest.speed import GuestMark, SpeedPiece, Why, speed_pieces
 from migsim.models.loop.behaviour import Behaviour
-from migsim.models.loop.query_migrate import Counters, migration_info, transferred_bytes
+from migsim.models.loop.query_migrate import Counters, migration_info
 from migsim.models.loop.switchover import Blackout
 from migsim.results import MigrationResult, Outcome, lazy_table
 from migsim.units import PAGE_BYTES
 
 __all__ = ["Recorder"]
-
-
-@dataclass(slots=True)
-class SyncRow:
-    """A bitmap sync: when it began and how long it took, what it found, and the counters when it began.
-
-    The counters have the names of the batch engine's `migsim.engine.batch.records.SyncNote`.
-    """
-
-    count: int  # `dirty-sync-count`, this sync included
-    begun_s: float
-    length_s: float
-    dirty_pages: float  # pages that became dirty since the last sync
-    remaining_bytes: float  # dirty memory after the sync
-    dirty_pages_rate: float
-    mbps: float
-    guest_lost_s: float
-    normal: float
-    duplicate: float
-    ram_stream: float
-    other_stream: float
-    multifd_stream: float
-    xbzrle_pages: float = 0.0
-    cache_miss: float = 0.0
-    xbzrle_overflow: float = 0.0
-    xbzrle_bytes: float = 0.0
-
-    def transferred(self, behaviour: Behaviour) -> float:
-        """`ram.transferred` by then."""
-        counts_all_stream = behaviour.transferred_counts == "stream"
-        return transferred_bytes(self.ram_stream, self.other_stream, counts_all_stream)
 
 
 @dataclass(slots=True)
@@ -208,31 +178,7 @@ class Recorder:
         )
 
     def _iterations(self) -> Any:
-        """A row a round: from its sync to the next one, or to the end."""
-        from migsim.results import iterations_frame
-
-        rows = []
-        for row, after in zip(
-            self.syncs, [*self.syncs[1:], self._row(self.ended_s, 0.0, 0.0, 0.0)], strict=True
-        ):
-            rows.append(
-                {
-                    "dirty_sync_count": row.count,
-                    "start_s": row.begun_s,
-                    "end_s": after.begun_s,
-                    "sync_s": row.length_s,
-                    "dirty_pages": row.dirty_pages,
-                    "remaining_bytes_after_sync": row.remaining_bytes,
-                    "transferred_bytes": after.transferred(self.behaviour) - row.transferred(self.behaviour),
-                    "normal": after.normal - row.normal,
-                    "duplicate": after.duplicate - row.duplicate,
-                    "xbzrle_pages": after.xbzrle_pages - row.xbzrle_pages,
-                    "cache_misses": after.cache_miss - row.cache_miss,
-                    "dirty_pages_rate": row.dirty_pages_rate,
-                    "mbps": row.mbps,
-                }
-            )
-        return iterations_frame(rows)
+        return iterations_of(self.syncs, self._row(self.ended_s, 0.0, 0.0, 0.0), self.behaviour)
 
     def _guest_speed(self, migration: SimulationInput, clock: GuestClock) -> Any:
         """Speed over time, until the guest runs on at the destination or the migration is given up."""

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 __all__ = ["page_memory", "replay_pages", "zero_map"]
 
 _BLOCK = 1 << 20
+_PAGE_BYTES, _DIRTY_PAGE_BYTES = 16, 128
+"""Memory for each page of the guest, and for each dirty page of an interval: at most 14 and 110 were measured."""
 
 
 def replay_pages(
@@ -87,8 +89,11 @@ def replay_pages(
     Raises
     ------
     TraceError
-        The trace names no pages, or is damaged.
+        The trace names no pages, is damaged, or needs more memory than there is.
     """
+    trace.check_memory(
+        "a replay", _PAGE_BYTES * trace.meta.total_pages + _DIRTY_PAGE_BYTES * trace.most_dirty_pages()
+    )
     writes = TraceWrites(trace, np.random.default_rng(seed), dirty_fault_s=dirty_fault_s)
     zero = zero_map(trace, writes)
     migration = migration_of(_workload(trace, writes, int(np.count_nonzero(zero)), load))

@@ -68,7 +68,7 @@ class TraceWrites:
 
     Attributes
     ----------
-    hits : ndarray of uint8 or uint16, shape (pages,)
+    hits : ndarray of unsigned integers, shape (pages,)
         Number of intervals in which each page was dirty.
     rate_of_hits : ndarray
         Writes a second to a page, by that number.
@@ -189,9 +189,8 @@ class TraceWrites:
         pages = self.trace.pages(number)
         return _Drawn(pages, writes_of_dirty(self.rates(pages) * length, self.rng), length, self.rng)
 
-    def _count_hits(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
-        few = len(self._numbers) < 256
-        hits: Any = np.zeros(self.total_pages, np.uint8 if few else np.uint16)
+    def _count_hits(self) -> NDArray[np.unsignedinteger[Any]]:
+        hits: Any = np.zeros(self.total_pages, np.min_scalar_type(len(self._numbers)))
         for number in self._numbers:
             pages = self.trace.pages(number)
             if len(pages) and pages[-1] >= self.total_pages:
@@ -201,7 +200,7 @@ class TraceWrites:
                     "Record the trace again.",
                 )
             hits[pages] += 1
-        counted: NDArray[np.uint8] | NDArray[np.uint16] = hits
+        counted: NDArray[np.unsignedinteger[Any]] = hits
         return counted
 
     def _short_window(self) -> tuple[float, float] | None:

@@ -6,18 +6,18 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from migsim.errors import ParameterError
+from migsim.memory import usable_bytes
 from migsim.results.figures import FIGURES
 from migsim.study.sweep.axis import Axis
 from migsim.study.sweep.cells import CellValues
 from migsim.units import format_bytes
 
-__all__ = ["Layout", "available_bytes", "check_memory"]
+__all__ = ["Layout", "check_memory"]
 
 SMALLEST, LARGEST = 8, 32_768
 """Bounds on the simulated migrations (cells times draws) of a piece."""
@@ -25,8 +25,6 @@ PIECES = 32
 """Number of pieces within these bounds. A sweep that is killed loses at most one piece per process."""
 MEMORY_COPIES = 3
 """Copies of the cells that are in memory at once while the dataset is assembled."""
-MOST_OF_MEMORY = 0.8
-"""Share of the free memory that a sweep may take."""
 
 
 @dataclass(frozen=True)
@@ -100,26 +98,14 @@ def check_memory(layout: Layout, draws: int) -> None:
     ParameterError
     """
     columns = len(layout.axes) + len(FIGURES) * (3 if draws > 1 else 1) + 2
-    needed, free = layout.cells * columns * 8 * MEMORY_COPIES, available_bytes()
-    if needed <= MOST_OF_MEMORY * free:
+    needed, free = layout.cells * columns * 8 * MEMORY_COPIES, usable_bytes()
+    if needed <= free:
         return
     shape = " x ".join(f"{axis.name}: {axis.count:,}" for axis in layout.axes)
     counted = shape if layout.samples is None else f"--samples {layout.samples:,}"
-    fit = int(MOST_OF_MEMORY * free / (columns * 8 * MEMORY_COPIES))
+    fit = free // (columns * 8 * MEMORY_COPIES)
     raise ParameterError(
         f"The sweep has {layout.cells:,} cells ({counted}), which need {format_bytes(needed)}.",
         f"All cells are in memory at once, and {format_bytes(free)} are free.",
         f"Ask for at most {fit:,} cells: fewer values per axis, a part of the range at a time, or --samples N.",
     )
-
-
-def available_bytes() -> int:
-    """Return the memory that Linux counts as available; 2 GiB where it does not say."""
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            name, _, value = line.partition(":")
-            if name == "MemAvailable":
-                return int(value.split()[0]) * 1024
-    except OSError:
-        pass
-    return 2 << 30

@@ -13,6 +13,8 @@ from migsim.tracer.stream.rounds import SectionLog
 
 __all__ = ["StreamReader", "receive"]
 
+_CLOSES_S = 5.0  # how long the source may take to close a stream that is no longer wanted
+
 
 def receive(connection: socket.socket, parser: StreamParser, section_log: SectionLog) -> int:
     """Wait for bytes, receive all that have arrived, and parse them.
@@ -82,7 +84,7 @@ class StreamReader(threading.Thread):
         """Wait for the thread; it ends when the source has closed the stream."""
         self._closing.set()
         if self.is_alive():
-            self.join(5.0)
+            self.join(_CLOSES_S)
 
     def _accept(self) -> socket.socket:
         self._listener.settimeout(0.1)

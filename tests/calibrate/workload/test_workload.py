@@ -191,3 +191,16 @@ def test_time_lost_in_faults_is_not_taken_for_speed():
     steady = dataclasses.replace(history, lengths_s=walls[order], counts=counts[order])
     assert _spread(steady, spectrum, fault_s) == 0.01
     assert _spread(steady, spectrum, 0.0) > 0.05
+
+
+@pytest.mark.parametrize("ram_bytes", [64 << 20, 8 << 30])
+def test_a_guest_that_writes_all_of_its_memory_has_no_more_pages_than_that(tmp_path, ram_bytes):
+    """Sizes are fitted, so they may come to a page or two more than there are."""
+    path = tmp_path / "all.trace"
+    pages = np.arange(ram_bytes // 4096)
+    with TraceWriter(path, TraceMeta("stream", "10.0.8", ram_bytes, accel="kvm", zero_pages=0)) as writer:
+        for number in range(4):
+            writer.add_interval(number, number + 1, pages=pages, sent_pages=len(pages))
+    workload = fit_workload(Trace.open(path)).workload
+    assert sum(c.pages for c in workload.classes) == len(pages)
+    assert workload.zero_pages == 0

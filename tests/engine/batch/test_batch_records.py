@@ -13,8 +13,8 @@ import migsim.engine
 from migsim.engine.batch import cache, ram, records
 from migsim.engine.batch.result import FIGURE_NAMES
 from migsim.engine.channels import ChannelQueue, GuestLosses, StreamCounters
-from migsim.engine.events.recorder import SyncRow
 from migsim.engine.guest_clock import GuestSpeed
+from migsim.engine.rounds import SyncRow
 from migsim.engine.segments import Extent
 from migsim.engine.throttling import SyncTimer
 

@@ -5,22 +5,20 @@ trace log has the pages that it takes up, in the same order, and the syncs betwe
 not send was unchanged since it was last sent.
 """
 
-import os
 import re
 import time
 
 import numpy as np
 import pytest
 
-from migsim.lab.guest import image_path
 from migsim.lab.guest_log import wait_ready
-from migsim.lab.qemu import QemuProcess, split_command
 from migsim.models.xbzrle.cache import XbzrleCache, cache_pages
 from migsim.models.xbzrle.encoding import RECORD_BYTES, counted_bytes
 from migsim.qapi import QemuVersion
 from migsim.tracer.preflight import run_hmp
 from migsim.tracer.stream.reader import StreamReader
 from migsim.tracer.stream.source import listening_socket
+from tests.live_guest import live_guest
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
@@ -58,10 +56,7 @@ class Sequence:
 
 def migrated(version, folder):
     """Migrate a guest into a `Sequence` with XBZRLE; (sequence, query-migrate, trace log, RAM addresses of blocks)."""
-    command = "qemu-system-x86_64" if version == "7.2" else os.environ["MIGSIM_QEMU_10"]
-    machine = ["-nodefaults", "-display", "none", "-vga", "none", "-accel", "kvm", "-m", "128M"]
-    guest = ["-kernel", str(image_path()), "-append", WORKLOAD]
-    with QemuProcess([*split_command(command), *machine, *guest], folder, "source") as source:
+    with live_guest(folder, version, WORKLOAD) as source:
         wait_ready(source, 60.0)
         run = source.qmp.execute
         offsets = dict(

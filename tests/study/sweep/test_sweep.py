@@ -287,7 +287,7 @@ def test_more_cells_than_memory_holds_are_refused(monkeypatch):
         ParameterError, match=r"10,000,000,000,000 cells .* need .* free.* at most [\d,]+ cells"
     ):
         sweep(GUEST, host=host_profile(), vary={"writes-scale": "1:2:10000000", "load": "0.1:1:1000000"})
-    monkeypatch.setattr(sweep_layout, "available_bytes", lambda: 20_000)
+    monkeypatch.setattr(sweep_layout, "usable_bytes", lambda: 16_000)
     with pytest.raises(ParameterError, match="100 cells"):
         sweep(GUEST, host=host_profile(), vary={"downtime-limit": "20:119:100"})
     with pytest.raises(ParameterError, match="--samples 100"):

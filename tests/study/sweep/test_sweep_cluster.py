@@ -148,6 +148,7 @@ def test_a_scheduler_that_dies_ends_it(scheduler, workers, tmp_path):
 
 
 def test_a_scheduler_that_is_not_there_is_an_error_in_seconds(monkeypatch):
+    monkeypatch.setattr(sweep_run, "CONNECT_S", 1.0)
     begun = time.monotonic()
     with pytest.raises(HostError, match="does not answer"):
         sweep(GUEST, **MORE, cluster=f"tcp://127.0.0.1:{free_port()}")

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from migsim.errors import MigsimError
-from migsim.lab.guest import image_path
 from migsim.lab.guest_log import log_of, wait_ready
-from migsim.lab.qemu import QemuProcess, split_command
 from migsim.trace import Trace, TraceWriter
 from migsim.tracer.preflight import describe_guest
 from migsim.tracer.record import record_trace
 from migsim.tracer.stream.collector import SHORT_DURATION_S, StreamCollector
+from tests.live_guest import live_guest
 
 pytestmark = pytest.mark.live
 QEMUS = ["7.2", "10.0"]
@@ -23,10 +22,7 @@ CHECK_RECORDS = 3000 * 16 // 4096 + 2
 
 
 def qemu(version, folder, append=BUSY):
-    command = "qemu-system-x86_64" if version == "7.2" else os.environ["MIGSIM_QEMU_10"]
-    machine = ["-nodefaults", "-display", "none", "-vga", "none", "-accel", "kvm", "-m", "128M"]
-    guest = ["-kernel", str(image_path()), "-append", append]
-    return QemuProcess([*split_command(command), *machine, *guest], folder, "source")
+    return live_guest(folder, version, append)
 
 
 def settings(session):
