@@ -1,7 +1,7 @@
 """`DrawRuns` simulates draws: on the event engine, or on the batch engine where that takes long.
 
 The event engine is there at once; the batch engine has to be loaded, and compiled once an installation, and is then a
-hundred times as fast. A draw that takes more than `MOST_CALLS` iterate calls sends itself and all later draws to it.
+hundred times as fast. Once the draws of a question have taken `MOST_CALLS` iterate calls, the rest of them go to it.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from migsim.engine.batch.columns import compiles
-from migsim.engine.events.precopy import TooManyCallsError, simulate
+from migsim.engine.events.precopy import CallBudget, TooManyCallsError, simulate
 from migsim.engine.inputs import SimulationInput
 from migsim.results import MigrationResult
 from migsim.study.draws import figures_of_draw
 
 __all__ = ["DrawRun", "DrawRuns"]
 
-MOST_CALLS = 6000
-"""Iterate calls of one draw on the event engine, a tenth of a second of processor time or two."""
+MOST_CALLS = 100_000
+"""Iterate calls of a question's draws on the event engine, some two seconds of processor time."""
 
 FEWEST_DRAWS = 8
 """Draws of a question that are worth loading the batch engine for."""
@@ -53,17 +53,17 @@ class DrawRuns:
 
     def __init__(self, count: int) -> None:
         self.few = count < FEWEST_DRAWS
-        self.long = False
+        self.calls = CallBudget(MOST_CALLS)
 
     def simulate(self, migration: SimulationInput, seed: int | None) -> DrawRun:
         """Simulate one draw."""
         if seed is None or self.few or not compiles(migration):
             return _in_events(simulate(migration, seed=seed))
-        if not self.long:
+        if self.calls.left > 0:
             try:
-                return _in_events(simulate(migration, seed=seed, most_calls=MOST_CALLS))
+                return _in_events(simulate(migration, seed=seed, calls=self.calls))
             except TooManyCallsError:
-                self.long = True
+                pass
         from migsim.engine.batch.one import simulate_compiled
 
         quick, throttled = simulate_compiled(migration, seed)

@@ -72,13 +72,12 @@ def _chunk(column: Any, levels: int) -> _Chunk:
     if not isinstance(about, dict) or 8 in about:
         raise ValueError("a column says nothing of itself")
     sizes = about.get(_HISTOGRAMS, {})
-    if (
-        not isinstance(sizes, dict)
-        or len(sizes.get(2, ())) not in (0, 1)
-        or len(sizes.get(3, ())) not in (0, levels)
-    ):
+    histograms = [sizes.get(field, []) for field in (2, 3)] if isinstance(sizes, dict) else []
+    if not histograms or not all(isinstance(histogram, list) for histogram in histograms):
+        raise ValueError("a column's histograms are no lists")
+    if len(histograms[0]) not in (0, 1) or len(histograms[1]) not in (0, levels):
         raise ValueError("a column's histograms are not of its type")
-    begin = about.get(11) or _number(about, 9)
+    begin = (_number(about, 11) if 11 in about else 0) or _number(about, 9)
     return _Chunk(_number(about, 5), _number(about, 4), begin, _number(about, 7), _number(about, 6))
 
 

@@ -88,7 +88,10 @@ def change_json(rng: random.Random, data: bytes) -> bytes:
             waiting += value.values() if isinstance(value, dict) else value
     if holders:
         _change_member(rng, rng.choice(holders))
-    return json.dumps(document).encode()
+    try:
+        return json.dumps(document).encode()
+    except RecursionError:  # nested too deep by earlier changes
+        return flip_bits(rng, data)
 
 
 def _change_member(rng: random.Random, holder: dict | list) -> None:

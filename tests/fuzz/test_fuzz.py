@@ -66,7 +66,10 @@ def test_damaged_inputs_are_refused_or_harmless(name: str) -> None:
 
 
 KEPT = {
-    "part": [121801805956862],  # a footer that contradicts itself ended the process
+    "part": [
+        121801805956862,
+        247153445884079,
+    ],  # a footer that contradicts itself ended the process; a list that is none
     "trace": [154863420354848],  # the same
     "profile": [179268816546702],  # a page of 31 million years: a guest lost -125 ms
     "workload": [193401009336463, 127625487579314],  # extents of more pages than their class: hours of work

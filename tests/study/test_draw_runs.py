@@ -5,7 +5,7 @@ import math
 import pytest
 
 from migsim import predict
-from migsim.engine.events.precopy import TooManyCallsError, simulate
+from migsim.engine.events.precopy import CallBudget, TooManyCallsError, simulate
 from migsim.results import throttle_steps
 from migsim.study import draw_runs
 from migsim.study.draw_runs import DrawRuns
@@ -30,7 +30,7 @@ def test_a_long_draw_has_the_event_engines_figures(settings):
     asked = question(settings)
     migration = asked.migration(asked.workload())
     runs = DrawRuns(40)
-    runs.long = True
+    runs.calls.left = 0
     compiled, events = runs.simulate(migration, 7), simulate(migration, seed=7)
     whole = figures_of_draw(events)
     assert compiled.figures.keys() == whole.keys()
@@ -66,13 +66,15 @@ def test_an_answer_does_not_depend_on_where_a_draw_gets_long(monkeypatch):
 def test_the_event_engine_gives_up_after_so_many_calls():
     asked = question(SETTINGS[2])
     with pytest.raises(TooManyCallsError):
-        simulate(asked.migration(asked.workload()), seed=1, most_calls=100)
-    assert math.isfinite(simulate(asked.migration(asked.workload()), seed=1, most_calls=10**9).total_time_ms)
+        simulate(asked.migration(asked.workload()), seed=1, calls=CallBudget(100))
+    assert math.isfinite(
+        simulate(asked.migration(asked.workload()), seed=1, calls=CallBudget(10**9)).total_time_ms
+    )
 
 
 def test_what_the_batch_engine_does_not_model_stays_where_it_is():
     asked = question({"max-bandwidth": "100Mbps", "dirty-limit": "on"}, dirty_ring_size=4096, draws=9)
     runs = DrawRuns(40)
-    runs.long = True
+    runs.calls.left = 0
     done = runs.simulate(asked.migration(asked.workload()), 3)
     assert done.in_detail() is done.result

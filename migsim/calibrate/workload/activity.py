@@ -38,6 +38,9 @@ LEAST_ROUNDS = 8
 MOST_ROUNDS = 400
 """Rounds from which a fit is made, and of a longer trace the last ones that it uses."""
 
+STALL = 3.5
+"""Deviations from the median, by the median deviation, from which on a round counts as a stall."""
+
 LEAST_NOISE = 0.003
 """Deviation of a round's activity that its ends alone make."""
 
@@ -88,7 +91,7 @@ def fit_activity(
     if len(length_s) < LEAST_ROUNDS:
         return None
     start_s, length_s = start_s[-MOST_ROUNDS:], length_s[-MOST_ROUNDS:]
-    x, noise = log_activity[-MOST_ROUNDS:], np.maximum(noise[-MOST_ROUNDS:], LEAST_NOISE)
+    x, noise = _without_stalls(log_activity[-MOST_ROUNDS:]), np.maximum(noise[-MOST_ROUNDS:], LEAST_NOISE)
     shapes = [_covariance(start_s, length_s, time_s) for time_s in TIMES_S]
 
     def misfit(deviations: Floats) -> float:

@@ -10,7 +10,7 @@ Mirrors: `migration/migration.c` migration_thread, migration_iteration_run, migr
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import hypot, inf
 from typing import Any
 
@@ -39,10 +39,25 @@ from migsim.models.multifd.packets import counted_pages
 from migsim.results import MigrationResult
 from migsim.units import PAGE_BYTES
 
-__all__ = ["TooManyCallsError", "simulate"]
+__all__ = ["CallBudget", "TooManyCallsError", "simulate"]
 
 Floats = NDArray[np.float64]
 Steps = Generator[simpy.Event, Any, None]
+
+
+class TooManyCallsError(Exception):
+    """The simulation took more iterate calls than it may."""
+
+
+@dataclass(slots=True)
+class CallBudget:
+    """Iterate calls that simulations may still take together, a bitmap sync counted as `CALLS_A_SYNC` of them."""
+
+    left: float
+
+
+CALLS_A_SYNC = 30
+"""Iterate calls that cost as much time of the processor as a bitmap sync and the short round after it."""
 
 
 def simulate(
@@ -50,7 +65,7 @@ def simulate(
     *,
     seed: int | None = None,
     memory: PageMemory | None = None,
-    most_calls: int | None = None,
+    calls: CallBudget | None = None,
 ) -> MigrationResult:
     """Simulate one precopy migration.
 
@@ -61,14 +76,13 @@ def simulate(
         Draw dirty counts around their expectation with this seed; None: expected counts.
     memory : PageMemory, optional
         The guest's memory page by page (see `migsim.engine.pages.replay`); by default the segments of its workload.
-    most_calls : int, optional
-        Iterate calls after which the simulation is given up, a sync counted as `CALLS_A_SYNC` of them; by default
-        it is not.
+    calls : CallBudget, optional
+        Iterate calls that the simulation may take, less by those that it took when it returns.
 
     Raises
     ------
     TooManyCallsError
-        After `most_calls`.
+        Where the budget is used up.
 
     Returns
     -------
@@ -76,17 +90,9 @@ def simulate(
         Kind "simulated". A migration that does not converge is a result with that outcome.
     """
     environment = simpy.Environment()
-    run = _Precopy(environment, migration, memory or fluid_memory(migration, seed), most_calls)
+    run = _Precopy(environment, migration, memory or fluid_memory(migration, seed), calls)
     environment.run(until=environment.process(run.migrate()))
     return run.recorder.result(migration, seed, run.clock)
-
-
-class TooManyCallsError(Exception):
-    """The simulation took more iterate calls than it may."""
-
-
-CALLS_A_SYNC = 30
-"""Iterate calls that cost as much time of the processor as a bitmap sync and the short round after it."""
 
 
 class _Precopy:
@@ -97,9 +103,9 @@ class _Precopy:
         environment: simpy.Environment,
         migration: SimulationInput,
         memory: GuestMemory | PageMemory,
-        most_calls: int | None,
+        calls: CallBudget | None,
     ) -> None:
-        self.calls_left = inf if most_calls is None else most_calls
+        self.calls = calls or CallBudget(inf)
         self.env = environment
         self.migration = migration
         self.terms = migration.terms
@@ -234,7 +240,7 @@ class _Precopy:
 
     def _sync(self) -> Steps:
         """Sync the bitmap: pages written until the sync begins become dirty, and nothing is sent meanwhile."""
-        self.calls_left -= CALLS_A_SYNC
+        self.calls.left -= CALLS_A_SYNC
         begun, self.mark = self.env.now, None
         yield self.env.timeout(self._asleep_s())
         new = self._sync_memory(self.env.now)
@@ -285,8 +291,8 @@ class _Precopy:
 
     def _iterate(self) -> Steps:
         """Send until the iterate call's time or the quota is used up, or nothing is dirty (ram_save_iterate)."""
-        self.calls_left -= 1
-        if self.calls_left < 0:
+        self.calls.left -= 1
+        if self.calls.left < 0:
             raise TooManyCallsError
         before = self.memory.cursor
         sent = self.memory.send(self.env.now, ITERATE_MAX_S, self.quota - self.window_used, self.costs)

@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from migsim.calibrate.workload.fit import USUAL_SPREAD, _spread, fit_workload
+from migsim.calibrate.workload.fit import USUAL_SPREAD, _wandering, fit_workload
 from migsim.calibrate.workload.rounds import RoundHistory
 from migsim.calibrate.workload.spectrum import Spectrum
 from migsim.errors import TraceError
+from migsim.models.guest.activity import TIMES_S, activity, end_and_mean
 from migsim.trace import RamBlock, Trace, TraceMeta, TraceWriter
 
 BLOCKS = RamBlock.stack([("pc.ram", 512 << 20), ("vga.vram", 16 << 20)])
@@ -124,73 +125,124 @@ def test_a_trace_that_saw_nothing_is_refused(tmp_path):
         fit_workload(Trace.open(path))
 
 
-# How steady the guest is
+# How the guest's activity moves
 
 
-def history_of(speeds, *, pages=20_000, rate=1.0, length_s=0.2, noise=0.0) -> tuple[RoundHistory, Spectrum]:
-    """Rounds of one Poisson class; the guest runs at `speeds[k]` of its usual speed in round k."""
+def history_of(activities, *, pages=20_000, rate=1.0, length_s=0.2, noise=0.0) -> tuple[RoundHistory, Spectrum]:
+    """Rounds of one Poisson class; the guest writes at `activities[k]` of its usual rate in round k."""
     rng = np.random.default_rng(11)
-    lengths = np.full(len(speeds), length_s)
-    counts = pages * -np.expm1(-rate * length_s * np.asarray(speeds, float))
+    lengths = np.broadcast_to(np.asarray(length_s, float), (len(activities),))
+    counts = pages * -np.expm1(-rate * lengths * np.asarray(activities, float))
     counts = np.round(counts * np.exp(noise * rng.standard_normal(len(counts))))
     nothing = np.array([], dtype=np.int64)
-    history = RoundHistory(lengths, counts, np.sqrt(counts), counts, nothing, nothing, lengths, counts)
-    t = np.array([length_s])
+    starts = np.cumsum(lengths) - lengths
+    history = RoundHistory(lengths, counts, np.sqrt(counts), counts, nothing, nothing, starts, lengths, counts)
+    t = np.array([0.2])
     u = pages * -np.expm1(-rate * t)
     spectrum = Spectrum(np.array([float(pages)]), np.array([rate]), np.array([False]), t, u, u, 0.01 * u)
     return history, spectrum
 
 
-def test_a_constant_speed_has_the_least_spread():
-    assert _spread(*history_of(np.ones(80)), 0.0) == 0.01
-    assert _spread(*history_of(np.ones(80), noise=0.02), 0.0) < 0.02  # counting noise is no speed
+def drawn_activities(deviations, lengths_s, seed=3):
+    """Activities of rounds, drawn by the law that the engines draw them by."""
+    rng = np.random.default_rng(seed)
+    levels, activities = rng.standard_normal(3), []
+    for seconds in lengths_s:
+        means = []
+        for k, time_s in enumerate(TIMES_S):
+            levels[k], mean = end_and_mean(levels[k], time_s, seconds, *rng.standard_normal(2))
+            means.append(mean)
+        activities.append(activity(deviations, tuple(means), seconds))
+    return np.array(activities)
 
 
-def test_a_speed_that_halves_midway_is_a_large_spread():
-    halves = np.repeat([1.0, 0.5], 40)
-    # Four blocks at 0 and four at ln 1/2, by deviation 0.37: more than the most that is believed.
-    assert _spread(*history_of(halves), 0.0) == 0.3
-    # A third slower: the law is bent within the round, so a little less than the logarithm's.
-    slower = np.repeat([1.0, 0.75], 40)
-    assert _spread(*history_of(slower), 0.0) == pytest.approx(np.log(1 / 0.75) / 2 * np.sqrt(8 / 7), rel=0.1)
+def test_a_steady_guest_does_not_wander():
+    for noise in (0.0, 0.008):  # counting noise is no activity
+        found = _wandering(*history_of(np.ones(80), noise=noise), 0.0)
+        assert max(found.deviations) < 0.02
+        assert found.mean_deviation < 0.02
 
 
-def test_dirty_counts_move_less_than_speed_where_the_curve_bends():
-    """Half the pages are written in a round: ln U moves by 0.7 of ln speed, and the speed is what is asked for."""
-    steps = np.repeat([1.0, 0.8], 40)
-    history, spectrum = history_of(steps, rate=3.5)
-    truth = np.log(1 / 0.8) / 2 * np.sqrt(8 / 7)
-    assert np.std(np.log(history.counts), ddof=1) < 0.85 * truth
-    assert _spread(history, spectrum, 0.0) == pytest.approx(truth, rel=0.1)
+@pytest.mark.parametrize("deviations", [(0.3, 0.0, 0.0), (0.0, 0.2, 0.0), (0.1, 0.1, 0.1)])
+def test_the_processes_are_found_again(deviations):
+    """In the median of traces of a minute; each trace knows its slow process by few of its turns."""
+    lengths = np.tile([0.2, 0.3, 0.5, 1.0, 0.3, 2.0, 0.4], 12)
+    found = np.array(
+        [
+            _wandering(*history_of(drawn_activities(deviations, lengths, seed), length_s=lengths), 0.0).deviations
+            for seed in range(12)
+        ]
+    )
+    middle = np.median(found, axis=0)
+    assert middle[:2] == pytest.approx(deviations[:2], rel=0.35, abs=0.05)
+    assert middle[2] == pytest.approx(deviations[2], rel=0.6, abs=0.06)
 
 
-def test_one_odd_round_is_not_speed():
+def test_a_longer_trace_knows_the_mean_better():
+    def mean_deviation(rounds):
+        lengths = np.full(rounds, 0.5)
+        found = [
+            _wandering(*history_of(drawn_activities((0.2, 0.1, 0.0), lengths, seed), length_s=lengths), 0.0)
+            for seed in range(8)
+        ]
+        return np.median([each.mean_deviation for each in found])
+
+    assert mean_deviation(120) < 0.75 * mean_deviation(12)
+
+
+def test_the_next_trace_lies_inside_the_spread_as_often_as_it_should():
+    """The activity of a guest's second minute against its first one's, over the spread said of it."""
+    lengths = np.full(80, 0.5)
+    off = []
+    for seed in range(40):
+        both = drawn_activities((0.15, 0.1, 0.05), np.full(160, 0.5), seed)
+        said = _wandering(*history_of(both[:80], length_s=lengths), 0.0).mean_deviation
+        off.append(np.log(both[80:].mean() / both[:80].mean()) / said)
+    assert 0.6 < np.mean(np.abs(off) < 1.28) <= 1.0
+
+
+def test_dirty_counts_move_less_than_activity_where_the_curve_bends():
+    """Most pages are written in a round: ln U moves by 0.4 of ln activity, which is what is asked for."""
+    moving = drawn_activities((0.0, 0.2, 0.0), np.full(120, 0.5))
+    flat = _wandering(*history_of(moving, length_s=0.5, rate=0.01), 0.0)
+    bent = _wandering(*history_of(moving, length_s=0.5, rate=4.0), 0.0)
+    assert bent.deviations == pytest.approx(flat.deviations, rel=0.15, abs=0.02)
+
+
+def test_one_odd_round_is_not_activity():
     speeds = np.ones(80)
     speeds[33] = 0.2  # a stall
-    assert _spread(*history_of(speeds), 0.0) == 0.01
+    assert max(_wandering(*history_of(speeds), 0.0).deviations) < 0.02
 
 
-def test_a_saturated_guest_says_nothing_about_its_speed():
-    """Every page is written in every round, at any speed: the usual spread, not none."""
-    assert _spread(*history_of(np.repeat([1.0, 0.5], 40), rate=60.0), 0.0) == USUAL_SPREAD
+def test_a_saturated_guest_says_nothing_about_its_activity():
+    """Every page is written in every round, however fast: the trace does not show it, and the fit says so."""
+    assert _wandering(*history_of(np.repeat([1.0, 0.5], 40), rate=60.0), 0.0) is None
 
 
-def test_too_few_rounds_or_none_leave_the_usual_spread():
-    history, spectrum = history_of(np.repeat([1.0, 0.5], 5))
-    assert _spread(history, spectrum, 0.0) == USUAL_SPREAD
-    assert _spread(None, spectrum, 0.0) == USUAL_SPREAD
+def test_too_few_rounds_or_none_say_nothing():
+    history, spectrum = history_of(np.repeat([1.0, 0.5], 3))
+    assert _wandering(history, spectrum, 0.0) is None
+    assert _wandering(None, spectrum, 0.0) is None
 
 
-def test_time_lost_in_faults_is_not_taken_for_speed():
+def test_what_a_trace_does_not_show_is_said(tmp_path):
+    short = fit_workload(stream_trace(tmp_path / "short.trace", rounds=4)).workload
+    assert short.writes_spread == USUAL_SPREAD
+    assert any("how the guest's activity moves" in note for note in short.assumptions)
+    long = fit_workload(stream_trace(tmp_path / "long.trace")).workload
+    assert not any("how the guest's activity moves" in note for note in long.assumptions)
+
+
+def test_time_lost_in_faults_is_not_taken_for_activity():
     """A guest of constant speed loses a larger share of a short round than of a long one: fewer pages repeat."""
     fault_s, ran = 2e-5, np.tile([0.1, 2.0], 40)
     history, spectrum = history_of(np.ones(80))
     counts = 20_000 * -np.expm1(-ran)
     walls = ran + fault_s * counts
-    order = np.argsort(ran, kind="stable")  # short rounds first: ignoring faults, the guest seems to speed up
-    steady = dataclasses.replace(history, lengths_s=walls[order], counts=counts[order])
-    assert _spread(steady, spectrum, fault_s) == 0.01
-    assert _spread(steady, spectrum, 0.0) > 0.05
+    steady = dataclasses.replace(history, starts_s=np.cumsum(walls) - walls, lengths_s=walls, counts=counts)
+    assert max(_wandering(steady, spectrum, fault_s).deviations) < 0.02
+    assert max(_wandering(steady, spectrum, 0.0).deviations) > 0.05
 
 
 @pytest.mark.parametrize("ram_bytes", [64 << 20, 8 << 30])
