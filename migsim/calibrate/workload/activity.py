@@ -4,15 +4,18 @@ Law
 ---
 A round of length :math:`T_i` in which :math:`D_i` pages became dirty shows the guest's activity by
 
-.. math:: x_i = \frac{\ln D_i - \ln U(T_i)}{e_i}, \qquad e_i = \frac{d \ln U}{d \ln T}
+.. math:: U(e^{x_i} T_i) = D_i
 
-with a deviation :math:`s_i` by chance (the binomial count's, divided by :math:`e_i`). The :math:`x_i` are means of the
-processes over their rounds, so jointly normal: the covariance of two rounds with a gap :math:`g` between them is
+with a deviation :math:`s_i` by chance: that of the binomial count, over :math:`e_i = d \ln U / d \ln T`. The :math:`x_i`
+are means of the processes over their rounds, so jointly normal: the covariance of two rounds with a gap :math:`g`
+between them is
 
 .. math:: \sum_k \sigma_k^2 \frac{\tau_k^2}{T_i T_j} (1-e^{-T_i/\tau_k}) (1-e^{-T_j/\tau_k}) e^{-g/\tau_k}
 
-The :math:`\sigma_k` have the largest likelihood, the mean is the generalised least squares' one. How well the trace
-tells that mean is the spread of the guest's rate from one migration to the next: what a longer trace narrows.
+Each :math:`\sigma_k^2` is its posterior mean over `DEVIATIONS`, all equally likely beforehand: a short trace cannot
+tell that a guest does *not* wander slowly. The mean is the generalised least squares' one. How far it may lie from the
+next migration's is the spread of the guest's rate: how well the trace tells it, and beyond what the trace is long
+enough to show as much wandering as in its slowest process.
 
 Leaves out: rounds in which nearly all pages that can be written were (:math:`e_i` below `TELLING`): they say nothing.
 Source: the covariance of means of Ornstein-Uhlenbeck processes.
@@ -35,7 +38,7 @@ TELLING = 0.15
 """Least elasticity of a round that tells the activity."""
 
 LEAST_ROUNDS = 8
-MOST_ROUNDS = 400
+MOST_ROUNDS = 120
 """Rounds from which a fit is made, and of a longer trace the last ones that it uses."""
 
 STALL = 3.5
@@ -44,8 +47,8 @@ STALL = 3.5
 LEAST_NOISE = 0.003
 """Deviation of a round's activity that its ends alone make."""
 
-LARGEST = 1.0
-"""Largest deviation of a process."""
+DEVIATIONS = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
+"""Deviations that a process may have."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +60,14 @@ class Wandering:
     deviations : tuple of float
         Of the processes with the time constants `TIMES_S`.
     mean_deviation : float
-        How well the trace tells the mean of the activity.
+        Of the mean activity, from the trace to a migration.
     """
 
     deviations: tuple[float, float, float]
     mean_deviation: float
 
 
-def fit_activity(
-    start_s: Floats, length_s: Floats, log_activity: Floats, noise: Floats
-) -> Wandering | None:
+def fit_activity(start_s: Floats, length_s: Floats, log_activity: Floats, noise: Floats) -> Wandering | None:
     """Fit the processes to the activities of a trace's rounds; None where there are too few rounds.
 
     Parameters
@@ -83,31 +84,44 @@ def fit_activity(
     >>> rng = np.random.default_rng(1)
     >>> start = np.arange(60.0)
     >>> steady = fit_activity(start, np.ones(60), 0.02 * rng.standard_normal(60), np.full(60, 0.02))
-    >>> max(steady.deviations) < 0.02
+    >>> max(steady.deviations) < 0.03
     True
     """
-    from scipy.optimize import minimize
-
     if len(length_s) < LEAST_ROUNDS:
         return None
     start_s, length_s = start_s[-MOST_ROUNDS:], length_s[-MOST_ROUNDS:]
     x, noise = _without_stalls(log_activity[-MOST_ROUNDS:]), np.maximum(noise[-MOST_ROUNDS:], LEAST_NOISE)
     shapes = [_covariance(start_s, length_s, time_s) for time_s in TIMES_S]
 
-    def misfit(deviations: Floats) -> float:
-        covariance = np.diag(noise**2)
-        for deviation, shape in zip(deviations, shapes, strict=True):
-            covariance += deviation**2 * shape
-        return _misfit(covariance, x)[0]
-
-    starts = [np.full(len(TIMES_S), 0.3 * float(np.std(x)) + 1e-3), np.full(len(TIMES_S), 1e-3)]
-    found = [
-        minimize(misfit, start, method="L-BFGS-B", bounds=[(0.0, LARGEST)] * len(TIMES_S)) for start in starts
+    rounds = np.diag(noise**2)
+    sizes = (len(DEVIATIONS),) * len(TIMES_S)
+    chance = np.empty(sizes)
+    for at in np.ndindex(*sizes):
+        chance[at] = -_misfit(_sum(rounds, shapes, [DEVIATIONS[k] ** 2 for k in at]), x)[0]
+    chance = np.exp(chance - chance.max())
+    chance /= chance.sum()
+    squares = np.array(DEVIATIONS) ** 2
+    variances = [
+        float(chance.sum(axis=tuple(other for other in range(len(sizes)) if other != k)) @ squares)
+        for k in range(len(sizes))
     ]
-    best = min(found, key=lambda each: float(each.fun)).x
-    covariance = np.diag(noise**2) + sum(d**2 * shape for d, shape in zip(best, shapes, strict=True))
-    fast, middle, slow = best.tolist()
-    return Wandering((fast, middle, slow), _misfit(covariance, x)[1])
+    told = _misfit(_sum(rounds, shapes, variances), x)[1]
+    fast, middle, slow = np.sqrt(variances).tolist()
+    return Wandering((fast, middle, slow), float(np.hypot(told, slow)))
+
+
+def _without_stalls(x: Floats) -> Floats:
+    """Bring single rounds that lie far from all others nearer: a stall of the host is no way in which a guest moves."""
+    middle = float(np.median(x))
+    reach = STALL * max(1.4826 * float(np.median(np.abs(x - middle))), LEAST_NOISE)
+    return np.clip(x, middle - reach, middle + reach)
+
+
+def _sum(rounds: Floats, shapes: list[Floats], variances: list[float]) -> Floats:
+    covariance = rounds.copy()
+    for shape, variance in zip(shapes, variances, strict=True):
+        covariance += variance * shape
+    return covariance
 
 
 def _misfit(covariance: Floats, x: Floats) -> tuple[float, float]:

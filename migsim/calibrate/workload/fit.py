@@ -227,13 +227,13 @@ def _wandering(history: RoundHistory | None, spectrum: Spectrum, dirty_fault_s: 
     fitted = spectrum.unique_pages(t)
     elasticity = np.log(spectrum.unique_pages(t * 1.1) / np.maximum(fitted, 1.0)) / np.log(1.1)
     telling = (elasticity > TELLING) & (history.counts > 0)
-    by_chance = np.sqrt(spectrum.variance(t[telling])) / fitted[telling]
-    return fit_activity(
-        history.starts_s[telling],
-        t[telling],
-        np.log(history.counts[telling] / fitted[telling]) / elasticity[telling],
-        by_chance / elasticity[telling],
-    )
+    t, counts = t[telling], history.counts[telling]
+    # The activity at which the fitted guest would have written as many pages in that time.
+    logs = np.linspace(-1.5, 1.5, 121)
+    pages = spectrum.unique_pages(np.outer(t, np.exp(logs)).ravel()).reshape(len(t), len(logs))
+    activities = np.array([np.interp(count, row, logs) for count, row in zip(counts, pages, strict=True)])
+    by_chance = np.sqrt(spectrum.variance(t)) / fitted[telling]
+    return fit_activity(history.starts_s[telling], t, activities, by_chance / elasticity[telling])
 
 
 def _assumptions(
@@ -248,7 +248,9 @@ def _assumptions(
     if mode == "page-sampling":
         notes.append("Rates are from page sampling: rewrites with equal contents are not seen.")
     if wandering is None:
-        notes.append("The trace does not show how the guest's activity moves: its write rate is taken as steady.")
+        notes.append(
+            "The trace does not show how the guest's activity moves: its write rate is taken as steady."
+        )
     if not trace.meta.complete:
         notes.append("The trace was cut short.")
     notes.append("Pages with data that were never written while traced lie behind the written ones.")

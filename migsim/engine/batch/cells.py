@@ -63,7 +63,9 @@ def kind_of(migration: SimulationInput) -> NDArray[Any]:
         "byte_split": behaviour.byte_split,
     }
     wandering = migration.workload.wandering
-    values |= {"wanders": any(wandering)} | {f"wander_{k}": deviation for k, deviation in enumerate(wandering)}
+    values |= {"wanders": any(wandering)} | {
+        f"wander_{k}": deviation for k, deviation in enumerate(wandering)
+    }
     if migration.has_capability("multifd"):
         channels = multifd_rules(migration.version, migration.machine)
         values |= {

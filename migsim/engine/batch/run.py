@@ -113,7 +113,9 @@ class Run:
             if rng is not None:
                 cells["guest_start_s"] = rng.uniform(0.0, 1000.0)
             self._kind["deviations"] = deviations(rng is not None)
-            self._kind["least_deviation"] = 0.0 if rng is None else hypot(*self.columns.migration.workload.wandering)
+            self._kind["least_deviation"] = (
+                0.0 if rng is None else hypot(*self.columns.migration.workload.wandering)
+            )
             self._kind["many_rounds"] = many_rounds(rng is not None)
             self._kind["steady_rounds"] = steady_rounds(cache is not None)
             self._kind["keep_apart"] = self._keep_apart or rng is not None

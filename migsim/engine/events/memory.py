@@ -94,7 +94,9 @@ class GuestMemory:
         # Where a sweep stands when the migration begins is unknown.
         self.guest_s = self.writing_s = 0.0 if rng is None else float(rng.uniform(0.0, 1000.0))
         # Levels of the processes by which its activity wanders.
-        self._levels = rng.standard_normal(len(TIMES_S)).tolist() if rng is not None and any(self.wandering) else []
+        self._levels = (
+            rng.standard_normal(len(TIMES_S)).tolist() if rng is not None and any(self.wandering) else []
+        )
         self._cleared_at: dict[int, float] = {}  # run time of each chunk's clearing
         self._synced_at = 0.0  # run time of the last sync
 

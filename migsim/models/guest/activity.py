@@ -18,8 +18,8 @@ The activity in the window is :math:`\exp(\sum m_k - v/2)` with :math:`v` the va
 nobody knows, so that its mean is 1 for windows of any length.
 
 Mirrors: nothing in QEMU; this is the guest, and the processors it competes for.
-Leaves out: the mean of the logarithm stands for the logarithm of the mean, which differ by the variance inside a window.
-Activities of the classes do not move apart.
+Leaves out: the mean of the logarithm stands for the logarithm of the mean; they differ by the variance inside a window.
+Classes do not move apart.
 Source: Uhlenbeck and Ornstein (1930); Gillespie (1996) for the integral.
 """
 
@@ -89,7 +89,6 @@ def end_and_mean(
     end = r * level + end_deviation * deviate
     mean = mean_of * level + shared * deviate + sqrt(max(variance - shared * shared, 0.0)) * other
     return end, mean
-
 
 
 def activity(

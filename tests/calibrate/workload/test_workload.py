@@ -128,7 +128,9 @@ def test_a_trace_that_saw_nothing_is_refused(tmp_path):
 # How the guest's activity moves
 
 
-def history_of(activities, *, pages=20_000, rate=1.0, length_s=0.2, noise=0.0) -> tuple[RoundHistory, Spectrum]:
+def history_of(
+    activities, *, pages=20_000, rate=1.0, length_s=0.2, noise=0.0
+) -> tuple[RoundHistory, Spectrum]:
     """Rounds of one Poisson class; the guest writes at `activities[k]` of its usual rate in round k."""
     rng = np.random.default_rng(11)
     lengths = np.broadcast_to(np.asarray(length_s, float), (len(activities),))
@@ -136,7 +138,9 @@ def history_of(activities, *, pages=20_000, rate=1.0, length_s=0.2, noise=0.0) -
     counts = np.round(counts * np.exp(noise * rng.standard_normal(len(counts))))
     nothing = np.array([], dtype=np.int64)
     starts = np.cumsum(lengths) - lengths
-    history = RoundHistory(lengths, counts, np.sqrt(counts), counts, nothing, nothing, starts, lengths, counts)
+    history = RoundHistory(
+        lengths, counts, np.sqrt(counts), counts, nothing, nothing, starts, lengths, counts
+    )
     t = np.array([0.2])
     u = pages * -np.expm1(-rate * t)
     spectrum = Spectrum(np.array([float(pages)]), np.array([rate]), np.array([False]), t, u, u, 0.01 * u)
@@ -169,13 +173,15 @@ def test_the_processes_are_found_again(deviations):
     lengths = np.tile([0.2, 0.3, 0.5, 1.0, 0.3, 2.0, 0.4], 12)
     found = np.array(
         [
-            _wandering(*history_of(drawn_activities(deviations, lengths, seed), length_s=lengths), 0.0).deviations
+            _wandering(
+                *history_of(drawn_activities(deviations, lengths, seed), length_s=lengths), 0.0
+            ).deviations
             for seed in range(12)
         ]
     )
     middle = np.median(found, axis=0)
     assert middle[:2] == pytest.approx(deviations[:2], rel=0.35, abs=0.05)
-    assert middle[2] == pytest.approx(deviations[2], rel=0.6, abs=0.06)
+    assert middle[2] == pytest.approx(deviations[2], rel=0.6, abs=0.1)
 
 
 def test_a_longer_trace_knows_the_mean_better():
@@ -204,8 +210,8 @@ def test_the_next_trace_lies_inside_the_spread_as_often_as_it_should():
 def test_dirty_counts_move_less_than_activity_where_the_curve_bends():
     """Most pages are written in a round: ln U moves by 0.4 of ln activity, which is what is asked for."""
     moving = drawn_activities((0.0, 0.2, 0.0), np.full(120, 0.5))
-    flat = _wandering(*history_of(moving, length_s=0.5, rate=0.01), 0.0)
-    bent = _wandering(*history_of(moving, length_s=0.5, rate=4.0), 0.0)
+    flat = _wandering(*history_of(moving, length_s=0.5, rate=0.1, pages=2_000_000), 0.0)
+    bent = _wandering(*history_of(moving, length_s=0.5, rate=4.0, pages=2_000_000), 0.0)
     assert bent.deviations == pytest.approx(flat.deviations, rel=0.15, abs=0.02)
 
 
