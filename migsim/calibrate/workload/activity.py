@@ -6,9 +6,9 @@ A round of length :math:`T_i` in which :math:`D_i` pages became dirty shows the 
 
 .. math:: U(e^{x_i} T_i) = D_i
 
-with a deviation :math:`s_i` by chance: that of the binomial count, over :math:`e_i = d \ln U / d \ln T`. The :math:`x_i`
-are means of the processes over their rounds, so jointly normal: the covariance of two rounds with a gap :math:`g`
-between them is
+with a deviation :math:`s_i` by chance: that of the binomial count, over :math:`e_i = d \ln U / d \ln T`. The
+:math:`x_i` are means of the processes over their rounds, so jointly normal: the covariance of two rounds with a gap
+:math:`g` between them is
 
 .. math:: \sum_k \sigma_k^2 \frac{\tau_k^2}{T_i T_j} (1-e^{-T_i/\tau_k}) (1-e^{-T_j/\tau_k}) e^{-g/\tau_k}
 
