@@ -116,7 +116,7 @@ def test_every_term_is_drawn_but_the_cost_of_a_fault(monkeypatch):
         drawn.append(what.terms)
         return simulate(what, seed=seed)
 
-    monkeypatch.setattr("migsim.study.predict.simulate", watched)
+    monkeypatch.setattr("migsim.study.draw_runs.simulate", watched)
     predict(GUEST, host=HOST, settings=LIMITED, draws=4)
     for name, median in TERMS.items():
         values = {terms[name] for terms in drawn}

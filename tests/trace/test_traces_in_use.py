@@ -37,7 +37,8 @@ try:
 except SystemExit as end:
     code = end.code
 used = resource.getrusage(resource.RUSAGE_SELF)
-print("used", code, used.ru_maxrss >> 10, used.ru_utime + used.ru_stime, file=sys.stderr)
+(peak,) = (line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+print("used", code, int(peak) >> 10, used.ru_utime + used.ru_stime, file=sys.stderr)
 """
 
 
