@@ -1,6 +1,7 @@
 """Draws of the uncertain inputs: the host's terms, the guest's activity, and a seed for the dirty counts.
 
-Host terms and the guest's activity are log-normal about their medians. A draw depends on the profile, the workload's
+Host terms and the guest's activity are log-normal about their medians, and each draw takes its own rates of the classes
+from those that the trace allows. A draw depends on the profile, the workload's
 spread and the seed alone, never on the settings: two settings are compared under the same draws (common random
 numbers).
 """
@@ -33,18 +34,22 @@ class Draw:
         Factor on the fitted write rates.
     seed : int, optional
         Seed of the dirty counts; None for their expectation.
+    rates : int, optional
+        Which of the workload's draws of its classes' rates (`Workload.rate_factors`); None for the fitted ones.
     """
 
     terms: Mapping[str, float]
     writes_factor: float = 1.0
     seed: int | None = None
+    rates: int | None = None
 
     def of(self, base: SimulationInput) -> SimulationInput:
         """Return `base` with this draw's terms and write rates; a term that `base` does not name is left out."""
         terms = {name: self.terms.get(name, median) for name, median in base.terms.items()}
-        if self.writes_factor == 1.0:
-            return replace(base, terms=terms)
-        return replace(base, terms=terms, workload=base.workload.scaled(self.writes_factor))
+        workload = base.workload if self.rates is None else base.workload.with_rates(self.rates)
+        if self.writes_factor != 1.0:
+            workload = workload.scaled(self.writes_factor)
+        return replace(base, terms=terms, workload=workload)
 
 
 def draw_all(host: HostProfile, writes_spread: float, count: int, seed: int) -> tuple[Draw, ...]:
@@ -55,11 +60,12 @@ def draw_all(host: HostProfile, writes_spread: float, count: int, seed: int) -> 
     >>> from migsim.profiles import Term
     >>> profile = HostProfile(terms={"guest_speed": Term(median=1.0)}, qemu_version="10.0")
     >>> draw_all(profile, 0.1, 1, seed=1)
-    (Draw(terms={'guest_speed': 1.0}, writes_factor=1.0, seed=None),)
+    (Draw(terms={'guest_speed': 1.0}, writes_factor=1.0, seed=None, rates=None),)
     """
     if count == 1:
         return (Draw(host.medians()),)
-    return tuple(_draw(host, writes_spread, seeds) for seeds in np.random.SeedSequence(seed).spawn(count))
+    spawned = np.random.SeedSequence(seed).spawn(count)
+    return tuple(replace(_draw(host, writes_spread, seeds), rates=k) for k, seeds in enumerate(spawned))
 
 
 def _draw(host: HostProfile, writes_spread: float, seeds: np.random.SeedSequence) -> Draw:

@@ -19,6 +19,8 @@ _LARGEST_RAM = 1 << 46  # 64 TiB
 _MOST_PAGES = 2 * _LARGEST_RAM // PAGE_BYTES
 _MOST_WRITES = 1e12  # to one page in a second
 _LARGEST_SPREAD = 5.0
+_MOST_DRAWS = 4096
+_Factor = Annotated[float, Field(gt=0, le=1e6)]
 _Deviation = Annotated[float, Field(ge=0, le=_LARGEST_SPREAD)]
 
 
@@ -121,6 +123,9 @@ class Workload(RecordedModel):
     wandering : tuple of float
         Deviations of the logarithm of its write rate about that mean, within a migration: of the processes with the
         time constants `migsim.models.guest.activity.TIMES_S`, 0.1 s, 1 s and 10 s.
+    rate_factors : tuple of tuple of float
+        Draws of factors on the classes' rates, all of which the trace allows, a factor for each class; empty where
+        the rates are taken as they are.
     assumptions : tuple of str
         What the fit assumes, a sentence each.
     source : str
@@ -137,6 +142,7 @@ class Workload(RecordedModel):
     load_fraction: float = Field(default=1.0, gt=0, le=1)
     writes_spread: float = Field(default=0.0, ge=0, le=_LARGEST_SPREAD)
     wandering: tuple[_Deviation, _Deviation, _Deviation] = (0.0, 0.0, 0.0)
+    rate_factors: tuple[tuple[_Factor, ...], ...] = Field(default=(), max_length=_MOST_DRAWS)
     assumptions: tuple[str, ...] = ()
     source: str = ""
 
@@ -149,6 +155,8 @@ class Workload(RecordedModel):
             raise ValueError(f"zero-pages is more than the {pages} pages of ram-total-bytes.")
         if sum(c.pages for c in self.classes) > pages:
             raise ValueError(f"The classes have more than the {pages} pages of ram-total-bytes.")
+        if any(len(factors) != len(self.classes) for factors in self.rate_factors):
+            raise ValueError(f"Each draw of rate-factors has one factor for each of the {len(self.classes)} classes.")
         # a fit lays pages that were never written behind the written ones, beyond RAM where those reach its end
         if any(sum(c.extents[-1]) > 2 * pages for c in self.classes if c.extents):
             raise ValueError(f"The extents go far beyond the {pages} pages of ram-total-bytes.")
@@ -195,6 +203,27 @@ class Workload(RecordedModel):
         gaps = _gaps([e for c in self.classes for e in c.extents], self.ram_total_bytes // PAGE_BYTES)
         classes = tuple(c if c.extents else c.replace(extents=_taken(gaps, c.pages)) for c in self.classes)
         return self.replace(classes=classes, assumptions=(*self.assumptions, LAID_OUT))
+
+    def with_rates(self, draw: int) -> Workload:
+        """Return a copy with the rates of one of the draws; the draws are numbered in a circle.
+
+        Examples
+        --------
+        >>> hot = WorkloadClass(pages=10, writes_per_page_per_s=2.0)
+        >>> guest = Workload(
+        ...     ram_bytes=2**30, ram_total_bytes=2**30, zero_pages=0, classes=(hot,), rate_factors=((0.5,), (2.0,))
+        ... )
+        >>> guest.with_rates(3).writes_per_s
+        40.0
+        """
+        if not self.rate_factors:
+            return self
+        factors = self.rate_factors[draw % len(self.rate_factors)]
+        rates = tuple(
+            c.replace(writes_per_page_per_s=c.writes_per_page_per_s * factor)
+            for c, factor in zip(self.classes, factors, strict=True)
+        )
+        return self.replace(classes=rates, rate_factors=())
 
     def scaled(self, factor: float) -> Workload:
         """Return a copy with every write rate multiplied by `factor`.

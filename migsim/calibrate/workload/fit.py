@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from migsim.calibrate.workload.activity import TELLING, Wandering, fit_activity
 from migsim.calibrate.workload.parsimony import fewest_classes
 from migsim.calibrate.workload.placement import Extents, extents_of, lay_out, place_by_hits
+from migsim.calibrate.workload.rates import rate_factors
 from migsim.calibrate.workload.rounds import RoundHistory, read_rounds
 from migsim.calibrate.workload.spectrum import Spectrum, fit_spectrum
 from migsim.errors import TraceError
@@ -127,15 +128,18 @@ def fit_workload(trace: Trace, *, dirty_fault_s: float = 0.0) -> WorkloadFit:
     if mode == "stream" and history is not None:
         spectrum = fewest_classes(spectrum, history, most)
     wandering = _wandering(history, spectrum, dirty_fault_s)
+    moves = wandering.deviations if wandering else NOT_WANDERING
+    drawn = rate_factors(spectrum, *_apart(trace, history, mode, dirty_fault_s), moves)
     assumptions = _assumptions(trace, mode, history, float(t.max()), wandering)
-    classes, placed, used = _classes(spectrum, history, nonzero, total)
+    classes, placed, used, kept = _classes(spectrum, history, nonzero, total)
     workload = Workload(
         ram_bytes=trace.meta.ram_bytes,
         ram_total_bytes=total * trace.meta.page_bytes,
         zero_pages=max(total - used, 0),
         classes=classes,
         writes_spread=max(wandering.mean_deviation, LEAST_SPREAD) if wandering else USUAL_SPREAD,
-        wandering=wandering.deviations if wandering else NOT_WANDERING,
+        wandering=moves,
+        rate_factors=_of_classes(drawn[:, kept], len(classes)),
         assumptions=assumptions,
         source=f"{trace.meta.collector} trace of {trace.meta.duration_s:.0f} s",
     )
@@ -165,11 +169,37 @@ def _points(trace: Trace, history: RoundHistory | None) -> tuple[str, Floats, Fl
     )
 
 
+def _apart(
+    trace: Trace, history: RoundHistory | None, mode: str, dirty_fault_s: float
+) -> tuple[Floats, Floats]:
+    """Return windows that share no time, and their dirty pages; none where the trace has only such that do."""
+    curve = trace.unique_dirty_curve()
+    if mode == "stream" and history is not None:
+        short = curve.only("dirty-bitmap")
+        t = np.concatenate([history.lengths_s, short.window_s])
+        u = np.concatenate([history.counts, short.dirty_pages])
+    elif mode == "dirty-ring":  # all windows are cut from the same events
+        return np.zeros(0), np.zeros(0)
+    else:
+        t, u = curve.only(mode).window_s, curve.only(mode).dirty_pages
+    if mode in LOGGED_MODES and dirty_fault_s:
+        t = np.array([guest_seconds(w, n, dirty_fault_s) for w, n in zip(t, u, strict=True)])
+    return t, u
+
+
+def _of_classes(factors: Floats, count: int) -> tuple[tuple[float, ...], ...]:
+    """Return a draw's factors for all classes; those that were never written keep their rate, none."""
+    whole = np.ones((len(factors), count))
+    whole[:, : factors.shape[1]] = factors
+    return tuple(map(tuple, whole.tolist()))
+
+
 def _classes(
     spectrum: Spectrum, history: RoundHistory | None, nonzero: int, total: int
-) -> tuple[tuple[WorkloadClass, ...], tuple[NDArray[np.int64], ...], int]:
-    """Return the classes with their places, the page numbers of each, and the number of pages of all classes."""
+) -> tuple[tuple[WorkloadClass, ...], tuple[NDArray[np.int64], ...], int, list[int]]:
+    """Return the classes with their places, the page numbers of each, the pages of all, and which fitted they are."""
     places, class_pages = _places(spectrum, history, total)
+    kept = [k for k, extents in enumerate(places) if extents]
     placed = [pages for pages, extents in zip(class_pages, places, strict=True) if extents]
     classes = [
         WorkloadClass(
@@ -197,7 +227,7 @@ def _classes(
             )
         )
         placed.append(np.zeros(0, np.int64))
-    return tuple(classes), tuple(placed), used + max(unwritten, 0)
+    return tuple(classes), tuple(placed), used + max(unwritten, 0), kept
 
 
 def _places(
