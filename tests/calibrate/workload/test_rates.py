@@ -1,0 +1,116 @@
+"""Draws of the rates that a trace allows: they hold the truth as often as they should, and no more than that."""
+
+import numpy as np
+import pytest
+
+from migsim import predict
+from migsim.calibrate.workload.rates import DRAWS, rate_factors
+from migsim.calibrate.workload.spectrum import Spectrum, fit_spectrum
+from migsim.models.guest.activity import TIMES_S, activity, end_and_mean
+from migsim.workload import Workload, WorkloadClass
+
+STEADY = (0.0, 0.0, 0.0)
+LADDER_S = np.array([0.2, 0.3, 0.5, 1.0, 0.3, 2.0, 0.4])
+
+
+def rounds(pages, rates, lengths_s, seed, wandering=STEADY):
+    """Dirty pages of each round of a known guest, drawn by chance and by its activity."""
+    rng = np.random.default_rng(seed)
+    levels, found = rng.standard_normal(3), []
+    for seconds in lengths_s:
+        means = []
+        for k, time_s in enumerate(TIMES_S):
+            levels[k], mean = end_and_mean(levels[k], time_s, seconds, *rng.standard_normal(2))
+            means.append(mean)
+        moved = activity(wandering, tuple(means), seconds) if any(wandering) else 1.0
+        chances = -np.expm1(-np.array(rates) * moved * seconds)
+        found.append(float(rng.binomial(pages, chances).sum()))
+    return np.array(found)
+
+
+def known(pages, rates, lengths_s, dirty):
+    """Return the true guest as a fit."""
+    n, r = np.array(pages, float), np.array(rates, float)
+    fitted = Spectrum(n, r, np.zeros(len(n), bool), lengths_s, dirty, dirty, np.maximum(0.01 * dirty, 4.0))
+    return fitted
+
+
+def width(factors):
+    low, high = np.quantile(np.log(factors), [0.1, 0.9], axis=0)
+    return high - low
+
+
+@pytest.mark.parametrize("wandering", [STEADY, (0.15, 0.1, 0.0)])
+def test_the_truth_lies_inside_as_often_as_it_should(wandering):
+    """The factor 1 among the draws about the true guest: the posterior's rank of the truth."""
+    pages, rates, lengths = (3000, 20_000), (4.0, 0.2), np.tile(LADDER_S, 5)
+    inside = []
+    for seed in range(40):
+        dirty = rounds(pages, rates, lengths, seed, wandering)
+        factors = rate_factors(known(pages, rates, lengths, dirty), lengths, dirty, wandering)
+        low, high = np.quantile(factors, [0.1, 0.9], axis=0)
+        inside += ((low <= 1) & (high >= 1)).tolist()
+    assert 0.62 < np.mean(inside) < 0.96
+
+
+def test_more_trace_leaves_less_open():
+    pages, rates = (3000, 20_000), (4.0, 0.2)
+    wandering = (0.15, 0.1, 0.0)
+
+    def median_width(times):
+        lengths = np.tile(LADDER_S, times)
+        return np.median(
+            [
+                width(rate_factors(known(pages, rates, lengths, dirty), lengths, dirty, wandering))
+                for dirty in (rounds(pages, rates, lengths, seed, wandering) for seed in range(10))
+            ],
+            axis=0,
+        )
+
+    assert (median_width(10) < 0.75 * median_width(1)).all()
+
+
+def test_a_class_written_all_over_in_every_round_has_a_lower_bound_alone():
+    """Rounds of 1.1 s and longer: 3 and 8 writes to a page and second look alike, 1 does not."""
+    lengths = np.array([1.1, 1.2, 1.1, 2.0, 4.0, 1.3, 1.1, 2.2])
+    dirty = rounds((3000,), (8.0,), lengths, 1)
+    drawn = 8.0 * rate_factors(known((3000,), (8.0,), lengths, dirty), lengths, dirty, STEADY)[:, 0]
+    assert drawn.min() > 2.0
+    assert np.quantile(drawn, 0.9) / np.quantile(drawn, 0.1) > 1.5
+    short = np.concatenate([lengths, [0.05, 0.1, 0.2]])
+    dirty = rounds((3000,), (8.0,), short, 1)
+    resolved = rate_factors(known((3000,), (8.0,), short, dirty), short, dirty, STEADY)
+    assert width(resolved)[0] < 0.3
+
+
+def test_draws_fit_the_points_as_the_fit_does():
+    pages, rates, lengths = (3000, 20_000), (4.0, 0.2), np.tile(LADDER_S, 6)
+    dirty = rounds(pages, rates, lengths, 3)
+    fitted = fit_spectrum(lengths, dirty, np.maximum(0.01 * dirty, 4.0), 40_000)
+    for row in rate_factors(fitted, lengths, dirty, STEADY)[:16]:
+        moved = Spectrum(
+            fitted.pages, fitted.writes_per_page_per_s * row, fitted.is_sweep, lengths, dirty, dirty, dirty
+        )
+        assert np.median(np.abs(moved.unique_pages(lengths) / dirty - 1)) < 0.03
+
+
+def test_sweeps_and_single_windows_are_left_as_they_are():
+    t = np.array([0.5, 1.0, 2.0])
+    sweeping = Spectrum(np.array([1000.0]), np.array([0.4]), np.array([True]), t, t, t, t)
+    assert (rate_factors(sweeping, t, 400 * t, STEADY) == 1).all()
+    random = Spectrum(np.array([1000.0]), np.array([0.4]), np.array([False]), t, t, t, t)
+    assert rate_factors(random, t[:1], 400 * t[:1], STEADY).shape == (DRAWS, 1)
+
+
+def test_a_prediction_takes_the_rates_from_the_draws():
+    """Three writes to a page and second converge at this bandwidth, thirty do not: a trace that allows both says so."""
+    hot = WorkloadClass(pages=20_000, writes_per_page_per_s=3.0, extents=((0, 20_000),))
+    one = Workload(ram_bytes=1 << 28, ram_total_bytes=1 << 28, zero_pages=45_536, classes=(hot,))
+    both = one.replace(rate_factors=((1.0,), (10.0,)))
+    settings = {"max-bandwidth": "2Gbps", "downtime-limit": "200ms"}
+    certain, open_ = (
+        predict(guest, settings=settings, qemu_version="10.0", draws=12, deadline_s=60)
+        for guest in (one, both)
+    )
+    assert certain.completed_fraction == 1.0
+    assert open_.completed_fraction == 0.5
