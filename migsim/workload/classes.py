@@ -156,7 +156,9 @@ class Workload(RecordedModel):
         if sum(c.pages for c in self.classes) > pages:
             raise ValueError(f"The classes have more than the {pages} pages of ram-total-bytes.")
         if any(len(factors) != len(self.classes) for factors in self.rate_factors):
-            raise ValueError(f"Each draw of rate-factors has one factor for each of the {len(self.classes)} classes.")
+            raise ValueError(
+                f"Each draw of rate-factors has one factor for each of the {len(self.classes)} classes."
+            )
         # a fit lays pages that were never written behind the written ones, beyond RAM where those reach its end
         if any(sum(c.extents[-1]) > 2 * pages for c in self.classes if c.extents):
             raise ValueError(f"The extents go far beyond the {pages} pages of ram-total-bytes.")

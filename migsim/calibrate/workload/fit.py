@@ -129,7 +129,8 @@ def fit_workload(trace: Trace, *, dirty_fault_s: float = 0.0) -> WorkloadFit:
         spectrum = fewest_classes(spectrum, history, most)
     wandering = _wandering(history, spectrum, dirty_fault_s)
     moves = wandering.deviations if wandering else NOT_WANDERING
-    drawn = rate_factors(spectrum, *_apart(trace, history, mode, dirty_fault_s), moves)
+    windows_s, counts, sharing = _windows(trace, history, mode, dirty_fault_s)
+    drawn = rate_factors(spectrum, windows_s, counts, moves, sharing=sharing)
     assumptions = _assumptions(trace, mode, history, float(t.max()), wandering)
     classes, placed, used, kept = _classes(spectrum, history, nonzero, total)
     workload = Workload(
@@ -169,22 +170,35 @@ def _points(trace: Trace, history: RoundHistory | None) -> tuple[str, Floats, Fl
     )
 
 
-def _apart(
+def _windows(
     trace: Trace, history: RoundHistory | None, mode: str, dirty_fault_s: float
-) -> tuple[Floats, Floats]:
-    """Return windows that share no time, and their dirty pages; none where the trace has only such that do."""
+) -> tuple[Floats, Floats, Floats]:
+    """Return windows, their dirty pages, and how many of them share the time of each.
+
+    Of a stream these are single rounds and short windows, and beyond the longest round unions of rounds, which begin
+    at a dozen places and overlap. All windows of a dirty ring are cut from the same events.
+    """
     curve = trace.unique_dirty_curve()
     if mode == "stream" and history is not None:
         short = curve.only("dirty-bitmap")
-        t = np.concatenate([history.lengths_s, short.window_s])
-        u = np.concatenate([history.counts, short.dirty_pages])
-    elif mode == "dirty-ring":  # all windows are cut from the same events
-        return np.zeros(0), np.zeros(0)
+        long = history.window_s > 1.5 * history.lengths_s.max()
+        t = np.concatenate([history.lengths_s, short.window_s, history.window_s[long]])
+        u = np.concatenate([history.counts, short.dirty_pages, history.dirty_pages[long]])
+        faults = np.concatenate([history.counts, short.dirty_pages, history.faults[long]])
+        sharing = np.ones(len(t))
+        apart = (
+            history.lengths_s.sum() / max(float(np.median(history.window_s[long])), 1e-9)
+            if long.any()
+            else 1.0
+        )
+        sharing[len(t) - int(long.sum()) :] = max(float(long.sum()) / max(apart, 1.0), 1.0)
     else:
-        t, u = curve.only(mode).window_s, curve.only(mode).dirty_pages
+        points = curve.only(mode)
+        t, u, faults = points.window_s, points.dirty_pages, points.dirty_pages
+        sharing = np.full(len(t), float(len(t)) if mode == "dirty-ring" else 1.0)
     if mode in LOGGED_MODES and dirty_fault_s:
-        t = np.array([guest_seconds(w, n, dirty_fault_s) for w, n in zip(t, u, strict=True)])
-    return t, u
+        t = np.array([guest_seconds(w, n, dirty_fault_s) for w, n in zip(t, faults, strict=True)])
+    return t, u, sharing
 
 
 def _of_classes(factors: Floats, count: int) -> tuple[tuple[float, ...], ...]:

@@ -6,8 +6,8 @@ Given the classes' pages, the rates :math:`\lambda_k` of the random classes have
 
 .. math:: p(\lambda) \propto \prod_i \exp\left(-\frac{(D_i - U(T_i; \lambda))^2}{2 s_i^2}\right)
 
-over the single rounds and short windows of the trace, and :math:`\ln\lambda` equally likely beforehand between the
-bounds of the fit. :math:`s_i^2` is the binomial variance, that of the guest's activity in a window of that length
+over the single rounds, short windows and long unions of rounds of the trace, and :math:`\ln\lambda` equally likely
+beforehand between the bounds of the fit. :math:`s_i^2` is the binomial variance, that of the guest's activity in a window of that length
 (`migsim.models.guest.activity`), and a hundredth of the count; where the fit misses the points by more, it is larger by
 as much. A class that is written all over in the shortest window has a lower bound and no upper one: its draws reach from
 the one to the other.
@@ -48,6 +48,7 @@ def rate_factors(
     dirty_pages: Floats,
     wandering: tuple[float, float, float],
     *,
+    sharing: Floats | float = 1.0,
     seed: int = 1,
 ) -> Floats:
     """Draw factors on the fitted rates that the trace allows.
@@ -56,9 +57,11 @@ def rate_factors(
     ----------
     spectrum : Spectrum
     window_s, dirty_pages : ndarray, shape (points,)
-        Windows that share no time: single rounds, short windows.
+        Single rounds, short windows, unions of rounds.
     wandering : tuple of float
         Deviations of the guest's activity.
+    sharing : ndarray or float
+        How many windows share the time of each: together they tell as much as one.
 
     Returns
     -------
@@ -83,7 +86,7 @@ def rate_factors(
     rng = np.random.default_rng(seed)
     pages, fitted = spectrum.pages[random], np.log(spectrum.writes_per_page_per_s[random])
     swept = spectrum.unique_pages(window_s) - _unique(pages, fitted[None, :], window_s)[0]
-    sd = _deviations(spectrum, window_s, wandering)
+    sd = _deviations(spectrum, window_s, wandering) * np.sqrt(sharing)
     off = (swept + _unique(pages, fitted[None, :], window_s)[0] - dirty_pages) / sd
     sd *= max(1.4826 * float(np.median(np.abs(off))), 1.0)
     low = min(float(np.log(0.02 / window_s.max())), float(fitted.min()))
