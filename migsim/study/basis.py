@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from migsim.study.question import Question
     from migsim.trace import Trace
 
-__all__ = ["Basis", "basis_html", "basis_of", "fastest_bytes_per_s", "short_trace_warning"]
+__all__ = [
+    "Basis",
+    "basis_html",
+    "basis_of",
+    "fastest_bytes_per_s",
+    "short_trace_warning",
+    "short_window_warning",
+]
 
 MEASURED_CHANNELS = 4
 """Most multifd channels that `migsim calibrate multifd` measures with."""
@@ -134,19 +141,23 @@ def _is_bundled(host: HostProfile) -> bool:
 
 
 def _trace_text(trace: Trace, question: Question) -> str:
-    meta = trace.meta
+    meta, shortest_s = trace.meta, _shortest_window_s(trace, question)
+    text = f"{trace.path.name}, traced by {meta.collector} for {format_duration_s(meta.duration_s)}"
+    if meta.started:
+        text += f" on {meta.started[:10]}"
+    if shortest_s is not None:
+        text += f"; its shortest window is {format_duration_s(shortest_s)}"
+    return text + (f"; {meta.lost_events:,} events lost." if meta.lost_events else ".")
+
+
+def _shortest_window_s(trace: Trace, question: Question) -> float | None:
     # A fit that is there spares reading the curve, and pandas.
     windows = (
         question.fit.spectrum.window_s
         if question.is_fitted and question.fit
         else trace.unique_dirty_curve().window_s
     )
-    text = f"{trace.path.name}, traced by {meta.collector} for {format_duration_s(meta.duration_s)}"
-    if meta.started:
-        text += f" on {meta.started[:10]}"
-    if len(windows):
-        text += f"; its shortest window is {format_duration_s(windows.min())}"
-    return text + (f"; {meta.lost_events:,} events lost." if meta.lost_events else ".")
+    return float(windows.min()) if len(windows) else None
 
 
 def _workload_text(workload: Workload) -> str:
@@ -244,6 +255,33 @@ def _rate_warnings(question: Question, capabilities: Mapping[str, bool]) -> Iter
 
 def _release(version: str) -> Any:
     return QemuVersion.parse(version).release
+
+
+def short_window_warning(question: Question, rounds: float) -> tuple[str, ...]:
+    """Return the warning that the verdict hangs on windows shorter than the trace's, where it does.
+
+    A migration converges once a round leaves no more than can be sent within the downtime limit. So what the guest
+    dirties in windows of that length decides, unless the first rounds leave little anyway.
+
+    Parameters
+    ----------
+    question : Question
+    rounds : float
+        Of the predicted migration; NaN where it does not converge.
+    """
+    trace = question.trace
+    shortest_s = _shortest_window_s(trace, question) if trace is not None else None
+    limit_s = question.settings.effective(question.qemu_version)["downtime-limit"] / 1000
+    if shortest_s is None or limit_s >= shortest_s or rounds <= FEW_ROUNDS:
+        return ()
+    return (
+        f"The verdict hangs on what the guest dirties in some {format_duration_s(limit_s)}, the downtime limit; the "
+        f"trace's shortest window is {format_duration_s(shortest_s)}: shorter ones are extrapolated.",
+    )
+
+
+FEW_ROUNDS = 4
+"""Bitmap syncs of a migration that is through before short windows matter."""
 
 
 def short_trace_warning(question: Question, total_time_s: float) -> tuple[str, ...]:

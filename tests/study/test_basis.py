@@ -78,6 +78,19 @@ def test_a_migration_longer_than_the_trace_is_a_warning():
     assert any("lasts" in warning and "the trace" in warning for warning in answer.basis.warnings)
 
 
+def test_windows_that_decide_and_are_not_in_the_trace_are_a_warning():
+    """hot-4g was traced down to 50 ms; a limit of 10 ms hangs on shorter windows, unless little is dirty anyway."""
+
+    def warned(trace, *settings):
+        answer = migsim.predict(trace, settings=settings, draws=1)
+        return any("shortest window is" in warning for warning in answer.basis.warnings)
+
+    assert warned("traces/hot-4g.trace", "max-bandwidth=1Gbps", "downtime-limit=10ms")
+    assert warned("traces/hot-4g.trace", "max-bandwidth=8Gbps", "downtime-limit=40ms")
+    assert not warned("traces/hot-4g.trace", "max-bandwidth=1Gbps", "downtime-limit=60ms")
+    assert not warned("traces/idle-1g.trace", "max-bandwidth=1Gbps", "downtime-limit=10ms")
+
+
 def test_every_study_gives_its_basis():
     question = Question(TRACE, settings=["max-bandwidth=10Gbps"], draws=2)
     basis = migsim.predict(question).basis
