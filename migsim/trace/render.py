@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from migsim.trace.reader import Trace
@@ -25,6 +27,8 @@ def summary(trace: Trace) -> list[tuple[str, str]]:
         ("pages", f"{meta.total_pages:,} of {meta.page_bytes} bytes in {len(meta.ram_blocks)} blocks"),
         ("zero pages", _zero_pages_text(trace)),
     ]
+    if len(trace.unique_dirty_curve()):
+        rows.append(("window lengths", windows_text(trace.unique_dirty_curve().window_s)))
     rows += [(f"dirty rate, {mode}", text) for mode, text in _rate_texts(trace)]
     if len(trace.content):
         rows.append(("content", _content_text(trace)))
@@ -70,6 +74,28 @@ def _rate_texts(trace: Trace) -> list[tuple[str, str]]:
             )
         rows.append((mode, ", ".join(texts)))
     return rows
+
+
+_LENGTHS_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Bounds of the lengths by which windows are counted."""
+
+
+def windows_text(window_s: NDArray[np.float64]) -> str:
+    """Say which window lengths a trace resolves: how many different ones it has of which length.
+
+    Examples
+    --------
+    >>> windows_text(np.array([0.05, 0.3, 0.31, 4.0]))
+    '1 of 0.05 to 0.1 s, 2 of 0.2 to 0.5 s, 1 of 2 to 5 s; shorter and longer ones are extrapolated'
+    """
+    at = np.searchsorted(_LENGTHS_S, window_s, side="right")
+    bounds = [f"{length:g}" for length in _LENGTHS_S]
+    names = [f"below {bounds[0]} s"]
+    names += [f"of {low} to {high} s" for low, high in pairwise(bounds)]
+    names += [f"above {bounds[-1]} s"]
+    counts = np.bincount(at, minlength=len(names)).tolist()
+    texts = [f"{count} {name}" for count, name in zip(counts, names, strict=True) if count]
+    return ", ".join(texts) + "; shorter and longer ones are extrapolated"
 
 
 def _window_text(seconds: float) -> str:

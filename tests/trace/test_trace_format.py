@@ -148,6 +148,10 @@ def test_a_self_check_inside_guest_is_moved_out(tmp_path):
     trace = Trace.open(tmp_path / "a.trace")
     assert (trace.meta.guest, trace.meta.self_check) == (declared, check)
     assert ("self-check", "guest stopped ms: 0.0") in summary(trace)
+    (windows,) = (text for label, text in summary(trace) if label == "window lengths")
+    assert sum(int(part.split()[0]) for part in windows.split("; ")[0].split(", ")) == len(
+        trace.unique_dirty_curve()
+    )
 
 
 @given(st.text(max_size=40))
