@@ -21,7 +21,7 @@ def history(pages, rates, rng) -> RoundHistory:
     seen = np.flatnonzero(hits)
     return RoundHistory(
         window_s=LENGTHS_S, dirty_pages=counts, sd_pages=np.sqrt(counts), faults=counts,
-        pages=seen, hits=hits[seen], starts_s=np.cumsum(LENGTHS_S) - LENGTHS_S, lengths_s=LENGTHS_S, counts=counts,
+        pages=seen, hits=hits[seen], lengths_s=LENGTHS_S, counts=counts,
     )  # fmt: skip
 
 
