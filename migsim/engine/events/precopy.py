@@ -59,6 +59,9 @@ class CallBudget:
 CALLS_A_SYNC = 30
 """Iterate calls that cost as much time of the processor as a bitmap sync and the short round after it."""
 
+CALLS_A_CACHED_SYNC = 300
+"""The same where the round goes through XBZRLE's cache, segment by segment."""
+
 
 def simulate(
     migration: SimulationInput,
@@ -240,7 +243,7 @@ class _Precopy:
 
     def _sync(self) -> Steps:
         """Sync the bitmap: pages written until the sync begins become dirty, and nothing is sent meanwhile."""
-        self.calls.left -= CALLS_A_SYNC
+        self.calls.left -= CALLS_A_SYNC if self.memory.xbzrle is None else CALLS_A_CACHED_SYNC
         begun, self.mark = self.env.now, None
         yield self.env.timeout(self._asleep_s())
         new = self._sync_memory(self.env.now)
