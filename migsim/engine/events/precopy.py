@@ -51,7 +51,10 @@ class TooManyCallsError(Exception):
 
 @dataclass(slots=True)
 class CallBudget:
-    """Iterate calls that simulations may still take together, a bitmap sync counted as `CALLS_A_SYNC` of them."""
+    """Iterate calls that simulations may still take together.
+
+    A bitmap sync counts as `CALLS_A_SYNC` of them, or `CALLS_A_CACHED_SYNC`.
+    """
 
     left: float
 
@@ -156,9 +159,8 @@ class _Precopy:
         self.period_pages = 0.0
         self.period_transferred = 0.0
         self.tests: list[float] = []
-        self.moved_at: tuple[int, float] | None = (
-            None  # number of tests and threshold that showed no standstill
-        )
+        # Number of tests and threshold that last showed no standstill
+        self.no_standstill_at: tuple[int, float] | None = None
         self.mark: Mark | None = None
         self.last_window_pages = 0.0
 
@@ -439,9 +441,8 @@ class _Precopy:
         if len(self.tests) < rounds or not self.threshold:
             return False
         tested = len(self.tests), self.threshold
-        if tested == self.moved_at and not self.throttle:
+        if tested == self.no_standstill_at and not self.throttle:
             return False
-        self.moved_at = tested
         if self.throttle is not None and not self.throttle.settled(self.env.now):
             return False
         last = np.array(self.tests[-rounds:])
@@ -451,8 +452,7 @@ class _Precopy:
         )
         if not steady and len(self.tests) >= many:
             steady = is_flat(_trend(np.array(self.tests[-many:])))
-        if steady:
-            self.moved_at = None
+        self.no_standstill_at = None if steady else tested
         return steady
 
 
