@@ -13,6 +13,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # expanded when a recipe runs, so after `qemu` has made the file
 export MIGSIM_QEMU_10 ?= $(shell cat build/qemu-10/command 2>/dev/null)
+export MIGSIM_QEMU_11 ?= $(shell cat build/qemu-11/command 2>/dev/null)
 
 # what the demo shows: any trace, profile and records of that guest's real migrations
 DEMO_TRACE ?= traces/hot-4g.trace

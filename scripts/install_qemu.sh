@@ -3,6 +3,8 @@
 #   - from the distribution (as root): QEMU, SeaBIOS, make, gcc, binutils
 #   - QEMU 10.0 beside it, unpacked from Debian 12's backports into build/qemu-10 (needs no root).
 # build/qemu-10/command then holds the command line that starts it; make and pytest read it from there.
+# `scripts/install_qemu.sh 11` unpacks QEMU 11.1 with its libraries, from Debian 13's backports, into build/qemu-11;
+# experiments that compare releases use it, where MIGSIM_QEMU_11 or build/qemu-11/command names it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -73,6 +75,38 @@ unpack_qemu_10() {
   mv "$here/command.new" "$here/command"
 }
 
+unpack_qemu_11() {
+  local here=$PWD/build/qemu-11 root=$PWD/build/qemu-11/root codename address options
+  codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+  address=$(debian_address "$codename" | head -n 1)
+  if [ -z "$address" ]; then
+    echo "QEMU 11.1 is unpacked from Debian 13's backports, and this machine names no Debian archive." \
+      "Set MIGSIM_QEMU_11 to the command that starts a QEMU 11.1." >&2
+    exit 3
+  fi
+  rm -rf "$here"
+  mkdir -p "$here/lists/partial" "$here/cache/archives/partial" "$root"
+  printf 'Types: deb\nURIs: %s\nSuites: trixie trixie-backports\nComponents: main\nSigned-By: %s\n' "$address" \
+    /usr/share/keyrings/debian-archive-keyring.gpg >"$here/backports.sources"
+  # Nothing counts as installed, so that every library comes along.
+  options=(-o "Dir::Etc::sourcelist=$here/backports.sources" -o Dir::Etc::sourceparts=/dev/null
+    -o "Dir::State::lists=$here/lists" -o Dir::State::status=/dev/null -o "Dir::Cache=$here/cache"
+    -o "APT::Sandbox::User=$(id -un)")
+  apt_get "${options[@]}" update
+  apt_get "${options[@]}" -y --no-install-recommends --download-only -t trixie-backports install qemu-system-x86 seabios
+  for package in "$here"/cache/archives/*.deb; do dpkg -x "$package" "$root"; done
+  rm -rf "$here/lists" "$here/cache"
+  printf '%q --library-path %q %q -L %q -L %q\n' "$root/usr/lib64/ld-linux-x86-64.so.2" \
+    "$root/usr/lib/x86_64-linux-gnu" "$root/usr/bin/qemu-system-x86_64" "$root/usr/share/qemu" \
+    "$root/usr/share/seabios" >"$here/command.new"
+  bash -c "$(cat "$here/command.new") --version" | head -n 1
+  mv "$here/command.new" "$here/command"
+}
+
+if [ "${1:-}" = 11 ]; then
+  unpack_qemu_11
+  exit
+fi
 install_packages
 if [ -z "${MIGSIM_QEMU_10:-}" ]; then
   bash -c "$(cat build/qemu-10/command 2>/dev/null || echo false) --version" >/dev/null 2>&1 || unpack_qemu_10

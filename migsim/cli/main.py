@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import importlib
 import io
 import os
@@ -34,6 +35,9 @@ from migsim.errors import HostError, MigsimError
 from migsim.version import __version__
 
 __all__ = ["run"]
+
+COLLECTED_AT = (50_000, 20, 20)
+"""The garbage collector's thresholds: importing makes many objects and no garbage, and each collection looks at all."""
 
 # name: (module, attribute: a Typer application or a function, line in the help)
 _COMMANDS = {
@@ -330,6 +334,7 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
     SystemExit
         Always; the exit codes are in this module's docstring.
     """
+    gc.set_threshold(*COLLECTED_AT)
     with _outputs_that_can_be_closed():
         code = _execute(arguments)
     sys.exit(code)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from migsim.qmp import QmpSession
 
@@ -39,7 +40,10 @@ TRACE_EVENTS = (
     "vmstate_downtime_checkpoint",
 )
 
-_LINE = re.compile(r"^(\d+)@(\d+\.\d{6}):(\w+) ?(.*)$")
+_LINE = re.compile(
+    r"^(?:\d+@(?P<epoch>\d+\.\d{6}):|(?P<date>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z) )(?P<name>\w+) ?(?P<text>.*)$"
+)
+"""The line of an event: with seconds since 1970 after the process's number, or from 11.1 on with the date."""
 _NUMBER = re.compile(r"([A-Za-z_]\w*)[ =](-?\d+)")
 
 
@@ -94,6 +98,15 @@ def parse_trace_log(lines: Iterable[str]) -> list[TraceEvent]:
     --------
     >>> parse_trace_log(["5483@1795438455.126804:migration_bitmap_sync_end dirty_pages 7", "warning: x"])
     [TraceEvent(seconds=1795438455.126804, name='migration_bitmap_sync_end', text='dirty_pages 7')]
+    >>> parse_trace_log(["2026-11-30T11:28:08.465386Z migration_bitmap_sync_end dirty_pages 7"])
+    [TraceEvent(seconds=1796038088.465386, name='migration_bitmap_sync_end', text='dirty_pages 7')]
     """
     found = (_LINE.match(line) for line in lines)
-    return [TraceEvent(float(match[2]), match[3], match[4].strip()) for match in found if match]
+    return [TraceEvent(_seconds(match), match["name"], match["text"].strip()) for match in found if match]
+
+
+def _seconds(match: re.Match[str]) -> float:
+    """Return the time of a line, in seconds since 1970."""
+    if match["epoch"]:
+        return float(match["epoch"])
+    return datetime.fromisoformat(match["date"].removesuffix("Z")).replace(tzinfo=UTC).timestamp()

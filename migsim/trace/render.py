@@ -86,7 +86,7 @@ def windows_text(window_s: NDArray[np.float64]) -> str:
     Examples
     --------
     >>> windows_text(np.array([0.05, 0.3, 0.31, 4.0]))
-    '1 of 0.05 to 0.1 s, 2 of 0.2 to 0.5 s, 1 of 2 to 5 s; shorter and longer ones are extrapolated'
+    '1 of 0.05 to 0.1 s, 2 of 0.2 to 0.5 s, 1 of 2 to 5 s; shorter ones are extrapolated'
     """
     at = np.searchsorted(_LENGTHS_S, window_s, side="right")
     bounds = [f"{length:g}" for length in _LENGTHS_S]
@@ -95,7 +95,7 @@ def windows_text(window_s: NDArray[np.float64]) -> str:
     names += [f"above {bounds[-1]} s"]
     counts = np.bincount(at, minlength=len(names)).tolist()
     texts = [f"{count} {name}" for count, name in zip(counts, names, strict=True) if count]
-    return ", ".join(texts) + "; shorter and longer ones are extrapolated"
+    return ", ".join(texts) + "; shorter ones are extrapolated"
 
 
 def _window_text(seconds: float) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas  # noqa: F401 - what only some answers import is not the memory of the case that does it
-import pyarrow.parquet  # noqa: F401
+import pyarrow.parquet  # noqa: F401 - likewise
 
 from tests.fuzz.kinds import KINDS, Kind, as_json, judge, mutated
 

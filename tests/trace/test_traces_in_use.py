@@ -215,7 +215,7 @@ def test_what_is_asked_for_is_compared_with_what_there_is(
 def test_hits_of_many_intervals_are_all_counted(intervals: int) -> None:
     writes = TraceWrites.__new__(TraceWrites)
     writes.total_pages, writes._numbers = 4, list(range(intervals))
-    writes.trace = SimpleNamespace(pages=lambda _number: np.array([2]))  # type: ignore[assignment]
+    writes.trace = SimpleNamespace(pages=lambda _number: np.array([2]))  # type: ignore[assignment]  # a played trace
     assert writes._count_hits().tolist() == [0, 0, intervals, 0]
 
 

@@ -170,7 +170,7 @@ def test_a_guest_that_waits_for_the_switchover_is_let_go(tmp_path: Path, qemu: P
             kept.keep(tmp_path / "a.trace")
             session.execute("migrate-set-parameters", {"max-bandwidth": 1000})
             qemu.status, qemu.running = "pre-switchover", False
-            qemu.migrate_cancel = lambda _arguments: vars(qemu).update(status="cancelled") or {}  # type: ignore[method-assign]
+            qemu.migrate_cancel = lambda _arguments: vars(qemu).update(status="cancelled") or {}  # type: ignore[method-assign]  # the played QEMU is changed
             assert restore_guest(session, tmp_path / "a.trace.part") == ["max-bandwidth 134217728 (was 1000)"]
     assert settings(qemu) == before and qemu.status == "cancelled"
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from migsim.engine.batch.columns import GroupColumns, Values
-from migsim.engine.batch.records import CELL, FINDERS, KIND
+from migsim.engine.batch.records import CELL, FINDERS, KIND, repeated
 from migsim.engine.events.multifd import MultifdSender
 from migsim.engine.guest_clock import GuestClock
 from migsim.engine.inputs import SimulationInput
@@ -133,7 +133,7 @@ def _filled(values: Mapping[str, Values], count: int) -> NDArray[Any]:
     """Make records of `CELL` with these values, each one number or an array; all other fields are 0."""
     varied = {name: value for name, value in values.items() if isinstance(value, np.ndarray) and value.ndim}
     alike = {**NO_CELL, **values, **dict.fromkeys(varied, 0)}
-    cells = np.repeat(np.array([tuple(alike.values())], CELL), count)
+    cells = repeated(np.array([tuple(alike.values())], CELL), count)
     for name, value in varied.items():
         cells[name] = value
     return cells

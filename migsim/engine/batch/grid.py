@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from migsim.engine.batch.columns import WRITES_SCALE, compiles, grid_columns, group_key, many_columns
 from migsim.engine.batch.end import reason_of
-from migsim.engine.batch.records import REASON, empty_records
+from migsim.engine.batch.records import REASON, as_rows, empty_records
 from migsim.engine.batch.result import BATCH_OUTCOMES, FIGURE_NAMES, BatchResult, figures_of
 from migsim.engine.batch.run import Run
 from migsim.engine.events.precopy import simulate
@@ -29,8 +29,8 @@ Engine = Literal["auto", "events"]
 VARIED_FIELDS = ("link_bytes_per_s", "deadline_s", "fresh_pages", "host_cpus")
 """Fields of `SimulationInput` that a grid may vary."""
 
-CELLS_AT_ONCE = 1 << 16
-"""Cells of a grid that are run together."""
+CELLS_AT_ONCE = 1 << 12
+"""Cells of a grid that are run together: few enough that their records stay in the processor's cache."""
 
 
 def simulate_many(
@@ -216,7 +216,7 @@ class _Table:
     def put_many(self, at: slice | NDArray[np.int64], run: Run) -> None:
         """Fill in a run's cells."""
         self.outcome[at] = run.reasons["completed"] == 0
-        self._reason_records[at] = run.reasons
+        as_rows(self._reason_records)[at] = as_rows(run.reasons)
         self._table[:, at] = run.figures()
 
     def _reason(self, k: int) -> str:

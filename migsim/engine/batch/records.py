@@ -34,8 +34,10 @@ __all__ = [
     "Reason",
     "State",
     "SyncNote",
+    "as_rows",
     "empty_records",
     "record_type",
+    "repeated",
 ]
 
 Floats = NDArray[np.float64]
@@ -67,6 +69,19 @@ def record_type(fields: type) -> np.dtype[np.void]:
 def empty_records(count: int, type_of_record: np.dtype[np.void]) -> Any:
     """Allocate records with every field 0; type checkers take the array as a sequence of the record's class."""
     return np.zeros(count, type_of_record)
+
+
+def as_rows(records: Any) -> NDArray[np.uint64]:
+    """View records as rows of eight-byte words: NumPy copies these several times as fast as field by field."""
+    words: NDArray[np.uint64] = records.view(np.uint64).reshape(len(records), -1)
+    return words
+
+
+def repeated(record: NDArray[Any], count: int) -> NDArray[Any]:
+    """Make an array of `count` records like the one that an array holds."""
+    records = np.empty(count, record.dtype)
+    as_rows(records)[:] = as_rows(record)
+    return records
 
 
 class Kind(Protocol):

@@ -51,13 +51,19 @@ class TooManyCallsError(Exception):
 
 @dataclass(slots=True)
 class CallBudget:
-    """Iterate calls that simulations may still take together, a bitmap sync counted as `CALLS_A_SYNC` of them."""
+    """Iterate calls that simulations may still take together.
+
+    A bitmap sync counts as `CALLS_A_SYNC` of them, or `CALLS_A_CACHED_SYNC`.
+    """
 
     left: float
 
 
 CALLS_A_SYNC = 30
 """Iterate calls that cost as much time of the processor as a bitmap sync and the short round after it."""
+
+CALLS_A_CACHED_SYNC = 300
+"""The same where the round goes through XBZRLE's cache, segment by segment."""
 
 
 def simulate(
@@ -153,9 +159,8 @@ class _Precopy:
         self.period_pages = 0.0
         self.period_transferred = 0.0
         self.tests: list[float] = []
-        self.moved_at: tuple[int, float] | None = (
-            None  # number of tests and threshold that showed no standstill
-        )
+        # Number of tests and threshold that last showed no standstill
+        self.no_standstill_at: tuple[int, float] | None = None
         self.mark: Mark | None = None
         self.last_window_pages = 0.0
 
@@ -240,7 +245,7 @@ class _Precopy:
 
     def _sync(self) -> Steps:
         """Sync the bitmap: pages written until the sync begins become dirty, and nothing is sent meanwhile."""
-        self.calls.left -= CALLS_A_SYNC
+        self.calls.left -= CALLS_A_SYNC if self.memory.xbzrle is None else CALLS_A_CACHED_SYNC
         begun, self.mark = self.env.now, None
         yield self.env.timeout(self._asleep_s())
         new = self._sync_memory(self.env.now)
@@ -436,9 +441,8 @@ class _Precopy:
         if len(self.tests) < rounds or not self.threshold:
             return False
         tested = len(self.tests), self.threshold
-        if tested == self.moved_at and not self.throttle:
+        if tested == self.no_standstill_at and not self.throttle:
             return False
-        self.moved_at = tested
         if self.throttle is not None and not self.throttle.settled(self.env.now):
             return False
         last = np.array(self.tests[-rounds:])
@@ -448,8 +452,7 @@ class _Precopy:
         )
         if not steady and len(self.tests) >= many:
             steady = is_flat(_trend(np.array(self.tests[-many:])))
-        if steady:
-            self.moved_at = None
+        self.no_standstill_at = None if steady else tested
         return steady
 
     def _log_deviation(self, tests: Floats) -> float:
