@@ -132,7 +132,7 @@ def _common(case: Scored) -> list[str]:
     completed = sum(run.outcome.status == "completed" for run in case.runs)
     sent = _pair(_until_end(case, _transferred) / 2**20, _measured(case, _transferred) / 2**20, ".0f")
     verdict = f"{case.prediction.outcome.status} / {completed} of {len(case.runs)} completed"
-    if not (case.converged and case.right):
+    if not (case.converged and case.predicted_to_complete):
         return [verdict, "-", "-", sent]
     times = case.measured["total-time"] / 1000
     downtime = case.measured["downtime"]
@@ -216,7 +216,7 @@ def _longest_sync_s(run: MigrationResult) -> float:
 
 
 def _relative(case: Scored, metric: str) -> float:
-    if not case.right:
+    if not case.predicted_to_complete:
         return float("inf")
     return abs(case.predicted(metric) / float(np.median(case.measured[metric])) - 1)
 

@@ -145,10 +145,11 @@ def scenario_table(scored: Iterable[Scored]) -> str:
     for case in scored:
         ours = case.prediction.outcome.status
         ends = sum(run.outcome.status == "completed" for run in case.runs)
-        verdict = f"{ours} / {ends} of {len(case.runs)} completed" + ("" if case.right else " **wrong**")
+        verdict = f"{ours} ({case.prediction.completed_fraction:.0%} of the draws complete) / {ends} of {len(case.runs)}"
+        verdict += "" if case.right else " **wrong**"
         cells = [
             _cell(case, m, scale[m], digits[m])
-            if case.right and case.converged
+            if case.predicted_to_complete and case.converged
             else _measured_cell(case, m, scale[m], digits[m])
             for m in METRICS
         ]
@@ -157,7 +158,10 @@ def scenario_table(scored: Iterable[Scored]) -> str:
 
 
 def rival_table(scored: Sequence[Scored]) -> str:
-    """Compose a table of our and the rivals' errors, over all scenarios that completed and where the rival answers."""
+    """Compose a table of our and the rivals' errors, over all scenarios that completed and where the rival answers.
+
+    A rival's verdict counts where all repeats ended alike: it says no more than yes or no.
+    """
     lines = [
         "| predictor | total-time | downtime | transferred | wrong verdicts |",
         "|---|---|---|---|---|",
@@ -168,7 +172,7 @@ def rival_table(scored: Sequence[Scored]) -> str:
     lines.append(f"| **migsim** | {' | '.join(ours)} | {wrong} of {len(scored)} |")
     for name in RIVALS:
         cells = [_rival_cell(completed, name, metric) for metric in FIELDS]
-        answered = [case for case in scored if case.rivals[name].converges is not None]
+        answered = [case for case in scored if case.agreed and case.rivals[name].converges is not None]
         wrong = sum(_rival_completes(case, name) != case.converged for case in answered)
         verdict = f"{wrong} of {len(answered)}" if answered else "says nothing"
         lines.append(f"| {name} | {' | '.join(cells)} | {verdict} |")
@@ -214,7 +218,7 @@ def draw(scored: Sequence[Scored], path: Path) -> None:
         "transferred": ("transferred [MiB]", 2.0**-20),
     }
     for ax, (metric, (label, scale)) in zip(figure.subplots(1, 3), panels.items(), strict=True):
-        drawn = [case for case in scored if case.right and case.converged]
+        drawn = [case for case in scored if case.predicted_to_complete and case.converged]
         values: list[float] = []
         for case in drawn:
             x = case.measured[metric] * scale
@@ -251,10 +255,10 @@ def _measured_cell(case: Scored, metric: str, scale: float, digits: int) -> str:
 
 
 def _errors(scored: Iterable[Scored], metric: str) -> list[float]:
-    """Return absolute relative errors against the median of the repeats; infinite where our verdict is wrong."""
+    """Return absolute relative errors against the median of the repeats; infinite where we say that it never ends."""
     return [
         abs(case.predicted(metric) / float(np.median(case.measured[metric])) - 1)
-        if case.right
+        if case.predicted_to_complete
         else float("inf")
         for case in scored
         if case.converged
@@ -263,7 +267,9 @@ def _errors(scored: Iterable[Scored], metric: str) -> list[float]:
 
 def _absolute(scored: Iterable[Scored], metric: str) -> list[float]:
     return [
-        abs(case.predicted(metric) - float(np.median(case.measured[metric]))) if case.right else float("inf")
+        abs(case.predicted(metric) - float(np.median(case.measured[metric])))
+        if case.predicted_to_complete
+        else float("inf")
         for case in scored
         if case.converged
     ]

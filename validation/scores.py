@@ -29,6 +29,9 @@ __all__ = ["METRICS", "Scored", "load_records", "score", "settings_of"]
 METRICS = ("total-time", "downtime", "transferred", "rounds")
 LARGE_BYTES = 64 << 30
 
+CERTAIN = 0.95
+"""Share of the draws from which on a verdict is called certain."""
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -51,9 +54,21 @@ class Scored:
         return sum(run.outcome.status == "completed" for run in self.runs) * 2 > len(self.runs)
 
     @property
+    def agreed(self) -> bool:
+        """Whether all repeats ended alike; at the edge of convergence they need not."""
+        return len({run.outcome.status for run in self.runs}) == 1
+
+    @property
+    def predicted_to_complete(self) -> bool:
+        """Whether most draws complete."""
+        return self.prediction.outcome.status == "completed"
+
+    @property
     def right(self) -> bool:
-        """Whether the predicted verdict is that of most repeats."""
-        return (self.prediction.outcome.status == "completed") == self.converged
+        """Whether the predicted verdict is that of the repeats; where these disagree, whether it was not called certain."""
+        if self.agreed:
+            return self.predicted_to_complete == self.converged
+        return 1 - CERTAIN < self.prediction.completed_fraction < CERTAIN
 
     @cached_property
     def measured(self) -> dict[str, np.ndarray]:
@@ -63,13 +78,13 @@ class Scored:
 
     def predicted(self, metric: str) -> float:
         """Our value of a metric: the median of the draws; NaN where we predict that the migration does not converge."""
-        if self.prediction.outcome.status != "completed":
+        if not self.predicted_to_complete:
             return float("nan")
         return self.prediction.medians[metric]
 
     def inside(self, metric: str) -> list[bool]:
         """Tell for each measured value whether it lies in our 80 % interval."""
-        if not self.right:
+        if not self.predicted_to_complete:
             return [False] * len(self.measured[metric])
         low, high = self.prediction.intervals[metric]
         step = 0.5 if metric in ("total-time", "downtime") else 0.0  # QEMU reports whole milliseconds

@@ -63,9 +63,8 @@ def kind_of(migration: SimulationInput) -> NDArray[Any]:
         "byte_split": behaviour.byte_split,
     }
     wandering = migration.workload.wandering
-    values |= {"wanders": any(wandering)} | {
-        f"wander_{k}": deviation for k, deviation in enumerate(wandering)
-    }
+    values["wanders"] = any(wandering)
+    values |= dict(zip(("wander_0", "wander_1", "wander_2"), wandering, strict=True))
     if migration.has_capability("multifd"):
         channels = multifd_rules(migration.version, migration.machine)
         values |= {
