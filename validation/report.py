@@ -143,9 +143,9 @@ def scenario_table(scored: Iterable[Scored]) -> str:
     scale = {"total-time": 1e-3, "downtime": 1.0, "transferred": 2.0**-20, "rounds": 1.0}
     digits = {"total-time": 2, "downtime": 0, "transferred": 0, "rounds": 0}
     for case in scored:
-        ours = case.prediction.outcome.status
+        ours, share = case.prediction.outcome.status, case.prediction.completed_fraction
         ends = sum(run.outcome.status == "completed" for run in case.runs)
-        verdict = f"{ours} ({case.prediction.completed_fraction:.0%} of the draws complete) / {ends} of {len(case.runs)}"
+        verdict = f"{ours} ({share:.0%} of the draws complete) / {ends} of {len(case.runs)}"
         verdict += "" if case.right else " **wrong**"
         cells = [
             _cell(case, m, scale[m], digits[m])

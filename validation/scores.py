@@ -65,7 +65,7 @@ class Scored:
 
     @property
     def right(self) -> bool:
-        """Whether the predicted verdict is that of the repeats; where these disagree, whether it was not called certain."""
+        """Whether the predicted verdict is that of the repeats; where these disagree, whether none was certain."""
         if self.agreed:
             return self.predicted_to_complete == self.converged
         return 1 - CERTAIN < self.prediction.completed_fraction < CERTAIN

@@ -7,10 +7,10 @@ Given the classes' pages, the rates :math:`\lambda_k` of the random classes have
 .. math:: p(\lambda) \propto \prod_i \exp\left(-\frac{(D_i - U(T_i; \lambda))^2}{2 s_i^2}\right)
 
 over the single rounds, short windows and long unions of rounds of the trace, and :math:`\ln\lambda` equally likely
-beforehand between the bounds of the fit. :math:`s_i^2` is the binomial variance, that of the guest's activity in a window of that length
-(`migsim.models.guest.activity`), and a hundredth of the count; where the fit misses the points by more, it is larger by
-as much. A class that is written all over in the shortest window has a lower bound and no upper one: its draws reach from
-the one to the other.
+beforehand between the bounds of the fit. :math:`s_i^2` is the binomial variance, that of the guest's activity in a
+window of that length (`migsim.models.guest.activity`), and the share of the count by which the fit misses the points
+beyond that. A class that is written all over in the shortest window has a lower bound and no upper one: its draws
+reach from the one to the other.
 
 Draws come from importance sampling: proposals about the fit, weighted by the posterior, the proposals' own shape fitted
 to them three times.
@@ -37,7 +37,9 @@ DRAWS = 64
 
 PROPOSALS = 3000
 ROUNDS = 4
-LEAST_SD = 0.01  # of a window's dirty pages
+MISSES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
+"""Deviations of the law itself that are tried, as shares of a window's dirty pages."""
+
 WIDEST = 1.5
 """Largest deviation of a proposal's logarithm."""
 
@@ -62,6 +64,7 @@ def rate_factors(
         Deviations of the guest's activity.
     sharing : ndarray or float
         How many windows share the time of each: together they tell as much as one.
+    seed : int
 
     Returns
     -------
@@ -86,9 +89,8 @@ def rate_factors(
     rng = np.random.default_rng(seed)
     pages, fitted = spectrum.pages[random], np.log(spectrum.writes_per_page_per_s[random])
     swept = spectrum.unique_pages(window_s) - _unique(pages, fitted[None, :], window_s)[0]
-    sd = _deviations(spectrum, window_s, wandering) * np.sqrt(sharing)
-    off = (swept + _unique(pages, fitted[None, :], window_s)[0] - dirty_pages) / sd
-    sd *= max(1.4826 * float(np.median(np.abs(off))), 1.0)
+    off = swept + _unique(pages, fitted[None, :], window_s)[0] - dirty_pages
+    sd = _deviations(spectrum, window_s, wandering, off) * np.sqrt(sharing)
     low = min(float(np.log(0.02 / window_s.max())), float(fitted.min()))
     high = max(float(np.log(10.0 / window_s.min())), float(fitted.max()))
 
@@ -130,15 +132,22 @@ def _unique(pages: Floats, logs: Floats, window_s: Floats) -> Floats:
     return total
 
 
-def _deviations(spectrum: Spectrum, window_s: Floats, wandering: tuple[float, float, float]) -> Floats:
-    """Deviation of each window's dirty pages: by chance, by the guest's activity, and of the law itself."""
+def _deviations(
+    spectrum: Spectrum, window_s: Floats, wandering: tuple[float, float, float], off: Floats
+) -> Floats:
+    """Deviation of each window's dirty pages: by chance, by the guest's activity, and by how far the law misses."""
     unique = spectrum.unique_pages(window_s)
     slope = (spectrum.unique_pages(window_s * 1.05) - unique) / np.log(1.05)
     activity = np.zeros_like(window_s)
     for deviation, time_s in zip(wandering, TIMES_S, strict=True):
         activity += deviation**2 * np.array([variance_of_mean(time_s, t) for t in window_s.tolist()])
-    variance = spectrum.variance(window_s) + activity * slope**2 + (LEAST_SD * unique) ** 2
-    return np.asarray(np.sqrt(np.maximum(variance, 1.0)))
+    variance = np.maximum(spectrum.variance(window_s) + activity * slope**2, 1.0)
+    sd = np.sqrt(variance)
+    for miss in MISSES:
+        sd = np.sqrt(variance + (miss * unique) ** 2)
+        if 1.4826 * float(np.median(np.abs(off / sd))) <= 1.0:
+            break
+    return np.asarray(sd)
 
 
 def _first_shape(pages: Floats, fitted: Floats, window_s: Floats, sd: Floats) -> Floats:
