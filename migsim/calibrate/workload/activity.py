@@ -91,21 +91,17 @@ def fit_activity(start_s: Floats, length_s: Floats, log_activity: Floats, noise:
         return None
     start_s, length_s = start_s[-MOST_ROUNDS:], length_s[-MOST_ROUNDS:]
     x, noise = _without_stalls(log_activity[-MOST_ROUNDS:]), np.maximum(noise[-MOST_ROUNDS:], LEAST_NOISE)
-    shapes = [_covariance(start_s, length_s, time_s) for time_s in TIMES_S]
-
-    rounds = np.diag(noise**2)
-    sizes = (len(DEVIATIONS),) * len(TIMES_S)
-    chance = np.empty(sizes)
-    for at in np.ndindex(*sizes):
-        chance[at] = -_misfit(_sum(rounds, shapes, [DEVIATIONS[k] ** 2 for k in at]), x)[0]
-    chance = np.exp(chance - chance.max())
-    chance /= chance.sum()
+    shapes = np.stack([_covariance(start_s, length_s, time_s) for time_s in TIMES_S])
     squares = np.array(DEVIATIONS) ** 2
-    variances = [
-        float(chance.sum(axis=tuple(other for other in range(len(sizes)) if other != k)) @ squares)
-        for k in range(len(sizes))
+    tried = np.stack(np.meshgrid(*[squares] * len(TIMES_S), indexing="ij"), axis=-1)
+    parts = [
+        _misfit(_covariances(noise, shapes, some), x)[0]
+        for some in tried.reshape(len(squares), -1, len(TIMES_S))
     ]
-    told = _misfit(_sum(rounds, shapes, variances), x)[1]
+    chance = -np.concatenate(parts).reshape(tried.shape[:-1])
+    chance = np.exp(chance - chance.max())
+    variances = (chance[..., None] * tried).sum(axis=tuple(range(len(TIMES_S)))) / chance.sum()
+    told = float(_misfit(_covariances(noise, shapes, variances[None, :]), x)[1][0])
     fast, middle, slow = np.sqrt(variances).tolist()
     return Wandering((fast, middle, slow), float(np.hypot(told, slow)))
 
@@ -117,21 +113,20 @@ def _without_stalls(x: Floats) -> Floats:
     return np.clip(x, middle - reach, middle + reach)
 
 
-def _sum(rounds: Floats, shapes: list[Floats], variances: list[float]) -> Floats:
-    covariance = rounds.copy()
-    for shape, variance in zip(shapes, variances, strict=True):
-        covariance += variance * shape
-    return covariance
+def _covariances(noise: Floats, shapes: Floats, variances: Floats) -> Floats:
+    """Covariances of the rounds for each row of the processes' variances."""
+    return np.asarray(np.diag(noise**2) + np.tensordot(variances, shapes, axes=1))
 
 
-def _misfit(covariance: Floats, x: Floats) -> tuple[float, float]:
-    """Return minus the restricted log-likelihood at the best mean, and that mean's deviation."""
-    lower = np.linalg.cholesky(covariance)
+def _misfit(covariances: Floats, x: Floats) -> tuple[Floats, Floats]:
+    """Return minus the restricted log-likelihoods at the best mean, and that mean's deviation."""
+    lower = np.linalg.cholesky(covariances)
     both = np.linalg.solve(lower, np.stack([x, np.ones_like(x)], axis=1))
-    weight = float(both[:, 1] @ both[:, 1])
-    rest = both[:, 0] - both[:, 1] * float(both[:, 1] @ both[:, 0]) / weight
-    half = float(np.log(np.diag(lower)).sum()) + 0.5 * float(rest @ rest) + 0.5 * np.log(weight)
-    return half, weight**-0.5
+    values, ones = both[..., 0], both[..., 1]
+    weight = (ones**2).sum(axis=1)
+    rest = values - ones * ((values * ones).sum(axis=1) / weight)[:, None]
+    logs = np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
+    return logs + 0.5 * (rest**2).sum(axis=1) + 0.5 * np.log(weight), weight**-0.5
 
 
 def _covariance(start_s: Floats, length_s: Floats, time_s: float) -> Floats:

@@ -7,10 +7,10 @@ Given the classes' pages, the rates :math:`\lambda_k` of the random classes have
 .. math:: p(\lambda) \propto \prod_i \exp\left(-\frac{(D_i - U(T_i; \lambda))^2}{2 s_i^2}\right)
 
 over the single rounds, short windows and long unions of rounds of the trace, and :math:`\ln\lambda` equally likely
-beforehand between the bounds of the fit. :math:`s_i^2` is the binomial variance, that of the guest's activity in a
-window of that length (`migsim.models.guest.activity`), and the share of the count by which the fit misses the points
-beyond that. A class that is written all over in the shortest window has a lower bound and no upper one: its draws
-reach from the one to the other.
+beforehand between the bounds of the fit, in the fitted order. :math:`s_i^2` is the binomial variance, that of the
+guest's activity in a window of that length (`migsim.models.guest.activity`), and the share of the count by which the
+fit misses the points beyond that. A class that is written all over in the shortest window has a lower bound and no
+upper one: its draws reach from the one to the other.
 
 Draws come from importance sampling: proposals about the fit, weighted by the posterior, the proposals' own shape fitted
 to them three times.
@@ -35,8 +35,9 @@ Floats = NDArray[np.float64]
 DRAWS = 64
 """Draws that are kept of a trace."""
 
-PROPOSALS = 3000
-ROUNDS = 4
+PROPOSALS = (1000, 1000, 1000, 3000)
+"""Proposals of each round; those of the last one are drawn from."""
+
 MISSES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 """Deviations of the law itself that are tried, as shares of a window's dirty pages."""
 
@@ -94,20 +95,22 @@ def rate_factors(
     low = min(float(np.log(0.02 / window_s.max())), float(fitted.min()))
     high = max(float(np.log(10.0 / window_s.min())), float(fitted.max()))
 
+    order = np.argsort(fitted)
+
     def log_posterior(logs: Floats) -> Floats:
         miss = (swept + _unique(pages, logs, window_s) - dirty_pages) / sd
         # A few windows lie far off, because a guest may stall: beyond three deviations they count as three.
         likelihood = -0.5 * np.minimum(miss**2, 9.0).sum(axis=1)
-        inside = ((logs >= low) & (logs <= high)).all(axis=1)
+        inside = ((logs >= low) & (logs <= high)).all(axis=1) & (np.diff(logs[:, order]) >= 0).all(axis=1)
         return np.asarray(np.where(inside, likelihood, -np.inf))
 
     centre, shape = fitted, _first_shape(pages, fitted, window_s, sd)
     logs, weights = fitted[None, :], np.ones(1)
-    for _ in range(ROUNDS):
+    for count in PROPOSALS:
         root = np.linalg.cholesky(shape + 1e-10 * np.eye(len(fitted)))
         # Student's deviates of four degrees: the tails are heavier than those of what is looked for
-        scale = np.sqrt(4.0 / rng.chisquare(4.0, PROPOSALS))[:, None]
-        deviates = rng.standard_normal((PROPOSALS, len(fitted))) * scale
+        scale = np.sqrt(4.0 / rng.chisquare(4.0, count))[:, None]
+        deviates = rng.standard_normal((count, len(fitted))) * scale
         logs = centre + deviates @ root.T
         log_proposal = -0.5 * (4 + len(fitted)) * np.log1p((deviates**2).sum(axis=1) / 4.0)
         log_weights = log_posterior(logs) - log_proposal
