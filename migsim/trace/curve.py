@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from migsim.trace.reader import Trace
 
-__all__ = ["UniqueDirtyCurve", "unique_dirty_curve"]
+__all__ = ["SingleWindows", "UniqueDirtyCurve", "single_windows", "unique_dirty_curve"]
 
 _STARTS = 16  # at most this many re-protections are counted from
 _STEPS = 32  # window lengths at which events are counted
@@ -106,31 +106,82 @@ def unique_dirty_curve(trace: Trace) -> UniqueDirtyCurve:
     )
 
 
+@dataclass(frozen=True)
+class SingleWindows:
+    """Answers of calc-dirty-rate, one by one, in the order of their starts.
+
+    Attributes
+    ----------
+    window_s : array of float
+        Length that was asked for.
+    start_s, measured_s : array of float
+    dirty_pages : array of float
+        In the middle of the answer's rounding step.
+    variance : array of float
+        That the method gives a count: its rounding and its sampling, not the guest's chance.
+    sampled_pages : array of float
+        0 where all pages are looked at.
+    """
+
+    window_s: npt.NDArray[np.float64]
+    start_s: npt.NDArray[np.float64]
+    measured_s: npt.NDArray[np.float64]
+    dirty_pages: npt.NDArray[np.float64]
+    variance: npt.NDArray[np.float64]
+    sampled_pages: npt.NDArray[np.float64]
+
+
+def single_windows(trace: Trace, mode: str) -> SingleWindows:
+    """Return the trace's answers of calc-dirty-rate in one mode.
+
+    Examples
+    --------
+    >>> single_windows(Trace.open("db.trace"), "page-sampling").dirty_pages   # doctest: +SKIP
+    """
+    table = trace.columns("windows")
+    order = np.argsort(table["start_s"], kind="stable")
+    at = order[table["mode"][order] == mode]
+    if mode == "dirty-bitmap" and trace.meta.accel == "tcg":
+        at = at[:0]
+    dirty = table["dirty_bytes"][at].astype(float) / trace.meta.page_bytes
+    step = table["resolution_bytes"][at].astype(float) / trace.meta.page_bytes
+    dirty = np.where(dirty > 0, dirty + step / 2, 0.0)
+    sampled = table["sampled_pages"][at].astype(float)
+    return SingleWindows(
+        table["window_s"][at].astype(float),
+        table["start_s"][at].astype(float),
+        table["measured_s"][at].astype(float),
+        dirty,
+        step**2 / 12 + _sampling_variance(dirty, sampled, trace.meta.total_pages),
+        sampled,
+    )
+
+
+def _sampling_variance(
+    dirty: npt.NDArray[np.float64], sampled: npt.NDArray[np.float64], total: int
+) -> npt.NDArray[np.float64]:
+    """Variance of counts that were made by sampling some pages; 0 where all were looked at."""
+    some = np.maximum(sampled, 1.0)
+    share = np.clip(dirty / total, 1 / some, np.maximum(1 - 1 / some, 1 / some))
+    share = np.where(sampled > 2, share, 0.5)
+    return np.where(sampled > 0, total**2 * share * (1 - share) / some, 0.0)
+
+
 def _from_windows(trace: Trace) -> list[_Row]:
-    page_bytes = trace.meta.page_bytes
     total = trace.meta.total_pages
     rows: list[_Row] = []
-    table = trace.columns("windows")
-    for mode, window_s in sorted(set(zip(table["mode"], table["window_s"], strict=True))):
-        answers = (table["mode"] == mode) & (table["window_s"] == window_s)
-        if mode == "dirty-bitmap" and trace.meta.accel == "tcg":
-            continue
-        dirty = table["dirty_bytes"][answers].astype(float) / page_bytes
-        step = table["resolution_bytes"][answers].astype(float) / page_bytes
-        dirty = np.where(dirty > 0, dirty + step / 2, 0.0)
-        mean = float(dirty.mean())
-        variance = float(dirty.var(ddof=1)) if dirty.size > 1 else 0.0
-        # A single answer shows no spread, so the variance is at least that of the method: rounding, and then
-        # either sampling or counting.
-        floor = float((step**2).mean()) / 12
-        sampled = float(table["sampled_pages"][answers].mean())
-        if sampled > 0:
-            share = min(max(mean / total, 1 / sampled), 1 - 1 / sampled) if sampled > 2 else 0.5
-            floor += total**2 * share * (1 - share) / sampled
-        else:
-            floor += max(mean, 1.0)
-        sd = float(np.sqrt(max(variance, floor)))
-        rows.append((float(table["measured_s"][answers].mean()), min(mean, float(total)), sd, str(mode)))
+    for mode in sorted(set(trace.columns("windows")["mode"].tolist())):
+        every = single_windows(trace, mode)
+        for window_s in sorted(set(every.window_s.tolist())):
+            answers = every.window_s == window_s
+            dirty = every.dirty_pages[answers]
+            mean = float(dirty.mean())
+            variance = float(dirty.var(ddof=1)) if dirty.size > 1 else 0.0
+            # A single answer shows no spread, so the variance is at least that of the method, and of counting.
+            counted = np.where(every.sampled_pages[answers] > 0, 0.0, max(mean, 1.0))
+            floor = float((every.variance[answers] + counted).mean())
+            sd = float(np.sqrt(max(variance, floor)))
+            rows.append((float(every.measured_s[answers].mean()), min(mean, float(total)), sd, str(mode)))
     return rows
 
 

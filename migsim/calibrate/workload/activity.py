@@ -37,9 +37,8 @@ Floats = NDArray[np.float64]
 TELLING = 0.15
 """Least elasticity of a round that tells the activity."""
 
-LEAST_ROUNDS = 8
 MOST_ROUNDS = 120
-"""Rounds from which a fit is made, and of a longer trace the last ones that it uses."""
+"""Rounds of a longer trace that a fit uses, the last ones."""
 
 STALL = 3.5
 """Deviations from the median, by the median deviation, from which on a round counts as a stall."""
@@ -67,8 +66,8 @@ class Wandering:
     mean_deviation: float
 
 
-def fit_activity(start_s: Floats, length_s: Floats, log_activity: Floats, noise: Floats) -> Wandering | None:
-    """Fit the processes to the activities of a trace's rounds; None where there are too few rounds.
+def fit_activity(start_s: Floats, length_s: Floats, log_activity: Floats, noise: Floats) -> Wandering:
+    """Fit the processes to the activities of a trace's rounds; where there are few, much is left open.
 
     Parameters
     ----------
@@ -87,8 +86,9 @@ def fit_activity(start_s: Floats, length_s: Floats, log_activity: Floats, noise:
     >>> max(steady.deviations) < 0.03
     True
     """
-    if len(length_s) < LEAST_ROUNDS:
-        return None
+    if not len(length_s):
+        unknown = float(np.sqrt(np.mean(np.square(DEVIATIONS))))
+        return Wandering((unknown, unknown, unknown), unknown)
     start_s, length_s = start_s[-MOST_ROUNDS:], length_s[-MOST_ROUNDS:]
     x, noise = _without_stalls(log_activity[-MOST_ROUNDS:]), np.maximum(noise[-MOST_ROUNDS:], LEAST_NOISE)
     shapes = np.stack([_covariance(start_s, length_s, time_s) for time_s in TIMES_S])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.calibrate.workload.activity import TELLING, Wandering, fit_activity
+from migsim.calibrate.workload.activity import TELLING, fit_activity
 from migsim.calibrate.workload.parsimony import fewest_classes
 from migsim.calibrate.workload.placement import Extents, extents_of, lay_out, place_by_hits
 from migsim.calibrate.workload.rates import rate_factors
@@ -17,7 +17,7 @@ from migsim.calibrate.workload.spectrum import Spectrum, fit_spectrum
 from migsim.errors import TraceError
 from migsim.html import html_table
 from migsim.models.dirty.page_writes import guest_seconds
-from migsim.models.guest.activity import NOT_WANDERING
+from migsim.trace.curve import single_windows
 from migsim.units import format_two_figures
 from migsim.workload import Workload, WorkloadClass
 
@@ -33,11 +33,14 @@ Floats = NDArray[np.float64]
 MODES = ("dirty-ring", "stream", "dirty-bitmap", "page-sampling")
 """Modes of measurement, the exact ones first; points are taken from the first mode that the trace holds."""
 
-USUAL_SPREAD = 0.03
-"""Spread of a guest's mean activity, where the trace does not show it."""
-
 LEAST_SPREAD = 0.01
 """Spread of the steadiest guest's mean activity from one migration to the next."""
+
+FEW_WINDOWS = 8
+"""Fewer windows than these say little of how a guest's activity moves."""
+
+PAUSE_S = 1.0
+"""Time between the last window and the first round of a stream trace, as short as it can be."""
 
 LOGGED_MODES = ("dirty-ring", "stream", "dirty-bitmap")
 """Modes that slow the guest down: the first write to each page faults."""
@@ -127,18 +130,19 @@ def fit_workload(trace: Trace, *, dirty_fault_s: float = 0.0) -> WorkloadFit:
     spectrum = fit_spectrum(t, u, sd, most)
     if mode == "stream" and history is not None:
         spectrum = fewest_classes(spectrum, history, most)
-    wandering = _wandering(history, spectrum, dirty_fault_s)
-    moves = wandering.deviations if wandering else NOT_WANDERING
+    seen = _activities(trace, history, mode, spectrum, dirty_fault_s)
+    wandering = fit_activity(*seen)
+    moves = wandering.deviations
     windows_s, counts, sharing = _windows(trace, history, mode, dirty_fault_s)
     drawn = rate_factors(spectrum, windows_s, counts, moves, sharing=sharing)
-    assumptions = _assumptions(trace, mode, history, float(t.max()), wandering)
+    assumptions = _assumptions(trace, mode, history, float(t.max()), len(seen[0]))
     classes, placed, used, kept = _classes(spectrum, history, nonzero, total)
     workload = Workload(
         ram_bytes=trace.meta.ram_bytes,
         ram_total_bytes=total * trace.meta.page_bytes,
         zero_pages=max(total - used, 0),
         classes=classes,
-        writes_spread=max(wandering.mean_deviation, LEAST_SPREAD) if wandering else USUAL_SPREAD,
+        writes_spread=max(wandering.mean_deviation, LEAST_SPREAD),
         wandering=moves,
         rate_factors=_of_classes(drawn[:, kept], len(classes)),
         assumptions=assumptions,
@@ -151,12 +155,18 @@ def _points(trace: Trace, history: RoundHistory | None) -> tuple[str, Floats, Fl
     """Return the points of the best mode: mode, windows, pages, deviations, and faults in each window."""
     curve = trace.unique_dirty_curve()
     if history is not None and trace.meta.collector == "stream":
-        short = curve.only("dirty-bitmap")  # windows shorter than any round
+        short = single_windows(trace, "dirty-bitmap")  # shorter than any round
+        pooled = curve.only("dirty-bitmap")
+        nearest = (
+            np.abs(short.measured_s[:, None] - pooled.window_s).argmin(axis=1)
+            if len(pooled)
+            else np.zeros(0, int)
+        )
         return (
             "stream",
-            np.concatenate([history.window_s, short.window_s]),
+            np.concatenate([history.window_s, short.measured_s]),
             np.concatenate([history.dirty_pages, short.dirty_pages]),
-            np.concatenate([history.sd_pages, short.sd_pages]),
+            np.concatenate([history.sd_pages, pooled.sd_pages[nearest]]),
             np.concatenate([history.faults, short.dirty_pages]),
         )
     for mode in MODES:
@@ -178,11 +188,10 @@ def _windows(
     Of a stream these are single rounds and short windows, and beyond the longest round unions of rounds, which begin
     at a dozen places and overlap. All windows of a dirty ring are cut from the same events.
     """
-    curve = trace.unique_dirty_curve()
     if mode == "stream" and history is not None:
-        short = curve.only("dirty-bitmap")
+        short = single_windows(trace, "dirty-bitmap")
         long = history.window_s > 1.5 * history.lengths_s.max()
-        t = np.concatenate([history.lengths_s, short.window_s, history.window_s[long]])
+        t = np.concatenate([history.lengths_s, short.measured_s, history.window_s[long]])
         u = np.concatenate([history.counts, short.dirty_pages, history.dirty_pages[long]])
         faults = np.concatenate([history.counts, short.dirty_pages, history.faults[long]])
         sharing = np.ones(len(t))
@@ -193,7 +202,7 @@ def _windows(
         )
         sharing[len(t) - int(long.sum()) :] = max(float(long.sum()) / max(apart, 1.0), 1.0)
     else:
-        points = curve.only(mode)
+        points = trace.unique_dirty_curve().only(mode)
         t, u, faults = points.window_s, points.dirty_pages, points.dirty_pages
         sharing = np.full(len(t), float(len(t)) if mode == "dirty-ring" else 1.0)
     if mode in LOGGED_MODES and dirty_fault_s:
@@ -261,27 +270,42 @@ def _places(
     return places, list(class_pages)
 
 
-def _wandering(history: RoundHistory | None, spectrum: Spectrum, dirty_fault_s: float) -> Wandering | None:
-    """Fit how the guest's activity wanders to the rounds of a trace; None where they do not show it."""
-    if history is None:
-        return None
-    t = np.array(
-        [guest_seconds(w, n, dirty_fault_s) for w, n in zip(history.lengths_s, history.counts, strict=True)]
-    )
-    fitted = spectrum.unique_pages(t)
-    elasticity = np.log(spectrum.unique_pages(t * 1.1) / np.maximum(fitted, 1.0)) / np.log(1.1)
-    telling = (elasticity > TELLING) & (history.counts > 0)
-    t, counts = t[telling], history.counts[telling]
+def _activities(
+    trace: Trace, history: RoundHistory | None, mode: str, spectrum: Spectrum, dirty_fault_s: float
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return what single windows and rounds show of the guest's activity: start, length, logarithm, and its noise."""
+    of_mode = "dirty-bitmap" if mode == "stream" else mode
+    windows = single_windows(trace, of_mode)
+    start, length, counts = windows.start_s, windows.measured_s, windows.dirty_pages
+    method = windows.variance
+    if history is not None:
+        # Both count from their own begin; the windows came before the rounds.
+        before_s = float((start + length).max()) + PAUSE_S if len(start) else 0.0
+        start = np.concatenate([start - before_s, history.starts_s])
+        length = np.concatenate([length, history.lengths_s])
+        counts = np.concatenate([counts, history.counts])
+        method = np.concatenate([method, np.zeros(len(history.counts))])
+    order = np.argsort(start, kind="stable")
+    start, length, counts, method = start[order], length[order], counts[order], method[order]
+    t = length
+    if mode in LOGGED_MODES and dirty_fault_s:
+        t = np.array([guest_seconds(w, n, dirty_fault_s) for w, n in zip(length, counts, strict=True)])
+    fitted = np.maximum(spectrum.unique_pages(t), 1.0)
+    elasticity = np.log(spectrum.unique_pages(t * 1.1) / fitted) / np.log(1.1)
+    telling = (elasticity > TELLING) & (counts > 0)
     # The activity at which the fitted guest would have written as many pages in that time.
     logs = np.linspace(-1.5, 1.5, 121)
-    pages = spectrum.unique_pages(np.outer(t, np.exp(logs)).ravel()).reshape(len(t), len(logs))
-    activities = np.array([np.interp(count, row, logs) for count, row in zip(counts, pages, strict=True)])
-    by_chance = np.sqrt(spectrum.variance(t)) / fitted[telling]
-    return fit_activity(history.starts_s[telling], t, activities, by_chance / elasticity[telling])
+    grown = np.outer(t[telling], np.exp(logs))
+    pages = spectrum.unique_pages(grown.ravel()).reshape(grown.shape)
+    activities = np.array(
+        [np.interp(count, row, logs) for count, row in zip(counts[telling], pages, strict=True)]
+    )
+    by_chance = np.sqrt(spectrum.variance(t) + method) / fitted
+    return start[telling], t[telling], activities, (by_chance / np.maximum(elasticity, TELLING))[telling]
 
 
 def _assumptions(
-    trace: Trace, mode: str, history: RoundHistory | None, longest_s: float, wandering: Wandering | None
+    trace: Trace, mode: str, history: RoundHistory | None, longest_s: float, windows: int
 ) -> tuple[str, ...]:
     longest = format_two_figures(longest_s)
     notes = [f"What the guest dirties in more than {longest} s, the trace's longest window, is extrapolated."]
@@ -291,9 +315,10 @@ def _assumptions(
         notes.append("The trace has no page numbers: classes are laid one after the other from page 0.")
     if mode == "page-sampling":
         notes.append("Rates are from page sampling: rewrites with equal contents are not seen.")
-    if wandering is None:
+    if windows < FEW_WINDOWS:
         notes.append(
-            "The trace does not show how the guest's activity moves: its write rate is taken as steady."
+            f"{windows or 'No'} window{'s' if windows != 1 else ''} of the trace say{'s' if windows == 1 else ''} how "
+            "the guest's activity moves: that it may move by a quarter is assumed, so the intervals are wide."
         )
     if not trace.meta.complete:
         notes.append("The trace was cut short.")

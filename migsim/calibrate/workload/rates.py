@@ -13,7 +13,7 @@ fit misses the points beyond that. A class that is written all over in the short
 upper one: its draws reach from the one to the other.
 
 Draws come from importance sampling: proposals about the fit, weighted by the posterior, the proposals' own shape fitted
-to them three times.
+to them three times. Where the shortest window tells all classes, they lie about the fit, which has all points.
 
 Leaves out: that pages may belong to other classes. The level common to all classes is `Workload.writes_spread`.
 Source: Rubin (1988), sampling importance resampling; Cappé et al. (2004), its repetition.
@@ -40,6 +40,9 @@ PROPOSALS = (1000, 1000, 1000, 3000)
 
 MISSES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 """Deviations of the law itself that are tried, as shares of a window's dirty pages."""
+
+TOLD_WRITES = 1.0
+"""Writes to a page in the shortest window up to which windows tell a class's rate both ways."""
 
 WIDEST = 1.5
 """Largest deviation of a proposal's logarithm."""
@@ -120,6 +123,9 @@ def rate_factors(
         weights /= weights.sum()
         centre = weights @ logs
         shape = (weights[:, None] * (logs - centre)).T @ (logs - centre) * 1.2
+    # The fit has all points, these have few. Where no class is near saturated, its middle is the better one.
+    if (np.exp(fitted) * window_s.min() < TOLD_WRITES).all():
+        logs = logs + fitted - weights @ logs
     # Systematic resampling
     at = np.searchsorted(np.cumsum(weights), (np.arange(DRAWS) + rng.random()) / DRAWS)
     chosen = logs[np.minimum(at, len(logs) - 1)]
@@ -145,12 +151,12 @@ def _deviations(
     for deviation, time_s in zip(wandering, TIMES_S, strict=True):
         activity += deviation**2 * np.array([variance_of_mean(time_s, t) for t in window_s.tolist()])
     variance = np.maximum(spectrum.variance(window_s) + activity * slope**2, 1.0)
-    sd = np.sqrt(variance)
+    sd = np.zeros_like(unique)
     for miss in MISSES:
-        sd = np.sqrt(variance + (miss * unique) ** 2)
+        sd = np.asarray(np.sqrt(variance + (miss * unique) ** 2), dtype=np.float64)
         if 1.4826 * float(np.median(np.abs(off / sd))) <= 1.0:
             break
-    return np.asarray(sd)
+    return sd
 
 
 def _first_shape(pages: Floats, fitted: Floats, window_s: Floats, sd: Floats) -> Floats:
