@@ -17,7 +17,7 @@ from migsim.calibrate.workload.spectrum import Spectrum, fit_spectrum
 from migsim.errors import TraceError
 from migsim.html import html_table
 from migsim.models.dirty.page_writes import guest_seconds
-from migsim.trace.curve import single_windows
+from migsim.trace.curve import SingleWindows, single_windows
 from migsim.units import format_two_figures
 from migsim.workload import Workload, WorkloadClass
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from migsim.trace import Trace
 
-__all__ = ["WorkloadFit", "fit_workload"]
+__all__ = ["WorkloadFit", "activities", "fit_workload"]
 
 Floats = NDArray[np.float64]
 
@@ -130,7 +130,8 @@ def fit_workload(trace: Trace, *, dirty_fault_s: float = 0.0) -> WorkloadFit:
     spectrum = fit_spectrum(t, u, sd, most)
     if mode == "stream" and history is not None:
         spectrum = fewest_classes(spectrum, history, most)
-    seen = _activities(trace, history, mode, spectrum, dirty_fault_s)
+    windows = single_windows(trace, "dirty-bitmap" if mode == "stream" else mode)
+    seen = activities(windows, history, spectrum, dirty_fault_s if mode in LOGGED_MODES else 0.0)
     wandering = fit_activity(*seen)
     moves = wandering.deviations
     windows_s, counts, sharing = _windows(trace, history, mode, dirty_fault_s)
@@ -270,12 +271,10 @@ def _places(
     return places, list(class_pages)
 
 
-def _activities(
-    trace: Trace, history: RoundHistory | None, mode: str, spectrum: Spectrum, dirty_fault_s: float
+def activities(
+    windows: SingleWindows, history: RoundHistory | None, spectrum: Spectrum, dirty_fault_s: float
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Return what single windows and rounds show of the guest's activity: start, length, logarithm, and its noise."""
-    of_mode = "dirty-bitmap" if mode == "stream" else mode
-    windows = single_windows(trace, of_mode)
     start, length, counts = windows.start_s, windows.measured_s, windows.dirty_pages
     method = windows.variance
     if history is not None:
@@ -287,9 +286,7 @@ def _activities(
         method = np.concatenate([method, np.zeros(len(history.counts))])
     order = np.argsort(start, kind="stable")
     start, length, counts, method = start[order], length[order], counts[order], method[order]
-    t = length
-    if mode in LOGGED_MODES and dirty_fault_s:
-        t = np.array([guest_seconds(w, n, dirty_fault_s) for w, n in zip(length, counts, strict=True)])
+    t = np.array([guest_seconds(w, n, dirty_fault_s) for w, n in zip(length, counts, strict=True)])
     fitted = np.maximum(spectrum.unique_pages(t), 1.0)
     elasticity = np.log(spectrum.unique_pages(t * 1.1) / fitted) / np.log(1.1)
     telling = (elasticity > TELLING) & (counts > 0)

@@ -151,7 +151,7 @@ def _deviations(
     for deviation, time_s in zip(wandering, TIMES_S, strict=True):
         activity += deviation**2 * np.array([variance_of_mean(time_s, t) for t in window_s.tolist()])
     variance = np.maximum(spectrum.variance(window_s) + activity * slope**2, 1.0)
-    sd = np.zeros_like(unique)
+    sd: Floats = np.zeros_like(unique)
     for miss in MISSES:
         sd = np.asarray(np.sqrt(variance + (miss * unique) ** 2), dtype=np.float64)
         if 1.4826 * float(np.median(np.abs(off / sd))) <= 1.0:
@@ -163,5 +163,4 @@ def _first_shape(pages: Floats, fitted: Floats, window_s: Floats, sd: Floats) ->
     """Covariance of the logarithms by the slopes at the fit, no wider than `WIDEST`."""
     grown = np.exp(fitted)[:, None] * window_s
     slopes = (pages[:, None] * grown * np.exp(-grown) / sd).T
-    found: Floats = np.linalg.inv(slopes.T @ slopes + np.eye(len(fitted)) / WIDEST**2)
-    return found
+    return np.asarray(np.linalg.inv(slopes.T @ slopes + np.eye(len(fitted)) / WIDEST**2), dtype=np.float64)

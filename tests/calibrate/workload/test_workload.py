@@ -5,12 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from migsim.calibrate.workload.fit import USUAL_SPREAD, _wandering, fit_workload
+from migsim.calibrate.workload.activity import DEVIATIONS, fit_activity
+from migsim.calibrate.workload.fit import activities, fit_workload
 from migsim.calibrate.workload.rounds import RoundHistory
 from migsim.calibrate.workload.spectrum import Spectrum
 from migsim.errors import TraceError
 from migsim.models.guest.activity import TIMES_S, activity, end_and_mean
 from migsim.trace import RamBlock, Trace, TraceMeta, TraceWriter
+from migsim.trace.curve import SingleWindows
 
 BLOCKS = RamBlock.stack([("pc.ram", 512 << 20), ("vga.vram", 16 << 20)])
 HOT, WARM = (20_000, 2000), (60_000, 12_000)  # first page, pages
@@ -160,6 +162,14 @@ def drawn_activities(deviations, lengths_s, seed=3):
     return np.array(activities)
 
 
+NOTHING = np.zeros(0)
+NO_WINDOWS = SingleWindows(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING)
+
+
+def _wandering(history, spectrum, fault_s):
+    return fit_activity(*activities(NO_WINDOWS, history, spectrum, fault_s))
+
+
 def test_a_steady_guest_does_not_wander():
     for noise in (0.0, 0.008):  # counting noise is no activity
         found = _wandering(*history_of(np.ones(80), noise=noise), 0.0)
@@ -221,23 +231,47 @@ def test_one_odd_round_is_not_activity():
     assert max(_wandering(*history_of(speeds), 0.0).deviations) < 0.02
 
 
+UNKNOWN = np.sqrt(np.mean(np.square(DEVIATIONS)))
+
+
 def test_a_saturated_guest_says_nothing_about_its_activity():
     """Every page is written in every round, however fast: the trace does not show it, and the fit says so."""
-    assert _wandering(*history_of(np.repeat([1.0, 0.5], 40), rate=60.0), 0.0) is None
+    found = _wandering(*history_of(np.repeat([1.0, 0.5], 40), rate=60.0), 0.0)
+    assert found.deviations == pytest.approx([UNKNOWN] * 3)
 
 
-def test_too_few_rounds_or_none_say_nothing():
-    history, spectrum = history_of(np.repeat([1.0, 0.5], 3))
-    assert _wandering(history, spectrum, 0.0) is None
-    assert _wandering(None, spectrum, 0.0) is None
+def test_few_rounds_leave_more_open_than_many():
+    lengths = np.tile([0.2, 0.3, 0.5, 1.0, 0.3, 2.0, 0.4], 12)
+
+    def left_open(rounds):
+        moved = drawn_activities((0.05, 0.05, 0.05), lengths[:rounds])
+        return _wandering(*history_of(moved, length_s=lengths[:rounds]), 0.0).mean_deviation
+
+    assert left_open(3) > 1.5 * left_open(14) > 1.5 * left_open(84)
+    nothing = fit_activity(NOTHING, NOTHING, NOTHING, NOTHING)
+    assert nothing.mean_deviation == pytest.approx(UNKNOWN)
 
 
 def test_what_a_trace_does_not_show_is_said(tmp_path):
     short = fit_workload(stream_trace(tmp_path / "short.trace", rounds=4)).workload
-    assert short.writes_spread == USUAL_SPREAD
     assert any("how the guest's activity moves" in note for note in short.assumptions)
     long = fit_workload(stream_trace(tmp_path / "long.trace")).workload
+    assert short.writes_spread > 2 * long.writes_spread
     assert not any("how the guest's activity moves" in note for note in long.assumptions)
+
+
+def test_the_windows_before_the_rounds_tell_the_activity_too():
+    """calc-dirty-rate's short windows show what rounds of a second do not."""
+    start = np.arange(0.0, 4.0, 0.05)
+    moved = drawn_activities((0.3, 0.0, 0.0), np.full(len(start), 0.05))
+    history, spectrum = history_of(np.ones(20), length_s=np.full(20, 1.0))
+    length = np.full(len(start), 0.05)
+    written = spectrum.unique_pages(length * moved)
+    windows = SingleWindows(length, start, length, written, np.ones(len(start)), np.zeros(len(start)))
+    found = fit_activity(*activities(windows, history, spectrum, 0.0))
+    alone = fit_activity(*activities(NO_WINDOWS, history, spectrum, 0.0))
+    assert found.deviations[0] == pytest.approx(0.3, rel=0.4)
+    assert alone.deviations[0] < 0.15
 
 
 def test_time_lost_in_faults_is_not_taken_for_activity():
