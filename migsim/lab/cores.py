@@ -4,9 +4,8 @@ Two hosts share no processor. On one machine the scheduler may put both sides on
 costs the sum of sending and receiving it; on a core each it costs the larger of the two. So each side gets cores of
 its own. A thread that QEMU starts later, as the migration thread, is allowed what the thread is that starts it.
 
-The source's vCPUs need a core beside the migration thread's, as they have on a real host. Where the source has more
-than one core they stay on these. Where it has one they may also run on the destination's: they stand still during the
-switchover, which is what is measured there.
+A side's vCPUs stay with its other threads. With one core a side, a busy vCPU and the migration thread share it. Where
+the vCPU may run on the other side's core too, the guest loses more, and more differently from run to run.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from migsim.errors import HostError, ParameterError
 
@@ -99,29 +98,16 @@ class Cores:
             )
         return cls(source, destination)
 
-    @property
-    def vcpus(self) -> tuple[int, ...]:
-        """Cores of the source's vCPUs."""
-        return self.source if len(self.source) > 1 else tuple(sorted({*self.source, *self.destination}))
-
     def pin(self, side: QemuProcess) -> None:
-        """Pin the threads of a side that has not begun to migrate.
-
-        Raises
-        ------
-        QmpError
-            Where the monitor does not say which threads are vCPUs.
-        """
+        """Pin all threads of a side that has not begun to migrate."""
         own = self.source if side.role == "source" else self.destination
-        vcpus = {int(cpu["thread-id"]) for cpu in side.qmp.execute("query-cpus-fast")}
         for folder in Path(f"/proc/{side.pid}/task").iterdir():
-            thread = int(folder.name)
             with contextlib.suppress(ProcessLookupError):  # a thread of a pool may have ended
-                os.sched_setaffinity(thread, self.vcpus if side.role == "source" and thread in vcpus else own)
+                os.sched_setaffinity(int(folder.name), own)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, list[int]]:
         """Return the cores as plain data, for a record."""
-        return {"source": list(self.source), "destination": list(self.destination), "vcpus": list(self.vcpus)}
+        return {"source": list(self.source), "destination": list(self.destination)}
 
 
 def _numbers(side: str, text: str) -> tuple[int, ...]:

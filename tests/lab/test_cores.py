@@ -61,38 +61,31 @@ def test_by_default_the_cores_of_this_process_count():
         Cores.parse(f"{TWO[0]}:{beyond}")
 
 
-def test_vcpus_may_leave_the_only_core_of_the_migration_thread():
-    assert Cores((0,), (1,)).vcpus == (0, 1)
-    assert Cores((0, 1), (2, 3)).vcpus == (0, 1)
-    assert Cores((0,), (1,)).as_dict() == {"source": [0], "destination": [1], "vcpus": [0, 1]}
-
-
 @pytest.fixture
 def side():
-    """A process of ours with three threads, of which the last calls itself a vCPU."""
+    """A process of ours with three threads."""
     program = (
         "import threading, time\n"
-        "threads = [threading.Thread(target=time.sleep, args=(60,)) for _ in range(2)]\n"
-        "[thread.start() for thread in threads]\n"
-        "print(threads[1].native_id, flush=True)\n"
+        "[threading.Thread(target=time.sleep, args=(60,)).start() for _ in range(2)]\n"
+        "print(1, flush=True)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     try:
-        vcpu = int(process.stdout.readline())
-        qmp = types.SimpleNamespace(execute=lambda _command: [{"thread-id": vcpu}])
-        yield types.SimpleNamespace(role="source", pid=process.pid, qmp=qmp, vcpu=vcpu)
+        assert process.stdout.readline()
+        yield types.SimpleNamespace(role="source", pid=process.pid)
     finally:
         process.kill()
         process.communicate()
 
 
 @pytest.mark.parametrize("role", ["source", "destination"])
-def test_every_thread_is_pinned_and_the_sources_vcpus_to_their_own(side, role):
+def test_every_thread_of_a_side_is_pinned(side, role):
     first, second = TWO
     side.role = role
     Cores((first,), (second,)).pin(side)
-    found = {thread.id: os.sched_getaffinity(thread.id) for thread in psutil.Process(side.pid).threads()}
-    vcpu = found.pop(side.vcpu)
-    assert len(found) == 2
-    assert all(cores == ({first} if role == "source" else {second}) for cores in found.values())
-    assert vcpu == ({first, second} if role == "source" else {second})
+    found = [os.sched_getaffinity(thread.id) for thread in psutil.Process(side.pid).threads()]
+    assert found == [{first if role == "source" else second}] * 3
+
+
+def test_cores_are_plain_data_for_a_record():
+    assert Cores((0,), (1, 2)).as_dict() == {"source": [0], "destination": [1, 2]}

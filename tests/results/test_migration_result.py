@@ -97,7 +97,7 @@ def test_a_bare_record_round_trips(tmp_path):
 
 
 def test_a_record_says_what_its_sides_were_pinned_to(tmp_path):
-    cores = {"source": [0], "destination": [1], "vcpus": [0, 1]}
+    cores = {"source": [0], "destination": [1]}
     for held, apart in ((cores, True), ({**cores, "destination": [0]}, False)):
         made = result()
         made = made.replace(provenance={**made.provenance, "cores": held})

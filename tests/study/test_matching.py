@@ -166,7 +166,7 @@ def test_no_profile_of_the_release_and_no_folder_are_errors(tmp_path):
 
 # Both sides of a record
 
-PINNED = {"cores": {"source": [0], "destination": [1], "vcpus": [0, 1]}}
+PINNED = {"cores": {"source": [0], "destination": [1]}}
 
 
 def test_a_pinned_record_takes_the_profile_that_was_pinned_too(tmp_path):
