@@ -71,7 +71,8 @@ def _hosts(planned: list[dict[str, Any]]) -> Iterator[tuple[Path, list[str]]]:
         target = ROOT / host["file"]
         if not target.exists():
             accel = ["--accel", host["accel"]] if "accel" in host else []
-            options = ["--qemu", host["command"], *accel, "--repeats", str(host["repeats"])]
+            pin = ["--pin", host["pin"]] if "pin" in host else []
+            options = ["--qemu", host["command"], *accel, "--repeats", str(host["repeats"]), *pin]
             keep = ["--keep", _shown(ROOT / host["keep"]), "-o", _shown(target)]
             yield target, ["calibrate", "host", *options, *keep]
 

@@ -41,6 +41,14 @@ def host(
     accel: Annotated[str, typer.Option(metavar="kvm|tcg", help="Accelerator of the probes' guests.")] = "kvm",
     repeats: Repeats = 3,
     keep: Keep = None,
+    pin: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|SOURCE:DESTINATION",
+            help="Also measure the switchover with source and destination on cores of their own, as on two hosts: "
+            "0:1, 0-3:4-7; auto halves the cores. The profile then holds both figures.",
+        ),
+    ] = None,
 ) -> None:
     """Measure this host with short probe migrations, some minutes in all.
 
@@ -51,7 +59,7 @@ def host(
     import shlex
     import sys
 
-    from migsim.calibrate.host.probes import host_probes
+    from migsim.calibrate.host.probes import host_probes, with_pinned
     from migsim.calibrate.host.run import measure_host
     from migsim.cli.console import progress, stdout_console
     from migsim.cli.options import one_of
@@ -67,9 +75,15 @@ def host(
         asked = QemuSpec(command=qemu, version=str(NEWEST))  # only to expand the command's variables
         qemu_version = str(installed_version(asked.expanded_command()))
     spec = QemuSpec.from_dict({"command": qemu, "version": qemu_version, "accel": accel})
-    with progress("probes", total=repeats * sum(probe.runs for probe in host_probes(spec))) as update:
+    probes = host_probes(spec) if pin is None else with_pinned(host_probes(spec))
+    with progress("probes", total=repeats * sum(probe.runs for probe in probes)) as update:
         profile = measure_host(
-            spec, repeats=repeats, progress=update, keep=keep, command=shlex.join(["migsim", *sys.argv[1:]])
+            spec,
+            repeats=repeats,
+            progress=update,
+            keep=keep,
+            pin=pin,
+            command=shlex.join(["migsim", *sys.argv[1:]]),
         )
     profile.save(output)
     profile_table(profile, stdout_console())

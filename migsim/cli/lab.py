@@ -48,6 +48,14 @@ def migrate(
             help="Seed of a Linux guest's users in place of the scenario's; each repeat adds one.",
         ),
     ] = None,
+    pin: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|SOURCE:DESTINATION",
+            help="Run source and destination on cores of their own, as two hosts do: 0:1, 0-3:4-7; auto halves the "
+            "cores. By default the scheduler places them, often on one core.",
+        ),
+    ] = None,
 ) -> None:
     """Start the scenario's guest, migrate it with a real QEMU, and write the record.
 
@@ -58,9 +66,11 @@ def migrate(
     """
     from migsim.cli.console import progress
     from migsim.cli.options import positive_duration_s
+    from migsim.lab.cores import Cores
     from migsim.lab.migrate import run_migration
     from migsim.scenario import LabScenario
 
+    cores = None if pin is None else Cores.parse(pin)
     ready_timeout_s = (
         None if ready_timeout is None else positive_duration_s(ready_timeout, option="--ready-timeout")
     )
@@ -75,6 +85,7 @@ def migrate(
                 _with_users_seed(declared, users_seed, number),
                 progress=_ProgressNotes(update),
                 ready_timeout_s=ready_timeout_s,
+                pin=cores,
                 command=command,
             )
         result.save(target)

@@ -141,6 +141,18 @@ SHARED_OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "sides": (
+        Annotated[
+            str,
+            typer.Option(
+                metavar="two-hosts|one-machine",
+                help="Where source and destination run. On one machine, as in a record of the lab without --pin, they "
+                "may share a core, and the switchover takes longer.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        "two-hosts",
+    ),
     "fresh_pages": (
         Annotated[
             str | None,

@@ -2,6 +2,7 @@
 
 - `migrate`, `running`: one migration of a `LabScenario`, or a guest that only runs, for a tracer
 - `qemu`, `machine`, `linux_machine`, `sides`: QEMU processes, their command lines, the two sides of a migration
+- `cores`: the processors of each side
 - `guest_log`, `linux_log`, `trace_events`, `host_load`: what guests, QEMU and the host say during a run
 - `record`, `rounds`, `switchover`: from that to a `MigrationResult`
 - `version`: which version a QEMU command is

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from migsim.errors import QmpError
 from migsim.lab import guest_log
+from migsim.lab.cores import Cores
 from migsim.lab.host_load import HostLoad
 from migsim.lab.machine import check_host
 from migsim.lab.qemu import QemuProcess
@@ -52,6 +53,8 @@ class ObservedRun:
         As `HostLoad.stop` returns it.
     serial_watch : SerialWatch or None
         The times of the guest's serial lines.
+    cores : Cores or None
+        What the sides were pinned to; None where the scheduler chose.
     """
 
     source: QemuProcess
@@ -63,6 +66,7 @@ class ObservedRun:
     progressed: bool | None = None
     host_load: dict[str, Any] = field(default_factory=dict)
     serial_watch: guest_log.SerialWatch | None = None
+    cores: Cores | None = None
 
 
 def run_migration(
@@ -70,6 +74,7 @@ def run_migration(
     *,
     progress: Callable[[dict[str, Any]], None] | None = None,
     ready_timeout_s: float | None = None,
+    pin: Cores | str | None = None,
     command: str = "",
 ) -> MigrationResult:
     """Start the scenario's guest, migrate it, and return the measured result.
@@ -82,6 +87,9 @@ def run_migration(
         Called with each `query-migrate` answer.
     ready_timeout_s : float, optional
         How long the guest may take to fill its memory; by default 180 s, 900 s for a Linux guest.
+    pin : Cores or str, optional
+        Cores of each side, as two hosts have them: ``"auto"`` or ``"0:1"`` (see `Cores.parse`). By default the
+        scheduler chooses, on one machine.
     command : str
         The command line of migsim, for the record's provenance.
 
@@ -93,11 +101,11 @@ def run_migration(
     Raises
     ------
     HostError
-        No ``/dev/kvm``, no room in ``/dev/shm``, no image of the Linux guest.
+        No ``/dev/kvm``, no room in ``/dev/shm``, no image of the Linux guest, no such cores.
     QemuError
         QEMU is missing, is of another version, refuses a command, or dies.
     ParameterError, UnitError
-        A `ready_timeout_s` that is not above 0 and finite.
+        A `ready_timeout_s` that is not above 0 and finite; cores of another form.
     GuestError
         The guest never became ready.
 
@@ -109,6 +117,7 @@ def run_migration(
 
     if ready_timeout_s is not None:
         ready_timeout_s = read_positive_s("ready_timeout", ready_timeout_s)
+    cores = Cores.parse(pin) if isinstance(pin, str) else pin
     check_host(scenario.qemu)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="migsim-lab-")))
@@ -117,7 +126,10 @@ def run_migration(
         guest_log.wait_ready(source, ready_within_s(scenario, ready_timeout_s))
         destination = start_side(stack, scenario, folder, "destination")
         uri = set_up_sides(scenario, source, destination, folder)
-        run = ObservedRun(source, destination)
+        if cores is not None:
+            cores.pin(source)
+            cores.pin(destination)
+        run = ObservedRun(source, destination, cores=cores)
         if scenario.guest.linux is not None:  # its speed before the migration is needed to tell its loss
             run.serial_watch = guest_log.SerialWatch(source, destination)
         settle(scenario.settle_s, source, destination, serial_watch=run.serial_watch)

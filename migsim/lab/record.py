@@ -147,4 +147,5 @@ def _provenance(scenario: LabScenario, run: ObservedRun, command: str) -> dict[s
     provenance = Provenance.now(command, qemu=f"{run.source.qmp.version} {run.source.qmp.package}".strip())
     arguments = {side.role: without_folders(side.arguments) for side in (run.source, run.destination)}
     image = {"linux_image": image_facts()} if scenario.guest.linux is not None else {}
-    return provenance.as_dict() | {"qemu_arguments": arguments} | image
+    cores = {"cores": run.cores.as_dict()} if run.cores is not None else {}
+    return provenance.as_dict() | {"qemu_arguments": arguments} | cores | image

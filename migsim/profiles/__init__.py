@@ -8,6 +8,6 @@
 Profiles are measured by `migsim.calibrate.host`; the laws that take their terms are in `migsim.models`.
 """
 
-from migsim.profiles.profile import HostProfile, Term
+from migsim.profiles.profile import SIDES, HostProfile, Sides, Term
 
-__all__ = ["HostProfile", "Term"]
+__all__ = ["SIDES", "HostProfile", "Sides", "Term"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -16,7 +16,12 @@ from migsim.intervals import NORMAL_DEVIATE
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["HostProfile", "Term"]
+__all__ = ["SIDES", "HostProfile", "Sides", "Term"]
+
+Sides = Literal["two-hosts", "one-machine"]
+"""Where source and destination run: on two hosts, or on one machine, as in the lab, where they may share cores."""
+
+SIDES: tuple[Sides, ...] = get_args(Sides)
 
 LARGEST_MEDIAN = 1e12
 """Largest median of a term, in its unit."""
@@ -112,6 +117,10 @@ class HostProfile(RecordedModel):
         The host's hardware (see `migsim.provenance.Machine`).
     provenance : dict
         How and when the profile was measured (see `migsim.provenance.Provenance`).
+    sides : {"one-machine", "two-hosts"}
+        Where both sides of a migration run that `terms` are for.
+    other_sides : dict of str to Term
+        The terms that differ where both sides run as `sides` does not say; empty where only one was measured.
 
     Examples
     --------
@@ -129,6 +138,38 @@ class HostProfile(RecordedModel):
     accel: Literal["kvm", "tcg"] = "kvm"
     machine: dict[str, Any] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)
+    sides: Sides = "one-machine"
+    other_sides: dict[str, Term] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _same_terms(self) -> HostProfile:
+        if unknown := sorted(self.other_sides.keys() - self.terms.keys()):
+            raise ValueError(f"other-sides holds {unknown[0]}, and terms does not.")
+        return self
+
+    def measured(self, sides: Sides) -> bool:
+        """Whether the profile holds terms that were measured with both sides there."""
+        return sides == self.sides or bool(self.other_sides)
+
+    def for_sides(self, sides: Sides) -> HostProfile:
+        """Return the profile with the terms for `sides` in place; unchanged where they were not measured.
+
+        Examples
+        --------
+        >>> profile = HostProfile(
+        ...     terms={"burst_page_s": Term(median=1.4e-6)},
+        ...     other_sides={"burst_page_s": Term(median=8e-7)},
+        ...     qemu_version="10.0",
+        ... )
+        >>> profile.for_sides("two-hosts").median("burst_page_s")
+        8e-07
+        >>> profile.for_sides("two-hosts").for_sides("one-machine") == profile
+        True
+        """
+        if sides == self.sides or not self.other_sides:
+            return self
+        replaced = {name: self.terms[name] for name in self.other_sides}
+        return self.replace(terms=self.terms | self.other_sides, sides=sides, other_sides=replaced)
 
     def term(self, name: str) -> Term:
         """Return a term.
@@ -179,10 +220,18 @@ class HostProfile(RecordedModel):
             for name, term in self.terms.items()
         }
 
+    def labelled_terms(self) -> list[tuple[str, Term]]:
+        """Return all terms by name, those for the other `sides` labelled and last."""
+        other = "two hosts" if self.sides == "one-machine" else "one machine"
+        return [
+            *sorted(self.terms.items()),
+            *((f"{name} ({other})", term) for name, term in sorted(self.other_sides.items())),
+        ]
+
     def _repr_html_(self) -> str:
         rows = [
             (name, f"{term.median:.3g}", term.unit, *(f"{end:.3g}" for end in term.interval()), str(term.n))
-            for name, term in sorted(self.terms.items())
+            for name, term in self.labelled_terms()
         ]
         caption = f"Host profile, QEMU {self.qemu_version} ({self.accel})"
         return html_table(caption, ("term", "median", "unit", "80 % from", "to", "measured"), rows)

@@ -13,6 +13,7 @@ __all__ = [
     "MULTIFD_TERMS",
     "MULTIFD_ZERO_TERMS",
     "RING_TERMS",
+    "SWITCHOVER_TERMS",
     "TERMS",
     "XBZRLE_TERMS",
     "HostTerm",
@@ -170,3 +171,12 @@ MULTIFD_TERMS = _needed_with("multifd")
 """Names of the further terms that multifd needs."""
 MULTIFD_ZERO_TERMS = _needed_with("multifd-zero-pages")
 """Names of the further terms that multifd needs where its channels look for zero pages."""
+SWITCHOVER_TERMS = (
+    "stop_s",
+    "burst_page_s",
+    "burst_cold_page_s",
+    "burst_fresh_page_s",
+    "device_state_s",
+    "load_s",
+)
+"""Names of the terms of the switchover, which hang on whether both sides share cores: nothing else works meanwhile."""

@@ -146,7 +146,7 @@ def profile_table(profile: HostProfile, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("term", "median", "unit", "spread", "measured"):
         table.add_column(heading, justify="right" if heading in ("median", "spread", "measured") else "left")
-    for name, term in profile.terms.items():
+    for name, term in profile.labelled_terms():
         table.add_row(name, f"{term.median:.3g}", term.unit, f"{term.spread:.1%}", str(term.n))
     console.print(f"QEMU {profile.qemu_version}, {profile.accel}")
     console.print(table)

@@ -164,6 +164,20 @@ class MigrationResult:
         """The status of the outcome."""
         return self.outcome.status
 
+    @property
+    def cores(self) -> Mapping[str, Any]:
+        """Cores that a measured migration's ``source`` and ``destination`` were pinned to; {} where they were not."""
+        held = self.provenance.get("cores")
+        return held if isinstance(held, Mapping) else {}
+
+    @property
+    def apart(self) -> bool:
+        """Whether each side had cores of its own, as on two hosts; not where the scheduler placed them."""
+        source, destination = (self.cores.get(side) for side in ("source", "destination"))
+        if not isinstance(source, list) or not isinstance(destination, list):
+            return False
+        return not any(core in destination for core in source)
+
     def metrics(self) -> dict[str, float]:
         """Return the numbers that results are compared by: see `migsim.results.figures.COMPARED`."""
         measured = {"rounds": self.rounds}  # before 2.1, where QEMU does not count them

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from migsim.html import html_list
-from migsim.profiles import HostProfile
+from migsim.profiles import HostProfile, Sides
 from migsim.profiles.bundled import bundled_profile
 from migsim.qapi import QemuVersion
 from migsim.units import PAGE_BYTES, format_duration_s, format_rate
@@ -97,7 +97,7 @@ def basis_of(question: Question, capabilities: Mapping[str, bool] | None = None)
     """
     switched = question.settings.capabilities if capabilities is None else capabilities
     return Basis(
-        _profile_text(question.host),
+        _profile_text(question.host, question.sides),
         _workload_text(question.guest)
         if isinstance(question.guest, Workload)
         else _trace_text(question.guest, question),
@@ -119,7 +119,7 @@ def into_fresh_memory_bytes_per_s(host: HostProfile) -> float:
     return PAGE_BYTES / fresh if fresh else float("inf")
 
 
-def _profile_text(host: HostProfile) -> str:
+def _profile_text(host: HostProfile, sides: Sides) -> str:
     machine = host.machine or host.provenance.get("machine") or {}
     facts = [str(machine["cpu_model"])] if machine.get("cpu_model") else []
     if machine.get("cpus"):
@@ -133,11 +133,27 @@ def _profile_text(host: HostProfile) -> str:
         text += f"; one channel sends at most {_gbps(fastest)}"
     if fresh < fastest:
         text += f", {_gbps(fresh)} where the destination has yet to allocate"
-    return text + "."
+    return f"{text}; {_SWITCHOVER[host.sides == 'two-hosts', sides == 'two-hosts']}."
+
+
+_SWITCHOVER = {
+    (True, True): "its switchover was measured with each side on cores of its own, as two hosts have them",
+    (
+        False,
+        True,
+    ): "its switchover was measured with both sides on the same cores: a page of it takes two hosts "
+    "as little as half of that",
+    (False, False): "its switchover was measured with both sides on the same cores, as they are here",
+    (
+        True,
+        False,
+    ): "its switchover was measured with each side on cores of its own, which they do not have here",
+}
+"""Where a switchover was measured, by whether that was as on two hosts, and whether two hosts are asked about."""
 
 
 def _is_bundled(host: HostProfile) -> bool:
-    return bundled_profile(host.qemu_version, host.accel) == host
+    return bundled_profile(host.qemu_version, host.accel).for_sides(host.sides) == host
 
 
 def _trace_text(trace: Trace, question: Question) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migsim.errors import ProfileError, TraceError
-from migsim.profiles import HostProfile
+from migsim.profiles import HostProfile, Sides
 from migsim.profiles.bundled import bundled_profiles
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult, transactions
@@ -68,7 +68,8 @@ def matching_trace(record: MigrationResult, folder: Path, collector: str = "stre
 def matching_profile(record: MigrationResult, folder: Path | None = None) -> HostProfile:
     """Find the host profile for a record's QEMU release and accelerator.
 
-    Of several, those of the record's machine come first, then the nearest in time.
+    Of several, those of the record's machine come first, then for a pinned record those with terms for two hosts, then
+    the nearest in time.
 
     Parameters
     ----------
@@ -97,7 +98,11 @@ def matching_profile(record: MigrationResult, folder: Path | None = None) -> Hos
     if of_kind:
         return min(
             of_kind,
-            key=lambda profile: (_other_machine(profile, record), _apart_s(_measured(profile), record)),
+            key=lambda profile: (
+                _other_machine(profile, record),
+                not profile.measured(_sides(record)),
+                _apart_s(_measured(profile), record),
+            ),
         )
     raise ProfileError(
         f"No bundled profile{f', and none in {folder},' if folder else ''} is of QEMU {record.qemu_version} "
@@ -135,10 +140,16 @@ def question_of_record(record: MigrationResult, trace: Trace, host: HostProfile)
         deadline_s=scenario.deadline_s,
         fresh_pages=_fresh_pages(scenario),
         dirty_ring_size=scenario.qemu.dirty_ring_size,
+        sides=_sides(record),
         load=load,
         writes_scale=_writes_scale(record, trace, load),
         name=record.name,
     )
+
+
+def _sides(record: MigrationResult) -> Sides:
+    """Return where a record's sides ran: with cores of their own as on two hosts, else together on one machine."""
+    return "two-hosts" if record.apart else "one-machine"
 
 
 def _description(guest: dict[str, Any] | None) -> dict[str, Any]:

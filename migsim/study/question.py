@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
 
 from migsim.engine.inputs import SimulationInput, check_ring, needed_terms
-from migsim.errors import ParameterError
+from migsim.errors import ParameterError, near_misses
 from migsim.models.dirty.tcg_log import tcg_notes
 from migsim.models.multifd.packets import check_multifd, zero_page_detection
-from migsim.profiles import HostProfile
+from migsim.profiles import SIDES, HostProfile, Sides
 from migsim.qapi import NEWEST, OLDEST, QemuVersion
 from migsim.qapi.machine_type import check_machine_type, machine_release
 from migsim.scenario import MigrationSettings
@@ -60,6 +60,7 @@ class QuestionKeywords(TypedDict, total=False):
     vcpus: int | str | None
     host_cpus: int | str | None
     machine_type: str | None
+    sides: Sides
     users: UserLoop | None
     draws: int
     seed: int
@@ -103,6 +104,10 @@ class Question:
         Processors that the guest and multifd's channels share; by default the profile's.
     machine_type : str, optional
         The guest's, as "pc-q35-8.2": it keeps some of its release's rules. By default that of the migrating release.
+    sides : {"two-hosts", "one-machine"}
+        Where source and destination run: on two hosts, as a plan has them, or on one machine, where the scheduler may
+        put both on one core, as in a record of the lab that was not pinned. The profile's terms of the switchover are
+        those for it, where it holds them.
     users : UserLoop, optional
         The guest's users, a closed loop, for `migsim.study.guest_performance`.
     draws : int
@@ -142,6 +147,7 @@ class Question:
     vcpus: int
     host_cpus: int | None
     machine_type: str | None
+    sides: Sides
     users: UserLoop | None
     draws: int
     seed: int
@@ -163,6 +169,7 @@ class Question:
         vcpus: int | str | None = None,
         host_cpus: int | str | None = None,
         machine_type: str | None = None,
+        sides: Sides = "two-hosts",
         users: UserLoop | None = None,
         draws: int = DRAWS,
         seed: int = 1,
@@ -172,9 +179,10 @@ class Question:
         traced = None if isinstance(opened, Workload) else opened
         given = HostProfile.load(Path(host)) if isinstance(host, str | os.PathLike) else host
         version = _version(qemu_version, traced, given)
+        asked_sides = _read_sides(sides)
         values = {
             "guest": opened,
-            "host": given or _bundled(version, traced),
+            "host": (given or _bundled(version, traced)).for_sides(asked_sides),
             "settings": MigrationSettings.read(settings or {}, version),
             "qemu_version": version,
             "load": _read("load", load),
@@ -186,6 +194,7 @@ class Question:
             "vcpus": read_count("vcpus", _vcpus(traced) if vcpus is None else vcpus, least=1),
             "host_cpus": _read("host-cpus", host_cpus),
             "machine_type": _read_machine_type(machine_type),
+            "sides": asked_sides,
             "users": _read_users(users),
             "draws": read_count("draws", draws, least=1),
             "seed": read_count("seed", seed, least=0),
@@ -398,6 +407,18 @@ def _read_users(users: Any) -> UserLoop | None:
         f"users is {users!r}.",
         "It is a UserLoop: how many, how long they think.",
         "Give one, or leave it out.",
+    )
+
+
+def _read_sides(value: Any) -> Sides:
+    """Return where both sides run, checked."""
+    if value in SIDES:
+        sides: Sides = value
+        return sides
+    raise ParameterError(
+        f"sides is {value!r}.",
+        f"Source and destination run on {' or on '.join(SIDES)}.",
+        near_misses(str(value), SIDES) or "Leave it out to plan for two hosts.",
     )
 
 

@@ -229,6 +229,12 @@ BAD_LINES = {
     "trace record --qmp no.sock -o t.trace --duration 5m": "--duration is '5m'",
     "lab trace good.toml -o t.trace --duration 5m": "--duration is '5m'",
     "lab migrate good.toml -o r.json --ready-timeout 3m": "--ready-timeout is '3m'",
+    "lab migrate good.toml -o r.json --pin both": "The cores are 'both'",
+    "lab migrate good.toml -o r.json --pin 0:0": "give core 0 to both sides",
+    "lab migrate good.toml -o r.json --pin 0:4095": "name core 4095",
+    "calibrate host -o h.json --qemu-version 7.2 --pin 0-x:1": "hold '0-x'",
+    "calibrate host -o h.json --qemu-version 7.2 --pin 0:4095": "name core 4095",
+    "predict good.trace --sides both": "sides is 'both'",
     # parameters and capabilities
     "predict good.trace --host host.json --set max-bandwith=1Gbps": "Did you mean 'max-bandwidth'",
     "predict good.trace --host host.json --set max_bandwidth=1Gbps": "Did you mean 'max-bandwidth'",

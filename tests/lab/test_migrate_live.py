@@ -1,5 +1,6 @@
 """Real migrations: they end, they are recorded, and whatever happens no process is left."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from migsim.errors import GuestError, QemuError
+from migsim.lab.cores import Cores
 from migsim.lab.migrate import run_migration
 from migsim.results import MigrationResult
 from migsim.scenario import LabScenario
@@ -105,6 +107,33 @@ def test_a_checked_guest_finds_its_memory_whole(children):
     result = run_migration(LabScenario.from_toml(scenario(check="true")))
     assert result.verdict == "completed", result.outcome
     assert any("check ok" in entry["line"] for entry in result.guest_log if entry["side"] == "destination")
+
+
+@pytest.mark.parametrize(
+    ("command", "version", "accel"),
+    [("qemu-system-x86_64", "7.2", "tcg"), ("$MIGSIM_QEMU_10", "10.0", "kvm")],
+)
+def test_pinned_sides_run_on_cores_of_their_own(children, tmp_path, command, version, accel):
+    seen = {}  # side and name of each thread: the cores it was ever allowed
+
+    def look(info):
+        for side, pid in zip(("source", "destination"), children, strict=True):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                with contextlib.suppress(OSError):  # it ended
+                    name, cores = (task / "comm").read_text().strip(), os.sched_getaffinity(int(task.name))
+                    seen.setdefault((side, name), set()).update(cores)
+
+    cores = Cores.parse("auto")
+    text = scenario(command=command, version=version, accel=accel, bandwidth="200Mbps")
+    result = run_migration(LabScenario.from_toml(text), progress=look, pin=cores)
+    assert result.verdict == "completed", result.outcome
+    assert any("mig" in name for side, name in seen if side == "source"), seen
+    assert {side for side, name in seen if name.startswith("CPU ")} == {"source", "destination"}
+    for (side, name), found in seen.items():
+        assert found == {*getattr(cores, side)}, name
+    result.save(tmp_path / "record.json")
+    assert MigrationResult.load(tmp_path / "record.json").cores == cores.as_dict()
+    assert MigrationResult.load(tmp_path / "record.json").apart
 
 
 def test_not_converging_is_a_result(children):

@@ -3,6 +3,7 @@ import pytest
 
 from migsim.errors import ProfileError
 from migsim.profiles import HostProfile, Term
+from migsim.profiles.bundled import bundled_profiles
 from migsim.profiles.profile import SHARED
 from migsim.provenance import Provenance
 
@@ -73,3 +74,48 @@ def test_terms_keep_their_draws_when_spreads_change():
     wider = PROFILE.replace(terms=PROFILE.terms | {"fixed": Term(median=2.0, spread=1.0)})
     a, b = (profile.sample(np.random.default_rng(3)) for profile in (PROFILE, wider))
     assert a["zero_page_s"] == b["zero_page_s"]
+
+
+# Both sides of a migration
+
+BOTH = PROFILE.replace(other_sides={"zero_page_s": Term(median=4e-7, spread=0.1, unit="s/page")})
+
+
+def test_a_profile_holds_a_term_for_one_machine_and_one_for_two_hosts(tmp_path):
+    two_hosts = BOTH.for_sides("two-hosts")
+    assert (BOTH.median("zero_page_s"), two_hosts.median("zero_page_s")) == (9e-7, 4e-7)
+    assert two_hosts.median("fixed") == BOTH.median("fixed")
+    assert BOTH.for_sides("one-machine") is BOTH
+    assert two_hosts.for_sides("one-machine") == BOTH
+    for held in (BOTH, two_hosts):
+        held.save(tmp_path / "host.json")
+        assert HostProfile.load(tmp_path / "host.json") == held
+        assert held.measured("two-hosts") and held.measured("one-machine")
+
+
+def test_both_figures_are_drawn_by_the_same_chance():
+    """Common random numbers: where both sides run changes no other term's draw."""
+    one, two = (
+        BOTH.for_sides(sides).sample(np.random.default_rng(3)) for sides in ("one-machine", "two-hosts")
+    )
+    assert one["fixed"] == two["fixed"]
+    deviates = [np.log(one["zero_page_s"] / 9e-7) / 0.2, np.log(two["zero_page_s"] / 4e-7) / 0.1]
+    assert deviates[0] == pytest.approx(deviates[1])
+
+
+def test_both_figures_are_shown():
+    labels = [label for label, _ in BOTH.labelled_terms()]
+    assert labels == ["fixed", "zero_page_s", "zero_page_s (two hosts)"]
+    assert "zero_page_s (one machine)" in BOTH.for_sides("two-hosts")._repr_html_()
+
+
+def test_a_term_of_the_other_sides_is_one_of_the_profile():
+    with pytest.raises(ProfileError, match="other-sides holds burst_page_s, and terms does not"):
+        PROFILE.replace(other_sides={"burst_page_s": Term(median=1.0)})
+
+
+@pytest.mark.parametrize("path", bundled_profiles(), ids=lambda path: path.stem)
+def test_profiles_from_before_pinning_are_of_one_machine(path):
+    text = path.read_text()
+    assert ("other-sides" in text) == HostProfile.load(path).measured("two-hosts")
+    assert HostProfile.load(path).measured("one-machine")

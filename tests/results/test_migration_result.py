@@ -96,6 +96,21 @@ def test_a_bare_record_round_trips(tmp_path):
     same(MigrationResult.load(tmp_path / "r.json"), bare)
 
 
+def test_a_record_says_what_its_sides_were_pinned_to(tmp_path):
+    cores = {"source": [0], "destination": [1]}
+    for held, apart in ((cores, True), ({**cores, "destination": [0]}, False)):
+        made = result()
+        made = made.replace(provenance={**made.provenance, "cores": held})
+        made.save(tmp_path / "r.json")
+        assert MigrationResult.load(tmp_path / "r.json").cores == held
+        assert MigrationResult.load(tmp_path / "r.json").apart is apart
+
+
+@pytest.mark.parametrize("held", [None, "0:1", {}, {"source": [0]}, {"source": [0], "destination": 1}])
+def test_a_record_that_names_no_cores_was_not_pinned(held):
+    assert not result().replace(provenance={} if held is None else {"cores": held}).apart
+
+
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     max_examples=40,

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import migsim
+from migsim.profiles import Term
 from migsim.profiles.bundled import bundled_profile
 from migsim.study.basis import fastest_bytes_per_s
 from migsim.study.question import Question
@@ -49,6 +50,26 @@ def test_without_a_link_the_speed_of_the_last_pages_is_said():
         f"{PAGE_BYTES * 8 / host.median('burst_page_s') / 1e9:.1f} Gbps"
         in Question(TRACE, host=host).basis.link
     )
+
+
+def test_the_profile_says_where_its_switchover_was_measured():
+    old = bundled_profile("10.0").replace(sides="one-machine", other_sides={})
+    assert (
+        "on the same cores: a page of it takes two hosts as little as half"
+        in Question(TRACE, host=old).basis.profile
+    )
+    here = Question(TRACE, host=old, sides="one-machine").basis.profile
+    assert "on the same cores, as they are here" in here
+    both = old.replace(other_sides={"burst_page_s": Term(median=8e-7)})
+    assert "cores of its own, as two hosts" in Question(TRACE, host=both).basis.profile
+    assert "same cores, as they are here" in Question(TRACE, host=both, sides="one-machine").basis.profile
+    real = old.replace(sides="two-hosts")
+    assert "which they do not have here" in Question(TRACE, host=real, sides="one-machine").basis.profile
+
+
+def test_a_bundled_profile_stays_one_on_either_sides():
+    for sides in ("two-hosts", "one-machine"):
+        assert Question(TRACE, sides=sides).basis.profile.startswith("bundled")
 
 
 @pytest.mark.parametrize(

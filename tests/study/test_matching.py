@@ -162,3 +162,39 @@ def test_no_profile_of_the_release_and_no_folder_are_errors(tmp_path):
         matching_profile(run(version="9.0.4"), tmp_path)
     with pytest.raises(ProfileError, match="There is no folder"):
         matching_profile(run(), tmp_path / "nowhere")
+
+
+# Both sides of a record
+
+PINNED = {"cores": {"source": [0], "destination": [1]}}
+
+
+def test_a_pinned_record_takes_the_profile_that_was_pinned_too(tmp_path):
+    keep_profile(tmp_path / "day.json", measured="2026-11-23T20:00:00+00:00")
+    both = bundled_profile("10.0").replace(
+        provenance=bundled_profile("10.0").provenance | {"measured": "2026-11-20T20:00:00+00:00"},
+        other_sides={"load_s": Term(median=1e-3)},
+    )
+    both.save(tmp_path / "both.json")
+    near = run(made="2026-11-23T21:00:00+00:00")
+    assert matching_profile(near, tmp_path).provenance["measured"].startswith("2026-11-23")
+    assert matching_profile(near.replace(provenance=near.provenance | PINNED), tmp_path) == both
+
+
+@pytest.mark.parametrize(("provenance", "sides"), [({}, "one-machine"), (PINNED, "two-hosts")])
+def test_an_unpinned_record_is_asked_about_as_one_machine(provenance, sides):
+    scenario = {
+        "name": "a",
+        "qemu": {"command": "qemu", "version": "10.0"},
+        "guest": {"ram-bytes": 1 << 30, "workload": {"touched-pages": 10, "classes": []}},
+        "migration": {},
+    }
+    host = HostProfile(
+        terms={"load_s": Term(median=2e-3)}, other_sides={"load_s": Term(median=1e-3)}, qemu_version="10.0"
+    )
+    trace = SimpleNamespace(meta=SimpleNamespace(self_check={}, qemu_version="10.0", vcpus=1))
+    asked = question_of_record(record(TOLD).replace(scenario=scenario, provenance=provenance), trace, host)
+    assert asked.sides == sides
+    assert asked.host.median("load_s") == (1e-3 if sides == "two-hosts" else 2e-3)
+    other = {"one-machine": "two-hosts", "two-hosts": "one-machine"}[sides]
+    assert asked.replace(sides=other).host.median("load_s") == (2e-3 if sides == "two-hosts" else 1e-3)

@@ -40,6 +40,7 @@ ABSURD = {
     "vcpus": (0, -1, True, 1.5),
     "host_cpus": ("0", "-2", "two", 0, 1.5),
     "machine_type": ("pc-q35-jammy", "8.2", "isapc"),
+    "sides": ("two hosts", "both", ""),
     "users": (75, [75]),
     "name": (3, None),
 }

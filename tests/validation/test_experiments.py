@@ -1,48 +1,15 @@
 """Parts of the experiments: the cores of each side, the scenario, the work of a slice."""
 
-import os
-import subprocess
-import sys
-
-import psutil
-import pytest
-
 from migsim.results import MigrationResult, Outcome
 from migsim.scenario import QemuSpec
 from validation.experiments import flush_on_cores, return_path, sleeping_slices
 
 
-@pytest.fixture
-def sides():
-    """Two processes of ours that look like a source and a destination, with a thread beside the main one."""
-    program = "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start(); print(1, flush=True)"
-    started = [
-        subprocess.Popen([sys.executable, "-c", program, *words], stdout=subprocess.PIPE)
-        for words in ([], ["-incoming", "defer"])
-    ]
-    try:
-        for process in started:
-            assert process.stdout.readline()
-        yield started
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
-
-
-def cores_of(process):
-    return [os.sched_getaffinity(thread.id) for thread in psutil.Process(process.pid).threads()]
-
-
-@pytest.mark.parametrize(
-    ("place", "source", "destination"),
-    [("apart", [0], [1]), ("same", [0], [0]), ("free", [0, 1], [0, 1])],
-)
-def test_each_side_gets_its_cores_with_all_its_threads(sides, place, source, destination):
-    cores = sorted(os.sched_getaffinity(0))
-    flush_on_cores.pin(place, cores)
-    for process, wanted in zip(sides, (source, destination), strict=True):
-        assert cores_of(process) == [{cores[n] for n in wanted}] * 2
+def test_only_the_sides_that_are_apart_share_no_core():
+    apart, same = (flush_on_cores.cores_of(place, 0, 1) for place in ("apart", "same"))
+    assert (apart.source, apart.destination) == ((0,), (1,))
+    assert same.source == same.destination == (0,)
+    assert flush_on_cores.cores_of("free", 0, 1) is None
 
 
 def test_the_guest_fits_under_its_limit_at_every_rate():

@@ -54,6 +54,14 @@ def commands(**options) -> list[str]:
     return [" ".join(command) for _, command in record_all.missing(**options)]
 
 
+def test_a_host_that_is_planned_pinned_is_measured_pinned(elsewhere, monkeypatch):
+    planned = {"file": "h.json", "keep": "h.zip", "command": "qemu", "repeats": 3, "pin": "auto"}
+    monkeypatch.setattr(record_all, "plan", lambda: {"host": [planned], "multifd": []})
+    assert commands(repeats=1, steps=["hosts"]) == [
+        "calibrate host --qemu qemu --repeats 3 --pin auto --keep h.zip -o h.json"
+    ]
+
+
 def test_missing_files_are_recorded_in_their_places(elsewhere):
     hosts = commands(repeats=1, steps=["hosts"])
     assert len(hosts) == len(record_all.plan()["host"]) + len(record_all.plan()["multifd"])

@@ -10,22 +10,17 @@ the larger of the two. The experiment needs two cores.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import statistics
 import sys
-from collections.abc import Callable, Iterable
-from typing import Any
-
-import psutil
 
 from migsim.calibrate.host.probes import HOT, host_probes
 from migsim.calibrate.host.terms import burst_page_s
+from migsim.lab.cores import AUTO, Cores
 from migsim.lab.migrate import run_migration
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES
 from migsim.scenario import LabScenario, PageClass, QemuSpec
 
-__all__ = ["PLACES", "main", "pin", "scenario"]
+__all__ = ["PLACES", "cores_of", "main", "scenario"]
 
 PLACES = ("apart", "same", "free")
 RATES_BYTES_PER_S = (16_000_000, 62_500_000)
@@ -46,15 +41,9 @@ def scenario(qemu: QemuSpec, rate_bytes_per_s: int) -> LabScenario:
     )
 
 
-def pin(place: str, cores: Iterable[int], process: psutil.Process | None = None) -> None:
-    """Pin every QEMU that `process` (by default this one) has started; "apart" puts destinations on the second core."""
-    first, second = sorted(cores)[:2]
-    for child in (process or psutil.Process()).children():
-        with contextlib.suppress(psutil.Error, OSError):  # the QEMU may have ended
-            receives = "-incoming" in child.cmdline()
-            choices = {"apart": {second if receives else first}, "same": {first}, "free": {first, second}}
-            for thread in child.threads():
-                os.sched_setaffinity(thread.id, choices[place])
+def cores_of(place: str, first: int, second: int) -> Cores | None:
+    """Return the cores of both sides; None leaves them to the scheduler."""
+    return {"apart": Cores((first,), (second,)), "same": Cores((first,), (first,)), "free": None}[place]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -62,15 +51,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="validation.experiments.flush_on_cores", description=__doc__)
     parser.add_argument("--repeats", type=int, default=4)
     options = parser.parse_args(arguments)
-    cores = os.sched_getaffinity(0)
-    if len(cores) < 2:
-        parser.error(f"this process may run on {len(cores)} core; the experiment needs two")
+    apart = Cores.parse(AUTO)
     qemu = QemuSpec(command="$MIGSIM_QEMU_10", version="10.0", accel="kvm")
     costs_us: dict[tuple[int, str], list[float]] = {}
     for _ in range(options.repeats):
         for rate in RATES_BYTES_PER_S:
             for place in PLACES:
-                run = run_migration(scenario(qemu, rate), progress=_pinning(place, cores))
+                cores = cores_of(place, apart.source[0], apart.destination[0])
+                run = run_migration(scenario(qemu, rate), pin=cores)
                 cost_s = burst_page_s(run)
                 if cost_s is None:
                     print(f"left out: {rate} bytes/s, {place}: {run.verdict}, too few pages", file=sys.stderr)
@@ -79,10 +67,6 @@ def main(arguments: list[str] | None = None) -> None:
     print("bytes/s      place   us a page: median (least .. most)")
     for (rate, place), us in costs_us.items():
         print(f"{rate:<12} {place:<6}  {statistics.median(us):.2f} ({min(us):.2f} .. {max(us):.2f})")
-
-
-def _pinning(place: str, cores: set[int]) -> Callable[[dict[str, Any]], None]:
-    return lambda _info: pin(place, cores)
 
 
 if __name__ == "__main__":

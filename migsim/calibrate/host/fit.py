@@ -21,12 +21,14 @@ from migsim.calibrate.host.probes import (
     RESEND,
     RING,
     SMALL,
+    UNENDING,
     XBZRLE,
     host_probes,
 )
 from migsim.errors import ProfileError
 from migsim.models.dirty.bitmap import GIB
 from migsim.profiles import HostProfile, Term
+from migsim.profiles.terms import SWITCHOVER_TERMS
 from migsim.provenance import Provenance
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
@@ -44,18 +46,21 @@ USUAL_WEIGHT = 4
 def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str = "") -> HostProfile:
     """Fit the terms to the records of the probes.
 
+    Those of pinned probes give the terms of the switchover for two hosts, the others all terms for one machine.
+
     Raises
     ------
     ProfileError
         Where a probe did not complete, has no record, or does not show its term.
     """
-    runs = list(runs)
+    every = list(runs)
+    runs = [r for r in every if not r.apart]
+    pinned = [r for r in every if r.apart]
     faults, resend, xbzrle, rings = (
         [r for r in runs if r.name == name] for name in (FAULTS, RESEND, XBZRLE, RING)
     )
-    # Those four do not end, so that they have many rounds; the others have to complete.
-    completed = [r for r in runs if r.name not in (FAULTS, RESEND, XBZRLE, RING)]
-    failed = [r for r in completed if r.outcome.status != "completed"]
+    completed = [r for r in runs if r.name not in UNENDING]
+    failed = [r for r in (*completed, *pinned) if r.outcome.status != "completed"]
     if failed:
         raise ProfileError(
             f"The probe {failed[0].name} ended as {failed[0].outcome.status}: {failed[0].outcome.reason}",
@@ -86,9 +91,7 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
         ),
         "fresh_page_s": fit_term("fresh_page_s", fresh_s, "s/page"),
         "cold_page_s": fit_term("cold_page_s", cold_s, "s/page"),
-        "burst_cold_page_s": fit_term("burst_cold_page_s", map(terms.burst_page_s, cold), "s/page"),
-        "burst_page_s": fit_term("burst_page_s", map(terms.burst_page_s, hot), "s/page"),
-        "burst_fresh_page_s": fit_term("burst_fresh_page_s", map(terms.burst_page_s, data), "s/page"),
+        **_burst(completed),
         **_windows([*faults, *hot]),
         "device_state_bytes": fit_term("device_state_bytes", map(terms.device_state_bytes, data), "bytes"),
         "dirty_fault_s": _significant_term("dirty_fault_s", map(terms.dirty_fault_s, faults), "s/page"),
@@ -99,11 +102,13 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
     if rings:
         values = map(terms.ring_entries_per_write, rings)
         fitted["ring_entries_per_write"] = fit_term("ring_entries_per_write", values, "entries/write")
+    of_pinned = {**_burst(pinned), **_switchover(pinned)} if pinned else {}
     return HostProfile(
         terms=fitted,
         qemu_version=str(QemuVersion.parse(completed[0].qemu_version)),
         accel=qemu.accel,
         provenance=Provenance.now(command).as_dict() | {"measured": _middle_time(runs)},
+        other_sides={name: t for name, t in of_pinned.items() if name in SWITCHOVER_TERMS},
     )
 
 
@@ -190,6 +195,15 @@ def _windows(runs: list[MigrationResult]) -> dict[str, Term]:
     return {
         "window_overhead_s": Term(median=base, spread=spread, n=len(measured), unit="s"),
         "window_overhead_s_per_gib_per_s": Term(median=slope, spread=spread, n=len(measured), unit=unit),
+    }
+
+
+def _burst(runs: list[MigrationResult]) -> dict[str, Term]:
+    """Return the costs of a page in the blackout, each from the probe that is for it."""
+    probes = {"burst_cold_page_s": COLD, "burst_page_s": HOT, "burst_fresh_page_s": DATA}
+    return {
+        name: fit_term(name, [terms.burst_page_s(r) for r in runs if r.name == probe], "s/page")
+        for name, probe in probes.items()
     }
 
 

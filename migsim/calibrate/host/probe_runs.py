@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from migsim.calibrate.host.probes import Probe
 from migsim.errors import HostError, RecordError, near_misses
@@ -18,6 +19,9 @@ from migsim.files import atomic_path, check_writable
 from migsim.reading import LARGEST_TEXT_OF_A_RECORD, open_regular
 from migsim.results import MigrationResult
 from migsim.results.record_file import parse_record, record_text
+
+if TYPE_CHECKING:
+    from migsim.lab.cores import Cores
 
 __all__ = ["KeptProbes", "run_probes"]
 
@@ -54,7 +58,7 @@ class KeptProbes:
             )
 
     def names(self) -> list[str]:
-        """Return the names of the records: the probe's name and the run's number.
+        """Return the names of the records: the probe's name, ``pinned`` where it was, and the run's number.
 
         Raises
         ------
@@ -176,6 +180,7 @@ def run_probes(
     *,
     progress: Callable[[int, str], None] | None = None,
     keep: str | Path | None = None,
+    pin: Cores | None = None,
     command: str = "",
 ) -> list[MigrationResult]:
     """Run probes one after the other; a probe whose record is kept is read instead.
@@ -188,6 +193,8 @@ def run_probes(
         Called with the number of probes done and the purpose of the next one.
     keep : str or Path, optional
         As `KeptProbes` takes it.
+    pin : Cores, optional
+        The cores of pinned probes.
     command : str
         The command line, for the records.
 
@@ -208,11 +215,11 @@ def run_probes(
     for done, (probe, number) in enumerate(every):
         if progress:
             progress(done, probe.purpose)
-        name = f"{probe.scenario.name}-{number}"
+        name = f"{probe.scenario.name}{'-pinned' if probe.pinned else ''}-{number}"
         if kept and name in names:
             runs.append(kept.load(name))
             continue
-        runs.append(run_migration(probe.scenario, command=command))
+        runs.append(run_migration(probe.scenario, pin=pin if probe.pinned else None, command=command))
         if kept:
             kept.add(name, runs[-1])
     return runs

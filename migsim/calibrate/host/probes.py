@@ -8,17 +8,19 @@ The probes are guests that no prediction is about. In each the vCPU is busy, as 
 - a hot set, no limit: pages sent again; the same with XBZRLE
 - a hot set at two limits: windows, switchover, and log faults
 - a guest under dirty-limit, where QEMU has it: the dirty ring
+
+With pinning, those that show a switchover run again with each side on cores of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from migsim.models.dirty.bitmap import GIB
 from migsim.models.throttle.trigger import throttle_rules
 from migsim.scenario import GuestSpec, GuestWorkload, LabScenario, MigrationSettings, PageClass, QemuSpec
 
-__all__ = ["Probe", "alias_bytes_with_room", "host_probes"]
+__all__ = ["UNENDING", "Probe", "alias_bytes_with_room", "host_probes", "with_pinned"]
 
 SLOW = 62_500_000
 FAST = 250_000_000
@@ -33,15 +35,28 @@ HOT = "probe-hot-1g"
 XBZRLE = "probe-xbzrle-1g"
 RING = "probe-ring-1g"
 DATA = "probe-data-1g"
+UNENDING = (FAULTS, RESEND, XBZRLE, RING)
+"""Probes that do not complete, so that they have many rounds; the others show a switchover."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One probe migration: its purpose, its scenario, and the number of its runs in each repeat."""
+    """One probe migration.
+
+    Attributes
+    ----------
+    purpose : str
+    scenario : LabScenario
+    runs : int
+        Number of its runs in each repeat.
+    pinned : bool
+        Whether each side gets cores of its own.
+    """
 
     purpose: str
     scenario: LabScenario
     runs: int = 1
+    pinned: bool = False
 
 
 def host_probes(qemu: QemuSpec, *, cold_alias_bytes: int = COLD_ALIAS_BYTES) -> list[Probe]:
@@ -125,6 +140,22 @@ def host_probes(qemu: QemuSpec, *, cold_alias_bytes: int = COLD_ALIAS_BYTES) -> 
             ),
         ),
         *([Probe("dirty ring", ring)] if ring else []),
+    ]
+
+
+def with_pinned(probes: list[Probe]) -> list[Probe]:
+    """Return the probes, each that shows a switchover followed by itself with its sides pinned."""
+    return [
+        run
+        for probe in probes
+        for run in (
+            probe,
+            *(
+                []
+                if probe.scenario.name in UNENDING
+                else [replace(probe, purpose=f"{probe.purpose}, pinned", pinned=True)]
+            ),
+        )
     ]
 
 

@@ -1,18 +1,20 @@
 """A profile fitted to simulated probes is the host that they were simulated on."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
 
 from migsim.calibrate.host.fit import USUAL_SPREAD, fit_profile
 from migsim.calibrate.host.probe_runs import KeptProbes
-from migsim.calibrate.host.probes import DATA, FAULTS, RESEND, RING, host_probes
+from migsim.calibrate.host.probes import DATA, FAULTS, RESEND, RING, UNENDING, host_probes
 from migsim.calibrate.host.run import measure_host
 from migsim.errors import ProfileError
+from migsim.lab.cores import AUTO, Cores
 from migsim.profiles import HostProfile
 from migsim.profiles.bundled import bundled_profiles
-from migsim.profiles.terms import HOST_TERMS, RING_TERMS, XBZRLE_TERMS
+from migsim.profiles.terms import HOST_TERMS, RING_TERMS, SWITCHOVER_TERMS, XBZRLE_TERMS
 from migsim.results import Outcome
 from migsim.results.iterations import iterations_frame
 from migsim.scenario import QemuSpec
@@ -184,14 +186,15 @@ class Lab:
     """Stands in for the lab: hands out the known records, and can be killed."""
 
     def __init__(self, dies_after=None):
-        self.ran = []
+        self.ran, self.pins = [], []
         self.dies_after = dies_after
 
-    def __call__(self, scenario, *, command=""):
+    def __call__(self, scenario, *, pin=None, command=""):
         if self.dies_after is not None and len(self.ran) >= self.dies_after:
             raise KeyboardInterrupt
         self.ran.append(scenario.name)
-        return known(scenario.name)
+        self.pins.append(pin)
+        return known(scenario.name) if pin is None else pinned(scenario.name, pin)
 
 
 @pytest.fixture
@@ -239,3 +242,70 @@ def test_more_repeats_run_only_what_is_missing(lab, tmp_path):
     made = measure_host(QEMU, repeats=2, keep=tmp_path)
     assert more.ran == names()
     assert made.term("normal_page_s").n == 2
+
+
+# Both sides apart
+
+APART = {"burst_page_s": 1.6e-6, "burst_cold_page_s": 2e-6, "burst_fresh_page_s": 4e-6, "load_s": 3e-3}
+TWO_CORES = Cores((0,), (1,))
+
+
+@cache
+def pinned(name, cores=TWO_CORES):
+    """A probe's record with each side on cores of its own, where the switchover is cheaper."""
+    run = probe_record(name, TERMS | APART)
+    return replace(run, provenance=run.provenance | {"cores": cores.as_dict()})
+
+
+def completing():
+    return [
+        p.scenario.name for p in host_probes(QEMU) for _ in range(p.runs) if p.scenario.name not in UNENDING
+    ]
+
+
+def test_pinned_probes_give_the_switchover_of_two_hosts_and_change_nothing_else(profile):
+    both = fit_profile([*runs() * 3, *map(pinned, completing() * 3)], QEMU, command="a test")
+    assert (both.sides, both.terms) == ("one-machine", profile.terms)
+    assert both.other_sides.keys() == {*SWITCHOVER_TERMS}
+    two_hosts = both.for_sides("two-hosts")
+    for name in SWITCHOVER_TERMS:
+        known_value = APART.get(name, TERMS[name])
+        assert two_hosts.median(name) == pytest.approx(known_value, **TOLERANCE.get(name, {"rel": 0.05})), (
+            name
+        )
+    assert two_hosts.terms.keys() - both.other_sides.keys() == profile.terms.keys() - {*SWITCHOVER_TERMS}
+
+
+def test_a_profile_without_pinned_probes_has_one_figure(profile):
+    assert not profile.other_sides and profile.for_sides("two-hosts") is profile
+    assert not profile.measured("two-hosts") and profile.measured("one-machine")
+
+
+def test_a_pinned_probe_that_is_missing_or_failed_is_an_error():
+    with pytest.raises(ProfileError, match="No probe shows burst_fresh_page_s"):
+        fit_profile([*runs(), *(pinned(n) for n in completing() if n != DATA)], QEMU)
+    failed = pinned(HOT).replace(outcome=Outcome("failed", "Connection reset"))
+    with pytest.raises(ProfileError, match=f"{HOT} ended as failed: Connection reset"):
+        fit_profile([*runs(), failed], QEMU)
+
+
+def test_with_pinning_probes_of_a_switchover_run_once_more_and_are_kept_apart(lab, tmp_path):
+    used, told = lab(), []
+    made = measure_host(QEMU, keep=tmp_path, repeats=1, pin=AUTO, progress=lambda done, _: told.append(done))
+    cores = Cores.parse(AUTO)
+    assert used.pins.count(cores) == len(completing()) and used.pins.count(None) == len(names())
+    assert [n for n, pin in zip(used.ran, used.pins, strict=True) if pin] == completing()
+    assert told == list(range(len(used.ran)))
+    assert {f"{HOT}-1", f"{HOT}-pinned-1", f"{HOT}-pinned-3"} <= {*KeptProbes(tmp_path).names()}
+    assert made.other_sides.keys() == {*SWITCHOVER_TERMS}
+    again = lab()
+    assert measure_host(QEMU, keep=tmp_path, repeats=1, pin=AUTO).terms == made.terms
+    assert again.ran == []
+
+
+def test_unpinned_records_that_are_kept_are_not_run_again_for_pinning(lab, tmp_path):
+    lab()
+    measure_host(QEMU, keep=tmp_path, repeats=1)
+    more = lab()
+    measure_host(QEMU, keep=tmp_path, repeats=1, pin=AUTO)
+    assert more.ran == completing() and None not in more.pins
