@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from migsim.units import PAGE_BYTES, format_duration_s, format_rate
 from migsim.workload import Workload
 
 if TYPE_CHECKING:
+    from migsim.results import MigrationResult
     from migsim.study.question import Question
     from migsim.trace import Trace
 
@@ -22,6 +23,7 @@ __all__ = [
     "basis_html",
     "basis_of",
     "fastest_bytes_per_s",
+    "first_pass_warning",
     "short_trace_warning",
     "short_window_warning",
 ]
@@ -282,6 +284,46 @@ def short_window_warning(question: Question, rounds: float) -> tuple[str, ...]:
 
 FEW_ROUNDS = 4
 """Bitmap syncs of a migration that is through before short windows matter."""
+
+
+def first_pass_warning(question: Question, results: Sequence[MigrationResult]) -> tuple[str, ...]:
+    """Return the warning that where zero pages lie decides and is not known, where most migrations end so.
+
+    A guest that is stopped before each of its pages was sent once leaves the end of its RAM.
+
+    Parameters
+    ----------
+    question : Question
+    results : sequence of MigrationResult
+        The predicted migrations, all of which complete.
+    """
+    guest, trace = question.guest, question.trace
+    if isinstance(guest, Workload):
+        known = bool(guest.zero_extents) or not guest.zero_pages
+    else:
+        known = guest.meta.data_map is not None or guest.meta.zero_pages == 0
+    if known:
+        return ()
+    page_s = question.host.median("burst_fresh_page_s")
+    hanging = sum(_never_sent(result) * page_s * 1000 > _MATTERS * result.downtime_ms for result in results)
+    if 2 * hanging <= len(results):
+        return ()
+    return (
+        "The guest is stopped before each page was sent once, which leaves the end of its RAM, and the "
+        f"{'workload' if trace is None else 'trace'} does not say which pages there are zero: the downtime hangs on it. "
+        "A trace that the stream collector records anew says it.",
+    )
+
+
+def _never_sent(result: MigrationResult) -> float:
+    """Return the pages that were not sent once before the stop; 0 where the first pass was through."""
+    ram, left_bytes = result.info["ram"], result.outcome.left_bytes or 0
+    left = ram["total"] / PAGE_BYTES - (ram["normal"] + ram["duplicate"] - left_bytes / PAGE_BYTES)
+    return max(min(left, left_bytes / PAGE_BYTES), 0.0)
+
+
+_MATTERS = 0.1
+"""Part of the downtime that the pages never sent take, if all hold data, from which on their places are asked for."""
 
 
 def short_trace_warning(question: Question, total_time_s: float) -> tuple[str, ...]:
