@@ -26,8 +26,8 @@ __all__ = ["Extents", "by_data_map", "extents_of", "lay_out", "place_by_hits", "
 Extents = tuple[tuple[int, int], ...]
 Floats = NDArray[np.float64]
 
-SLACKS = 512
-"""What lies behind any page is right within this part of RAM: 4 MiB of 2 GiB."""
+RIGHT_WITHIN = 1 / 32
+"""What lies behind any page is right within this part of the RAM behind it."""
 
 BIN_PAGES = 1 << 13
 """Pages of a bin: places are kept by 32 MiB, because finer ones would be noise of single pages."""
@@ -124,7 +124,7 @@ def place_by_map(
     spread = never_seen_pages(data, all_pages - data, seen.sum(axis=0), float(elsewhere.sum()))
     counts = seen + np.outer(elsewhere / max(elsewhere.sum(), 1.0), spread)
     zero = all_pages - counts.sum(axis=0)
-    ends = [run.end for run in address_runs(counts.sum(axis=0), zero, total_pages / SLACKS)]
+    ends = [run.end for run in address_runs(counts.sum(axis=0), zero, RIGHT_WITHIN)]
     edges = _edges(ends, seen.sum(axis=0) > 0, max(BIN_PAGES // data_map.cell_pages, 1))
     *of_classes, of_zero = _in_turn(counts, zero, sizes, edges, ends)
     return of_classes, of_zero

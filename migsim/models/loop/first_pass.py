@@ -8,13 +8,16 @@ guest that is stopped when the pass is at address :math:`a` has
 .. math:: R(a) = \sum_{p \ge a} d_p, \qquad Z(a) = \sum_{p \ge a} (1 - d_p)
 
 pages with data and zero pages left that were never sent (:math:`d_p` is 1 for a page with data), beside those that were
-written behind the sender. So it matters where zero pages lie, and not only how many there are: up to a factor of the
-share of zero pages in all RAM, either way.
+written behind the sender. So it matters where zero pages lie, and not only how many there are: of the end of RAM all
+may be data, or nothing.
 
 Where data lies is known by cells of RAM. `address_runs` joins cells to runs, each of which is taken to hold its data
-first and its zero pages behind, as long as no :math:`R(a)` is wrong by more than a slack :math:`\epsilon`: at an offset
-behind which a run holds :math:`D` pages with data, with :math:`Z` zero pages before it, it is wrong by
-:math:`\min(Z, D)`. A run that ends holds, with the cell behind it, more than :math:`2\epsilon` pages: there are few, whatever the guest.
+first and its zero pages behind. At an edge inside a run, with :math:`Z` of its zero pages before the edge and :math:`D`
+of its pages with data behind it, :math:`R(a)` is then wrong by :math:`\min(Z, D)`: this is held below a share
+:math:`\epsilon` of all pages behind the run. So the runs are short at the end of RAM, where a stop comes, and there are
+few: a run holds at least :math:`\epsilon` times as many zero pages as there are pages behind the cell that follows it,
+and the number of runs grows with the logarithm of the number of cells. Cells full of data at a run's end are the next
+one's.
 
 Mirrors: `migration/ram.c` ram_find_and_save_block, find_dirty_block; `softmmu/physmem.c` ram_block_add (largest first).
 Leaves out: order within a cell; pages that the guest fills or clears while the pass is under way.
@@ -39,22 +42,22 @@ class AddressRun(NamedTuple):
     end: int
 
 
-def address_runs(data: ArrayLike, zero: ArrayLike, slack: float) -> list[AddressRun]:
-    """Join cells to as few runs as need be for what lies behind any cell's edge to be right within `slack` pages.
+def address_runs(data: ArrayLike, zero: ArrayLike, share: float) -> list[AddressRun]:
+    """Join cells to few runs, so that the data behind any cell's edge is right within a share of the pages behind it.
 
     Parameters
     ----------
     data, zero : array_like
         Pages with data, and zero pages, of each cell.
-    slack : float
-        Pages with data that may be taken to lie on the wrong side of an edge.
+    share : float
+        Part of the pages behind a run that may be taken to lie on the wrong side of an edge in it.
 
     Examples
     --------
-    >>> address_runs([4, 4, 0, 0, 4, 0], [0, 0, 4, 4, 0, 4], slack=1)
+    >>> address_runs([4, 4, 0, 0, 4, 0], [0, 0, 4, 4, 0, 4], share=0.1)
     [AddressRun(begin=0, end=4), AddressRun(begin=4, end=6)]
-    >>> address_runs([4, 4, 0, 0, 4, 0], [0, 0, 4, 4, 0, 4], slack=4)
-    [AddressRun(begin=0, end=6)]
+    >>> address_runs([2, 2, 2, 2, 2, 2], [2, 2, 2, 2, 2, 2], share=0.25)
+    [AddressRun(begin=0, end=3), AddressRun(begin=3, end=4), AddressRun(begin=4, end=5), AddressRun(begin=5, end=6)]
     """
     data_to, zero_to = _sums(data), _sums(zero)
     runs: list[AddressRun] = []
@@ -69,9 +72,12 @@ def address_runs(data: ArrayLike, zero: ArrayLike, slack: float) -> list[Address
             wrong = max(
                 min(zero_to[e] - zero_to[begin], behind - data_to[e]) for e in (max(edge - 1, begin), edge)
             )
-            if wrong > slack:
+            pages_behind = data_to[-1] - behind + zero_to[-1] - zero_to[end + 1]
+            if wrong > share * pages_behind:
                 break
             end += 1
+        while end < cells and zero_to[end] > zero_to[begin] and zero_to[end] == zero_to[end - 1]:
+            end -= 1
         runs.append(AddressRun(begin, end))
         begin = end
     return runs

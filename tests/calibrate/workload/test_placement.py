@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from migsim.calibrate.workload.placement import (
     BIN_PAGES,
-    SLACKS,
+    RIGHT_WITHIN,
     by_data_map,
     extents_of,
     lay_out,
@@ -118,8 +118,10 @@ def test_what_lies_behind_any_cell_is_what_the_map_says(guest):
     placed = spread_of(zero, total)
     zero_behind = np.cumsum((data_map.sizes(total) - data)[::-1])[::-1]
     for cell in range(len(data)):
-        # the slack, and the rounding of each class
-        assert abs(placed[cell * 256 :].sum() - zero_behind[cell]) <= total / SLACKS + 256 + len(sizes)
+        # the rounding of each class comes on top
+        assert abs(placed[cell * 256 :].sum() - zero_behind[cell]) <= (
+            total - cell * 256
+        ) * RIGHT_WITHIN + 256 + len(sizes)
 
 
 def test_classes_with_places_stay_there():
