@@ -310,7 +310,7 @@ def first_pass_warning(question: Question, results: Sequence[MigrationResult]) -
         return ()
     return (
         "The guest is stopped before each page was sent once, which leaves the end of its RAM, and the "
-        f"{'workload' if trace is None else 'trace'} does not say which pages there are zero: the downtime hangs on it. "
+        f"{'workload' if trace is None else 'trace'} does not say which of it is zero: the downtime hangs on it. "
         "A trace that the stream collector records anew says it.",
     )
 
@@ -318,7 +318,7 @@ def first_pass_warning(question: Question, results: Sequence[MigrationResult]) -
 def _never_sent(result: MigrationResult) -> float:
     """Return the pages that were not sent once before the stop; 0 where the first pass was through."""
     ram, left_bytes = result.info["ram"], result.outcome.left_bytes or 0
-    left = ram["total"] / PAGE_BYTES - (ram["normal"] + ram["duplicate"] - left_bytes / PAGE_BYTES)
+    left: float = ram["total"] / PAGE_BYTES - (ram["normal"] + ram["duplicate"] - left_bytes / PAGE_BYTES)
     return max(min(left, left_bytes / PAGE_BYTES), 0.0)
 
 
