@@ -287,9 +287,10 @@ FEW_ROUNDS = 4
 
 
 def first_pass_warning(question: Question, results: Sequence[MigrationResult]) -> tuple[str, ...]:
-    """Return the warning that where zero pages lie decides and is not known, where most migrations end so.
+    """Return the warning that where zero pages lie decides and is not known, where it is so of most migrations.
 
-    A guest that is stopped before each of its pages was sent once leaves the end of its RAM.
+    A guest that is stopped before each of its pages was sent once leaves the end of its RAM: up to the switchover
+    threshold of pages that hold data, or are zero.
 
     Parameters
     ----------
@@ -299,31 +300,36 @@ def first_pass_warning(question: Question, results: Sequence[MigrationResult]) -
     """
     guest, trace = question.guest, question.trace
     if isinstance(guest, Workload):
-        known = bool(guest.zero_extents) or not guest.zero_pages
+        zero, known = guest.zero_pages, bool(guest.zero_extents)
     else:
-        known = guest.meta.data_map is not None or guest.meta.zero_pages == 0
-    if known:
+        zero, known = guest.meta.zero_pages or 0, guest.meta.data_map is not None
+    if known or not zero:
         return ()
     page_s = question.host.median("burst_fresh_page_s")
-    hanging = sum(_never_sent(result) * page_s * 1000 > _MATTERS * result.downtime_ms for result in results)
+    limit_s = question.settings.effective(question.qemu_version)["downtime-limit"] / 1000
+    hanging = sum(
+        min(_left_of_first_pass(result, limit_s), zero) * page_s * 1000 > _MATTERS * result.downtime_ms
+        for result in results
+    )
     if 2 * hanging <= len(results):
         return ()
     return (
-        "The guest is stopped before each page was sent once, which leaves the end of its RAM, and the "
-        f"{'workload' if trace is None else 'trace'} does not say which of it is zero: the downtime hangs on it. "
-        "A trace that the stream collector records anew says it.",
+        "The guest is stopped within the first pass over its RAM or soon after, and the "
+        f"{'workload' if trace is None else 'trace'} does not say where its zero pages lie: the downtime hangs on "
+        "whether the end of RAM is zero. A trace that the stream collector records anew says it.",
     )
 
 
-def _never_sent(result: MigrationResult) -> float:
-    """Return the pages that were not sent once before the stop; 0 where the first pass was through."""
-    ram, left_bytes = result.info["ram"], result.outcome.left_bytes or 0
-    left: float = ram["total"] / PAGE_BYTES - (ram["normal"] + ram["duplicate"] - left_bytes / PAGE_BYTES)
-    return max(min(left, left_bytes / PAGE_BYTES), 0.0)
+def _left_of_first_pass(result: MigrationResult, limit_s: float) -> float:
+    """Return how many pages a stop within the first pass may leave, 0 where the migration stops well after that."""
+    ram = result.info["ram"]
+    threshold = ram["mbps"] * 1e6 / 8 * limit_s / PAGE_BYTES
+    sent = ram["normal"] + ram["duplicate"] - (result.outcome.left_bytes or 0) / PAGE_BYTES
+    return float(threshold) if sent < ram["total"] / PAGE_BYTES + threshold else 0.0
 
 
-_MATTERS = 0.1
-"""Part of the downtime that the pages never sent take, if all hold data, from which on their places are asked for."""
+_MATTERS = 0.5
+"""Part of the predicted downtime by which it may be wrong, from which on an answer says so."""
 
 
 def short_trace_warning(question: Question, total_time_s: float) -> tuple[str, ...]:

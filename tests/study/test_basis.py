@@ -118,7 +118,7 @@ def test_a_workload_is_said_not_to_be_a_trace():
 IDLE = GUEST.replace(
     classes=(WorkloadClass(pages=62_144, writes_per_page_per_s=0.0, extents=((0, 62_144),)),)
 )
-FIRST_PASS = "before each page was sent once"
+FIRST_PASS = "where its zero pages lie"
 AT_ONCE = {"max-bandwidth": "1Gbps", "downtime-limit": "2s"}
 
 
