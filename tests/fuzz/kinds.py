@@ -29,6 +29,7 @@ from migsim.study.question import Question
 from migsim.study.sweep.piece import Piece, column_names
 from migsim.study.sweep.store import Store
 from migsim.trace import Trace, TraceMeta, TraceWriter
+from migsim.trace.data_map import DataMap
 from migsim.trace.render import summary, to_html
 from migsim.tracer.auto import choose_collector
 from migsim.tracer.guest_settings import GuestSettings
@@ -84,7 +85,10 @@ class Kind:
 
 def write_trace(path: Path) -> TraceWriter:
     """Write a trace with every member but dirty-rate windows' odd modes; return its writer, not yet closed."""
-    meta = TraceMeta("stream", "10.0.8", 64 << 20, accel="kvm", zero_pages=9_000, note="a note")
+    data_map = DataMap(256, (256,) * 28 + (216,) + (0,) * 35)
+    meta = TraceMeta(
+        "stream", "10.0.8", 64 << 20, accel="kvm", zero_pages=9_000, data_map=data_map, note="a note"
+    )
     writer = TraceWriter(path, meta)
     for second in range(6):
         pages = np.arange(second, 3000, 3)
