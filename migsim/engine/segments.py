@@ -191,7 +191,9 @@ def cut_extent(
 
 
 def _zero_extents(workload: Workload, extents: list[Extent]) -> list[tuple[float, float]]:
-    """Put the zero pages into the gaps between the classes' extents, in proportion to the gaps."""
+    """Return where zero pages lie: as the workload says, or in the gaps between the classes, in proportion to them."""
+    if workload.zero_extents:
+        return [(float(first), float(pages)) for first, pages in workload.zero_extents]
     total = workload.ram_total_bytes // PAGE_BYTES
     gaps: list[tuple[float, float]] = []
     end = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from migsim.units import PAGE_BYTES, format_duration_s, format_rate
 from migsim.workload import Workload
 
 if TYPE_CHECKING:
+    from migsim.results import MigrationResult
     from migsim.study.question import Question
     from migsim.trace import Trace
 
@@ -22,6 +23,7 @@ __all__ = [
     "basis_html",
     "basis_of",
     "fastest_bytes_per_s",
+    "first_pass_warning",
     "short_trace_warning",
     "short_window_warning",
 ]
@@ -298,6 +300,52 @@ def short_window_warning(question: Question, rounds: float) -> tuple[str, ...]:
 
 FEW_ROUNDS = 4
 """Bitmap syncs of a migration that is through before short windows matter."""
+
+
+def first_pass_warning(question: Question, results: Sequence[MigrationResult]) -> tuple[str, ...]:
+    """Return the warning that where zero pages lie decides and is not known, where it is so of most migrations.
+
+    A guest that is stopped before each of its pages was sent once leaves the end of its RAM: up to the switchover
+    threshold of pages that hold data, or are zero.
+
+    Parameters
+    ----------
+    question : Question
+    results : sequence of MigrationResult
+        The predicted migrations, all of which complete.
+    """
+    guest, trace = question.guest, question.trace
+    if isinstance(guest, Workload):
+        zero, known = guest.zero_pages, bool(guest.zero_extents)
+    else:
+        zero, known = guest.meta.zero_pages or 0, guest.meta.data_map is not None
+    if known or not zero:
+        return ()
+    page_s = question.host.median("burst_fresh_page_s")
+    limit_s = question.settings.effective(question.qemu_version)["downtime-limit"] / 1000
+    hanging = sum(
+        min(_left_of_first_pass(result, limit_s), zero) * page_s * 1000 > _MATTERS * result.downtime_ms
+        for result in results
+    )
+    if 2 * hanging <= len(results):
+        return ()
+    return (
+        "The guest is stopped within the first pass over its RAM or soon after, and the "
+        f"{'workload' if trace is None else 'trace'} does not say where its zero pages lie: the downtime hangs on "
+        "whether the end of RAM is zero. A trace that the stream collector records anew says it.",
+    )
+
+
+def _left_of_first_pass(result: MigrationResult, limit_s: float) -> float:
+    """Return how many pages a stop within the first pass may leave, 0 where the migration stops well after that."""
+    ram = result.info["ram"]
+    threshold = ram["mbps"] * 1e6 / 8 * limit_s / PAGE_BYTES
+    sent = ram["normal"] + ram["duplicate"] - (result.outcome.left_bytes or 0) / PAGE_BYTES
+    return float(threshold) if sent < ram["total"] / PAGE_BYTES + threshold else 0.0
+
+
+_MATTERS = 0.5
+"""Part of the predicted downtime by which it may be wrong, from which on an answer says so."""
 
 
 def short_trace_warning(question: Question, total_time_s: float) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from migsim.results import MigrationResult, Outcome, Status
 from migsim.results.figures import COMPARED, INTERVALS
 from migsim.results.render import figure_label, format_figure
 from migsim.results.standing import STANDING, standing_figures
-from migsim.study.basis import Basis, short_trace_warning, short_window_warning
+from migsim.study.basis import Basis, first_pass_warning, short_trace_warning, short_window_warning
 from migsim.study.draw_runs import DrawRun, DrawRuns
 from migsim.study.draws import draw_all
 from migsim.study.question import Question, QuestionKeywords, takes_question
@@ -226,6 +226,7 @@ def _summarise(simulated: list[DrawRun], question: Question, workload: Workload)
     example = kept[int(np.argmin(distance))].in_detail()
     basis = question.basis.with_warnings(short_window_warning(question, medians.get("rounds", math.nan)))
     if status == "completed":
+        basis = basis.with_warnings(first_pass_warning(question, [d.result for d in kept]))
         basis = basis.with_warnings(short_trace_warning(question, medians["total-time"] / 1000))
     return Prediction(
         outcome=Outcome(status, _reason(status, medians, kept, question)),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 from migsim.engine.pages.replay import replay_pages
 from migsim.errors import ParameterError, TraceError
 from migsim.results import MigrationResult
-from migsim.study.basis import short_trace_warning
+from migsim.study.basis import first_pass_warning, short_trace_warning
 from migsim.study.question import Question, QuestionKeywords, takes_question
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def replay(
     assumptions = [*notes, *question.notes(load), *question.without_users()]
     basis = question.basis
     if result.outcome.status == "completed":
+        basis = basis.with_warnings(first_pass_warning(question, [result]))
         basis = basis.with_warnings(short_trace_warning(question, result.total_time_ms / 1000))
     scenario = {
         **result.scenario,

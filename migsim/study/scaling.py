@@ -181,6 +181,7 @@ def scale_workload(
         ram_bytes=larger.ram_bytes,
         ram_total_bytes=larger.ram_bytes + extra,
         zero_pages=zero,
+        zero_extents=(),
         classes=tuple(classes),
         assumptions=(*_notes(traced, larger, kinds, ratio), *workload.assumptions),
         source=f"scaled from {workload.source}" if workload.source else "scaled",

@@ -10,12 +10,14 @@ from typing import Any
 
 from migsim.errors import TraceError, near_misses
 from migsim.reading import parse_json
+from migsim.trace.data_map import DataMap
 from migsim.units import PAGE_BYTES
 
 __all__ = ["COLLECTORS", "LARGEST_RAM", "TRACE_FORMAT", "TRACE_VERSION", "RamBlock", "TraceMeta"]
 
 TRACE_FORMAT = "migsim-trace"
-TRACE_VERSION = 1
+TRACE_VERSION = 2
+"""Version of a trace with a data map; one without is of version 1, as all were before, and is written as such."""
 COLLECTORS = ("dirty-rate", "stream", "dirty-ring")
 LARGEST_RAM = 1 << 46
 """Bytes of the largest guest that a trace may be of: 64 TiB."""
@@ -76,6 +78,8 @@ class TraceMeta:
     vcpus, page_bytes : int
     zero_pages : int or None
         Number of pages that hold only zeros; None where unknown. `zero_pages_source` says how it was found.
+    data_map : DataMap or None
+        Where the other pages lie; None where unknown.
     started : str
         When the recording began: ISO time, UTC.
     duration_s : float
@@ -102,6 +106,7 @@ class TraceMeta:
     page_bytes: int = PAGE_BYTES
     zero_pages: int | None = None
     zero_pages_source: str = ""
+    data_map: DataMap | None = None
     started: str = ""
     duration_s: float = 0.0
     complete: bool = False
@@ -119,8 +124,13 @@ class TraceMeta:
 
     def to_json(self) -> str:
         """Return the text of ``meta.json``."""
+        fields_ = asdict(self)
+        version = TRACE_VERSION
+        if self.data_map is None:
+            del fields_["data_map"]
+            version = 1
         return json.dumps(
-            {"format": TRACE_FORMAT, "version": TRACE_VERSION, **asdict(self)}, indent=1, ensure_ascii=False
+            {"format": TRACE_FORMAT, "version": version, **fields_}, indent=1, ensure_ascii=False
         )
 
     @classmethod
@@ -136,10 +146,10 @@ class TraceMeta:
         data = parse_json(text, f"{where}: meta.json", TraceError)
         if not isinstance(data, dict) or data.get("format") != TRACE_FORMAT:
             raise _unreadable(where, "it is not a migsim trace")
-        if data.get("version") != TRACE_VERSION:
+        if data.get("version") not in (1, TRACE_VERSION) or isinstance(data.get("version"), bool):
             raise TraceError(
                 f"{where} has version {data.get('version')!r} of the trace format.",
-                f"This migsim reads version {TRACE_VERSION}.",
+                f"This migsim reads versions 1 and {TRACE_VERSION}.",
                 "Read it with the migsim that recorded it.",
             )
         values = {name: value for name, value in data.items() if name not in ("format", "version")}
@@ -173,6 +183,8 @@ def _check_fields(values: dict[str, Any], where: str) -> dict[str, Any]:
             )
         if name == "ram_blocks":
             values[name] = _read_blocks(values[name], where)
+        elif name == "data_map":
+            values[name] = _read_data_map(values[name], where)
         elif not _has_type(values[name], hints[name]):
             raise _unreadable(where, f"{name} in meta.json is {values[name]!r}, not of type {hints[name]}")
     return values
@@ -203,6 +215,16 @@ def _check_claims(meta: TraceMeta, where: str) -> None:
     for name, (value, least, most) in bounds.items():
         if not least <= value <= most:
             raise _unreadable(where, f"{name} is {value}, not between {least} and {most}")
+    if meta.data_map is not None:
+        try:
+            meta.data_map.check(total)
+        except ValueError as error:
+            raise _unreadable(where, f"data_map in meta.json is wrong: {error}") from error
+        data = sum(meta.data_map.data_pages)
+        if meta.zero_pages is not None and data != total - meta.zero_pages:
+            raise _unreadable(
+                where, f"data_map counts {data} pages with data, zero_pages leaves {total - meta.zero_pages}"
+            )
     for name, text, known in (("collector", meta.collector, COLLECTORS), ("accel", meta.accel, _ACCELS)):
         if text not in known:
             raise _unreadable(where, f"{name} is {text!r}, not one of {', '.join(map(repr, known))}")
@@ -233,6 +255,15 @@ def _read_blocks(value: object, where: str) -> tuple[RamBlock, ...]:
             raise _unreadable(where, "ram_blocks in meta.json are not objects of name, first_page and pages")
         blocks.append(RamBlock(**entry))
     return tuple(blocks)
+
+
+def _read_data_map(value: object, where: str) -> DataMap | None:
+    if value is None:
+        return None
+    try:
+        return DataMap.from_plain(value)
+    except ValueError as error:
+        raise _unreadable(where, f"data_map in meta.json is wrong: {error}") from error
 
 
 def _unreadable(where: str, why: str) -> TraceError:

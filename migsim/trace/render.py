@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from migsim.units import format_bytes
+
 if TYPE_CHECKING:
+    from migsim.trace.data_map import DataMap
     from migsim.trace.reader import Trace
 
 __all__ = ["summary", "to_html"]
@@ -27,6 +30,8 @@ def summary(trace: Trace) -> list[tuple[str, str]]:
         ("pages", f"{meta.total_pages:,} of {meta.page_bytes} bytes in {len(meta.ram_blocks)} blocks"),
         ("zero pages", _zero_pages_text(trace)),
     ]
+    if meta.data_map is not None:
+        rows.append(("data lies", _data_map_text(trace, meta.data_map)))
     if len(trace.unique_dirty_curve()):
         rows.append(("window lengths", windows_text(trace.unique_dirty_curve().window_s)))
     rows += [(f"dirty rate, {mode}", text) for mode, text in _rate_texts(trace)]
@@ -57,6 +62,16 @@ def _zero_pages_text(trace: Trace) -> str:
     share = meta.zero_pages / meta.total_pages if meta.total_pages else 0.0
     source = f", by {meta.zero_pages_source}" if meta.zero_pages_source else ""
     return f"{meta.zero_pages:,} ({share:.1%}){source}"
+
+
+def _data_map_text(trace: Trace, data_map: DataMap) -> str:
+    """Return a map of RAM, lowest address first, with its legend."""
+    meta = trace.meta
+    cell = format_bytes(data_map.cell_pages * meta.page_bytes)
+    return (
+        f"[{data_map.drawn(meta.total_pages)}] from page 0 on: # full of data, * + - . less, blank zero; "
+        f"counted by {cell}"
+    )
 
 
 def _rate_texts(trace: Trace) -> list[tuple[str, str]]:

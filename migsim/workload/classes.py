@@ -81,12 +81,7 @@ class WorkloadClass(Declared):
     @field_validator("extents")
     @classmethod
     def _ordered(cls, value: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
-        end = 0
-        for first, count in value:
-            if count <= 0 or first < end:
-                raise ValueError("Extents are (first page, pages), ascending, not empty and not overlapping.")
-            end = first + count
-        return value
+        return _ascending(value)
 
     @model_validator(mode="after")
     def _room(self) -> WorkloadClass:
@@ -112,6 +107,8 @@ class Workload(RecordedModel):
         All migrated memory (``ram.total``), video memory and ROMs included.
     zero_pages : int
         Pages that are zero when the migration starts.
+    zero_extents : tuple of (first_page, pages)
+        Where they lie, in global page numbers; empty where unknown: they then lie in all gaps between the classes.
     classes : tuple of WorkloadClass
         The fitted classes.
     load_fraction : float
@@ -138,6 +135,7 @@ class Workload(RecordedModel):
     ram_bytes: Bytes = Field(gt=0, le=_LARGEST_RAM)
     ram_total_bytes: Bytes = Field(gt=0, le=2 * _LARGEST_RAM)
     zero_pages: int = Field(ge=0)
+    zero_extents: tuple[tuple[int, int], ...] = ()
     classes: tuple[WorkloadClass, ...] = ()
     load_fraction: float = Field(default=1.0, gt=0, le=1)
     writes_spread: float = Field(default=0.0, ge=0, le=_LARGEST_SPREAD)
@@ -146,6 +144,11 @@ class Workload(RecordedModel):
     assumptions: tuple[str, ...] = ()
     source: str = ""
 
+    @field_validator("zero_extents")
+    @classmethod
+    def _ordered(cls, value: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        return _ascending(value)
+
     @model_validator(mode="after")
     def _fits(self) -> Workload:
         if self.ram_total_bytes < self.ram_bytes:
@@ -153,6 +156,11 @@ class Workload(RecordedModel):
         pages = self.ram_total_bytes // PAGE_BYTES
         if self.zero_pages > pages:
             raise ValueError(f"zero-pages is more than the {pages} pages of ram-total-bytes.")
+        held = sum(count for _, count in self.zero_extents)
+        if self.zero_extents and held != self.zero_pages:
+            raise ValueError(f"zero-extents hold {held} pages, zero-pages says {self.zero_pages}.")
+        if self.zero_extents and sum(self.zero_extents[-1]) > pages:
+            raise ValueError(f"zero-extents go beyond the {pages} pages of ram-total-bytes.")
         if sum(c.pages for c in self.classes) > pages:
             raise ValueError(f"The classes have more than the {pages} pages of ram-total-bytes.")
         if any(len(factors) != len(self.classes) for factors in self.rate_factors):
@@ -202,7 +210,8 @@ class Workload(RecordedModel):
         """
         if all(c.extents for c in self.classes):
             return self
-        gaps = _gaps([e for c in self.classes for e in c.extents], self.ram_total_bytes // PAGE_BYTES)
+        placed = [*self.zero_extents, *(e for c in self.classes for e in c.extents)]
+        gaps = _gaps(placed, self.ram_total_bytes // PAGE_BYTES)
         classes = tuple(c if c.extents else c.replace(extents=_taken(gaps, c.pages)) for c in self.classes)
         return self.replace(classes=classes, assumptions=(*self.assumptions, LAID_OUT))
 
@@ -239,6 +248,16 @@ class Workload(RecordedModel):
         """
         rates = tuple(c.replace(writes_per_page_per_s=c.writes_per_page_per_s * factor) for c in self.classes)
         return self.replace(classes=rates)
+
+
+def _ascending(extents: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    """Return extents as they are; raise where they are not in order."""
+    end = 0
+    for first, count in extents:
+        if count <= 0 or first < end:
+            raise ValueError("Extents are (first page, pages), ascending, not empty and not overlapping.")
+        end = first + count
+    return extents
 
 
 def _gaps(extents: list[tuple[int, int]], pages: int) -> list[tuple[int, int]]:

@@ -124,7 +124,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         members = {name: archive.read(name) for name in archive.namelist()}
     meta = json.loads(members["meta.json"])
     others = {
-        "newer": {"meta.json": json.dumps(meta | {"version": 2}).encode()},
+        "newer": {"meta.json": json.dumps(meta | {"version": 3}).encode()},
         "alien": {"meta.json": json.dumps({"format": "other"}).encode()},
         "foreign": {"word/document.xml": b"<x/>"},
         "broken": members | {"intervals.parquet": members["intervals.parquet"][:-40]},
@@ -204,7 +204,7 @@ BAD_TRACES = {
     "folder-good.trace": "no readable meta.json",
     "foreign-good.trace": "without meta.json",
     "alien-good.trace": "not a migsim trace",
-    "newer-good.trace": "version 2.*reads version 1",
+    "newer-good.trace": "version 3.*reads versions 1 and 2",
     "broken-good.trace": "intervals.parquet is damaged",
 }
 

@@ -29,6 +29,7 @@ from migsim.study.question import Question
 from migsim.study.sweep.piece import Piece, column_names
 from migsim.study.sweep.store import Store
 from migsim.trace import Trace, TraceMeta, TraceWriter
+from migsim.trace.data_map import DataMap
 from migsim.trace.render import summary, to_html
 from migsim.tracer.auto import choose_collector
 from migsim.tracer.guest_settings import GuestSettings
@@ -84,7 +85,10 @@ class Kind:
 
 def write_trace(path: Path) -> TraceWriter:
     """Write a trace with every member but dirty-rate windows' odd modes; return its writer, not yet closed."""
-    meta = TraceMeta("stream", "10.0.8", 64 << 20, accel="kvm", zero_pages=9_000, note="a note")
+    data_map = DataMap(256, (256,) * 28 + (216,) + (0,) * 35)
+    meta = TraceMeta(
+        "stream", "10.0.8", 64 << 20, accel="kvm", zero_pages=9_000, data_map=data_map, note="a note"
+    )
     writer = TraceWriter(path, meta)
     for second in range(6):
         pages = np.arange(second, 3000, 3)
@@ -220,7 +224,7 @@ def use_scenario(path: Path) -> Iterator[str]:
 
 def good_workload(folder: Path) -> bytes:
     """Return a workload."""
-    small_guest().save(folder / "good.json")
+    small_guest(zero_extents=((0, 1000), (20_000, 11_000))).save(folder / "good.json")
     return (folder / "good.json").read_bytes()
 
 
@@ -233,6 +237,8 @@ def impossible_in_workload(workload: Workload) -> Iterator[str]:
         yield f"{workload.writes_per_s} writes per s"
     if any(first + n > 2 * pages for c in workload.classes for first, n in c.extents):
         yield "an extent far beyond RAM"
+    if workload.zero_extents and sum(n for _, n in workload.zero_extents) != workload.zero_pages:
+        yield "zero pages that lie nowhere"
 
 
 def use_workload(path: Path) -> Iterator[str]:

@@ -11,7 +11,9 @@ from migsim.profiles.bundled import bundled_profile
 from migsim.study.basis import fastest_bytes_per_s
 from migsim.study.question import Question
 from migsim.trace import Trace
+from migsim.trace.data_map import DataMap
 from migsim.units import PAGE_BYTES
+from migsim.workload import WorkloadClass
 from tests.study.test_question import GUEST
 
 TRACE = Path(__file__).parents[2] / "traces" / "idle-1g.trace"
@@ -26,6 +28,14 @@ def changed(trace, **meta):
     other = Trace.open(trace)
     other.meta = replace(other.meta, **meta)
     return other
+
+
+def mapped(trace):
+    """The trace with a map of its data, which lies first."""
+    meta = Trace.open(trace).meta
+    data = meta.total_pages - meta.zero_pages
+    counts = [min(max(data - begin, 0), 256) for begin in range(0, meta.total_pages, 256)]
+    return changed(trace, data_map=DataMap(256, tuple(counts)))
 
 
 def test_what_fits_gives_no_warning_and_names_all_three():
@@ -113,7 +123,7 @@ def test_windows_that_decide_and_are_not_in_the_trace_are_a_warning():
 
 
 def test_every_study_gives_its_basis():
-    question = Question(TRACE, settings=["max-bandwidth=10Gbps"], draws=2)
+    question = Question(mapped(TRACE), settings=["max-bandwidth=10Gbps"], draws=2)
     basis = migsim.predict(question).basis
     assert basis == question.basis
     assert migsim.sweep(question, vary={"downtime-limit": [300]}).basis == basis
@@ -124,3 +134,35 @@ def test_every_study_gives_its_basis():
 
 def test_a_workload_is_said_not_to_be_a_trace():
     assert "not a trace" in Question(GUEST, qemu_version="10.0").basis.guest
+
+
+IDLE = GUEST.replace(
+    classes=(WorkloadClass(pages=62_144, writes_per_page_per_s=0.0, extents=((0, 62_144),)),)
+)
+FIRST_PASS = "where its zero pages lie"
+AT_ONCE = {"max-bandwidth": "1Gbps", "downtime-limit": "2s"}
+
+
+@pytest.mark.parametrize(
+    ("guest", "settings", "warned"),
+    [
+        (IDLE, AT_ONCE, True),
+        (IDLE.replace(zero_extents=((0, IDLE.zero_pages),)), AT_ONCE, False),
+        (IDLE.replace(zero_pages=0), AT_ONCE, False),
+        (IDLE, AT_ONCE | {"downtime-limit": "1ms"}, False),
+    ],
+)
+def test_a_stop_within_the_first_pass_says_that_places_decide(guest, settings, warned):
+    answer = migsim.predict(guest, qemu_version="10.0", settings=settings, draws=3)
+    assert answer.outcome.status == "completed"
+    assert any(FIRST_PASS in warning for warning in answer.basis.warnings) == warned
+
+
+@pytest.mark.parametrize("says_where", [False, True])
+@pytest.mark.parametrize("study", [migsim.predict, migsim.replay])
+def test_a_trace_that_says_where_data_lies_needs_no_such_warning(study, says_where):
+    path = "traces/order-2g-busy.trace"
+    settings = {"max-bandwidth": "800Mbps", "downtime-limit": "4s"}
+    answer = study(mapped(path) if says_where else path, settings=settings, draws=2)
+    basis = answer.scenario["basis"] if study is migsim.replay else answer.basis.as_dict()
+    assert any(FIRST_PASS in warning for warning in basis["warnings"]) == (not says_where)

@@ -120,7 +120,8 @@ def test_missing_folder(tmp_path):
     "change",
     [
         {"format": "other"},
-        {"version": 2},
+        {"version": 3},
+        {"version": True},
         {"ram_bytes": "1GiB"},
         {"ram_bytes": True},
         {"ram_bytes": -1},

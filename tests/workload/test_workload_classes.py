@@ -27,6 +27,9 @@ WORKLOAD = Workload(
         ({"zero_pages": 10**9}, r"zero.pages"),
         ({"ram_total_bytes": 4096}, r"ram.total.bytes"),
         ({"writes_spread": float("nan")}, r"writes.spread"),
+        ({"zero_extents": ((0, 999),)}, "hold 999 pages"),
+        ({"zero_extents": ((500, 500), (0, 500))}, "ascending"),
+        ({"zero_extents": ((265_300, 1000),)}, "go beyond"),
         ({"classes": (WorkloadClass(pages=10**9, writes_per_page_per_s=1),)}, "more than the"),
     ],
 )
@@ -83,3 +86,8 @@ def test_classes_without_places_lie_one_after_the_other_where_no_other_lies(clas
     ]
     assert free == sorted(free)
     assert laid.assumptions == (() if laid is guest else (LAID_OUT,))
+
+
+def test_classes_without_a_place_are_not_laid_on_zero_pages():
+    told = WORKLOAD.replace(zero_extents=((0, 100), (110, 40), (230, 860)))
+    assert told.laid_out().classes[1].extents == ((150, 5),)

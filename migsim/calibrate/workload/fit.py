@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from migsim.calibrate.workload.activity import TELLING, fit_activity
 from migsim.calibrate.workload.parsimony import fewest_classes
-from migsim.calibrate.workload.placement import Extents, extents_of, lay_out, place_by_hits
+from migsim.calibrate.workload.placement import Extents, by_data_map, extents_of, lay_out, place_by_hits
 from migsim.calibrate.workload.rates import rate_factors
 from migsim.calibrate.workload.rounds import RoundHistory, read_rounds
 from migsim.calibrate.workload.spectrum import Spectrum, fit_spectrum
@@ -138,10 +138,14 @@ def fit_workload(trace: Trace, *, dirty_fault_s: float = 0.0) -> WorkloadFit:
     drawn = rate_factors(spectrum, windows_s, counts, moves, sharing=sharing)
     assumptions = _assumptions(trace, mode, history, float(t.max()), len(seen[0]))
     classes, placed, used, kept = _classes(spectrum, history, nonzero, total)
+    zero_extents: Extents = ()
+    if trace.meta.data_map is not None:
+        classes, zero_extents = by_data_map(classes, placed, trace.meta.data_map, total)
     workload = Workload(
         ram_bytes=trace.meta.ram_bytes,
         ram_total_bytes=total * trace.meta.page_bytes,
         zero_pages=max(total - used, 0),
+        zero_extents=zero_extents,
         classes=classes,
         writes_spread=max(wandering.mean_deviation, LEAST_SPREAD),
         wandering=moves,
@@ -319,5 +323,8 @@ def _assumptions(
         )
     if not trace.meta.complete:
         notes.append("The trace was cut short.")
-    notes.append("Pages with data that were never written while traced lie behind the written ones.")
+    if trace.meta.data_map is None:
+        notes.append("Pages with data that were never written while traced lie behind the written ones.")
+    else:
+        notes.append("Pages with data that were never written while traced lie evenly among the others.")
     return tuple(notes)

@@ -68,7 +68,7 @@ def group_key(migration: SimulationInput) -> tuple[Any, ...]:
         (c.pages, c.pattern, c.extents, c.content, c.writes_per_page_per_s > 0) for c in w.classes
     )
     capabilities = tuple(sorted(name for name, on in migration.capabilities.items() if on))
-    memory = (w.ram_bytes, w.ram_total_bytes, w.zero_pages, w.load_fraction, classes)
+    memory = (w.ram_bytes, w.ram_total_bytes, w.zero_pages, w.zero_extents, w.load_fraction, classes)
     words = tuple(sorted((k, v) for k, v in migration.parameters.items() if isinstance(v, str)))
     version = str(migration.version)
     machine = (migration.accel, migration.dirty_ring_size, migration.vcpus, migration.machine)

@@ -43,11 +43,14 @@ from migsim.engine.pages.contents import SampledLengths
 from migsim.engine.pages.memory import PageMemory
 from migsim.engine.pages.writes import TraceWrites
 from migsim.engine.pages.xbzrle import PageXbzrle
+from migsim.models.loop.first_pass import never_seen_pages
 from migsim.results import MigrationResult
+from migsim.units import format_bytes
 from migsim.workload import Workload, WorkloadClass
 
 if TYPE_CHECKING:
     from migsim.trace import Trace
+    from migsim.trace.data_map import DataMap
 
 __all__ = ["page_memory", "replay_pages", "zero_map"]
 
@@ -134,13 +137,15 @@ def page_memory(migration: SimulationInput, writes: TraceWrites, zero: NDArray[n
 def zero_map(trace: Trace, writes: TraceWrites) -> NDArray[np.bool_]:
     """Say which pages are assumed to be zero, shape (pages,).
 
-    The trace only counts the zero pages. A page that was written is not zero. Of the other pages, as many hold data as
-    the count says: those right behind the last written page of the first block, and where these are too few, further
-    ones from page 0 on.
+    A page that was written is not zero. Of the other pages, as many hold data as the trace's count of zero pages says:
+    in each cell as many as its data map says, the first ones. A trace without a map only counts them: then those right
+    behind the last written page of the first block, and where these are too few, further ones from page 0 on.
     """
     zero = np.asarray(writes.hits == 0)
     if trace.meta.zero_pages is None:
         return np.zeros(writes.total_pages, bool)
+    if trace.meta.data_map is not None:
+        return _zero_by_map(trace.meta.data_map, zero, trace.meta.zero_pages)
     data = int(np.count_nonzero(zero)) - trace.meta.zero_pages
     block = trace.meta.ram_blocks[0].pages if trace.meta.ram_blocks else writes.total_pages
     behind = block
@@ -156,6 +161,22 @@ def zero_map(trace: Trace, writes: TraceWrites) -> NDArray[np.bool_]:
             pages = np.flatnonzero(part[low : low + _BLOCK])[:data]
             part[low + pages] = False
             data -= len(pages)
+    return zero
+
+
+def _zero_by_map(data_map: DataMap, unwritten: NDArray[np.bool_], zero_pages: int) -> NDArray[np.bool_]:
+    """Return which pages are zero: of the `unwritten` ones all but the first of each cell, which hold data."""
+    sizes, data = data_map.sizes(len(unwritten)), np.array(data_map.data_pages)
+    begins = np.arange(len(sizes)) * data_map.cell_pages
+    free = np.add.reduceat(unwritten, begins, dtype=np.int64)
+    held = max(int(free.sum()) - zero_pages, 0)
+    in_cell = never_seen_pages(data, sizes - data, sizes - free, float(held))
+    wanted = np.diff(np.round(np.cumsum(in_cell)), prepend=0).astype(int)
+    zero = unwritten.copy()
+    for begin, size, count in zip(begins.tolist(), sizes.tolist(), wanted.tolist(), strict=True):
+        if count > 0:
+            cell = zero[begin : begin + size]
+            cell[np.flatnonzero(cell)[:count]] = False
     return zero
 
 
@@ -184,6 +205,11 @@ def _assumptions(trace: Trace, writes: TraceWrites, memory: PageMemory) -> list[
         )
     if trace.meta.zero_pages is None:
         notes.append("The trace does not say how many pages are zero: all are taken to hold data.")
+    elif trace.meta.data_map is not None:
+        cell = format_bytes(trace.meta.data_map.cell_pages * trace.meta.page_bytes)
+        notes.append(
+            f"Data lies where the trace found it, in parts of RAM of {cell}; within one it lies first."
+        )
     else:
         notes.append(
             "Pages that were never written while traced hold data right behind the written ones, or are zero."

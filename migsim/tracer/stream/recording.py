@@ -16,6 +16,7 @@ from migsim.tracer.stream.source import SelfCheck, StreamSource
 
 if TYPE_CHECKING:
     from migsim.trace import RamBlock, TraceWriter
+    from migsim.trace.data_map import DataMap
 
 __all__ = ["StreamRecording"]
 
@@ -200,6 +201,7 @@ class StreamRecording:
                     ram_blocks=_trace_blocks(section_log),
                     zero_pages=sent.zero,
                     zero_pages_source="stream, first round",
+                    data_map=_data_map(sent, section_log),
                 )
             return
         self._uncertain_rounds += bool(sent.repeated)
@@ -227,6 +229,12 @@ class StreamRecording:
             pages=np.concatenate([part.pages for part in self._joined]),
         )
         self._joined = []
+
+
+def _data_map(first: Round, section_log: SectionLog) -> DataMap | None:
+    """Return where the first round found data; None where it was cut elsewhere than it was counted."""
+    found = section_log.data_map.map() if section_log.data_map else None
+    return found if found and sum(found.data_pages) == section_log.total_pages - first.zero else None
 
 
 def _trace_blocks(section_log: SectionLog) -> tuple[RamBlock, ...]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from migsim.trace.data_map import DataMapCounter
 from migsim.tracer.content import ContentSampler
 from migsim.tracer.stream.sink import PageContents, StreamBlock
 
@@ -87,6 +88,8 @@ class SectionLog:
         Number of page records so far.
     keep_pages : bool
         Whether page numbers are kept and contents sampled, as is done after the first round.
+    data_map : DataMapCounter or None
+        Where the first round found data; None until the block table has arrived.
     """
 
     def __init__(self, sampler: ContentSampler | None = None) -> None:
@@ -96,6 +99,7 @@ class SectionLog:
         self.pages_received = 0
         self.keep_pages = False
         self.sampler = sampler
+        self.data_map: DataMapCounter | None = None
         self._open: Section | None = None
         self._closed: list[Section] = []
         self._lock = threading.Lock()
@@ -110,6 +114,7 @@ class SectionLog:
     def ram_blocks(self, blocks: Sequence[StreamBlock]) -> None:
         """Receive the block table."""
         self.blocks = tuple(blocks)
+        self.data_map = DataMapCounter(self.total_pages)
 
     def normal_pages(self, pages: npt.NDArray[np.int64], contents: PageContents) -> None:
         """Receive normal pages."""
@@ -119,6 +124,8 @@ class SectionLog:
             section.pages.append(pages)
             if self.sampler is not None:
                 self.sampler.add_pages(pages, contents, self.now_s)
+        elif self.data_map is not None:
+            self.data_map.add(pages)
 
     def zero_pages(self, pages: npt.NDArray[np.int64]) -> None:
         """Receive zero pages."""
@@ -143,7 +150,7 @@ class SectionLog:
         if section is not None:
             section.end_s = self.now_s
             self.pages_received += section.sent
-            # The first round sends all of RAM; its page numbers say nothing, and a big guest has many.
+            # The first round sends all of RAM: its page numbers only say where data lies, and a big guest has many.
             self.keep_pages = self.keep_pages or self.pages_received >= self.total_pages
             with self._lock:
                 self._closed.append(section)

@@ -74,6 +74,12 @@ contents = st.one_of(
 )
 
 
+def zero_after(pages, zero):
+    """Zero pages in two stretches, the second at the end of RAM: among the classes or behind them."""
+    first = min(zero // 3, pages // 4)
+    return tuple(e for e in ((pages // 4 - first, first), (pages - zero + first, zero - first)) if e[1])
+
+
 @st.composite
 def workloads(draw, coded=False):
     """A guest of 64 MiB to 3 GiB: up to three classes, in one or two extents each, idle data, zero pages."""
@@ -104,6 +110,7 @@ def workloads(draw, coded=False):
         ram_bytes=pages * 4096,
         ram_total_bytes=pages * 4096,
         zero_pages=pages - used - idle,
+        zero_extents=draw(st.sampled_from([(), zero_after(pages, pages - used - idle)])),
         classes=tuple(classes),
         load_fraction=draw(st.sampled_from([1.0, 1.0, 0.4])),
         wandering=draw(st.sampled_from([(0.0, 0.0, 0.0), (0.1, 0.05, 0.0), (0.3, 0.2, 0.2)])),

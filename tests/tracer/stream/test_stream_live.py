@@ -59,6 +59,11 @@ def test_pages_are_those_the_guest_writes_and_the_guest_runs_on(version, tmp_pat
         assert not any(event.name == "STOP" for event in guest.qmp.events)
     total = sum(block.pages for block in trace.meta.ram_blocks)
     assert total - 8000 < trace.meta.zero_pages < total - 3000
+    counts = np.array(trace.meta.data_map.data_pages)
+    assert counts.sum() == total - trace.meta.zero_pages
+    cells = np.zeros(len(counts), bool)
+    cells[np.arange(BASE, BASE + 3000) // trace.meta.data_map.cell_pages] = True
+    assert counts[cells].sum() >= 3000  # what the guest filled is where it lies
     assert len(trace.intervals) >= 2
     seen = np.unique(np.concatenate([trace.pages(number) for number in trace.intervals["interval"]]))
     sweep = np.arange(BASE + 1000, BASE + 1400)

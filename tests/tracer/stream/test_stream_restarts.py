@@ -47,6 +47,7 @@ def test_recording_goes_on_in_a_new_migration_until_the_time_is_over(tmp_path):
     assert check["guest_running_at_end"] and check["settings_restored"]
     assert check["guest_stopped_ms"] > 0
     assert trace.meta.zero_pages == 30
+    assert sum(trace.meta.data_map.data_pages) == trace.meta.total_pages - 30
     # All rounds of a migration are written, also the last one, which no later section closed.
     pages = [trace.pages(number).tolist() for number in trace.intervals["interval"]]
     assert pages[:3] == [[31, 32], [33], [31, 34]]

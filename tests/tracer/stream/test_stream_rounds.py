@@ -90,3 +90,16 @@ def test_repeated_pages_are_counted_near_and_far(pages, apart):
     section_log.cut_round(0.5, 1.5, first=True)
     send(section_log, 2.0, [page * apart for page in pages])
     assert section_log.cut_round(1.5, 2.5).repeated == len(pages) - len(set(pages))
+
+
+def test_the_first_round_says_where_data_lies_and_later_rounds_do_not():
+    section_log = SectionLog()
+    section_log.ram_blocks([StreamBlock("pc.ram", 512 * 4096, 0), StreamBlock("vga", 256 * 4096, 512)])
+    section_log.now_s = 1.0
+    section_log.normal_pages(np.arange(10), CONTENTS[:10])
+    section_log.zero_pages(np.arange(10, 600))
+    section_log.normal_pages(np.arange(600, 768), CONTENTS[:168])
+    section_log.section_end(768)
+    assert section_log.data_map.map().data_pages == (10, 0, 168)
+    send(section_log, 2.0, [300, 301])
+    assert section_log.data_map.map().data_pages == (10, 0, 168)
