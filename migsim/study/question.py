@@ -14,6 +14,7 @@ from migsim.errors import ParameterError
 from migsim.models.dirty.tcg_log import tcg_notes
 from migsim.models.multifd.packets import check_multifd, zero_page_detection
 from migsim.profiles import HostProfile
+from migsim.profiles.terms import TERMS
 from migsim.qapi import NEWEST, OLDEST, QemuVersion
 from migsim.qapi.machine_type import check_machine_type, machine_release
 from migsim.scenario import MigrationSettings
@@ -308,7 +309,11 @@ class Question:
         needed = needed_terms(checked.capabilities, zero_pages=zero_pages)
         return SimulationInput(
             workload=self.workload() if workload is None else workload,
-            terms={name: self.host.median(name) for name in needed},
+            terms={
+                name: self.host.median(name)
+                for name in needed
+                if name in self.host.terms or not TERMS[name].optional
+            },
             version=version,
             # 2.5 and 2.6 have the throttle's parameters under names with x-.
             parameters={_current_name(name): value for name, value in checked.parameters.items()},
