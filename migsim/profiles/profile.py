@@ -66,6 +66,17 @@ class Term(Declared):
             raise ValueError(f"The median of a time is at most {LARGEST_TIME_S:g} s.")
         return self
 
+    @model_validator(mode="after")
+    def _ordered(self) -> Term:
+        if self.measured_between is None:
+            return self
+        low, high = self.measured_between
+        if not -LARGEST_MEDIAN <= low <= high <= LARGEST_MEDIAN:
+            raise ValueError(
+                f"measured-between is {low:g} to {high:g}; its first end is not above the second."
+            )
+        return self
+
     def sample(self, rng: np.random.Generator, common: float = 0.0) -> float:
         """Draw a value, log-normal about the median.
 

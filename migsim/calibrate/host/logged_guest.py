@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from migsim.errors import GuestError, QmpError
 from migsim.lab.guest.serial import ProgressLine, parse_serial
@@ -24,7 +24,7 @@ from migsim.lab.running import running_guest
 from migsim.qapi import QemuVersion
 from migsim.scenario import GuestSpec, GuestWorkload, LabScenario, MigrationSettings, PageClass, QemuSpec
 
-__all__ = ["DiscardedMigration", "LoggedGuest", "Turn", "logged_guest"]
+__all__ = ["DiscardedMigration", "LoggedGuest", "Turn", "logged_guest", "retried"]
 
 REPORT_S = 0.1
 FIRST_PACE = 15_000_000
@@ -34,9 +34,11 @@ POLL_S = 0.02
 LOOK_S = 0.0005
 """Time between two looks for a report: so late is its time known."""
 PATIENCE_S = 20.0
+TRIES = 4
 _ACK = QemuVersion.parse("8.1")
 """From this release on a destination that never agrees to the switchover keeps the guest on the source."""
 _SWITCHOVER_BANDWIDTH = QemuVersion.parse("8.2")
+Measured = TypeVar("Measured")
 _ENDED = ("none", "completed", "failed", "cancelled")
 
 
@@ -129,6 +131,10 @@ class DiscardedMigration:
     def info(self) -> dict[str, Any]:
         """Return `query-migrate`."""
         return dict(self._guest.qmp.execute("query-migrate"))
+
+    def set(self, parameters: Mapping[str, Any]) -> None:
+        """Set parameters while it runs."""
+        self._guest.qmp.execute("migrate-set-parameters", dict(parameters))
 
     def hold(self) -> None:
         """Let the reader hold still: no further round ends."""
@@ -225,7 +231,7 @@ class LoggedGuest:
     def _next_report(self) -> tuple[ProgressLine, float, float]:
         """Wait for the next report; return it with the vCPU's processor time and the time at which it came."""
         path = self.process.serial_path
-        size, deadline = path.stat().st_size, time.monotonic() + PATIENCE_S
+        size, deadline = path.stat().st_size, time.monotonic() + PATIENCE_S / 4 + 4 * self.report_s
         known = len(self._progress())
         while True:
             while path.stat().st_size == size:
@@ -233,7 +239,7 @@ class LoggedGuest:
                     self.process.check_alive()
                     status = self.process.qmp.execute("query-status")["status"]
                     raise GuestError(
-                        f"The guest, {status}, said nothing for {PATIENCE_S:g} s.",
+                        f"The guest, {status}, says nothing any more.",
                         f"It reports its writes every {self.report_s:g} s.",
                         "Make sure that the machine is idle and try again.",
                     )
@@ -265,6 +271,17 @@ class LoggedGuest:
         return DiscardedMigration(
             self.process, pace, parameters=parameters or {}, capabilities=capabilities or {}
         )
+
+
+def retried(measure: Callable[[], Measured]) -> Measured:
+    """Return what a measurement returns; one in which the guest fails is made again, `TRIES` times in all.
+
+    On a busy machine a vCPU may not run for a whole round, and a release before 8.1 then switches over.
+    """
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(GuestError):
+            return measure()
+    return measure()
 
 
 @contextlib.contextmanager

@@ -12,11 +12,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from migsim.calibrate.host.intervals import told_term
-from migsim.calibrate.host.logged_guest import LoggedGuest, Turn, logged_guest
+from migsim.calibrate.host.logged_guest import LoggedGuest, Turn, logged_guest, retried
 from migsim.models.throttle.cpu_throttle import SLICE_S, run_fraction, sleep_s
 from migsim.profiles import Term
 from migsim.scenario import PageClass, QemuSpec
@@ -91,38 +93,65 @@ def measure_slices(
     HostError, QemuError, GuestError
         As `migsim.lab.run_migration`.
     """
-    measured = []
+    measured: list[SliceTurn] = []
     for done in range(repeats * len(working_sets)):
         if progress:
             progress(done)
         size = working_sets[done % len(working_sets)]
-        pages = size // PAGE_BYTES
-        classes = (
-            PageClass(base_page=0, pages=pages, share=1 - OTHER_SHARE),
-            PageClass(base_page=pages, pages=OTHER_PAGES, share=OTHER_SHARE),
-        )
-        with logged_guest(qemu, *classes, ram_bytes=RAM_BYTES, report_s=turn_s / 2) as guest:
-            awake = guest.turn(turn_s)
-            turns = [(p, _throttled(guest, size, p, turn_s)) for p in percentages]
-            write_s = (awake.write_s + guest.turn(turn_s).write_s) / 2
-        measured += [SliceTurn(done, size, p, write_s, turn) for p, turn in turns]
+        measured += retried(partial(_of_guest, qemu, done, size, percentages, turn_s))
     return measured
 
 
-def _throttled(guest: LoggedGuest, size: int, percentage: int, turn_s: float) -> Turn:
-    """Return a turn of the guest under one percentage."""
+def _of_guest(
+    qemu: QemuSpec, number: int, size: int, percentages: Sequence[int], turn_s: float
+) -> list[SliceTurn]:
+    """Return the turns of one guest, one under each percentage."""
+    pages = size // PAGE_BYTES
+    classes = (
+        PageClass(base_page=0, pages=pages, share=1 - OTHER_SHARE),
+        PageClass(base_page=pages, pages=OTHER_PAGES, share=OTHER_SHARE),
+    )
+    with logged_guest(qemu, *classes, ram_bytes=RAM_BYTES, report_s=turn_s / 2) as guest:
+        awake = guest.turn(turn_s)
+        turns = _throttled(guest, size, percentages, turn_s)
+        write_s = (awake.write_s + guest.turn(turn_s).write_s) / 2
+    return [SliceTurn(number, size, p, write_s, turn) for p, turn in zip(percentages, turns, strict=True)]
+
+
+def _throttled(guest: LoggedGuest, size: int, percentages: Sequence[int], turn_s: float) -> list[Turn]:
+    """Return a turn of the guest under each of the rising percentages, all in one migration.
+
+    A throttle that was cancelled may never act again: where a vCPU finds the percentage 0 when it is to sleep, its work
+    counts as scheduled for ever (`cpu_throttle_thread` in QEMU's cpu-throttle.c).
+    """
     pace = max(LEAST_PACE, 2 * size)
-    parameters = {
-        "max-bandwidth": pace,
-        "throttle-trigger-threshold": 1,
+    first, turns = _at_most(percentages[0]), []
+    with guest.migration(
+        pace,
+        parameters={"max-bandwidth": pace, "throttle-trigger-threshold": 1, **first},
+        capabilities={"auto-converge": True},
+    ) as migration:
+        for percentage in percentages:
+            migration.set(_at_most(percentage))
+            migration.go_on()
+            migration.wait(partial(_is_throttled, percentage), f"throttle the guest by {percentage} %")
+            migration.hold()
+            time.sleep(SETTLE_S)
+            turns.append(guest.turn(turn_s))
+    return turns
+
+
+def _is_throttled(percentage: int, info: dict[str, Any]) -> bool:
+    return bool(info.get("cpu-throttle-percentage") == percentage)
+
+
+def _at_most(percentage: int) -> dict[str, int]:
+    """Return parameters with which the next action of auto-converge sets this percentage."""
+    return {
         "cpu-throttle-initial": percentage,
+        "cpu-throttle-increment": 99,
         "max-cpu-throttle": percentage,
     }
-    with guest.migration(pace, parameters=parameters, capabilities={"auto-converge": True}) as migration:
-        migration.wait(lambda info: info.get("cpu-throttle-percentage") == percentage, "throttle the guest")
-        migration.hold()
-        time.sleep(SETTLE_S)
-        return guest.turn(turn_s)
 
 
 def slice_terms(turns: Sequence[SliceTurn]) -> dict[str, Term]:

@@ -18,11 +18,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from migsim.calibrate.host.intervals import told_term
-from migsim.calibrate.host.logged_guest import DiscardedMigration, LoggedGuest, Turn, logged_guest
+from migsim.calibrate.host.logged_guest import DiscardedMigration, LoggedGuest, Turn, logged_guest, retried
 from migsim.errors import ProfileError
 from migsim.models.loop.page_stream import NORMAL_PAGE_BYTES
 from migsim.profiles import Term
@@ -86,20 +87,25 @@ def measure_write_faults(
     HostError, QemuError, GuestError
         As `migsim.lab.run_migration`.
     """
-    hot = PageClass(base_page=0, pages=HOT_PAGES, pattern="sweep")
-    measured = []
+    measured: list[FaultTurn] = []
     for number in range(1, repeats + 1):
         if progress:
             progress(number - 1)
-        with logged_guest(qemu, hot, ram_bytes=RAM_BYTES) as guest:
-            before = guest.turn(PLAIN_TURN_S)
-            with_log = _with_log(guest, turns, turn_s)
-            plain_write_s = (before.write_s + guest.turn(PLAIN_TURN_S).write_s) / 2
-        measured += [
-            FaultTurn(number, held_s, plain_write_s, logged, first_writes, rounds)
-            for held_s, logged, first_writes, rounds in with_log
-        ]
+        measured += retried(partial(_of_guest, qemu, number, turns, turn_s))
     return measured
+
+
+def _of_guest(qemu: QemuSpec, number: int, turns: int, turn_s: float) -> list[FaultTurn]:
+    """Return the turns of one guest."""
+    hot = PageClass(base_page=0, pages=HOT_PAGES, pattern="sweep")
+    with logged_guest(qemu, hot, ram_bytes=RAM_BYTES) as guest:
+        before = guest.turn(PLAIN_TURN_S)
+        with_log = _with_log(guest, turns, turn_s)
+        plain_write_s = (before.write_s + guest.turn(PLAIN_TURN_S).write_s) / 2
+    return [
+        FaultTurn(number, held_s, plain_write_s, logged, first_writes, rounds)
+        for held_s, logged, first_writes, rounds in with_log
+    ]
 
 
 def _with_log(guest: LoggedGuest, turns: int, turn_s: float) -> list[tuple[float, Turn, float, float]]:
