@@ -351,6 +351,7 @@ class Question:
         return (
             *host_cpus_notes(self.host_cpus, multifd=bool(switched.get("multifd"))),
             pace_note(load),
+            *slice_notes(self.host, throttled=bool(switched.get("auto-converge"))),
             *unmodelled_notes(self.qemu_version, self.settings.parameters, switched, self.host.accel),
         )
 
@@ -429,6 +430,16 @@ def pace_note(load: float) -> str:
     if load == 1:
         return "The guest works in a closed loop: time lost to the migration is not caught up."
     return f"The guest needs {load:.0%} of its full speed: it is slowed only below that, and catches up."
+
+
+def slice_notes(host: HostProfile, *, throttled: bool) -> list[str]:
+    """Return the sentence on what a throttled guest's slices do, where the profile does not tell."""
+    if not throttled or "slice_lost_s" in host.terms:
+        return []
+    return [
+        "A throttled guest is taken to do its whole share: what its sleeps cost beside their length was not measured "
+        "(`migsim calibrate guest`)."
+    ]
 
 
 def unmodelled_notes(

@@ -19,6 +19,7 @@ import numpy as np
 
 from migsim.calibrate.host.intervals import told_term
 from migsim.calibrate.host.logged_guest import LoggedGuest, Turn, logged_guest, retried
+from migsim.errors import GuestError
 from migsim.models.throttle.cpu_throttle import SLICE_S, run_fraction, sleep_s
 from migsim.profiles import Term
 from migsim.scenario import PageClass, QemuSpec
@@ -112,25 +113,33 @@ def _of_guest(
         PageClass(base_page=pages, pages=OTHER_PAGES, share=OTHER_SHARE),
     )
     with logged_guest(qemu, *classes, ram_bytes=RAM_BYTES, report_s=turn_s / 2) as guest:
-        awake = guest.turn(turn_s)
-        turns = _throttled(guest, size, percentages, turn_s)
-        write_s = (awake.write_s + guest.turn(turn_s).write_s) / 2
-    return [SliceTurn(number, size, p, write_s, turn) for p, turn in zip(percentages, turns, strict=True)]
+        awake, *turns = _awake_and_throttled(guest, size, percentages, turn_s)
+    return [
+        SliceTurn(number, size, p, awake.write_s, turn) for p, turn in zip(percentages, turns, strict=True)
+    ]
 
 
-def _throttled(guest: LoggedGuest, size: int, percentages: Sequence[int], turn_s: float) -> list[Turn]:
-    """Return a turn of the guest under each of the rising percentages, all in one migration.
+def _awake_and_throttled(
+    guest: LoggedGuest, size: int, percentages: Sequence[int], turn_s: float
+) -> list[Turn]:
+    """Return a turn of the guest at full speed, and one under each of the rising percentages, all in one migration.
 
-    A throttle that was cancelled may never act again: where a vCPU finds the percentage 0 when it is to sleep, its work
-    counts as scheduled for ever (`cpu_throttle_thread` in QEMU's cpu-throttle.c).
+    All have the log on: under TCG its start makes the table of addresses another one. A throttle that was cancelled may
+    never act again: where a vCPU finds the percentage 0 when it is to sleep, its work counts as scheduled for ever
+    (`cpu_throttle_thread` in QEMU's cpu-throttle.c).
     """
     pace = max(LEAST_PACE, 2 * size)
-    first, turns = _at_most(percentages[0]), []
-    with guest.migration(
-        pace,
-        parameters={"max-bandwidth": pace, "throttle-trigger-threshold": 1, **first},
-        capabilities={"auto-converge": True},
-    ) as migration:
+    parameters = {"max-bandwidth": pace, "throttle-trigger-threshold": 100}
+    with guest.migration(pace, parameters=parameters, capabilities={"auto-converge": True}) as migration:
+        migration.hold()
+        time.sleep(SETTLE_S)
+        turns = [guest.turn(turn_s)]
+        if shown := migration.info().get("cpu-throttle-percentage"):
+            raise GuestError(
+                f"The guest was throttled by {shown} % before it was to be.",
+                "Its dirty pages are fewer than those sent, which a threshold of 100 % lets pass.",
+                "Try again.",
+            )
         for percentage in percentages:
             migration.set(_at_most(percentage))
             migration.go_on()
@@ -148,6 +157,7 @@ def _is_throttled(percentage: int, info: dict[str, Any]) -> bool:
 def _at_most(percentage: int) -> dict[str, int]:
     """Return parameters with which the next action of auto-converge sets this percentage."""
     return {
+        "throttle-trigger-threshold": 1,
         "cpu-throttle-initial": percentage,
         "cpu-throttle-increment": 99,
         "max-cpu-throttle": percentage,
