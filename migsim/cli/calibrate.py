@@ -138,6 +138,48 @@ def multifd(
 
 
 @app.command()
+def guest(
+    profile: Annotated[
+        Path, typer.Argument(metavar="PROFILE", help="A profile by `migsim calibrate host` with this QEMU.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The profile to write; by default PROFILE itself."
+        ),
+    ] = None,
+    qemu: Qemu = "qemu-system-x86_64",
+    repeats: Repeats = 5,
+) -> None:
+    """Measure what a guest loses by the dirty log's faults and by the throttle's sleeps; put it into a profile.
+
+    Each cost is measured against the same guest without it, and has an interval: where that contains none, none it is.
+
+    Example: migsim calibrate guest host.json --qemu qemu-system-x86_64
+    """
+    import shlex
+    import sys
+
+    from migsim.calibrate.host.guest_costs import guest_probes, measure_guest
+    from migsim.cli.console import progress, stdout_console
+    from migsim.files import check_writable
+    from migsim.profiles import HostProfile
+    from migsim.report.tables import profile_table
+    from migsim.scenario import QemuSpec
+
+    host = HostProfile.load(profile)
+    target = output or profile
+    check_writable(target)
+    spec = QemuSpec.from_dict({"command": qemu, "version": host.qemu_version, "accel": host.accel})
+    with progress("guests", total=guest_probes(repeats)) as update:
+        extended = measure_guest(
+            host, spec, repeats=repeats, progress=update, command=shlex.join(["migsim", *sys.argv[1:]])
+        )
+    extended.save(target)
+    profile_table(extended, stdout_console())
+
+
+@app.command()
 def trace(
     file: Annotated[Path, typer.Argument(metavar="TRACE", help="A trace by `migsim trace record`.")],
     host: Annotated[

@@ -11,7 +11,14 @@ from migsim.models.dirty.log import protect_window
 from migsim.models.dirty.ring import ring_fill_pages
 from migsim.models.loop.behaviour import Behaviour, behaviour_of
 from migsim.models.multifd.packets import ZeroPages, zero_page_detection
-from migsim.profiles.terms import HOST_TERMS, MULTIFD_TERMS, MULTIFD_ZERO_TERMS, RING_TERMS, XBZRLE_TERMS
+from migsim.profiles.terms import (
+    HOST_TERMS,
+    MULTIFD_TERMS,
+    MULTIFD_ZERO_TERMS,
+    RING_TERMS,
+    SLICE_TERMS,
+    XBZRLE_TERMS,
+)
 from migsim.qapi import QemuVersion, defaults
 from migsim.qapi.machine_type import machine_release
 from migsim.workload import Workload
@@ -29,10 +36,11 @@ def needed_terms(capabilities: Mapping[str, bool], *, zero_pages: str = "legacy"
         Who looks for zero pages with multifd (see `migsim.models.multifd.packets.zero_page_detection`).
     """
     xbzrle = XBZRLE_TERMS if capabilities.get("xbzrle") else ()
+    slices = SLICE_TERMS if capabilities.get("auto-converge") else ()
     ring = RING_TERMS if capabilities.get("dirty-limit") else ()
     multifd = MULTIFD_TERMS if capabilities.get("multifd") else ()
     zero = MULTIFD_ZERO_TERMS if multifd and zero_pages == "multifd" else ()
-    return (*HOST_TERMS, *xbzrle, *ring, *multifd, *zero)
+    return (*HOST_TERMS, *xbzrle, *slices, *ring, *multifd, *zero)
 
 
 def check_ring(capabilities: Mapping[str, bool], dirty_ring_size: int) -> None:

@@ -32,6 +32,8 @@ LARGEST_TIME_S = 1e6
 LARGEST_SPREAD = 5.0
 """Largest spread of a term: a run in forty is then more than 18,000 times as slow as the median."""
 
+_DRAWN_LAST = ("multifd_", "slice_")
+
 SHARED = 0.5
 """Share of the variance of a host's times that is common to all of them."""
 
@@ -49,6 +51,9 @@ class Term(Declared):
         Number of measured values.
     unit : str
         Unit of the median, such as ``"s/page"``.
+    measured_between : tuple of float, optional
+        Interval of the measured median, where the term is a small difference of large numbers. Where it contains 0 the
+        cost is not told from none, and the median is 0.
     """
 
     _error: ClassVar[type[MigsimError]] = ProfileError
@@ -58,11 +63,23 @@ class Term(Declared):
     spread: float = Field(default=0.0, ge=0, le=LARGEST_SPREAD)
     n: int = Field(default=1, ge=1)
     unit: str = ""
+    measured_between: tuple[float, float] | None = None
 
     @model_validator(mode="after")
     def _time(self) -> Term:
         if self.unit.startswith("s") and self.median > LARGEST_TIME_S:
             raise ValueError(f"The median of a time is at most {LARGEST_TIME_S:g} s.")
+        return self
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Term:
+        if self.measured_between is None:
+            return self
+        low, high = self.measured_between
+        if not -LARGEST_MEDIAN <= low <= high <= LARGEST_MEDIAN:
+            raise ValueError(
+                f"measured-between is {low:g} to {high:g}; its first end is not above the second."
+            )
         return self
 
     def sample(self, rng: np.random.Generator, common: float = 0.0) -> float:
@@ -199,7 +216,8 @@ class HostProfile(RecordedModel):
     def sample(self, rng: np.random.Generator) -> dict[str, float]:
         """Draw every term once, in the order of the names; times share the host's common factor.
 
-        Terms of multifd are drawn last, so that adding them to a profile leaves the draws of the others as they were.
+        Terms of multifd and of slices are drawn last, so that adding them to a profile leaves the draws of the others
+        as they were.
         """
         common = float(rng.standard_normal())
         order = sorted(self.terms, key=_drawing_order)
@@ -237,11 +255,14 @@ class HostProfile(RecordedModel):
         return html_table(caption, ("term", "median", "unit", "80 % from", "to", "measured"), rows)
 
 
-def _drawing_order(name: str) -> tuple[bool, str]:
-    return name.startswith("multifd_"), name
+def _drawing_order(name: str) -> tuple[int, str]:
+    last = [place for place, kind in enumerate(_DRAWN_LAST, start=1) if name.startswith(kind)]
+    return (last[0] if last else 0), name
 
 
 def _measured_by(name: str) -> str:
     if name.startswith("multifd_"):
         return "`migsim calibrate multifd PROFILE` adds it."
+    if name.startswith("slice_"):
+        return "`migsim calibrate guest PROFILE` adds it."
     return "`migsim calibrate host` measures every term."

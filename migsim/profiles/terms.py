@@ -13,6 +13,7 @@ __all__ = [
     "MULTIFD_TERMS",
     "MULTIFD_ZERO_TERMS",
     "RING_TERMS",
+    "SLICE_TERMS",
     "SWITCHOVER_TERMS",
     "TERMS",
     "XBZRLE_TERMS",
@@ -20,7 +21,7 @@ __all__ = [
     "Mechanism",
 ]
 
-Mechanism = Literal["precopy", "xbzrle", "dirty-limit", "multifd", "multifd-zero-pages"]
+Mechanism = Literal["precopy", "xbzrle", "auto-converge", "dirty-limit", "multifd", "multifd-zero-pages"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +36,18 @@ class HostTerm:
         What the term costs, in a few words.
     probe : str
         The probe migrations that measure the term.
-    needed_with : {"precopy", "xbzrle", "dirty-limit", "multifd", "multifd-zero-pages"}
+    needed_with : {"precopy", "xbzrle", "auto-converge", "dirty-limit", "multifd", "multifd-zero-pages"}
         The mechanism that needs the term. Every migration needs the terms of precopy; multifd-zero-pages is multifd
         whose channels look for zero pages.
+    optional : bool
+        Whether a profile may lack it; the cost is then left out.
     """
 
     unit: str
     meaning: str
     probe: str
     needed_with: Mechanism = "precopy"
+    optional: bool = False
 
 
 _EMPTY = "empty guests of two sizes"
@@ -54,6 +58,7 @@ _LIMITED = "a hot set under a limit"
 _TWO_LIMITS = "a hot set at two limits"
 _EVERY = "every probe that completed"
 _XBZRLE = "a hot set under XBZRLE, no limit: rounds of hits and of misses, solved together"
+_SLICES = "a guest that works in slices between the throttle's sleeps (`migsim calibrate guest`)"
 _MULTIFD = "guests full of data and hot sets, over one to four channels (`migsim calibrate multifd`)"
 
 TERMS: dict[str, HostTerm] = {
@@ -92,7 +97,7 @@ TERMS: dict[str, HostTerm] = {
     "dirty_fault_s": HostTerm(
         "s/page",
         "guest time lost at the first write to a protected page",
-        "the guest's own count of its writes, before and while the log is on",
+        "the guest's own count of its writes, with and without first writes (`migsim calibrate guest`)",
     ),
     "device_state_bytes": HostTerm("bytes", "device state and description in the stream", _EVERY),
     "guest_speed": HostTerm(
@@ -102,6 +107,16 @@ TERMS: dict[str, HostTerm] = {
     ),
     "xbzrle_hit_s": HostTerm("s/page", "finding a page in XBZRLE's cache and encoding it", _XBZRLE, "xbzrle"),
     "xbzrle_miss_s": HostTerm("s/page", "putting a page into XBZRLE's cache", _XBZRLE, "xbzrle"),
+    "slice_lost_s": HostTerm(
+        "s",
+        "work that a throttled vCPU's slice of 10 ms lacks after a long sleep",
+        _SLICES,
+        "auto-converge",
+        optional=True,
+    ),
+    "slice_cools_s": HostTerm(
+        "s", "the sleep after which 63 % of that is lacking", _SLICES, "auto-converge", optional=True
+    ),
     "ring_entries_per_write": HostTerm(
         "entries/write",
         "entries of the dirty ring for each write; 1 and less where only first writes fill it",
@@ -165,6 +180,8 @@ HOST_TERMS = _needed_with("precopy")
 """Names of the terms that every migration needs."""
 XBZRLE_TERMS = _needed_with("xbzrle")
 """Names of the further terms that XBZRLE needs."""
+SLICE_TERMS = _needed_with("auto-converge")
+"""Names of the further terms that auto-converge needs."""
 RING_TERMS = _needed_with("dirty-limit")
 """Names of the further terms that dirty-limit needs."""
 MULTIFD_TERMS = _needed_with("multifd")

@@ -150,6 +150,11 @@ def profile_table(profile: HostProfile, console: Console) -> None:
         table.add_row(name, f"{term.median:.3g}", term.unit, f"{term.spread:.1%}", str(term.n))
     console.print(f"QEMU {profile.qemu_version}, {profile.accel}")
     console.print(table)
+    for name, term in profile.terms.items():
+        if term.measured_between is not None:
+            low, high = term.measured_between
+            told = "told from none" if term.median else "not told from none"
+            console.print(f"{name} was measured between {low:.3g} and {high:.3g} {term.unit}: {told}.")
 
 
 def fit_table(fit: WorkloadFit, console: Console) -> None:

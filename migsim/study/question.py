@@ -14,6 +14,7 @@ from migsim.errors import ParameterError, near_misses
 from migsim.models.dirty.tcg_log import tcg_notes
 from migsim.models.multifd.packets import check_multifd, zero_page_detection
 from migsim.profiles import SIDES, HostProfile, Sides
+from migsim.profiles.terms import TERMS
 from migsim.qapi import NEWEST, OLDEST, QemuVersion
 from migsim.qapi.machine_type import check_machine_type, machine_release
 from migsim.scenario import MigrationSettings
@@ -317,7 +318,11 @@ class Question:
         needed = needed_terms(checked.capabilities, zero_pages=zero_pages)
         return SimulationInput(
             workload=self.workload() if workload is None else workload,
-            terms={name: self.host.median(name) for name in needed},
+            terms={
+                name: self.host.median(name)
+                for name in needed
+                if name in self.host.terms or not TERMS[name].optional
+            },
             version=version,
             # 2.5 and 2.6 have the throttle's parameters under names with x-.
             parameters={_current_name(name): value for name, value in checked.parameters.items()},
@@ -355,6 +360,7 @@ class Question:
         return (
             *host_cpus_notes(self.host_cpus, multifd=bool(switched.get("multifd"))),
             pace_note(load),
+            *slice_notes(self.host, throttled=bool(switched.get("auto-converge"))),
             *unmodelled_notes(self.qemu_version, self.settings.parameters, switched, self.host.accel),
         )
 
@@ -445,6 +451,16 @@ def pace_note(load: float) -> str:
     if load == 1:
         return "The guest works in a closed loop: time lost to the migration is not caught up."
     return f"The guest needs {load:.0%} of its full speed: it is slowed only below that, and catches up."
+
+
+def slice_notes(host: HostProfile, *, throttled: bool) -> list[str]:
+    """Return the sentence on what a throttled guest's slices do, where the profile does not tell."""
+    if not throttled or "slice_lost_s" in host.terms:
+        return []
+    return [
+        "A throttled guest is taken to do its whole share: what its sleeps cost beside their length was not measured "
+        "(`migsim calibrate guest`)."
+    ]
 
 
 def unmodelled_notes(

@@ -119,3 +119,28 @@ def test_profiles_from_before_pinning_are_of_one_machine(path):
     text = path.read_text()
     assert ("other-sides" in text) == HostProfile.load(path).measured("two-hosts")
     assert HostProfile.load(path).measured("one-machine")
+
+
+def test_the_interval_of_a_measured_cost_is_kept_and_has_its_ends_in_order(tmp_path):
+    told = Term(median=0.0, n=5, unit="s/page", measured_between=(-1e-7, 2e-7))
+    profile = HostProfile(terms={"dirty_fault_s": told}, qemu_version="10.0")
+    profile.save(tmp_path / "host.json")
+    assert HostProfile.load(tmp_path / "host.json").term("dirty_fault_s") == told
+    for between in ((2e-7, -1e-7), (float("nan"), 1.0), (0.0, float("inf"))):
+        with pytest.raises(ProfileError):
+            Term(median=0.0, measured_between=between)
+
+
+def test_terms_of_slices_leave_the_draws_of_the_others_as_they_were():
+    plain = {
+        name: Term(median=1.0, spread=0.2, unit="s") for name in ("connect_s", "sync_base_s", "zero_page_s")
+    }
+    more = plain | {
+        "slice_lost_s": Term(median=1e-3, spread=0.3, unit="s"),
+        "slice_cools_s": Term(median=0.01),
+    }
+    few, many = (
+        HostProfile(terms=terms, qemu_version="10.0").sample(np.random.default_rng(3))
+        for terms in (plain, more)
+    )
+    assert {name: many[name] for name in plain} == few

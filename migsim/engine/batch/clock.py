@@ -11,6 +11,7 @@ from migsim.engine.guest_clock import change_speed, run_s
 from migsim.engine.throttling import speed_settled
 from migsim.models.loop.query_migrate import transferred_bytes
 from migsim.models.throttle.auto_converge import raised_percentage
+from migsim.models.throttle.slices import throttled_speed
 from migsim.models.throttle.trigger import judge_period, threshold_bytes
 from migsim.units import PAGE_BYTES
 
@@ -36,7 +37,7 @@ def transferred(state: State, kind: Kind) -> float:
 def throttle(state: State, cell: Cell, kind: Kind, run_fractions: Floats) -> None:
     """End the dirty-rate period at a bitmap sync, and throttle the guest where the period acts.
 
-    `run_fractions` holds the guest's speed for each percentage.
+    `run_fractions` holds the share of time that the vCPUs run, for each percentage.
     """
     dirty = round(state.period_pages * PAGE_BYTES)
     sent = round(transferred(state, kind) - state.period_transferred)
@@ -62,7 +63,11 @@ def throttle(state: State, cell: Cell, kind: Kind, run_fractions: Floats) -> Non
             cell.maximum,
             cell.tailslow > 0,
         )
-    state.allowed = cell.fixed_speed if state.fixed_sleeps else run_fractions[state.percentage]
+    if state.fixed_sleeps:
+        state.allowed = cell.fixed_speed
+    else:
+        runs = run_fractions[state.percentage]
+        state.allowed = throttled_speed(runs, cell.slice_lost_s, cell.slice_cools_s)
     change_speed(state, cell.load_fraction, state.now)
 
 

@@ -43,6 +43,7 @@ from migsim.models.loop import migration_thread, page_stream, query_migrate, rat
 from migsim.models.multifd import packets as multifd
 from migsim.models.multifd import threads as multifd_threads
 from migsim.models.throttle import auto_converge
+from migsim.models.throttle import slices as throttle_slices
 from migsim.models.throttle import trigger as throttle_trigger
 from migsim.models.xbzrle import content as xbzrle_content
 from migsim.models.xbzrle import encoding as xbzrle
@@ -101,6 +102,8 @@ LAWS: tuple[Callable[..., Any], ...] = (
     switchover.downtime_s,
     switchover.flush_s,
     switchover.waited_s,
+    throttle_slices.slice_lost_s,
+    throttle_slices.throttled_speed,
     throttle_trigger.background_sync_due,
     throttle_trigger.count_period,
     throttle_trigger.is_bad_period,

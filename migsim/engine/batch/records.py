@@ -167,6 +167,8 @@ class Cell(Protocol):
     maximum: int
     tailslow: int
     fixed_speed: float  # speed of a guest that fixed sleeps throttle
+    slice_lost_s: float
+    slice_cools_s: float
     # XBZRLE
     cache_size: int
     xbzrle_hit_s: float

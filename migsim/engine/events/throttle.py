@@ -14,6 +14,7 @@ from migsim.engine.throttling import speed_settled, throttle_setting, tick_asks
 from migsim.models.loop.query_migrate import Counters
 from migsim.models.throttle.auto_converge import ThrottleState, close_period
 from migsim.models.throttle.cpu_throttle import fixed_sleep_run_fraction, run_fraction
+from migsim.models.throttle.slices import throttled_speed
 from migsim.models.throttle.trigger import throttle_rules
 
 __all__ = ["Throttle"]
@@ -46,6 +47,9 @@ class Throttle:
         self._increment = throttle_setting(migration, "cpu-throttle-increment")
         self._maximum = throttle_setting(migration, "max-cpu-throttle")
         self._tailslow = bool(migration.parameter("cpu-throttle-tailslow"))
+        self._slice_lost_s, self._slice_cools_s = (
+            migration.terms.get(name, 0.0) for name in ("slice_lost_s", "slice_cools_s")
+        )
         self._tick_s = self.rules.background_sync_s or inf
         self.next_tick = self._tick_s
         self.syncs_at_tick = 0
@@ -66,7 +70,8 @@ class Throttle:
         if self.state.fixed_sleeps:
             self.clock.set_speed(now, self._fixed_speed)
         elif self.state.percentage:
-            self.clock.set_speed(now, run_fraction(self.state.percentage))
+            runs = run_fraction(self.state.percentage)
+            self.clock.set_speed(now, throttled_speed(runs, self._slice_lost_s, self._slice_cools_s))
             self.counters.throttle_percentage = self.state.percentage
 
     def settled(self, now: float) -> bool:

@@ -130,6 +130,7 @@ def inputs(draw, capability=None, versions=("2.12", "4.0", "7.2", "8.1", "10.0",
     if draw(st.integers(0, 5)) == 0:
         parameters["avail-switchover-bandwidth"] = draw(st.integers(10_000_000, 1_000_000_000))
     if capability == "auto-converge":
+        terms |= draw(st.sampled_from([{}, {"slice_lost_s": 1.2e-3, "slice_cools_s": 9e-3}]))
         parameters["cpu-throttle-initial"] = draw(st.integers(1, 99))
         parameters["cpu-throttle-increment"] = draw(st.integers(1, 60))
         if version >= QemuVersion.parse("5.1"):
