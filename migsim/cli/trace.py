@@ -30,6 +30,15 @@ def record(
     duration: Annotated[
         str, typer.Option(metavar="TIME", help="Length of the recording, as 30s or 2min.")
     ] = "30s",
+    windows: Annotated[
+        str,
+        typer.Option(
+            metavar="TIMES",
+            help="Lengths of the rounds of stream, in turn, as 20ms,100ms,1s. [default: 10ms to 30s, at most a "
+            "quarter of the duration]",
+            show_default=False,
+        ),
+    ] = "",
 ) -> None:
     """Trace a running guest.
 
@@ -52,6 +61,11 @@ def record(
 
     one_of(method, METHODS, option="--method")
     duration_s = positive_duration_s(duration, option="--duration")
+    windows_s = (
+        [positive_duration_s(length.strip(), option="--windows") for length in windows.split(",")]
+        if windows
+        else None
+    )
     check_writable(output)
     with first_signal_asks() as signal_number, progress("tracing", total=duration_s) as update:
         recording = record_trace(
@@ -59,6 +73,7 @@ def record(
             output,
             method=method,
             duration_s=duration_s,
+            windows_s=windows_s,
             command=shlex.join(["migsim", *sys.argv[1:]]),
             progress=update,
             stop=lambda: signal_number() > 0,

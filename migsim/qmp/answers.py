@@ -48,6 +48,9 @@ _MIGRATION = {
 }
 
 ANSWERS: dict[str, Any] = {
+    "block-dirty-bitmap-add": dict,
+    "blockdev-add": dict,
+    "blockdev-del": dict,
     "calc-dirty-rate": dict,
     "human-monitor-command": str,
     "migrate": dict,
@@ -63,6 +66,7 @@ ANSWERS: dict[str, Any] = {
     "query-migrate": _MIGRATION,
     "query-migrate-capabilities": [{"capability": str, "state": bool}],
     "query-migrate-parameters": dict,
+    "query-named-block-nodes": [{"node-name?": str, "dirty-bitmaps?": list}],
     "query-status": {"running": bool, "status": str},
     "query-uuid": {"UUID": str},
     "trace-event-get-state": [{"name": str}],

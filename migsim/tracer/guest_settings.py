@@ -18,6 +18,7 @@ from migsim.errors import QmpError, TraceError
 from migsim.files import write_text_atomically
 from migsim.trace.journal import part_path
 from migsim.tracer.preflight import IDLE
+from migsim.tracer.stream.hold_node import NODE, remove_node
 
 if TYPE_CHECKING:
     from migsim.qmp import QmpSession
@@ -127,7 +128,7 @@ class GuestSettings:
         return _runs(self.recorder)
 
     def put_back(self, session: QmpSession) -> list[str]:
-        """Set what differs from these settings; return each change in words.
+        """Set what differs from these settings, and remove a recording's block node; return each change in words.
 
         Raises
         ------
@@ -144,7 +145,8 @@ class GuestSettings:
         changed = {name: value for name, value in self.parameters.items() if now.get(name) != value}
         if changed:
             session.execute("migrate-set-parameters", changed)
-        words = [f"{name} {'on' if state else 'off'}" for name, state in switched.items()]
+        words = [f"block node {NODE} removed"] * remove_node(session)
+        words += [f"{name} {'on' if state else 'off'}" for name, state in switched.items()]
         return [*words, *(f"{name} {value} (was {now.get(name)})" for name, value in changed.items())]
 
 

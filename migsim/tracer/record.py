@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from migsim.errors import MigsimError, TraceError
+from migsim.errors import MigsimError, TraceError, UsageError
 from migsim.trace.journal import part_path
 from migsim.tracer.auto import choose_collector
 from migsim.tracer.base import ProgressCallback, StopCallback, never_stop, no_progress
@@ -19,6 +19,7 @@ from migsim.units import read_positive_s
 
 if TYPE_CHECKING:
     from migsim.trace import TraceWriter
+    from migsim.tracer.base import Collector
 
 __all__ = ["Recording", "record_trace"]
 
@@ -59,6 +60,7 @@ def record_trace(
     *,
     method: str = "auto",
     duration_s: float = 30.0,
+    windows_s: Sequence[float] | None = None,
     command: str = "",
     guest: dict[str, Any] | None = None,
     progress: ProgressCallback = no_progress,
@@ -78,6 +80,8 @@ def record_trace(
     method : str
         ``auto``, ``dirty-rate``, ``stream`` or ``dirty-ring``.
     duration_s : float
+    windows_s : sequence of float, optional
+        Lengths of the rounds of ``stream``, in turn, instead of its own; other methods take none.
     command : str
         The command that is recorded in the trace's meta data.
     guest : dict, optional
@@ -99,7 +103,9 @@ def record_trace(
     Raises
     ------
     ParameterError, UnitError
-        A duration that is not above 0 and finite.
+        A duration or length that is not above 0 and finite.
+    UsageError
+        Lengths of rounds for another method.
     MigsimError
         Nothing could be recorded, or the recording broke off; the message then says what the trace holds.
     """
@@ -113,6 +119,8 @@ def record_trace(
                 on_put_back(line)
         refuse_while_busy(session)
         collector, reason = choose_collector(session, method)
+        if windows_s is not None:
+            collector = _with_windows(collector, windows_s)
         on_chosen(0.0, reason)
         writer = TraceWriter(
             path, replace(describe_guest(session, collector.name, command), guest=guest or {})
@@ -135,6 +143,19 @@ def record_trace(
         stopped = stop()
         writer.close(complete=not stopped, note="interrupted by the user" if stopped else "")
     return Recording(Path(path), reason, writer.intervals, writer.windows, not stopped)
+
+
+def _with_windows(collector: Collector, windows_s: Sequence[float]) -> Collector:
+    """Return the same collector for rounds of these lengths."""
+    from migsim.tracer.stream.collector import StreamCollector
+
+    if isinstance(collector, StreamCollector):
+        return StreamCollector(windows_s=windows_s)
+    raise UsageError(
+        f"Lengths of windows are given, and this guest is traced by {collector.name}.",
+        "Only the method stream takes them: they are the lengths of its rounds.",
+        "Leave them out, or use --method stream.",
+    )
 
 
 def _settings_left(writer: TraceWriter) -> GuestSettings | None:

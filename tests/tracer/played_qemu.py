@@ -60,6 +60,9 @@ class PlayedQemu:
     def query_migrate(self, _arguments: Any) -> Any:
         return {"status": self.status, "ram": {"remaining": 40960}}
 
+    def query_named_block_nodes(self, _arguments: Any) -> Any:
+        return []
+
     def query_dirty_rate(self, _arguments: Any) -> Any:
         return {"status": "unstarted"}
 

@@ -12,15 +12,15 @@ window (100 ms) after the sync.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from migsim.errors import ParameterError
 from migsim.tracer.base import Availability, ProgressCallback, StopCallback
 from migsim.tracer.content import ContentSampler
-from migsim.tracer.dirty_rate import MILLISECONDS_SINCE, DirtyRateCollector
 from migsim.tracer.guest_settings import forget
-from migsim.tracer.stream.pacing import HeldRounds, PacedRounds
+from migsim.tracer.stream.pacing import HeldRounds, PacedRounds, default_windows_s
 from migsim.tracer.stream.reader import StreamReader
 from migsim.tracer.stream.recording import StreamRecording
 from migsim.tracer.stream.rounds import SectionLog
@@ -33,14 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["StreamCollector"]
 
-SHORT_WINDOWS_S = (0.05, 0.1, 0.2)
-"""Windows that are measured with `calc-dirty-rate` before the migration, because rounds cannot be that short."""
-SHORT_DURATION_S = 6.0
-"""How long those measurements take together."""
-
 _LEAST_BANDWIDTH = 4104  # a page's record a second
-DEFAULT_WINDOWS_S = (0.2, 0.3, 0.2, 0.5, 0.2, 1.0, 0.3, 2.0, 0.2, 0.5, 4.0)
-"""Lengths of the rounds, in turn."""
+_POLL_S = 0.005
 
 
 class StreamCollector:
@@ -52,9 +46,11 @@ class StreamCollector:
         Bytes/s that the source may send. The default of 500 MB/s is about a quarter of what one core can send, so
         the sending thread takes little time from the guest. If the guest dirties more than that, a round lasts as
         long as sending its pages takes.
-    windows_s : sequence of float
-        Requested lengths of the rounds, in turn; 0.2 or more. With QEMU 8.2 and newer the rounds differ from them by
-        at most 0.1 s. With older ones a round takes about 1.2 s, and one of d pages at most d x 0.1 s.
+    windows_s : sequence of float, optional
+        Requested lengths of the rounds, in turn; else those of `default_windows_s`. Where the source is held (QEMU
+        8.2 and newer, and before 8.0 a guest whose disks have no dirty bitmaps), rounds of 0.2 s and more differ from
+        them by at most 0.1 s, and shorter ones are as long as asked for, or as syncing and sending takes. Elsewhere a
+        round takes about 1.2 s, and one of d pages at most d x 0.1 s.
     sampled_pages : int
         Number of pages whose contents are kept in memory and compared; 0 for none.
 
@@ -75,12 +71,14 @@ class StreamCollector:
         self,
         *,
         max_bandwidth: int = 500_000_000,
-        windows_s: Sequence[float] = DEFAULT_WINDOWS_S,
+        windows_s: Sequence[float] | None = None,
         sampled_pages: int = 1024,
     ) -> None:
         self.max_bandwidth = read_count("max_bandwidth", max_bandwidth, least=_LEAST_BANDWIDTH)
-        self.windows_s = tuple(read_positive_s("windows_s", window_s) for window_s in windows_s)
-        if not self.windows_s:
+        self.windows_s: tuple[float, ...] | None = None
+        if windows_s is not None:
+            self.windows_s = tuple(read_positive_s("windows_s", window_s) for window_s in windows_s)
+        if self.windows_s == ():
             raise ParameterError(
                 "windows_s is empty.", "It has a length for each round, in turn.", "Give one or more."
             )
@@ -107,8 +105,9 @@ class StreamCollector:
     ) -> None:
         """Record rounds for `duration_s` seconds after the first round, which sends all of RAM.
 
-        If a sync finds almost nothing dirty, QEMU before 8.2 begins to switch over. The migration is then cancelled,
-        and a new one is started, which sends all of RAM again. The trace's note says how long the guest was stopped.
+        If a sync finds almost nothing dirty, a source that is not held begins to switch over. The migration is then
+        cancelled, and a new one is started, which sends all of RAM again. The trace's note says how long the guest was
+        stopped, and why the source is not held.
 
         Raises
         ------
@@ -121,7 +120,6 @@ class StreamCollector:
         HostError
             The trace cannot be written.
         """
-        self._measure_short_windows(session, writer, progress, stop)
         recording = StreamRecording(writer, duration_s, progress, stop)
         try:
             self._migrate(session, recording)
@@ -135,17 +133,13 @@ class StreamCollector:
         sampler = ContentSampler(self.sampled_pages) if self.sampled_pages else None
         with listening_socket() as (listener, path):
             reader = StreamReader(listener, SectionLog(sampler), peer_pid=session.peer_pid)
-            pacing_type = HeldRounds if session.version >= StreamSource.holds_since else PacedRounds
-            pacing = pacing_type(self.max_bandwidth, self.windows_s, recording.is_over)
             target = recording.writer.path
-            source = StreamSource(
-                session, path, pacing.first_parameters(), keep=lambda settings: settings.keep(target)
-            )
+            source = StreamSource(session, path, keep=lambda settings: settings.keep(target))
             reader.start()
             try:
                 with source:
-                    recording.begin(source, reader)
-                    for _ in pacing.run(source, reader.section_log):
+                    pacing = self._start(source, reader, recording)
+                    for _ in pacing.run(source, reader):
                         recording.write_finished_rounds()
                     recording.finish()
             finally:
@@ -154,14 +148,20 @@ class StreamCollector:
                 if source.check.restored:
                     forget(target)
 
-    def _measure_short_windows(
-        self, session: QmpSession, writer: TraceWriter, progress: ProgressCallback, stop: StopCallback
-    ) -> None:
-        """Measure windows of 50 to 200 ms with `calc-dirty-rate`, where QEMU takes windows in milliseconds.
-
-        A round takes at least 200 ms, and the pages that a guest writes in less time decide whether it converges.
-        """
-        if session.version < MILLISECONDS_SINCE:
-            return
-        collector = DirtyRateCollector(["dirty-bitmap"], only_if_offered=True, windows_s=SHORT_WINDOWS_S)
-        collector.record(session, writer, duration_s=SHORT_DURATION_S, progress=progress, stop=stop)
+    def _start(
+        self, source: StreamSource, reader: StreamReader, recording: StreamRecording
+    ) -> HeldRounds | PacedRounds:
+        """Start the migration; return the pacing, which depends on whether the source is held."""
+        windows_s = self.windows_s or default_windows_s(recording.duration_s)
+        held = HeldRounds(self.max_bandwidth, windows_s, recording.is_over, by_bandwidth=source.bitmap)
+        paced = PacedRounds(self.max_bandwidth, windows_s, recording.is_over)
+        source.start((paced if source.why_not else held).first_parameters())
+        recording.begin(source, reader)
+        if source.bitmap:
+            while not reader.parser.iterating and not recording.is_over():
+                time.sleep(_POLL_S)
+            if not reader.parser.bitmaps:  # pages go slowly until this is known
+                source.why_not = "QEMU does not announce the dirty bitmap"
+                source.set(**paced.first_parameters())
+        recording.why_not_held = source.why_not
+        return paced if source.why_not else held

@@ -6,13 +6,15 @@ The stream (QEMU 2.4 to 10.x, plain precopy; everything big-endian)::
     section          type, section id, [in the first: device name, instance, version], body, footer
 
 The stream does not say how long a body is, so the section of a device can only be skipped by parsing it.
-`migsim.tracer.stream.ram` parses the RAM's; any other device before the RAM is an error. Mirrors
+`migsim.tracer.stream.ram` parses the RAM's and `bitmap_section` that of block dirty bitmaps; any other device before
+the RAM is an error. Mirrors
 `migration/savevm.c` and `vmstate.c`. Left out: postcopy, multifd channels, RDMA, mapped-ram.
 """
 
 from __future__ import annotations
 
 from migsim.errors import TraceError
+from migsim.tracer.stream.bitmap_section import BitmapSection
 from migsim.tracer.stream.buffer import LONGEST_BODY, NeedMoreError, StreamBuffer
 from migsim.tracer.stream.ram import RamSection
 from migsim.tracer.stream.sink import StreamSink
@@ -22,6 +24,7 @@ __all__ = ["StreamParser"]
 _MAGIC, _FILE_VERSION = 0x5145564D, 3
 _EOF, _START, _PART, _END, _FULL, _SUBSECTION = 0, 1, 2, 3, 4, 5
 _CONFIGURATION, _COMMAND, _FOOTER = 7, 8, 0x7E
+_RAM, _BITMAPS = "ram", "dirty-bitmap"
 
 
 class StreamParser:
@@ -38,6 +41,8 @@ class StreamParser:
     ----------
     machine : str
         Machine type, from the configuration section.
+    iterating : bool
+        Whether the setup has been parsed.
     finished : bool
         Whether the last RAM section has arrived. The device state that follows it is ignored.
 
@@ -52,13 +57,20 @@ class StreamParser:
 
     def __init__(self, sink: StreamSink, *, buffer_bytes: int = 2 << 20) -> None:
         self.machine = ""
+        self.iterating = False
         self.finished = False
         self._buffer = StreamBuffer(buffer_bytes)
         self._ram = RamSection(self._buffer, sink)
+        self._bitmaps = BitmapSection(self._buffer)
         self._state = self._file_header
-        self._sections: set[int] = set()
+        self._sections: dict[int, str] = {}
         self._section_id = 0
         self._section_type = 0
+
+    @property
+    def bitmaps(self) -> int:
+        """Number of block dirty bitmaps that the source has announced."""
+        return self._bitmaps.bitmaps
 
     @property
     def stream_bytes(self) -> int:
@@ -94,6 +106,16 @@ class StreamParser:
             return
         self._buffer.begin = self._buffer.end
 
+    def hand_over(self) -> None:
+        """Give the pages parsed so far to the sink, which otherwise gets many at once.
+
+        Raises
+        ------
+        TraceError
+            As `received` does.
+        """
+        self._ram.hand_over()
+
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Parse `data`, which may be of any length."""
         rest = memoryview(data)
@@ -122,6 +144,10 @@ class StreamParser:
         self._ram.read()
         self._state = self._section
 
+    def _bitmap_body(self) -> None:
+        self._bitmaps.read()
+        self._state = self._section
+
     def _section(self) -> None:
         buffer = self._buffer
         buffer.need(1)
@@ -145,7 +171,7 @@ class StreamParser:
                     f"Footer of section {buffer.u32(1)} inside section {self._section_id}"
                 )
             buffer.begin += 5
-            self.finished = self._section_type == _END
+            self.finished = self._section_type == _END and self._sections.get(self._section_id) == _RAM
         elif kind == _FULL:
             raise _foreign_device(self._section_name()[0])
         elif kind == _EOF:
@@ -156,10 +182,10 @@ class StreamParser:
 
     def _start_section(self) -> None:
         name, length = self._section_name()
-        if name != "ram":
+        if name not in (_RAM, _BITMAPS):
             raise _foreign_device(name)
         section_id = self._buffer.u32(1)
-        self._sections.add(section_id)
+        self._sections[section_id] = name
         self._open_section(_START, section_id, length)
 
     def _section_name(self) -> tuple[str, int]:
@@ -173,7 +199,11 @@ class StreamParser:
         if section_id not in self._sections:
             raise self._buffer.make_error(f"Section {section_id} continues but never began")
         self._section_id, self._section_type = section_id, kind
+        self.iterating = kind != _START
         self._buffer.begin += length
+        if self._sections[section_id] == _BITMAPS:
+            self._state = self._bitmap_body
+            return
         self._ram.open(setup=kind == _START)
         self._state = self._ram_body
 

@@ -24,6 +24,7 @@ _SHORTEST_S = (
     0.005  # rounds are joined until they are this long: a sync takes too long to tell shorter ones apart
 )
 _POLL_S = 0.05
+_ROUNDS_AT_ONCE, _EVERY_ROUND = 2, 1 << 30  # each takes some ms to write, in which the source is not steered
 _LONGEST_PAUSE_S = 8.0
 _LONGEST_STILL_S = 60.0
 
@@ -45,6 +46,8 @@ class StreamRecording:
         The self-check of all migrations so far together.
     switchovers : int
         Number of migrations that were cancelled because the source began to switch over.
+    why_not_held : str
+        Why the source is not kept from switching over; "" where it is.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class StreamRecording:
         self.stop = stop
         self.check = SelfCheck(running=True, restored=True)
         self.switchovers = 0
+        self.why_not_held = ""
         self._uncertain_rounds = 0
         self._rounds = 0
         self._began_s = 0.0  # time 0 of the trace
@@ -69,6 +73,7 @@ class StreamRecording:
         self._progress = -1, 0.0  # pages and syncs of the first round so far, and when they last grew
         self._next_round = 1  # 1 for the first round, which begins with the setup's sync
         self._joined: list[Round] = []  # rounds that are not yet written because together they are too short
+        self._joined_since_s = 0.0
         self._intervals_before = 0
 
     # ---- one migration ----
@@ -111,24 +116,44 @@ class StreamRecording:
                 "Check whether QEMU hangs, and that the socket belongs to its QMP monitor.",
             )
 
-    def write_finished_rounds(self, *, ended: bool = False) -> None:
-        """Write the rounds that have completely arrived; once the stream has `ended`, all rounds closed by a sync."""
+    def write_finished_rounds(self, *, ended: bool = False, at_most: int = _ROUNDS_AT_ONCE) -> None:
+        """Write rounds that have completely arrived; once the stream has `ended`, all rounds closed by a sync."""
         source, reader = self._source, self._reader
         if source is None or reader is None:
             return
-        section_log, syncs = reader.section_log, source.syncs()
-        while len(syncs) > self._next_round and (
-            ended or section_log.is_complete_until(syncs[self._next_round])
-        ):
-            number = self._next_round
-            following_s = syncs[number + 1] if len(syncs) > number + 1 else math.inf
-            begin_s, end_s = syncs[number - 1 : number + 1]
-            sent = section_log.cut_round(begin_s, end_s, first=number == 1, next_s=following_s)
-            self._write(sent, syncs, section_log)
-            self._next_round += 1
+        for _ in range(at_most):
+            if reader.section_log.ends:
+                written = self._write_held(source, reader)
+            else:
+                written = self._write_next(source, reader, ended)
+            if not written:
+                break
         done_s = min(max(0.0, self.duration_s - (self._until_s - time.time())), self.duration_s)
-        first = f"first round: {section_log.pages_received} pages"
+        first = f"first round: {reader.section_log.pages_received} pages"
         self.progress(done_s, f"{self._rounds} rounds" if self._next_round > 1 else first)
+
+    def _write_next(self, source: StreamSource, reader: StreamReader, ended: bool) -> bool:
+        """Write the next round, cut by its syncs' times; return whether it had arrived."""
+        section_log, syncs, number = reader.section_log, source.syncs(), self._next_round
+        if len(syncs) <= number or not (ended or section_log.is_complete_until(syncs[number])):
+            return False
+        following_s = syncs[number + 1] if len(syncs) > number + 1 else math.inf
+        begin_s, end_s = syncs[number - 1 : number + 1]
+        sent = section_log.cut_round(begin_s, end_s, first=number == 1, next_s=following_s)
+        self._write(sent, syncs[max(number - 2, 0)], section_log)
+        self._next_round += 1
+        return True
+
+    def _write_held(self, source: StreamSource, reader: StreamReader) -> bool:
+        """Write the next round whose end is known, with those before it; return whether they had arrived."""
+        section_log, syncs, number = reader.section_log, source.syncs(), self._next_round
+        last = min((known for known in section_log.ends if known >= number), default=len(syncs))
+        if len(syncs) <= last or section_log.pages_received < section_log.ends[last]:
+            return False
+        sent = section_log.cut_at(section_log.ends[last], syncs[last - 1], syncs[last])
+        self._write(sent, syncs[max(number - 2, 0)], section_log)
+        self._next_round = last + 1
+        return True
 
     def finish(self) -> None:
         """Write the last rounds of the migration; raise an error if it ended because something broke."""
@@ -139,7 +164,7 @@ class StreamRecording:
             # All pages of the last round are on their way. Cancel first: the guest is stopped until then.
             source.cancel()
             reader.close()
-        self.write_finished_rounds(ended=self._switching and reader.ended.is_set())
+        self.write_finished_rounds(ended=self._switching and reader.ended.is_set(), at_most=_EVERY_ROUND)
         if reader.error is not None:
             raise reader.error
         if reader.ended.is_set() and not self._switching:
@@ -180,6 +205,8 @@ class StreamRecording:
                 f"{times} a sync found almost nothing dirty (the guest was idle), so that QEMU began to switch over; "
                 f"the migration was cancelled, and the guest stood still for {self.check.stopped_ms:.1f} ms in all"
             )
+        if self.why_not_held:
+            notes.append(f"rounds take a second and more: {self.why_not_held}")
         if self._uncertain_rounds:
             notes.append(f"{self._uncertain_rounds} rounds have uncertain ends")
         self.writer.update_meta(self_check=self.check.as_dict(), note="; ".join(notes))
@@ -188,10 +215,11 @@ class StreamRecording:
         """Say whether the recording should end because of its duration or of the user."""
         return time.time() >= self._until_s or self.stop()
 
-    def _write(self, sent: Round, syncs: list[float], section_log: SectionLog) -> None:
-        """Write round `_next_round`: the first one as meta data, others as an interval.
+    def _write(self, sent: Round, written_since_s: float, section_log: SectionLog) -> None:
+        """Write round `_next_round`, or some from it on: the first one as meta data, others as an interval.
 
-        A round sends the pages that were written between the two syncs before it, which is the interval written.
+        A round sends the pages that were written between the two syncs before it, which is the interval written:
+        from `written_since_s` on.
         """
         self._rounds += 1
         if self._next_round == 1:
@@ -205,8 +233,9 @@ class StreamRecording:
                 )
             return
         self._uncertain_rounds += bool(sent.repeated)
+        self._joined_since_s = written_since_s if not self._joined else self._joined_since_s
         self._joined.append(sent)
-        start_s = syncs[self._next_round - 1 - len(self._joined)]
+        start_s = self._joined_since_s
         if sent.begin_s - start_s < _SHORTEST_S:
             return
         if section_log.sampler is not None:

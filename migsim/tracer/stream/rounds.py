@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +86,8 @@ class SectionLog:
         it held pages.
     pages_received : int
         Number of page records so far.
+    ends : dict of int to int
+        By a round's number, the number of page records since the beginning once it is sent, where that is known.
     keep_pages : bool
         Whether page numbers are kept and contents sampled, as is done after the first round.
     data_map : DataMapCounter or None
@@ -97,17 +99,24 @@ class SectionLog:
         self.now_s = 0.0
         self.idle_since_s = 0.0
         self.pages_received = 0
+        self.ends: dict[int, int] = {}
         self.keep_pages = False
         self.sampler = sampler
         self.data_map: DataMapCounter | None = None
         self._open: Section | None = None
         self._closed: list[Section] = []
+        self._cut_pages = 0
         self._lock = threading.Lock()
 
     @property
     def total_pages(self) -> int:
         """Number of pages of all blocks; 0 until the block table has arrived."""
         return self.blocks[-1].first_page + self.blocks[-1].pages if self.blocks else 0
+
+    @property
+    def pages_so_far(self) -> int:
+        """Number of page records, those of the open section among them; for the reading thread."""
+        return self.pages_received + (self._open.sent if self._open is not None else 0)
 
     # ---- StreamSink ----
 
@@ -178,7 +187,28 @@ class SectionLog:
                 count = int((total_sent <= self.total_pages).sum())
             while not first and count < len(closed) and self._arrived_late(closed, count, next_s):
                 count += 1
-            sections, self._closed = closed[:count], closed[count:]
+        return self._cut(count, begin_s, end_s)
+
+    def cut_at(self, pages: int, begin_s: float, end_s: float) -> Round:
+        """Remove the sections up to that number of page records since the beginning; return them as one round.
+
+        Parameters
+        ----------
+        pages : int
+            Of `ends`; QEMU may count one page fewer while it sends it.
+        begin_s, end_s : float
+            Times of the first round's begin and of the last one's end.
+        """
+        with self._lock:
+            sent = self._cut_pages + np.cumsum([section.sent for section in self._closed])
+        until = pages if pages in sent else pages + 1
+        return replace(self._cut(int((sent <= until).sum()), begin_s, end_s), repeated=0)
+
+    def _cut(self, count: int, begin_s: float, end_s: float) -> Round:
+        """Remove the first `count` sections, and make a round of them."""
+        with self._lock:
+            sections, self._closed = self._closed[:count], self._closed[count:]
+        self._cut_pages += sum(section.sent for section in sections)
         parts = [part for section in sections for part in section.pages]
         pages = np.concatenate(parts) if parts else np.zeros(0, np.int64)
         return Round(

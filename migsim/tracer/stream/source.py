@@ -1,9 +1,10 @@
 """The source's side of a stream recording: a migration that is started, steered, cancelled and never completed.
 
-Migration parameters and capabilities are changed during the recording and put back at its end. Two capabilities keep
-the guest on the source. With `switchover-ack` (8.1 and newer) the source may not switch over before the destination
-acknowledges, which the collector never does. With `pause-before-switchover` (older versions) a switchover that begins
-because nothing is left to send waits, and is cancelled.
+Migration parameters and capabilities are changed during the recording and put back at its end. Three things keep the
+guest on the source. With `switchover-ack` (8.1 and newer) the source may not switch over before the destination
+acknowledges, which the collector never does. Before 8.0, the node of `migsim.tracer.stream.hold_node` stays pending.
+With `pause-before-switchover`, where neither can be had, a switchover that begins because nothing is left to send
+waits, and is cancelled.
 """
 
 from __future__ import annotations
@@ -12,29 +13,31 @@ import contextlib
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from migsim.errors import HostError, QemuError, QmpError
 from migsim.qapi import QemuVersion
 from migsim.tracer.guest_settings import GuestSettings
 from migsim.tracer.preflight import refuse_while_busy
+from migsim.tracer.stream import hold_node
 from migsim.units import PAGE_BYTES
 
 if TYPE_CHECKING:
     from migsim.qmp import QmpSession
 
-__all__ = ["SelfCheck", "StreamSource", "listening_socket"]
+__all__ = ["RoundProgress", "SelfCheck", "StreamSource", "listening_socket"]
 
 _ENDED = ("none", "completed", "failed", "cancelled")
 _SWITCHING = ("pre-switchover", "device", "completed")
 _CANCEL_S = 30.0
 _STUCK_S = 0.05  # a migration that is still "cancelling" after this time is woken up
 _SETTLE_S = 0.02  # QEMU takes a millisecond or two from STOP to the pause before the switchover
-_SYNCS, _SYNCS_PER_S = 500, 50  # many more than are asked for
+_SYNCS, _SYNCS_PER_S = 1000, 100  # many more than are asked for
 _ACK_SINCE = QemuVersion.parse("8.1")
+_HELD_SINCE = QemuVersion.parse("8.2")  # the ack holds the source, and avail-switchover-bandwidth its syncs
 
 
 @dataclass
@@ -62,6 +65,14 @@ class SelfCheck:
             "guest_stopped_ms": round(self.stopped_ms, 3),
             "settings_restored": self.restored,
         }
+
+
+class RoundProgress(NamedTuple):
+    """A round under way: its number (1 sends all of RAM), the pages sent in all once it is sent, and those left."""
+
+    number: int
+    pages_at_end: int
+    pages_left: int
 
 
 @contextlib.contextmanager
@@ -93,7 +104,7 @@ def listening_socket() -> Iterator[tuple[socket.socket, str]]:
 
 @dataclass
 class StreamSource:
-    """One migration to `socket_path`; a context manager that cancels it and restores all settings on exit.
+    """One migration to `socket_path`; a context manager that makes the guest ready for it, and undoes all on exit.
 
     Parameters
     ----------
@@ -101,8 +112,6 @@ class StreamSource:
         Connected to the guest's QEMU.
     socket_path : str
         The socket that QEMU connects to.
-    parameters : dict
-        Migration parameters to start with.
     keep : callable, optional
         Called with the guest's own settings before the first is changed.
 
@@ -112,45 +121,70 @@ class StreamSource:
         When the migration was started (host clock, seconds since 1970).
     check : SelfCheck
         Set on exit.
-    holds_since : QemuVersion
-        From this version on, a source that has sent everything can wait without switching over.
+    why_not : str
+        Why a source that has sent everything cannot wait without switching over; "" where it can.
+    bitmap : bool
+        Whether a dirty bitmap holds it, which QEMU has to announce in the stream.
 
     Raises
     ------
     QmpError
-        On entering: a migration is active already, or QEMU refuses the migration.
+        On entering: a migration is active already, or QEMU refuses a setting.
     """
 
     session: QmpSession
     socket_path: str
-    parameters: dict[str, int]
+    keep: Callable[[GuestSettings], None] | None = None
     began_s: float = 0.0
     check: SelfCheck = field(default_factory=SelfCheck)
-    keep: Callable[[GuestSettings], None] | None = None
+    why_not: str = ""
+    bitmap: bool = False
     _old: GuestSettings = field(default_factory=GuestSettings)
-    _first_event: int = 0
+    _next_event: int = 0
+    _syncs: list[float] = field(default_factory=list)
+    _status: str = "setup"
+    _stops: list[tuple[str, float]] = field(default_factory=list)
     _started: bool = False
-    holds_since: ClassVar[QemuVersion] = QemuVersion.parse("8.2")
 
     def __enter__(self) -> StreamSource:
         refuse_while_busy(self.session)
         self._old = GuestSettings.of(self.session)
         if self.keep is not None:
             self.keep(self._old)
-        self._first_event = len(self.session.events)
+        self._next_event = len(self.session.events)
         try:
+            if self.session.version < _HELD_SINCE:
+                self._add_bitmap()
             self._set_capabilities(self._wanted_capabilities())
             if self._old.parameters.get("tls-creds"):
                 self._set({"tls-creds": ""})
-            self.set(**self.parameters)
-            self.began_s = time.time()
-            self._started = True
-            self.session.execute("migrate", {"uri": f"unix:{self.socket_path}"})
         except BaseException:
             with contextlib.suppress(QmpError):
                 self._restore()
             raise
         return self
+
+    def start(self, parameters: Mapping[str, int]) -> None:
+        """Start the migration with these parameters, named as in `set`.
+
+        Raises
+        ------
+        QmpError
+            QEMU refuses the migration.
+        """
+        self.set(**parameters)
+        self.began_s = time.time()
+        self._started = True
+        self.session.execute("migrate", {"uri": f"unix:{self.socket_path}"})
+
+    def _add_bitmap(self) -> None:
+        old = self._old
+        self.why_not = hold_node.why_not(self.session, old.parameters, old.capabilities)
+        if not self.why_not:
+            self.why_not = hold_node.add_node(self.session)
+        self.bitmap = not self.why_not
+        if self.bitmap and hold_node.MAPPING in old.parameters:
+            self._set({hold_node.MAPPING: hold_node.own_mapping()})
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         try:
@@ -168,30 +202,31 @@ class StreamSource:
 
     def syncs(self) -> list[float]:
         """Return the times of the bitmap syncs so far (host clock, seconds since 1970); the first is the setup's."""
-        syncs = [event.seconds for event in self._events() if event.name == "MIGRATION_PASS"]
+        self._read_events()
+        syncs = self._syncs
         if len(syncs) > _SYNCS + _SYNCS_PER_S * max(time.time() - self.began_s, 0.0):
             raise QmpError(
                 f"The monitor announces {len(syncs):,} bitmap syncs in {time.time() - self.began_s:.0f} s.",
-                "A recorded migration syncs a few times a second.",
+                f"A recorded migration syncs less than {_SYNCS_PER_S} times a second.",
                 "Check that the socket belongs to QEMU's QMP monitor.",
             )
         return syncs
 
     def status(self) -> str:
         """Return the migration's state from QEMU's last event."""
-        for event in reversed(self._events()):
-            if event.name == "MIGRATION" and isinstance(event.data.get("status"), str):
-                return str(event.data["status"])
-        return "setup"
+        self._read_events()
+        return self._status
 
     def switching(self) -> bool:
         """Say whether the switchover has begun or the guest was stopped."""
-        return self.status() in _SWITCHING or any(event.name == "STOP" for event in self._events())
+        return self.status() in _SWITCHING or bool(self._stops)
 
-    def remaining_pages(self) -> int:
-        """Return the number of pages that are known to be dirty and not yet sent."""
+    def progress(self) -> RoundProgress:
+        """Ask QEMU how far the round under way is; no sync comes in between."""
         ram = self.session.execute("query-migrate").get("ram", {})
-        return int(ram.get("remaining", 0)) // PAGE_BYTES
+        left = int(ram.get("remaining", 0)) // PAGE_BYTES
+        sent = int(ram.get("normal", 0)) + int(ram.get("duplicate", 0))
+        return RoundProgress(int(ram.get("dirty-sync-count", 0)), sent + left, left)
 
     def failure(self) -> QemuError:
         """Return the error for a migration that ended although nobody cancelled it."""
@@ -241,7 +276,7 @@ class StreamSource:
             self.session.execute("migrate-continue", {"state": "cancelling"})
 
     def _restore(self) -> None:
-        """Put capabilities and parameters back, and set `check`."""
+        """Put capabilities and parameters back, remove the node, and set `check`."""
         self._old.put_back(self.session)
         # If a switchover stopped the guest, the cancelled migration starts it again a moment later.
         deadline = time.monotonic() + 2.0
@@ -257,12 +292,13 @@ class StreamSource:
         )
 
     def _stopped_ms(self) -> float:
+        self._read_events()
         stopped, since = 0.0, 0.0
-        for event in self._events():
-            if event.name == "STOP":
-                since = since or event.seconds
-            elif event.name == "RESUME" and since:
-                stopped, since = stopped + event.seconds - since, 0.0
+        for name, seconds in self._stops:
+            if name == "STOP":
+                since = since or seconds
+            elif since:
+                stopped, since = stopped + seconds - since, 0.0
         return 1000 * (stopped + (time.time() - since if since else 0.0))
 
     def _wanted_capabilities(self) -> dict[str, bool]:
@@ -271,6 +307,8 @@ class StreamSource:
         wanted.update({"events": True, "pause-before-switchover": True})
         if self.session.version >= _ACK_SINCE:
             wanted.update({"return-path": True, "switchover-ack": True})
+        if self.bitmap:
+            wanted[hold_node.CAPABILITY] = True
         return wanted
 
     def _set_capabilities(self, states: dict[str, bool]) -> None:
@@ -289,5 +327,15 @@ class StreamSource:
     def _set(self, parameters: dict[str, Any]) -> None:
         self.session.execute("migrate-set-parameters", parameters)
 
-    def _events(self) -> list[Any]:
-        return self.session.events[self._first_event :]
+    def _read_events(self) -> None:
+        """Take in the events since the last call."""
+        events = self.session.events
+        while self._next_event < len(events):
+            event = events[self._next_event]
+            self._next_event += 1
+            if event.name == "MIGRATION_PASS":
+                self._syncs.append(event.seconds)
+            elif event.name == "MIGRATION" and isinstance(event.data.get("status"), str):
+                self._status = str(event.data["status"])
+            elif event.name == "STOP" or (event.name == "RESUME" and self._stops):
+                self._stops.append((event.name, event.seconds))

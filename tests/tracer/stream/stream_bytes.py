@@ -45,3 +45,13 @@ def section(records, kind=2, footers=True):
         last = block
     parts.append(struct.pack(">Q", EOS) + (struct.pack(">BI", 0x7E, 2) if footers else b""))
     return b"".join(parts)
+
+
+def bitmap_section(bitmaps=1, kind=1, chunks=b"", number=9, footer=True):
+    """Make the setup's section of dirty bitmaps, with more chunks before its end."""
+    head = struct.pack(">BI", kind, number)
+    head += text("dirty-bitmap") + struct.pack(">II", 0, 1) if kind == 1 else b""
+    starts = b"".join(
+        b"\x1c" + text("disk0") + text(f"b{number}") + struct.pack(">IB", 512, 1) for number in range(bitmaps)
+    )
+    return head + starts + chunks + b"\x01" + (struct.pack(">BI", 0x7E, number) if footer else b"")
