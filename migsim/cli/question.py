@@ -95,6 +95,18 @@ SHARED_OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         "1",
     ),
+    "writes_spread": (
+        Annotated[
+            str,
+            typer.Option(
+                metavar="SHARE",
+                help="How far the write rate at the migration may lie from the traced hour's, one deviation: 10% where "
+                "days lie between (our guests on one machine). By default nothing beside what the trace shows.",
+                rich_help_panel=PANEL,
+            ),
+        ],
+        "0",
+    ),
     "dirty_ring_size": (
         Annotated[
             str,

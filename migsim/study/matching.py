@@ -19,7 +19,7 @@ from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult, transactions
 from migsim.scenario import LabScenario
 from migsim.study.predict import Prediction, predict
-from migsim.study.question import DRAWS, Question
+from migsim.study.question import DRAWS, OTHER_DAY_SPREAD, Question
 from migsim.units import PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ __all__ = ["matching_profile", "matching_trace", "predict_record", "question_of_
 
 BUSY_LOAD = 0.95
 """A guest at least this busy has no idle time: its pace is limited by its processors."""
+
+SAME_DAY_S = 12 * 3600.0
+"""A trace is of the migration's day where it began so near it."""
 
 PACE_S = 30.0
 """Length of the time before QMP ``migrate`` over which such a guest's pace is averaged."""
@@ -122,6 +125,7 @@ def predict_record(
 def question_of_record(record: MigrationResult, trace: Trace, host: HostProfile) -> Question:
     """Return the question that a record's migration answered: its scenario, with what was known before it.
 
+    Where the trace is of another day, the guest's pace may differ (`OTHER_DAY_SPREAD`).
     Nothing of the measured run is used, with two exceptions for a Linux guest: how busy it was before QMP ``migrate``,
     and, where it had no idle processor, its pace at that time relative to the traced guest's.
 
@@ -132,6 +136,7 @@ def question_of_record(record: MigrationResult, trace: Trace, host: HostProfile)
     """
     scenario = LabScenario.from_dict(record.scenario, where=f"The record of {record.name!r}")
     load = _load(record, scenario, host)
+    scale = _writes_scale(record, trace, load)
     return Question(
         trace,
         host=host,
@@ -142,7 +147,8 @@ def question_of_record(record: MigrationResult, trace: Trace, host: HostProfile)
         dirty_ring_size=scenario.qemu.dirty_ring_size,
         sides=_sides(record),
         load=load,
-        writes_scale=_writes_scale(record, trace, load),
+        writes_scale=scale,
+        writes_spread=_writes_spread(record, trace) if scale == 1 else 0.0,
         name=record.name,
     )
 
@@ -204,6 +210,11 @@ def _load(record: MigrationResult, scenario: LabScenario, host: HostProfile) -> 
     if told_writes_per_s is None:
         return 1.0
     return min(told_writes_per_s / host.median("guest_writes_per_s"), 1.0)
+
+
+def _writes_spread(record: MigrationResult, trace: Trace) -> float:
+    """Return how far the guest's pace may lie from the traced one: more where another day was traced."""
+    return OTHER_DAY_SPREAD if _apart_s(trace.meta.started, record) > SAME_DAY_S else 0.0
 
 
 def _writes_scale(record: MigrationResult, trace: Trace, load: float) -> float:

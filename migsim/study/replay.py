@@ -61,6 +61,12 @@ def replay(
             "A replay takes the writes of the trace, unscaled.",
             "Leave it out, or predict the migration instead.",
         )
+    if question.writes_spread:
+        raise ParameterError(
+            f"writes-spread is {question.writes_spread:g}.",
+            "A replay is one run, of the writes that the trace holds.",
+            "Leave it out, or predict the migration instead.",
+        )
     question.check()  # raises before the trace's pages are read
     load = 1.0 if question.load is None else question.load
     result, notes = replay_pages(

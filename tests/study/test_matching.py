@@ -10,7 +10,7 @@ from migsim.profiles import HostProfile, Term
 from migsim.profiles.bundled import bundled_profile, bundled_profiles
 from migsim.results import MigrationResult, Outcome
 from migsim.study.matching import matching_profile, matching_trace, question_of_record
-from migsim.study.question import Question
+from migsim.study.question import OTHER_DAY_SPREAD, Question
 from migsim.trace import TraceMeta, TraceWriter
 
 TOLD = {"ram-bytes": 1 << 30, "workload": {"seed": 1, "classes": [{"pages": 100}]}}
@@ -76,6 +76,9 @@ def test_of_several_the_one_of_qemus_release(tmp_path):
     assert matching_trace(record(TOLD), tmp_path).meta.qemu_version == "7.2.22"
 
 
+MADE = "2026-11-24T22:00:00+00:00"
+
+
 @pytest.mark.parametrize(
     ("busy_us", "load", "scale"),
     [
@@ -102,16 +105,20 @@ def test_a_linux_guests_load_is_how_busy_it_said_it_was_before(busy_us, load, sc
         "guest": {"ram-bytes": 1 << 30, "linux": {"workload": "order-entry"}},
         "migration": {},
     }
-    run = record(LINUX).replace(scenario=scenario, guest_log=log)
+    run = record(LINUX).replace(scenario=scenario, guest_log=log, provenance={"made": MADE})
     host = HostProfile(terms={}, qemu_version="10.0", accel="tcg")
 
-    def asked(check: dict[str, float]) -> Question:
-        meta = SimpleNamespace(self_check=check, qemu_version="10.0", vcpus=1)
+    def asked(check: dict[str, float], started: str = "") -> Question:
+        meta = SimpleNamespace(self_check=check, qemu_version="10.0", vcpus=1, started=started)
         return question_of_record(run, SimpleNamespace(meta=meta), host)
 
     assert asked({"operations_per_s_traced": 50.0}).load == pytest.approx(load)
     assert asked({"operations_per_s_traced": 50.0}).writes_scale == pytest.approx(scale)
     assert asked({}).writes_scale == 1.0
+    # the pace of another day is not known, unless it was measured
+    assert asked({}, MADE).writes_spread == 0.0
+    assert asked({}, "2001-01-01T00:00:00+00:00").writes_spread == OTHER_DAY_SPREAD
+    assert (asked({"operations_per_s_traced": 50.0}).writes_spread == 0.0) == (scale != 1.0)
 
 
 # Profiles
@@ -192,7 +199,7 @@ def test_an_unpinned_record_is_asked_about_as_one_machine(provenance, sides):
     host = HostProfile(
         terms={"load_s": Term(median=2e-3)}, other_sides={"load_s": Term(median=1e-3)}, qemu_version="10.0"
     )
-    trace = SimpleNamespace(meta=SimpleNamespace(self_check={}, qemu_version="10.0", vcpus=1))
+    trace = SimpleNamespace(meta=SimpleNamespace(self_check={}, qemu_version="10.0", vcpus=1, started=""))
     asked = question_of_record(record(TOLD).replace(scenario=scenario, provenance=provenance), trace, host)
     assert asked.sides == sides
     assert asked.host.median("load_s") == (1e-3 if sides == "two-hosts" else 2e-3)

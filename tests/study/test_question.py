@@ -31,6 +31,7 @@ GUEST = Workload(
 ABSURD = {
     "load": ("0", "-1", "150%", "much", 0.0, 1.5, float("nan")),
     "writes_scale": ("-1", "many", float("inf"), -0.5, True),
+    "writes_spread": ("-10%", "wide", float("nan"), 1.5),
     "link_bytes_per_s": ("0", "10G", "fast", 0, float("inf")),
     "deadline_s": ("0", "5m", "soon", 0.0, -1.0),
     "fresh_pages": ("-1", "some", 1.5, 2**63),
@@ -177,6 +178,8 @@ def test_a_replay_takes_a_trace_as_it_was():
         migsim.replay(GUEST, qemu_version="10.0")
     with pytest.raises(ParameterError, match="writes-scale is 2"):
         migsim.replay(TRACE, writes_scale=2)
+    with pytest.raises(ParameterError, match=r"writes-spread is 0\.1"):
+        migsim.replay(TRACE, writes_spread="10%")
 
 
 @pytest.mark.parametrize("study", ["replay", "sweep", "size", "sensitivity"])
@@ -226,3 +229,19 @@ def test_a_machine_type_keeps_its_releases_rules_and_is_no_newer_than_qemu():
     assert sent[0]["precopy-bytes"] < 10_000 < 9 * 199_000 < sent[1]["precopy-bytes"]
     with pytest.raises(ParameterError, match=r"machine-type is pc-q35-10\.1, and QEMU is 10\.0"):
         asked.replace(machine_type="pc-q35-10.1").check()
+
+
+def test_a_guest_of_another_day_is_known_less_well():
+    """The spread joins what the trace shows, in every draw, and the answer says so."""
+    question = Question(GUEST, qemu_version="10.0", settings={"max-bandwidth": "1Gbps"}, draws=20)
+    other = question.replace(writes_spread="30%")
+    assert other.workload().writes_spread == pytest.approx(0.3)
+    assert other.about(other.workload()).replace(writes_spread=0.4).workload().writes_spread == pytest.approx(
+        0.5
+    )
+    assert any("within 30% of the traced one" in note for note in other.assumptions)
+    assert not any("of the traced one" in note for note in question.assumptions)
+    widths = [
+        high - low for low, high in (migsim.predict(q).intervals["transferred"] for q in (question, other))
+    ]
+    assert widths[1] > 2 * widths[0]

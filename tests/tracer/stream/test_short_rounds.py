@@ -95,7 +95,9 @@ def test_a_source_that_cannot_be_held_is_paced_and_the_trace_says_why(options, w
 
 def test_a_mapping_of_bitmaps_is_put_back_and_keeps_the_guests_own_out(tmp_path):
     source = PlayedSource("7.2", own_bitmaps=True)
-    source.parameters["block-bitmap-mapping"] = mapping = [{"node-name": "disk0", "alias": "a", "bitmaps": []}]
+    source.parameters["block-bitmap-mapping"] = mapping = [
+        {"node-name": "disk0", "alias": "a", "bitmaps": []}
+    ]
     seen = []
 
     def stop():
@@ -112,9 +114,7 @@ def test_the_node_of_a_killed_recording_is_taken_over(tmp_path):
     source.nodes.append({"node-name": NODE})
     meta = TraceMeta(collector="stream", qemu_version="7.2", ram_bytes=RAM_BYTES)
     with TraceWriter(tmp_path / "a.trace", meta) as writer:
-        StreamCollector().record(
-            source, writer, duration_s=0.3, progress=lambda *_: None, stop=lambda: False
-        )
+        StreamCollector().record(source, writer, duration_s=0.3, progress=lambda *_: None, stop=lambda: False)
     assert [node["node-name"] for node in source.nodes] == ["disk0"]
 
 
