@@ -17,7 +17,7 @@ from migsim.errors import RecordError
 from migsim.profiles import HostProfile
 from migsim.results import MigrationResult
 from migsim.scenario import LabScenario
-from migsim.study.matching import matching_profile, matching_trace, predict_record
+from migsim.study.matching import check_sides, matching_profile, matching_trace, predict_record
 from migsim.study.predict import Prediction
 from validation.rivals import RIVALS, RivalInputs, RivalPrediction
 
@@ -103,6 +103,8 @@ def load_records(folder: Path) -> dict[str, list[MigrationResult]]:
                 "Record it again.",
             )
         records.setdefault(record.name, []).append(record)
+    for runs in records.values():
+        check_sides(runs)
     return records
 
 

@@ -45,7 +45,7 @@ def host(
         str | None,
         typer.Option(
             metavar="auto|SOURCE:DESTINATION",
-            help="Also measure the switchover with source and destination on cores of their own, as on two hosts: "
+            help="Also measure the last pages with source and destination on cores of their own, as on two hosts: "
             "0:1, 0-3:4-7; auto halves the cores. The profile then holds both figures.",
         ),
     ] = None,

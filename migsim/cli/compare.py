@@ -59,12 +59,13 @@ def compare(
     from migsim.report.tables import comparison_table
     from migsim.results import MigrationResult
     from migsim.results import compare as compare_results
-    from migsim.study.matching import matching_profile, matching_trace, predict_record
+    from migsim.study.matching import check_sides, matching_profile, matching_trace, predict_record
     from migsim.trace import Trace
 
     one_of(output_format, ("table", "csv"), option="--format")
     folder = HOSTS if hosts is None and HOSTS.is_dir() else hosts
     measured = [MigrationResult.load(path) for path in records]
+    check_sides(measured)
     predicted = {}
     with progress("simulating", total=len(measured)) as update:
         for done, record in enumerate(measured):

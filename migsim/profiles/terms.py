@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
+    "BURST_TERMS",
     "HOST_TERMS",
     "MULTIFD_TERMS",
     "MULTIFD_ZERO_TERMS",
     "RING_TERMS",
     "SLICE_TERMS",
-    "SWITCHOVER_TERMS",
     "TERMS",
     "XBZRLE_TERMS",
     "HostTerm",
@@ -188,12 +188,6 @@ MULTIFD_TERMS = _needed_with("multifd")
 """Names of the further terms that multifd needs."""
 MULTIFD_ZERO_TERMS = _needed_with("multifd-zero-pages")
 """Names of the further terms that multifd needs where its channels look for zero pages."""
-SWITCHOVER_TERMS = (
-    "stop_s",
-    "burst_page_s",
-    "burst_cold_page_s",
-    "burst_fresh_page_s",
-    "device_state_s",
-    "load_s",
-)
-"""Names of the terms of the switchover, which hang on whether both sides share cores: nothing else works meanwhile."""
+BURST_TERMS = ("burst_page_s", "burst_cold_page_s", "burst_fresh_page_s")
+"""Names of the terms that hang on whether both sides share cores: of pages that one side sends while the other receives
+them, and nothing else works."""

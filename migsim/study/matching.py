@@ -8,11 +8,12 @@ bundled profiles are always searched too.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from migsim.errors import ProfileError, TraceError
+from migsim.errors import ProfileError, RecordError, TraceError
 from migsim.profiles import HostProfile, Sides
 from migsim.profiles.bundled import bundled_profiles
 from migsim.qapi import QemuVersion
@@ -25,7 +26,7 @@ from migsim.units import PAGE_BYTES
 if TYPE_CHECKING:
     from migsim.trace import Trace
 
-__all__ = ["matching_profile", "matching_trace", "predict_record", "question_of_record"]
+__all__ = ["check_sides", "matching_profile", "matching_trace", "predict_record", "question_of_record"]
 
 BUSY_LOAD = 0.95
 """A guest at least this busy has no idle time: its pace is limited by its processors."""
@@ -151,6 +152,23 @@ def question_of_record(record: MigrationResult, trace: Trace, host: HostProfile)
         writes_spread=_writes_spread(record, trace) if scale == 1 else 0.0,
         name=record.name,
     )
+
+
+def check_sides(records: Iterable[MigrationResult]) -> None:
+    """Refuse records of one name of which some were pinned and others not: one prediction cannot be for both.
+
+    Raises
+    ------
+    RecordError
+    """
+    apart: dict[str, bool] = {}
+    for record in records:
+        if apart.setdefault(record.name, record.apart) != record.apart:
+            raise RecordError(
+                f"Of the records of {record.name!r} some were pinned and some were not.",
+                "Records of one name are compared with one prediction, for two hosts or for one machine.",
+                "Compare the pinned ones by themselves.",
+            )
 
 
 def _sides(record: MigrationResult) -> Sides:

@@ -123,8 +123,8 @@ class Question:
         The guest's, as "pc-q35-8.2": it keeps some of its release's rules. By default that of the migrating release.
     sides : {"two-hosts", "one-machine"}
         Where source and destination run: on two hosts, as a plan has them, or on one machine, where the scheduler may
-        put both on one core, as in a record of the lab that was not pinned. The profile's terms of the switchover are
-        those for it, where it holds them.
+        put both on one core, as in a record of the lab that was not pinned. The profile's costs of a page
+        in the blackout are those for it, where it holds them.
     users : UserLoop, optional
         The guest's users, a closed loop, for `migsim.study.guest_performance`.
     draws : int

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from migsim.errors import ProfileError, TraceError
+from migsim.errors import ProfileError, RecordError, TraceError
 from migsim.profiles import HostProfile, Term
 from migsim.profiles.bundled import bundled_profile, bundled_profiles
 from migsim.results import MigrationResult, Outcome
-from migsim.study.matching import matching_profile, matching_trace, question_of_record
+from migsim.study.matching import check_sides, matching_profile, matching_trace, question_of_record
 from migsim.study.question import OTHER_DAY_SPREAD, Question
 from migsim.trace import TraceMeta, TraceWriter
 
@@ -205,3 +205,12 @@ def test_an_unpinned_record_is_asked_about_as_one_machine(provenance, sides):
     assert asked.host.median("load_s") == (1e-3 if sides == "two-hosts" else 2e-3)
     other = {"one-machine": "two-hosts", "two-hosts": "one-machine"}[sides]
     assert asked.replace(sides=other).host.median("load_s") == (2e-3 if sides == "two-hosts" else 1e-3)
+
+
+def test_pinned_and_unpinned_records_of_one_name_are_not_compared_together():
+    unpinned = record(TOLD)
+    pinned = unpinned.replace(provenance=PINNED)
+    check_sides([unpinned, unpinned, pinned.replace(name="b")])
+    check_sides([pinned, pinned])
+    with pytest.raises(RecordError, match="'a' some were pinned"):
+        check_sides([unpinned, pinned])

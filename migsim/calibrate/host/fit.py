@@ -13,6 +13,7 @@ import numpy as np
 
 from migsim.calibrate.host import terms
 from migsim.calibrate.host.probes import (
+    BURST,
     COLD,
     DATA,
     EMPTY,
@@ -28,7 +29,7 @@ from migsim.calibrate.host.probes import (
 from migsim.errors import ProfileError
 from migsim.models.dirty.bitmap import GIB
 from migsim.profiles import HostProfile, Term
-from migsim.profiles.terms import SWITCHOVER_TERMS
+from migsim.profiles.terms import BURST_TERMS
 from migsim.provenance import Provenance
 from migsim.qapi import QemuVersion
 from migsim.results import MigrationResult
@@ -46,7 +47,7 @@ USUAL_WEIGHT = 4
 def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str = "") -> HostProfile:
     """Fit the terms to the records of the probes.
 
-    Those of pinned probes give the terms of the switchover for two hosts, the others all terms for one machine.
+    Those of pinned probes give a page's cost in the blackout for two hosts, the others all terms for one machine.
 
     Raises
     ------
@@ -102,13 +103,12 @@ def fit_profile(runs: Iterable[MigrationResult], qemu: QemuSpec, *, command: str
     if rings:
         values = map(terms.ring_entries_per_write, rings)
         fitted["ring_entries_per_write"] = fit_term("ring_entries_per_write", values, "entries/write")
-    of_pinned = {**_burst(pinned), **_switchover(pinned)} if pinned else {}
     return HostProfile(
         terms=fitted,
         qemu_version=str(QemuVersion.parse(completed[0].qemu_version)),
         accel=qemu.accel,
         provenance=Provenance.now(command).as_dict() | {"measured": _middle_time(runs)},
-        other_sides={name: t for name, t in of_pinned.items() if name in SWITCHOVER_TERMS},
+        other_sides=_burst(pinned) if pinned else {},
     )
 
 
@@ -200,10 +200,9 @@ def _windows(runs: list[MigrationResult]) -> dict[str, Term]:
 
 def _burst(runs: list[MigrationResult]) -> dict[str, Term]:
     """Return the costs of a page in the blackout, each from the probe that is for it."""
-    probes = {"burst_cold_page_s": COLD, "burst_page_s": HOT, "burst_fresh_page_s": DATA}
     return {
         name: fit_term(name, [terms.burst_page_s(r) for r in runs if r.name == probe], "s/page")
-        for name, probe in probes.items()
+        for name, probe in zip(BURST_TERMS, BURST, strict=True)
     }
 
 

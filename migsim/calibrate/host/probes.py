@@ -9,7 +9,7 @@ The probes are guests that no prediction is about. In each the vCPU is busy, as 
 - a hot set at two limits: windows, switchover, and log faults
 - a guest under dirty-limit, where QEMU has it: the dirty ring
 
-With pinning, those that show a switchover run again with each side on cores of its own.
+With pinning, those that show a page's cost in the blackout run again with each side on cores of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from migsim.models.dirty.bitmap import GIB
 from migsim.models.throttle.trigger import throttle_rules
 from migsim.scenario import GuestSpec, GuestWorkload, LabScenario, MigrationSettings, PageClass, QemuSpec
 
-__all__ = ["UNENDING", "Probe", "alias_bytes_with_room", "host_probes", "with_pinned"]
+__all__ = ["BURST", "UNENDING", "Probe", "alias_bytes_with_room", "host_probes", "with_pinned"]
 
 SLOW = 62_500_000
 FAST = 250_000_000
@@ -36,7 +36,9 @@ XBZRLE = "probe-xbzrle-1g"
 RING = "probe-ring-1g"
 DATA = "probe-data-1g"
 UNENDING = (FAULTS, RESEND, XBZRLE, RING)
-"""Probes that do not complete, so that they have many rounds; the others show a switchover."""
+"""Probes that do not complete, so that they have many rounds."""
+BURST = (HOT, COLD, DATA)
+"""Probes that show a page's cost in the blackout, in the order of `migsim.profiles.terms.BURST_TERMS`."""
 
 
 @dataclass(frozen=True)
@@ -144,19 +146,13 @@ def host_probes(qemu: QemuSpec, *, cold_alias_bytes: int = COLD_ALIAS_BYTES) -> 
 
 
 def with_pinned(probes: list[Probe]) -> list[Probe]:
-    """Return the probes, each that shows a switchover followed by itself with its sides pinned."""
-    return [
-        run
+    """Return the probes, each that shows a page's cost in the blackout followed by itself with its sides pinned."""
+    again = {
+        probe.scenario.name: replace(probe, purpose=f"{probe.purpose}, pinned", pinned=True)
         for probe in probes
-        for run in (
-            probe,
-            *(
-                []
-                if probe.scenario.name in UNENDING
-                else [replace(probe, purpose=f"{probe.purpose}, pinned", pinned=True)]
-            ),
-        )
-    ]
+        if probe.scenario.name in BURST
+    }
+    return [run for probe in probes for run in (probe, again.get(probe.scenario.name)) if run is not None]
 
 
 def _has_ring(qemu: QemuSpec) -> bool:

@@ -39,8 +39,8 @@ def measure_host(
         A folder or a ``.zip`` archive for the probes' records. A probe whose record it holds is read instead of run,
         so that a killed calibration goes on, and the records of a finished one can be fitted again.
     pin : str, optional
-        Cores of each side, as `migsim.lab.cores.Cores.parse` reads them: the probes that show a switchover run once
-        more with these, and the profile holds the terms of the switchover for one machine and for two hosts.
+        Cores of each side, as `migsim.lab.cores.Cores.parse` reads them: the probes that show a page's cost
+        in the blackout run once more with these, and the profile holds that cost for one machine and for two hosts.
 
     Raises
     ------

@@ -8,13 +8,13 @@ import pytest
 
 from migsim.calibrate.host.fit import USUAL_SPREAD, fit_profile
 from migsim.calibrate.host.probe_runs import KeptProbes
-from migsim.calibrate.host.probes import DATA, FAULTS, RESEND, RING, UNENDING, host_probes
+from migsim.calibrate.host.probes import BURST, DATA, FAULTS, RESEND, RING, host_probes
 from migsim.calibrate.host.run import measure_host
 from migsim.errors import ProfileError
 from migsim.lab.cores import AUTO, Cores
 from migsim.profiles import HostProfile
 from migsim.profiles.bundled import bundled_profiles
-from migsim.profiles.terms import HOST_TERMS, RING_TERMS, SWITCHOVER_TERMS, XBZRLE_TERMS
+from migsim.profiles.terms import BURST_TERMS, HOST_TERMS, RING_TERMS, XBZRLE_TERMS
 from migsim.results import Outcome
 from migsim.results.iterations import iterations_frame
 from migsim.scenario import QemuSpec
@@ -246,7 +246,7 @@ def test_more_repeats_run_only_what_is_missing(lab, tmp_path):
 
 # Both sides apart
 
-APART = {"burst_page_s": 1.6e-6, "burst_cold_page_s": 2e-6, "burst_fresh_page_s": 4e-6, "load_s": 3e-3}
+APART = {"burst_page_s": 1.6e-6, "burst_cold_page_s": 2e-6, "burst_fresh_page_s": 4e-6}
 TWO_CORES = Cores((0,), (1,))
 
 
@@ -257,23 +257,21 @@ def pinned(name, cores=TWO_CORES):
     return replace(run, provenance=run.provenance | {"cores": cores.as_dict()})
 
 
-def completing():
-    return [
-        p.scenario.name for p in host_probes(QEMU) for _ in range(p.runs) if p.scenario.name not in UNENDING
-    ]
+def pinned_names():
+    return [p.scenario.name for p in host_probes(QEMU) for _ in range(p.runs) if p.scenario.name in BURST]
 
 
-def test_pinned_probes_give_the_switchover_of_two_hosts_and_change_nothing_else(profile):
-    both = fit_profile([*runs() * 3, *map(pinned, completing() * 3)], QEMU, command="a test")
+def test_pinned_probes_give_the_last_pages_of_two_hosts_and_change_nothing_else(profile):
+    both = fit_profile([*runs() * 3, *map(pinned, pinned_names() * 3)], QEMU, command="a test")
     assert (both.sides, both.terms) == ("one-machine", profile.terms)
-    assert both.other_sides.keys() == {*SWITCHOVER_TERMS}
+    assert both.other_sides.keys() == {*BURST_TERMS}
     two_hosts = both.for_sides("two-hosts")
-    for name in SWITCHOVER_TERMS:
+    for name in BURST_TERMS:
         known_value = APART.get(name, TERMS[name])
         assert two_hosts.median(name) == pytest.approx(known_value, **TOLERANCE.get(name, {"rel": 0.05})), (
             name
         )
-    assert two_hosts.terms.keys() - both.other_sides.keys() == profile.terms.keys() - {*SWITCHOVER_TERMS}
+    assert two_hosts.terms.keys() - both.other_sides.keys() == profile.terms.keys() - {*BURST_TERMS}
 
 
 def test_a_profile_without_pinned_probes_has_one_figure(profile):
@@ -283,21 +281,21 @@ def test_a_profile_without_pinned_probes_has_one_figure(profile):
 
 def test_a_pinned_probe_that_is_missing_or_failed_is_an_error():
     with pytest.raises(ProfileError, match="No probe shows burst_fresh_page_s"):
-        fit_profile([*runs(), *(pinned(n) for n in completing() if n != DATA)], QEMU)
+        fit_profile([*runs(), *(pinned(n) for n in pinned_names() if n != DATA)], QEMU)
     failed = pinned(HOT).replace(outcome=Outcome("failed", "Connection reset"))
     with pytest.raises(ProfileError, match=f"{HOT} ended as failed: Connection reset"):
         fit_profile([*runs(), failed], QEMU)
 
 
-def test_with_pinning_probes_of_a_switchover_run_once_more_and_are_kept_apart(lab, tmp_path):
+def test_with_pinning_probes_of_the_last_pages_run_once_more_and_are_kept_apart(lab, tmp_path):
     used, told = lab(), []
     made = measure_host(QEMU, keep=tmp_path, repeats=1, pin=AUTO, progress=lambda done, _: told.append(done))
     cores = Cores.parse(AUTO)
-    assert used.pins.count(cores) == len(completing()) and used.pins.count(None) == len(names())
-    assert [n for n, pin in zip(used.ran, used.pins, strict=True) if pin] == completing()
+    assert used.pins.count(cores) == len(pinned_names()) and used.pins.count(None) == len(names())
+    assert [n for n, pin in zip(used.ran, used.pins, strict=True) if pin] == pinned_names()
     assert told == list(range(len(used.ran)))
     assert {f"{HOT}-1", f"{HOT}-pinned-1", f"{HOT}-pinned-3"} <= {*KeptProbes(tmp_path).names()}
-    assert made.other_sides.keys() == {*SWITCHOVER_TERMS}
+    assert made.other_sides.keys() == {*BURST_TERMS}
     again = lab()
     assert measure_host(QEMU, keep=tmp_path, repeats=1, pin=AUTO).terms == made.terms
     assert again.ran == []
@@ -308,4 +306,4 @@ def test_unpinned_records_that_are_kept_are_not_run_again_for_pinning(lab, tmp_p
     measure_host(QEMU, keep=tmp_path, repeats=1)
     more = lab()
     measure_host(QEMU, keep=tmp_path, repeats=1, pin=AUTO)
-    assert more.ran == completing() and None not in more.pins
+    assert more.ran == pinned_names() and None not in more.pins
