@@ -25,6 +25,7 @@ Leaves out: order within a cell; pages that the guest fills or clears while the 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,8 @@ __all__ = ["AddressRun", "address_runs", "never_seen_pages"]
 
 Floats = NDArray[np.float64]
 
+_NONE = 0.5  # fewer pages than this are none
+
 
 class AddressRun(NamedTuple):
     """Cells side by side: from `begin` to before `end`; its data is taken to lie first, its zero pages behind."""
@@ -42,7 +45,9 @@ class AddressRun(NamedTuple):
     end: int
 
 
-def address_runs(data: ArrayLike, zero: ArrayLike, share: float) -> list[AddressRun]:
+def address_runs(
+    data: ArrayLike, zero: ArrayLike, share: float, cuts: Collection[int] = ()
+) -> list[AddressRun]:
     """Join cells to few runs, so that the data behind any cell's edge is right within a share of the pages behind it.
 
     Parameters
@@ -51,21 +56,28 @@ def address_runs(data: ArrayLike, zero: ArrayLike, share: float) -> list[Address
         Pages with data, and zero pages, of each cell.
     share : float
         Part of the pages behind a run that may be taken to lie on the wrong side of an edge in it.
+    cuts : collection of int
+        Cells at which a run has to begin.
 
     Examples
     --------
     >>> address_runs([4, 4, 0, 0, 4, 0], [0, 0, 4, 4, 0, 4], share=0.1)
     [AddressRun(begin=0, end=4), AddressRun(begin=4, end=6)]
+    >>> address_runs([4, 4, 0, 0, 4, 0], [0, 0, 4, 4, 0, 4], share=0.1, cuts=[1])
+    [AddressRun(begin=0, end=1), AddressRun(begin=1, end=4), AddressRun(begin=4, end=6)]
     >>> address_runs([2, 2, 2, 2, 2, 2], [2, 2, 2, 2, 2, 2], share=0.25)
     [AddressRun(begin=0, end=3), AddressRun(begin=3, end=4), AddressRun(begin=4, end=5), AddressRun(begin=5, end=6)]
     """
     data_to, zero_to = _sums(data), _sums(zero)
     runs: list[AddressRun] = []
     begin, cells = 0, len(data_to) - 1
+    forced = sorted({cut for cut in cuts if 0 < cut < cells} | {cells}, reverse=True)
     while begin < cells:
-        end = begin + 1
+        if forced[-1] == begin:
+            forced.pop()
+        end, last = begin + 1, forced[-1]
         edge = begin + 1  # the first at which the zero pages before it outweigh the data behind it
-        while end < cells:
+        while end < last:
             behind = data_to[end + 1]
             while edge <= end and zero_to[edge] - zero_to[begin] < behind - data_to[edge]:
                 edge += 1
@@ -76,7 +88,7 @@ def address_runs(data: ArrayLike, zero: ArrayLike, share: float) -> list[Address
             if wrong > share * pages_behind:
                 break
             end += 1
-        while end < cells and zero_to[end] > zero_to[begin] and zero_to[end] == zero_to[end - 1]:
+        while end < last and zero_to[end] - zero_to[begin] > _NONE > zero_to[end] - zero_to[end - 1]:
             end -= 1
         runs.append(AddressRun(begin, end))
         begin = end

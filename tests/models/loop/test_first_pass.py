@@ -22,9 +22,10 @@ def data_behind(runs, data, page):
     return behind
 
 
-@given(cells, st.floats(0, 1))
-def test_what_lies_behind_each_edge_is_right_within_the_share(data, share):
-    runs = address_runs(data, zero_in(data), share)
+@given(cells, st.floats(0, 1), st.sets(st.integers(-2, 62), max_size=5))
+def test_what_lies_behind_each_edge_is_right_within_the_share(data, share, cuts):
+    runs = address_runs(data, zero_in(data), share, cuts)
+    assert {cut for cut in cuts if 0 <= cut < len(data)} <= {run.begin for run in runs}
     assert [run.begin for run in runs] == [0, *(run.end for run in runs)][:-1]
     assert runs[-1].end == len(data)
     for cell in range(len(data) + 1):
