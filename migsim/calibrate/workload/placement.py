@@ -124,26 +124,32 @@ def place_by_map(
     spread = never_seen_pages(data, all_pages - data, seen.sum(axis=0), float(elsewhere.sum()))
     counts = seen + np.outer(elsewhere / max(elsewhere.sum(), 1.0), spread)
     zero = all_pages - counts.sum(axis=0)
-    cuts = _bin_edges(seen.sum(axis=0) > 0, max(BIN_PAGES // data_map.cell_pages, 1))
-    ends = [run.end for run in address_runs(counts.sum(axis=0), zero, RIGHT_WITHIN, cuts)]
-    *of_classes, of_zero = _in_turn(counts, zero, sizes, ends)
+    written = seen.sum(axis=0) > 0
+    runs = address_runs(counts.sum(axis=0), zero, RIGHT_WITHIN, kept=written, most_moved=BIN_PAGES)
+    ends = [run.end for run in runs]
+    edges = _edges(ends, written, max(BIN_PAGES // data_map.cell_pages, 1))
+    *of_classes, of_zero = _in_turn(counts, zero, sizes, edges, ends)
     return of_classes, of_zero
 
 
-def _bin_edges(written: NDArray[np.bool_], width: int) -> list[int]:
-    """Return the cells where bins of `width` cells that hold written pages begin and end: these stay in their bin."""
+def _edges(ends: list[int], written: NDArray[np.bool_], width: int) -> list[int]:
+    """Return the cells at which to cut: ends of runs, and of bins of `width` cells that hold written pages."""
     bins = np.unique(np.flatnonzero(written) // width) * width
-    edges: list[int] = np.concatenate((bins, bins + width)).tolist()
+    cells = np.concatenate(([0], ends, bins, bins + width))
+    edges: list[int] = np.unique(np.minimum(cells, len(written))).tolist()
     return edges
 
 
-def _in_turn(counts: Floats, zero: Floats, sizes: Sequence[int], ends: Sequence[int]) -> list[Extents]:
-    """Lay out each run's pages, rows in the order of their middles, and its zero pages behind: the last row."""
+def _in_turn(
+    counts: Floats, zero: Floats, sizes: Sequence[int], edges: list[int], ends: list[int]
+) -> list[Extents]:
+    """Lay out the rows' pages between each two edges, in the order of their middles, and the zero pages at each end."""
     sums = np.cumsum(np.hstack([np.zeros((len(counts), 1)), counts]), axis=1)
     sums[:, -1] = sizes  # but for rounding they are
-    edges = [0, *ends]
     whole = np.diff(np.round(sums[:, edges]), axis=1).astype(int)
-    zeros = np.diff(np.round(np.cumsum([0.0, *zero])[edges])).astype(int)
+    zeros = dict(
+        zip(ends, np.diff(np.round(np.cumsum(zero)[np.array(ends) - 1]), prepend=0).astype(int), strict=True)
+    )
     laid: list[list[tuple[int, int]]] = [[] for _ in range(len(counts) + 1)]
     at = 0
     for k, (begin, end) in enumerate(pairwise(edges)):
@@ -151,8 +157,8 @@ def _in_turn(counts: Floats, zero: Floats, sizes: Sequence[int], ends: Sequence[
             int(np.searchsorted(row[begin : end + 1], (row[begin] + row[end]) / 2, side="right"))
             for row in sums
         ]
-        order = sorted(range(len(counts)), key=middles.__getitem__)
-        for row, pages in [*((row, int(whole[row, k])) for row in order), (len(counts), int(zeros[k]))]:
+        here = [(row, int(whole[row, k])) for row in sorted(range(len(counts)), key=middles.__getitem__)]
+        for row, pages in [*here, (len(counts), int(zeros.get(end, 0)))]:
             if pages <= 0:
                 continue
             last = laid[row][-1] if laid[row] else (0, 0)

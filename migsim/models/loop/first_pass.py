@@ -17,7 +17,7 @@ of its pages with data behind it, :math:`R(a)` is then wrong by :math:`\min(Z, D
 :math:`\epsilon` of all pages behind the run. So the runs are short at the end of RAM, where a stop comes, and there are
 few: a run holds at least :math:`\epsilon` times as many zero pages as there are pages behind the cell that follows it,
 and the number of runs grows with the logarithm of the number of cells. Cells full of data at a run's end are the next
-one's.
+one's. A cell that is written lies no further from its place than a given number of pages: that ends a run too.
 
 Mirrors: `migration/ram.c` ram_find_and_save_block, find_dirty_block; `softmmu/physmem.c` ram_block_add (largest first).
 Leaves out: order within a cell; pages that the guest fills or clears while the pass is under way.
@@ -25,7 +25,7 @@ Leaves out: order within a cell; pages that the guest fills or clears while the 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +46,12 @@ class AddressRun(NamedTuple):
 
 
 def address_runs(
-    data: ArrayLike, zero: ArrayLike, share: float, cuts: Collection[int] = ()
+    data: ArrayLike,
+    zero: ArrayLike,
+    share: float,
+    *,
+    kept: ArrayLike = (),
+    most_moved: float = inf,
 ) -> list[AddressRun]:
     """Join cells to few runs, so that the data behind any cell's edge is right within a share of the pages behind it.
 
@@ -56,28 +61,25 @@ def address_runs(
         Pages with data, and zero pages, of each cell.
     share : float
         Part of the pages behind a run that may be taken to lie on the wrong side of an edge in it.
-    cuts : collection of int
-        Cells at which a run has to begin.
+    kept : array_like of bool
+        Cells whose data may lie no further from its place than `most_moved` pages: those that are written.
+    most_moved : float
 
     Examples
     --------
     >>> address_runs([4, 4, 0, 0, 4, 0], [0, 0, 4, 4, 0, 4], share=0.1)
     [AddressRun(begin=0, end=4), AddressRun(begin=4, end=6)]
-    >>> address_runs([4, 4, 0, 0, 4, 0], [0, 0, 4, 4, 0, 4], share=0.1, cuts=[1])
-    [AddressRun(begin=0, end=1), AddressRun(begin=1, end=4), AddressRun(begin=4, end=6)]
     >>> address_runs([2, 2, 2, 2, 2, 2], [2, 2, 2, 2, 2, 2], share=0.25)
     [AddressRun(begin=0, end=3), AddressRun(begin=3, end=4), AddressRun(begin=4, end=5), AddressRun(begin=5, end=6)]
     """
     data_to, zero_to = _sums(data), _sums(zero)
     runs: list[AddressRun] = []
     begin, cells = 0, len(data_to) - 1
-    forced = sorted({cut for cut in cuts if 0 < cut < cells} | {cells}, reverse=True)
+    stays = np.asarray(kept, bool).tolist() or [False] * cells
     while begin < cells:
-        if forced[-1] == begin:
-            forced.pop()
-        end, last = begin + 1, forced[-1]
+        end = begin + 1
         edge = begin + 1  # the first at which the zero pages before it outweigh the data behind it
-        while end < last:
+        while end < cells and not (stays[end] and zero_to[end] - zero_to[begin] > most_moved):
             behind = data_to[end + 1]
             while edge <= end and zero_to[edge] - zero_to[begin] < behind - data_to[edge]:
                 edge += 1
@@ -88,7 +90,7 @@ def address_runs(
             if wrong > share * pages_behind:
                 break
             end += 1
-        while end < last and zero_to[end] - zero_to[begin] > _NONE > zero_to[end] - zero_to[end - 1]:
+        while end < cells and zero_to[end] - zero_to[begin] > _NONE > zero_to[end] - zero_to[end - 1]:
             end -= 1
         runs.append(AddressRun(begin, end))
         begin = end
