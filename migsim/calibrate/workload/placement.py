@@ -124,8 +124,10 @@ def place_by_map(
     spread = never_seen_pages(data, all_pages - data, seen.sum(axis=0), float(elsewhere.sum()))
     counts = seen + np.outer(elsewhere / max(elsewhere.sum(), 1.0), spread)
     zero = all_pages - counts.sum(axis=0)
-    ends = [run.end for run in address_runs(counts.sum(axis=0), zero, RIGHT_WITHIN)]
-    edges = _edges(ends, seen.sum(axis=0) > 0, max(BIN_PAGES // data_map.cell_pages, 1))
+    written = seen.sum(axis=0) > 0
+    runs = address_runs(counts.sum(axis=0), zero, RIGHT_WITHIN, kept=written, most_moved=BIN_PAGES)
+    ends = [run.end for run in runs]
+    edges = _edges(ends, written, max(BIN_PAGES // data_map.cell_pages, 1))
     *of_classes, of_zero = _in_turn(counts, zero, sizes, edges, ends)
     return of_classes, of_zero
 

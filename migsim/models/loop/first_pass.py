@@ -17,7 +17,7 @@ of its pages with data behind it, :math:`R(a)` is then wrong by :math:`\min(Z, D
 :math:`\epsilon` of all pages behind the run. So the runs are short at the end of RAM, where a stop comes, and there are
 few: a run holds at least :math:`\epsilon` times as many zero pages as there are pages behind the cell that follows it,
 and the number of runs grows with the logarithm of the number of cells. Cells full of data at a run's end are the next
-one's.
+one's. A cell that is written lies no further from its place than a given number of pages: that ends a run too.
 
 Mirrors: `migration/ram.c` ram_find_and_save_block, find_dirty_block; `softmmu/physmem.c` ram_block_add (largest first).
 Leaves out: order within a cell; pages that the guest fills or clears while the pass is under way.
@@ -25,6 +25,7 @@ Leaves out: order within a cell; pages that the guest fills or clears while the 
 
 from __future__ import annotations
 
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,8 @@ __all__ = ["AddressRun", "address_runs", "never_seen_pages"]
 
 Floats = NDArray[np.float64]
 
+_NONE = 0.5  # fewer pages than this are none
+
 
 class AddressRun(NamedTuple):
     """Cells side by side: from `begin` to before `end`; its data is taken to lie first, its zero pages behind."""
@@ -42,7 +45,14 @@ class AddressRun(NamedTuple):
     end: int
 
 
-def address_runs(data: ArrayLike, zero: ArrayLike, share: float) -> list[AddressRun]:
+def address_runs(
+    data: ArrayLike,
+    zero: ArrayLike,
+    share: float,
+    *,
+    kept: ArrayLike = (),
+    most_moved: float = inf,
+) -> list[AddressRun]:
     """Join cells to few runs, so that the data behind any cell's edge is right within a share of the pages behind it.
 
     Parameters
@@ -51,6 +61,9 @@ def address_runs(data: ArrayLike, zero: ArrayLike, share: float) -> list[Address
         Pages with data, and zero pages, of each cell.
     share : float
         Part of the pages behind a run that may be taken to lie on the wrong side of an edge in it.
+    kept : array_like of bool
+        Cells whose data may lie no further from its place than `most_moved` pages: those that are written.
+    most_moved : float
 
     Examples
     --------
@@ -62,10 +75,11 @@ def address_runs(data: ArrayLike, zero: ArrayLike, share: float) -> list[Address
     data_to, zero_to = _sums(data), _sums(zero)
     runs: list[AddressRun] = []
     begin, cells = 0, len(data_to) - 1
+    stays = np.asarray(kept, bool).tolist() or [False] * cells
     while begin < cells:
         end = begin + 1
         edge = begin + 1  # the first at which the zero pages before it outweigh the data behind it
-        while end < cells:
+        while end < cells and not (stays[end] and zero_to[end] - zero_to[begin] > most_moved):
             behind = data_to[end + 1]
             while edge <= end and zero_to[edge] - zero_to[begin] < behind - data_to[edge]:
                 edge += 1
@@ -76,7 +90,7 @@ def address_runs(data: ArrayLike, zero: ArrayLike, share: float) -> list[Address
             if wrong > share * pages_behind:
                 break
             end += 1
-        while end < cells and zero_to[end] > zero_to[begin] and zero_to[end] == zero_to[end - 1]:
+        while end < cells and zero_to[end] - zero_to[begin] > _NONE > zero_to[end] - zero_to[end - 1]:
             end -= 1
         runs.append(AddressRun(begin, end))
         begin = end

@@ -13,6 +13,7 @@ from migsim.errors import TraceError
 from migsim.models.guest.activity import TIMES_S, activity, end_and_mean
 from migsim.trace import RamBlock, Trace, TraceMeta, TraceWriter
 from migsim.trace.curve import SingleWindows
+from migsim.trace.data_map import DataMap
 
 BLOCKS = RamBlock.stack([("pc.ram", 512 << 20), ("vga.vram", 16 << 20)])
 HOT, WARM = (20_000, 2000), (60_000, 12_000)  # first page, pages
@@ -296,3 +297,31 @@ def test_a_guest_that_writes_all_of_its_memory_has_no_more_pages_than_that(tmp_p
     workload = fit_workload(Trace.open(path)).workload
     assert sum(c.pages for c in workload.classes) == len(pages)
     assert workload.zero_pages == 0
+
+
+def test_a_map_moves_pages_and_nothing_else(tmp_path):
+    """Zero pages in the first 128 MiB of RAM but for the hot pages, and in the last ones; the same fit elsewhere."""
+    silent = stream_trace(tmp_path / "a.trace")
+    total = silent.meta.total_pages
+    counts = np.minimum(256, total - np.arange(-(-total // 256)) * 256)
+    for cell in range(len(counts)):
+        begin = cell * 256
+        if begin < 32_768 and not HOT[0] - 256 < begin < sum(HOT):
+            counts[cell] = 0
+    told = Trace.open(tmp_path / "a.trace")
+    zero = total - int(counts.sum())
+    told.meta = dataclasses.replace(told.meta, zero_pages=zero, data_map=DataMap(256, tuple(counts.tolist())))
+    silent.meta = dataclasses.replace(silent.meta, zero_pages=zero)
+    mapped, plain = fit_workload(told).workload, fit_workload(silent).workload
+    assert mapped.zero_pages == plain.zero_pages == sum(n for _, n in mapped.zero_extents)
+    assert plain.zero_extents == ()
+    rows = [(c.pages, c.writes_per_page_per_s, c.pattern) for c in mapped.classes]
+    assert rows == [(c.pages, c.writes_per_page_per_s, c.pattern) for c in plain.classes]
+    assert all(first + n <= 32_768 for first, n in mapped.zero_extents)
+    # the hot pages stay where they are, the others lie where there is data
+    hot = [e for c in mapped.classes if c.writes_per_page_per_s > 2 for e in c.extents]
+    inside = sum(n for first, n in hot if HOT[0] - 8192 < first < sum(HOT))
+    assert inside > 0.9 * sum(n for _, n in hot)
+    below = sum(n for c in mapped.classes for first, n in c.extents if first + n <= 32_768)
+    assert below == pytest.approx(counts[:128].sum(), abs=600)
+    assert any("evenly among the others" in note for note in mapped.assumptions)

@@ -22,9 +22,13 @@ def data_behind(runs, data, page):
     return behind
 
 
-@given(cells, st.floats(0, 1))
-def test_what_lies_behind_each_edge_is_right_within_the_share(data, share):
-    runs = address_runs(data, zero_in(data), share)
+@given(cells, st.floats(0, 1), st.lists(st.booleans(), min_size=60, max_size=60), st.sampled_from([0, 9, 50]))
+def test_what_lies_behind_each_edge_is_right_within_the_share(data, share, kept, most_moved):
+    kept = kept[: len(data)]
+    runs = address_runs(data, zero_in(data), share, kept=kept, most_moved=most_moved)
+    for begin, end in runs:
+        moved = np.cumsum([0, *zero_in(data)[begin:end]])[:-1]
+        assert (moved[np.array(kept[begin:end])] <= most_moved).all()
     assert [run.begin for run in runs] == [0, *(run.end for run in runs)][:-1]
     assert runs[-1].end == len(data)
     for cell in range(len(data) + 1):

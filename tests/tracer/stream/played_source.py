@@ -1,4 +1,4 @@
-"""A source that is played, with QEMU's windows, quota and threshold; it keeps what it sent, and when that was written."""
+"""A source that is played, with QEMU's windows, quota and threshold; it keeps what it sent and when it was written."""
 
 from __future__ import annotations
 
