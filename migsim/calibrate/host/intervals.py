@@ -9,14 +9,14 @@ import numpy as np
 
 from migsim.profiles import Term
 
-__all__ = ["COVERAGE", "median_interval", "told_term"]
+__all__ = ["LEAST_COVERAGE", "median_interval", "told_term"]
 
-COVERAGE = 0.9
+LEAST_COVERAGE = 0.9
 """Least chance that the interval holds the median, where there are values enough."""
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the narrowest pair of order statistics that holds the median with a chance of `COVERAGE` at least.
+    """Return the narrowest pair of order statistics that holds the median with a chance of `LEAST_COVERAGE` at least.
 
     With fewer than five values it is the least and the largest.
 
@@ -29,7 +29,7 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
     left_out = 0
     while 2 * left_out + 2 < n:
         outside = 2 * sum(comb(n, k) for k in range(left_out + 2)) / 2**n
-        if outside > 1 - COVERAGE:
+        if outside > 1 - LEAST_COVERAGE:
             break
         left_out += 1
     return ordered[left_out], ordered[n - 1 - left_out]
