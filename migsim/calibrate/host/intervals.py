@@ -15,6 +15,10 @@ LEAST_COVERAGE = 0.9
 """Least chance that the interval holds the median, where there are values enough."""
 
 
+NINETY_DEVIATES = 1.645
+"""Standard deviations from the middle of a normal distribution to the end of its 90 % interval."""
+
+
 def median_interval(values: Sequence[float]) -> tuple[float, float]:
     """Return the narrowest pair of order statistics that holds the median with a chance of `LEAST_COVERAGE` at least.
 
@@ -36,12 +40,15 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def told_term(values: Sequence[float], unit: str) -> Term:
-    """Return a term that is a small difference of large numbers, with the interval of its median."""
+    """Return a term that is a small difference of large numbers, with the interval of its median.
+
+    Its spread is the uncertainty of the median: values differ by what the measurement leaves open, not from run to run.
+    """
     low, high = median_interval(values)
     middle = float(np.median(values))
     if low <= 0:
         return Term(median=0.0, n=len(values), unit=unit, measured_between=(low, high))
-    spread = float(np.std(np.log(np.maximum(values, middle / 20)), ddof=1))
+    spread = (high - low) / (2 * NINETY_DEVIATES * middle)
     return Term(
         median=middle, spread=min(spread, 1.0), n=len(values), unit=unit, measured_between=(low, high)
     )
