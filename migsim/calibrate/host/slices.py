@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import exp
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from migsim.calibrate.host.intervals import told_term
 from migsim.calibrate.host.logged_guest import LoggedGuest, Turn, logged_guest, retried
 from migsim.errors import GuestError
 from migsim.models.throttle.cpu_throttle import SLICE_S, run_fraction, sleep_s
+from migsim.models.throttle.slices import slice_lost_s
 from migsim.profiles import Term
 from migsim.scenario import PageClass, QemuSpec
 from migsim.units import PAGE_BYTES
@@ -165,42 +167,44 @@ def _at_most(percentage: int) -> dict[str, int]:
 
 
 def slice_terms(turns: Sequence[SliceTurn]) -> dict[str, Term]:
-    """Return `slice_lost_s` and `slice_cools_s`: the law of `migsim.models.throttle.slices`, fitted to each repeat.
+    """Return `slice_lost_s` and `slice_cools_s`: the law of `migsim.models.throttle.slices`, fitted to the guests.
 
-    A repeat is a guest of each large working set; the law is fitted to the means over them by least squares. The terms
-    are medians over the repeats. Where the interval of `slice_lost_s` contains 0, nothing is lost.
+    All guests with a large working set share `slice_cools_s`; each has its own bound, and `slice_lost_s` is the median
+    of these. A turn counts by its processor time, as the error of its work does. Where the interval of the median
+    contains 0, nothing is lost.
 
     Examples
     --------
-    >>> def turn(repeat, percentage):
-    ...     lost = (1e-3 + 1e-5 * repeat) * (1 - np.exp(-sleep_s(percentage) / 0.01))
-    ...     return SliceTurn(repeat, 4 << 20, percentage, 1e-6, Turn(10_000, 0.01 / (1 - lost / 0.01), 1.0))
-    >>> terms = slice_terms([turn(repeat, p) for repeat in range(5) for p in PERCENTAGES])
+    >>> def turn(guest, percentage):
+    ...     lost = (1e-3 + 1e-5 * guest) * (1 - np.exp(-sleep_s(percentage) / 0.01))
+    ...     return SliceTurn(guest, 4 << 20, percentage, 1e-6, Turn(10_000, 0.01 / (1 - lost / 0.01), 1.0))
+    >>> terms = slice_terms([turn(guest, p) for guest in range(5) for p in PERCENTAGES])
     >>> {name: f"{term.median:.2g}" for name, term in terms.items()}
     {'slice_lost_s': '0.001', 'slice_cools_s': '0.01'}
     """
-    large = [turn for turn in turns if turn.working_set_bytes >= LARGE_BYTES]
-    sizes = len({turn.working_set_bytes for turn in turns})
-    lost, cools = [], []
-    for repeat in sorted({turn.guest // sizes for turn in large}):
-        of_repeat = [turn for turn in large if turn.guest // sizes == repeat]
-        sleeps = sorted({turn.sleep_s for turn in of_repeat})
-        means = [
-            np.mean([SLICE_S * (1 - t.work_fraction) for t in of_repeat if t.sleep_s == s]) for s in sleeps
-        ]
-        one_lost, one_cools = _fitted(np.array(sleeps), np.array(means))
-        lost.append(one_lost)
-        cools.append(one_cools)
-    term = told_term(lost, "s")
-    middle = float(np.median(cools)) if term.median else 0.0
-    return {"slice_lost_s": term, "slice_cools_s": Term(median=middle, n=len(cools), unit="s")}
+    from scipy.optimize import minimize_scalar
+
+    guests = sorted({turn.guest for turn in turns if turn.working_set_bytes >= LARGE_BYTES})
+    of_guests = [[turn for turn in turns if turn.guest == guest] for guest in guests]
+
+    def missed(log_cools: float) -> float:
+        return sum(_bound(of_guest, exp(log_cools))[0] for of_guest in of_guests)
+
+    first, last = np.log(COOLS_S)
+    near = min(np.linspace(first, last, 40), key=missed)
+    step = (last - first) / 39
+    cools_s = exp(
+        minimize_scalar(missed, bounds=(max(near - step, first), min(near + step, last)), method="bounded").x
+    )
+    term = told_term([_bound(of_guest, cools_s)[1] for of_guest in of_guests], "s")
+    cools = Term(median=cools_s if term.median else 0.0, n=len(guests), unit="s")
+    return {"slice_lost_s": term, "slice_cools_s": cools}
 
 
-def _fitted(sleeps: np.ndarray, lost: np.ndarray) -> tuple[float, float]:
-    """Fit lost = l (1 - exp(-sleep / c)) by least squares; the bound l may be below 0."""
-    best = (np.inf, 0.0, 0.0)
-    for cools in np.geomspace(*COOLS_S, 100):
-        shape = -np.expm1(-sleeps / cools)
-        bound = float(shape @ lost / (shape @ shape))
-        best = min(best, (float(np.sum((lost - bound * shape) ** 2)), bound, float(cools)))
-    return best[1], best[2]
+def _bound(turns: Sequence[SliceTurn], cools_s: float) -> tuple[float, float]:
+    """Fit one guest's bound, which may be below 0, by weighted least squares; return what the fit misses, and it."""
+    shape = np.array([slice_lost_s(turn.sleep_s, 1.0, cools_s) for turn in turns])
+    lost = np.array([SLICE_S * (1 - turn.work_fraction) for turn in turns])
+    weight = np.square([turn.throttled.processor_s for turn in turns])
+    bound = float(np.sum(weight * shape * lost) / np.sum(weight * shape**2))
+    return float(np.sum(weight * (lost - bound * shape) ** 2)), bound

@@ -21,7 +21,7 @@ tick in ms, :math:`(S^2 - 100)/2T` ms (:math:`S \ge 10`; below, :math:`10 - T/2`
 Mirrors: `cpus.c` (2.5 to 5.0), `softmmu/cpu-throttle.c`, `system/cpu-throttle.c`, `migration/cpu-throttle.c` (to 10.2);
 `arch_init.c` (1.6 to 2.4).
 Leaves out: sleeps that pile up (2.5 to 2.9); up to one tick until a new percentage acts (6.0 on); what a sleeper waits
-for the big lock; caches that are cold after a sleep; DMA and vhost, which are not throttled.
+for the big lock; DMA and vhost, which are not throttled. What a slice does is in `migsim.models.throttle.slices`.
 Source: QEMU's release trees; the mechanics reference, sections 5.2 and 5.4.
 """
 

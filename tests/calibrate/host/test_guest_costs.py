@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migsim.calibrate.host.intervals import COVERAGE, median_interval, told_term
+from migsim.calibrate.host.intervals import LEAST_COVERAGE, median_interval, told_term
 from migsim.calibrate.host.logged_guest import Turn
 from migsim.calibrate.host.slices import PERCENTAGES, WORKING_SETS, SliceTurn, slice_terms
 from migsim.calibrate.host.write_faults import FaultTurn, fault_term
@@ -64,8 +64,8 @@ def test_the_interval_of_a_median_covers_it_and_no_narrower_pair_does(count):
     def covered(left_out: int) -> float:
         return 1 - 2 * sum(comb(count, k) for k in range(left_out + 1)) / 2**count
 
-    assert covered(low) >= COVERAGE
-    assert high - low < 2 or covered(low + 1) < COVERAGE
+    assert covered(low) >= LEAST_COVERAGE
+    assert high - low < 2 or covered(low + 1) < LEAST_COVERAGE
 
 
 def slice_turns(lost_s, cools_s, repeats=5, noise=None):
