@@ -1,4 +1,4 @@
-"""A source that is played, with QEMU's windows, quota and threshold; it keeps what it sent, and when that was written."""
+"""A source that is played, with QEMU's windows, quota and threshold; it keeps what each sync found."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PlayedSource(PlayedQemu):
 
     Attributes
     ----------
-    rounds : list of set of int
+    found : list of set of int
         The pages that each sync found dirty; the first is all of RAM.
     """
 
@@ -53,7 +53,9 @@ class PlayedSource(PlayedQemu):
         self.hot, self.writes_per_s = hot, writes_per_s
         self.announces, self.null_co = announces, null_co
         self.capabilities |= dict.fromkeys(("dirty-bitmaps", "return-path", "switchover-ack"), False)
-        self.parameters |= {"avail-switchover-bandwidth": 0} if self.version >= QemuVersion.parse("8.2") else {}
+        self.parameters |= (
+            {"avail-switchover-bandwidth": 0} if self.version >= QemuVersion.parse("8.2") else {}
+        )
         self.nodes: list[dict[str, Any]] = [{"node-name": "disk0"}]
         if own_bitmaps:
             self.nodes[0]["dirty-bitmaps"] = [{"name": "own"}]
@@ -95,7 +97,11 @@ class PlayedSource(PlayedQemu):
         return nodes if self.announces and self.capabilities["dirty-bitmaps"] else 0
 
     def held(self) -> bool:
-        return self.capabilities["switchover-ack"] if self.version >= QemuVersion.parse("8.1") else self.bitmaps() > 0
+        return (
+            self.capabilities["switchover-ack"]
+            if self.version >= QemuVersion.parse("8.1")
+            else self.bitmaps() > 0
+        )
 
     def sync(self, pages: set[int]) -> None:
         self.left = sorted(set(self.left) | pages)
@@ -117,7 +123,9 @@ class PlayedSource(PlayedQemu):
             self.sent, self.left, self.found = 0, [], []
             self.announce("active")
             self.sync(set(range(BLOCKS[0][1])))
-            self.give(stream, stream_head(BLOCKS) + (bitmap_section(self.bitmaps()) if self.bitmaps() else b""))
+            self.give(
+                stream, stream_head(BLOCKS) + (bitmap_section(self.bitmaps()) if self.bitmaps() else b"")
+            )
             self.migrate_on(stream)
         self.announce("cancelled")
 
