@@ -112,6 +112,8 @@ class HeldRounds:
         if self.by_bandwidth:
             source.set(max_bandwidth=self.max_bandwidth)
         yield from self._until(lambda: bool(log.idle_since_s))
+        if self.ended():
+            return
         # What QEMU counts and what has arrived is the same now; begins of the count may differ.
         self._uncounted = log.pages_received - source.progress().pages_at_end
         log.ends[1] = log.pages_received

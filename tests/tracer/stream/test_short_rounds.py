@@ -5,11 +5,14 @@ import time
 import numpy as np
 import pytest
 
+from migsim.errors import UsageError
 from migsim.trace import Trace, TraceMeta, TraceWriter
 from migsim.tracer.guest_settings import GuestSettings
+from migsim.tracer.record import record_trace
 from migsim.tracer.stream.collector import StreamCollector
 from migsim.tracer.stream.hold_node import NODE
 from migsim.tracer.stream.pacing import default_windows_s
+from tests.tracer.played_qemu import monitor_of
 from tests.tracer.stream.played_source import BLOCKS, PlayedSource
 
 RAM_BYTES = BLOCKS[0][1] * 4096
@@ -117,6 +120,17 @@ def test_the_node_of_a_killed_recording_is_taken_over(tmp_path):
     with TraceWriter(tmp_path / "a.trace", meta) as writer:
         StreamCollector().record(source, writer, duration_s=0.3, progress=lambda *_: None, stop=lambda: False)
     assert [node["node-name"] for node in source.nodes] == ["disk0"]
+
+
+def test_lengths_of_rounds_reach_the_stream_collector_and_no_other(tmp_path):
+    source = PlayedSource("7.2")
+    with monitor_of(source, tmp_path / "q"):
+        with pytest.raises(UsageError, match="traced by dirty-rate"):
+            record_trace(tmp_path / "q", tmp_path / "a.trace", method="dirty-rate", windows_s=[0.1])
+        record_trace(
+            tmp_path / "q", tmp_path / "a.trace", method="stream", duration_s=2.0, windows_s=[0.06, 0.3]
+        )
+    assert (lengths_of(Trace.open(tmp_path / "a.trace")) < 0.2).any()
 
 
 def test_settings_that_are_put_back_take_the_node_with_them():
