@@ -90,3 +90,26 @@ def test_repeated_pages_are_counted_near_and_far(pages, apart):
     section_log.cut_round(0.5, 1.5, first=True)
     send(section_log, 2.0, [page * apart for page in pages])
     assert section_log.cut_round(1.5, 2.5).repeated == len(pages) - len(set(pages))
+
+
+def test_a_round_whose_end_is_known_is_cut_there_whenever_its_sections_arrive():
+    section_log = log_after_first_round()
+    for pages in ([1, 2], [], [3], [1], [4, 5]):
+        send(section_log, 9.0, pages)  # all are read late
+    assert section_log.cut_at(10, 0.5, 2.0).normal == 10
+    cut = section_log.cut_at(13, 2.0, 3.0)  # one page more is a section's end too
+    assert (cut.pages.tolist(), cut.begin_s, cut.end_s) == ([1, 2, 3], 2.0, 3.0)
+    assert section_log.cut_at(15, 3.0, 4.0).pages.tolist() == [
+        1,
+        4,
+        5,
+    ]  # QEMU had yet to count the sixteenth page
+
+
+def test_rounds_that_are_cut_together_hold_a_page_twice_without_being_uncertain():
+    section_log = log_after_first_round()
+    section_log.cut_at(10, 0.5, 2.0)
+    send(section_log, 2.1, [1, 2])
+    send(section_log, 3.1, [2])
+    cut = section_log.cut_at(13, 2.0, 4.0)
+    assert (cut.pages.tolist(), cut.normal, cut.repeated) == ([1, 2, 2], 3, 0)
