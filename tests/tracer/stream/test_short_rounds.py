@@ -87,7 +87,7 @@ def test_an_idle_guest_is_neither_stopped_nor_synced_without_end(version, writes
         ({"version": "7.2", "own_bitmaps": True}, "lock the dirty bitmaps of the guest's disks"),
         ({"version": "7.2", "null_co": False}, "takes no null-co node with a dirty bitmap"),
         ({"version": "7.2", "announces": False}, "does not announce the dirty bitmap"),
-        ({"version": "8.0"}, "no way to keep a migration from switching over"),
+        ({"version": "8.0"}, "QEMU 8.0 cannot be held before its syncs"),
     ],
 )
 def test_a_source_that_cannot_be_held_is_paced_and_the_trace_says_why(options, why, tmp_path):
