@@ -227,6 +227,7 @@ BAD_LINES = {
     "predict good.trace --host host.json --link fast": "link is 'fast'",
     "predict good.trace --host host.json --deadline 5m": "deadline is '5m'",
     "trace record --qmp no.sock -o t.trace --duration 5m": "--duration is '5m'",
+    "trace record --qmp no.sock -o t.trace --windows 20ms,5m": "--windows is '5m'",
     "lab trace good.toml -o t.trace --duration 5m": "--duration is '5m'",
     "lab migrate good.toml -o r.json --ready-timeout 3m": "--ready-timeout is '3m'",
     "lab migrate good.toml -o r.json --pin both": "The cores are 'both'",
@@ -343,6 +344,7 @@ BAD_USAGE = {
     "lab trace good.toml -o t.trace --duration 0": "--duration is '0'",
     "trace record --qmp no.sock -o t.trace --method strem": "Did you mean 'stream'",
     "trace record --qmp no.sock -o t.trace --duration 0s": "--duration is '0s'",
+    "trace record --qmp no.sock -o t.trace --windows 1s,0ms": "--windows is '0ms'",
 }
 
 

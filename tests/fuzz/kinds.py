@@ -40,7 +40,7 @@ from migsim.workload import Workload
 from tests.factories import host_profile, small_guest
 from tests.fuzz import mutators
 from tests.fuzz.monitors import MONITOR, good_script, playing
-from tests.tracer.stream.stream_bytes import section, stream_head
+from tests.tracer.stream.stream_bytes import bitmap_section, section, stream_head
 
 PAGES = (64 << 20) // 4096
 SETTINGS = {"max-bandwidth": "1Gbps", "xbzrle": "on"}
@@ -274,7 +274,7 @@ def use_sweep_piece(path: Path) -> Iterator[str]:
 def good_stream(_folder: Path) -> bytes:
     """Return a migration stream."""
     records = [("normal", "pc.ram", 5), ("zero", "pc.ram", 6), ("normal", "vga.vram", 3)]
-    return stream_head() + section(records) + section(records, kind=3)
+    return stream_head() + bitmap_section() + section(records) + section(records, kind=3)
 
 
 def use_stream(path: Path) -> Iterator[str]:

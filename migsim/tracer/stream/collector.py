@@ -20,7 +20,7 @@ from migsim.errors import ParameterError
 from migsim.tracer.base import Availability, ProgressCallback, StopCallback
 from migsim.tracer.content import ContentSampler
 from migsim.tracer.guest_settings import forget
-from migsim.tracer.stream.pacing import HeldRounds, PacedRounds, default_windows_s
+from migsim.tracer.stream.pacing import SHORTEST_HELD_S, HeldRounds, PacedRounds, default_windows_s
 from migsim.tracer.stream.reader import StreamReader
 from migsim.tracer.stream.recording import StreamRecording
 from migsim.tracer.stream.rounds import SectionLog
@@ -154,7 +154,8 @@ class StreamCollector:
         """Start the migration; return the pacing, which depends on whether the source is held."""
         windows_s = self.windows_s or default_windows_s(recording.duration_s)
         held = HeldRounds(self.max_bandwidth, windows_s, recording.is_over, by_bandwidth=source.bitmap)
-        paced = PacedRounds(self.max_bandwidth, windows_s, recording.is_over)
+        long_s = [window_s for window_s in windows_s if window_s >= SHORTEST_HELD_S] or windows_s
+        paced = PacedRounds(self.max_bandwidth, long_s, recording.is_over)
         source.start((paced if source.why_not else held).first_parameters())
         recording.begin(source, reader)
         if source.bitmap:

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from migsim.tracer.stream.reader import StreamReader
 from migsim.tracer.stream.source import RoundProgress, StreamSource
 
-__all__ = ["HeldRounds", "PacedRounds", "default_windows_s"]
+__all__ = ["SHORTEST_HELD_S", "HeldRounds", "PacedRounds", "default_windows_s"]
 
 _WINDOW_S = 0.1  # QEMU's accounting window; the bandwidth quota and theta change when a window begins
 _RECORD_BYTES = 4104  # of a normal page
@@ -41,7 +41,8 @@ _TRICKLE = 1000  # bytes/s; enough for a few empty sections in a window
 _SLOW = 100_000  # bytes/s; until it is known that the source is held
 _POLL_S = 0.01
 _SHORT_POLL_S = 0.001
-_SHORTEST_HELD_S = 2 * _WINDOW_S
+SHORTEST_HELD_S = 2 * _WINDOW_S
+"""The length of a round from which on theta is set for each sync."""
 _READ_LATE = 100  # pages: what QEMU's, the socket's and one read's buffers take, and some more
 _SYNCS_PER_ROUND = 5  # at most, on average over the short rounds that follow each other
 _SETTLES_S = 0.25  # until then the round's end is known
@@ -111,12 +112,14 @@ class HeldRounds:
         if self.by_bandwidth:
             source.set(max_bandwidth=self.max_bandwidth)
         yield from self._until(lambda: bool(log.idle_since_s))
+        if self.ended():
+            return
         # What QEMU counts and what has arrived is the same now; begins of the count may differ.
         self._uncounted = log.pages_received - source.progress().pages_at_end
         log.ends[1] = log.pages_received
         turns = [
             (short, list(lengths))
-            for short, lengths in itertools.groupby(self.windows_s, lambda length: length < _SHORTEST_HELD_S)
+            for short, lengths in itertools.groupby(self.windows_s, lambda length: length < SHORTEST_HELD_S)
         ]
         for short, lengths in itertools.cycle(turns):
             for turn in [lengths] if short else [[length] for length in lengths]:

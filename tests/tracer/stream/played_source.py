@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """A source that is played, with QEMU's windows, quota and threshold; it keeps what it sent and when it was written."""
+=======
+"""A source that is played, with QEMU's windows, quota and threshold; it keeps what each sync found."""
+>>>>>>> h-pacing
 
 from __future__ import annotations
 
@@ -34,7 +38,7 @@ class PlayedSource(PlayedQemu):
 
     Attributes
     ----------
-    rounds : list of set of int
+    found : list of set of int
         The pages that each sync found dirty; the first is all of RAM.
     """
 
