@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """A source that is played, with QEMU's windows, quota and threshold; it keeps what it sent and when it was written."""
-=======
-"""A source that is played, with QEMU's windows, quota and threshold; it keeps what each sync found."""
->>>>>>> h-pacing
 
 from __future__ import annotations
 

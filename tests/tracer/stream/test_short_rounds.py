@@ -119,8 +119,6 @@ def test_the_node_of_a_killed_recording_is_taken_over(tmp_path):
     meta = TraceMeta(collector="stream", qemu_version="7.2", ram_bytes=RAM_BYTES)
     with TraceWriter(tmp_path / "a.trace", meta) as writer:
         StreamCollector().record(source, writer, duration_s=0.3, progress=lambda *_: None, stop=lambda: False)
-<<<<<<< HEAD
-=======
     assert [node["node-name"] for node in source.nodes] == ["disk0"]
 
 
@@ -141,7 +139,6 @@ def test_settings_that_are_put_back_take_the_node_with_them():
     assert kept.put_back(source) == []
     source.nodes.append({"node-name": NODE})
     assert kept.put_back(source) == [f"block node {NODE} removed"]
->>>>>>> h-pacing
     assert [node["node-name"] for node in source.nodes] == ["disk0"]
 
 

@@ -92,19 +92,6 @@ def test_repeated_pages_are_counted_near_and_far(pages, apart):
     assert section_log.cut_round(1.5, 2.5).repeated == len(pages) - len(set(pages))
 
 
-<<<<<<< HEAD
-def test_the_first_round_says_where_data_lies_and_later_rounds_do_not():
-    section_log = SectionLog()
-    section_log.ram_blocks([StreamBlock("pc.ram", 512 * 4096, 0), StreamBlock("vga", 256 * 4096, 512)])
-    section_log.now_s = 1.0
-    section_log.normal_pages(np.arange(10), CONTENTS[:10])
-    section_log.zero_pages(np.arange(10, 600))
-    section_log.normal_pages(np.arange(600, 768), CONTENTS[:168])
-    section_log.section_end(768)
-    assert section_log.data_map.map().data_pages == (10, 0, 168)
-    send(section_log, 2.0, [300, 301])
-    assert section_log.data_map.map().data_pages == (10, 0, 168)
-=======
 def test_a_round_whose_end_is_known_is_cut_there_whenever_its_sections_arrive():
     section_log = log_after_first_round()
     for pages in ([1, 2], [], [3], [1], [4, 5]):
@@ -126,4 +113,3 @@ def test_rounds_that_are_cut_together_hold_a_page_twice_without_being_uncertain(
     send(section_log, 3.1, [2])
     cut = section_log.cut_at(13, 2.0, 4.0)
     assert (cut.pages.tolist(), cut.normal, cut.repeated) == ([1, 2, 2], 3, 0)
->>>>>>> h-pacing
