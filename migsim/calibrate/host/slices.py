@@ -20,7 +20,7 @@ import numpy as np
 
 from migsim.calibrate.host.intervals import told_term
 from migsim.calibrate.host.logged_guest import LoggedGuest, Turn, logged_guest, retried
-from migsim.errors import GuestError
+from migsim.errors import GuestError, ProfileError
 from migsim.models.throttle.cpu_throttle import SLICE_S, run_fraction, sleep_s
 from migsim.models.throttle.slices import slice_lost_s
 from migsim.profiles import Term
@@ -173,6 +173,11 @@ def slice_terms(turns: Sequence[SliceTurn]) -> dict[str, Term]:
     of these. A turn counts by its processor time, as the error of its work does. Where the interval of the median
     contains 0, nothing is lost.
 
+    Raises
+    ------
+    ProfileError
+        Where fewer than two guests have a large working set.
+
     Examples
     --------
     >>> def turn(guest, percentage):
@@ -185,6 +190,12 @@ def slice_terms(turns: Sequence[SliceTurn]) -> dict[str, Term]:
     from scipy.optimize import minimize_scalar
 
     guests = sorted({turn.guest for turn in turns if turn.working_set_bytes >= LARGE_BYTES})
+    if len(guests) < 2:
+        raise ProfileError(
+            f"{len(guests)} guests with a large working set measured what slices lack.",
+            "An interval needs two at least.",
+            "Measure it with more --repeats.",
+        )
     of_guests = [[turn for turn in turns if turn.guest == guest] for guest in guests]
 
     def missed(log_cools: float) -> float:

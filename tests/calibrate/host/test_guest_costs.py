@@ -100,6 +100,11 @@ def test_slices_that_lack_nothing_but_noise_lose_nothing():
     assert low < 0 < high
 
 
+def test_one_guest_of_slices_is_no_interval():
+    with pytest.raises(ProfileError, match="1 guests"):
+        slice_terms([turn for turn in slice_turns(1e-3, 0.01) if turn.guest == 1])
+
+
 def test_what_the_thread_got_of_its_share_does_not_count_as_lacking():
     turn = SliceTurn(0, 4 << 20, 50, 1e-6, Turn(800_000, 0.8, 2.0))
     assert turn.work_fraction == pytest.approx(1.0)
