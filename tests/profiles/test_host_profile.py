@@ -86,9 +86,15 @@ def test_the_interval_of_a_measured_cost_is_kept_and_has_its_ends_in_order(tmp_p
 
 
 def test_terms_of_slices_leave_the_draws_of_the_others_as_they_were():
-    plain = {name: Term(median=1.0, spread=0.2, unit="s") for name in ("connect_s", "sync_base_s", "zero_page_s")}
-    more = plain | {"slice_lost_s": Term(median=1e-3, spread=0.3, unit="s"), "slice_cools_s": Term(median=0.01)}
+    plain = {
+        name: Term(median=1.0, spread=0.2, unit="s") for name in ("connect_s", "sync_base_s", "zero_page_s")
+    }
+    more = plain | {
+        "slice_lost_s": Term(median=1e-3, spread=0.3, unit="s"),
+        "slice_cools_s": Term(median=0.01),
+    }
     few, many = (
-        HostProfile(terms=terms, qemu_version="10.0").sample(np.random.default_rng(3)) for terms in (plain, more)
+        HostProfile(terms=terms, qemu_version="10.0").sample(np.random.default_rng(3))
+        for terms in (plain, more)
     )
     assert {name: many[name] for name in plain} == few

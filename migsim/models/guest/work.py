@@ -19,8 +19,8 @@ Nothing is lost: :math:`\rho t = \text{done} + b`. A backlog drains at :math:`v 
 :math:`\int b\,dt / \rho t` (Little).
 
 Mirrors: nothing in QEMU; this is the guest.
-Leaves out: a queue that is full and turns work away, caches that cool down but by throttling, what locks cost on top of sleeps, vCPUs
-that wait for one that sleeps by itself (dirty-limit).
+Leaves out: a queue that is full and turns work away, caches that cool down but by throttling, what locks cost on top
+of sleeps, vCPUs that wait for one that sleeps by itself (dirty-limit).
 Source: arithmetic of fluid queues.
 """
 

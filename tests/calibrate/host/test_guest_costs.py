@@ -37,6 +37,7 @@ def test_the_cost_of_a_first_write_is_what_the_turns_lost(cost_s, writes, first_
 @given(st.lists(st.floats(-1e-5, 1e-5), min_size=2, max_size=20))
 def test_a_cost_counts_as_told_only_where_its_interval_lies_above_none(costs):
     term = told_term(costs, "s/page")
+    assert term.measured_between is not None
     low, high = term.measured_between
     assert low <= np.median(costs) <= high
     assert (term.median > 0) == (low > 0)
@@ -96,7 +97,9 @@ def test_the_law_of_slices_is_found_again(lost_s, cools_s):
 def test_slices_that_lack_nothing_but_noise_lose_nothing():
     terms = slice_terms(slice_turns(0.0, 0.01, noise=5e-4))
     assert terms["slice_lost_s"].median == terms["slice_cools_s"].median == 0.0
-    low, high = terms["slice_lost_s"].measured_between
+    between = terms["slice_lost_s"].measured_between
+    assert between is not None
+    low, high = between
     assert low < 0 < high
 
 
