@@ -8,8 +8,8 @@ from validation.places import DATA, HOSTS, TRACES
 from validation.scores import CERTAIN, score
 
 EDGE = {
-    version: [MigrationResult.load(path) for path in sorted((DATA / "edge").glob(f"{version}-*.json"))]
-    for version in ("z72", "z100")
+    version: [MigrationResult.load(path) for path in sorted((DATA / "edge").glob(f"*-{version}-*.json"))]
+    for version in ("q72", "q100")
 }
 
 

@@ -28,11 +28,11 @@ from migsim.calibrate.workload.spectrum import Spectrum
 from migsim.models.dirty.page_writes import random_fraction
 from migsim.models.guest.activity import TIMES_S, variance_of_mean
 
-__all__ = ["DRAWS", "rate_factors"]
+__all__ = ["RATE_DRAWS", "rate_factors"]
 
 Floats = NDArray[np.float64]
 
-DRAWS = 64
+RATE_DRAWS = 64
 """Draws that are kept of a trace."""
 
 PROPOSALS = (1000, 1000, 1000, 3000)
@@ -72,7 +72,7 @@ def rate_factors(
 
     Returns
     -------
-    ndarray, shape (DRAWS, classes)
+    ndarray, shape (RATE_DRAWS, classes)
         1 for sweeps, whose speed the fit knows by their bend.
 
     Examples
@@ -87,7 +87,7 @@ def rate_factors(
     (True, True, True)
     """
     random = np.flatnonzero(~spectrum.is_sweep)
-    factors = np.ones((DRAWS, len(spectrum.pages)))
+    factors = np.ones((RATE_DRAWS, len(spectrum.pages)))
     if not len(random) or len(window_s) < 2:
         return factors
     rng = np.random.default_rng(seed)
@@ -127,7 +127,7 @@ def rate_factors(
     if (np.exp(fitted) * window_s.min() < TOLD_WRITES).all():
         logs = logs + fitted - weights @ logs
     # Systematic resampling
-    at = np.searchsorted(np.cumsum(weights), (np.arange(DRAWS) + rng.random()) / DRAWS)
+    at = np.searchsorted(np.cumsum(weights), (np.arange(RATE_DRAWS) + rng.random()) / RATE_DRAWS)
     chosen = logs[np.minimum(at, len(logs) - 1)]
     factors[:, random] = np.exp(rng.permutation(chosen) - fitted)
     return factors

@@ -37,6 +37,7 @@ def test_the_cost_of_a_first_write_is_what_the_turns_lost(cost_s, writes, first_
 @given(st.lists(st.floats(-1e-5, 1e-5), min_size=2, max_size=20))
 def test_a_cost_counts_as_told_only_where_its_interval_lies_above_none(costs):
     term = told_term(costs, "s/page")
+    assert term.measured_between is not None
     low, high = term.measured_between
     assert low <= np.median(costs) <= high
     assert (term.median > 0) == (low > 0)
@@ -96,7 +97,9 @@ def test_the_law_of_slices_is_found_again(lost_s, cools_s):
 def test_slices_that_lack_nothing_but_noise_lose_nothing():
     terms = slice_terms(slice_turns(0.0, 0.01, noise=5e-4))
     assert terms["slice_lost_s"].median == terms["slice_cools_s"].median == 0.0
-    low, high = terms["slice_lost_s"].measured_between
+    between = terms["slice_lost_s"].measured_between
+    assert between is not None
+    low, high = between
     assert low < 0 < high
 
 
@@ -127,3 +130,33 @@ def test_a_measurement_that_a_guest_breaks_is_made_again():
     with pytest.raises(GuestError):
         retried(lambda: measure(TRIES))
     assert len(tries) == TRIES
+
+
+def test_both_probes_go_into_the_profile_and_its_table_says_what_is_told(monkeypatch, tmp_path, capsys):
+    from migsim.calibrate.host import guest_costs
+    from migsim.cli import main
+    from migsim.profiles import HostProfile
+
+    def first_writes(qemu, *, repeats, progress):
+        progress(0)
+        return [fault_turn(guest, 1e-6) for guest in range(repeats)]
+
+    def slices(qemu, *, repeats, progress):
+        progress(repeats)
+        return slice_turns(0.0, 0.01, repeats=repeats, noise=5e-4)
+
+    monkeypatch.setattr(guest_costs, "measure_write_faults", first_writes)
+    monkeypatch.setattr(guest_costs, "measure_slices", slices)
+    path = tmp_path / "host.json"
+    HostProfile(terms={}, qemu_version="10.0", accel="tcg").save(path)
+    with pytest.raises(SystemExit) as left:
+        main.run(["calibrate", "guest", str(path), "--repeats", "5"])
+    assert not left.value.code
+    profile = HostProfile.load(path)
+    assert profile.median("dirty_fault_s") == pytest.approx(1e-6)
+    assert profile.median("slice_lost_s") == 0.0
+    assert profile.provenance["guest-costs"]["command"].startswith("migsim ")
+    said = capsys.readouterr().out
+    assert "dirty_fault_s was measured between" in said
+    assert "slice_lost_s was measured between" in said
+    assert said.count("not told from none") == 1

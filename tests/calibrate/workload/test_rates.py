@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from migsim import predict
-from migsim.calibrate.workload.rates import DRAWS, rate_factors
+from migsim.calibrate.workload.rates import RATE_DRAWS, rate_factors
 from migsim.calibrate.workload.spectrum import Spectrum, fit_spectrum
 from migsim.models.guest.activity import TIMES_S, activity, end_and_mean
 from migsim.workload import Workload, WorkloadClass
@@ -113,7 +113,7 @@ def test_sweeps_and_single_windows_are_left_as_they_are():
     sweeping = Spectrum(np.array([1000.0]), np.array([0.4]), np.array([True]), t, t, t, t)
     assert (rate_factors(sweeping, t, 400 * t, STEADY) == 1).all()
     random = Spectrum(np.array([1000.0]), np.array([0.4]), np.array([False]), t, t, t, t)
-    assert rate_factors(random, t[:1], 400 * t[:1], STEADY).shape == (DRAWS, 1)
+    assert rate_factors(random, t[:1], 400 * t[:1], STEADY).shape == (RATE_DRAWS, 1)
 
 
 def test_a_prediction_takes_the_rates_from_the_draws():
