@@ -54,24 +54,28 @@ _TAIL_PAGES = 4  # the last pages of a round, which are sent one in each window
 
 _SHORT_S = (0.01, 0.02, 0.05, 0.1)
 _LONG_S = (0.2, 0.3, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+_AGAIN_S = 8.0
 _SHORT_SHARE, _LONGEST_SHARE = 0.2, 0.25  # of the time in short rounds; of the duration in one round
 
 
 def default_windows_s(duration_s: float) -> tuple[float, ...]:
     """Return the lengths of the rounds of a recording, in turn: from 10 ms on, up to a quarter of its duration.
 
-    Short rounds are many and take a fifth of the time.
+    Short rounds are many; they take a fifth of the time, and come before each round of 8 s and more again.
 
     Examples
     --------
     >>> windows_s = default_windows_s(30)
     >>> windows_s.count(0.01), windows_s[-3:], default_windows_s(300)[-1]
-    (40, (1.0, 2.0, 4.0), 30.0)
+    (50, (1.0, 2.0, 4.0), 30.0)
     """
     long = [length for length in _LONG_S if length <= max(_LONGEST_SHARE * duration_s, _LONG_S[0])]
-    each_s = _SHORT_SHARE / (1 - _SHORT_SHARE) * min(sum(long), 8.0) / len(_SHORT_S)
+    each_s = _SHORT_SHARE / (1 - _SHORT_SHARE) * min(sum(long), _AGAIN_S) / len(_SHORT_S)
     short = [length for length in _SHORT_S for _ in range(max(2, round(each_s / length)))]
-    return (*short, *long)
+    ladder = list(short)
+    for length in long:
+        ladder += [*short, length] if length >= _AGAIN_S else [length]
+    return tuple(ladder)
 
 
 @dataclass
