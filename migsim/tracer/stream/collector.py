@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING
 from migsim.errors import ParameterError
 from migsim.tracer.base import Availability, ProgressCallback, StopCallback
 from migsim.tracer.content import ContentSampler
+from migsim.tracer.dirty_rate import DirtyRateCollector
 from migsim.tracer.guest_settings import forget
 from migsim.tracer.stream.pacing import SHORTEST_HELD_S, HeldRounds, PacedRounds, default_windows_s
 from migsim.tracer.stream.reader import StreamReader
 from migsim.tracer.stream.recording import StreamRecording
 from migsim.tracer.stream.rounds import SectionLog
-from migsim.tracer.stream.source import StreamSource, listening_socket
+from migsim.tracer.stream.source import ACK_UNTIL, StreamSource, listening_socket
 from migsim.units import read_count, read_positive_s
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
     from migsim.trace import TraceWriter
 
 __all__ = ["StreamCollector"]
+
+SHORT_WINDOWS_S = (0.05, 0.1, 0.2)
+"""Windows that are measured with `calc-dirty-rate` before a migration whose rounds cannot be that short."""
+SHORT_DURATION_S = 6.0
+"""How long those measurements take together."""
 
 _LEAST_BANDWIDTH = 4104  # a page's record a second
 _POLL_S = 0.005
@@ -48,7 +54,7 @@ class StreamCollector:
         long as sending its pages takes.
     windows_s : sequence of float, optional
         Requested lengths of the rounds, in turn; else those of `default_windows_s`. Where the source is held (QEMU
-        8.2 and newer, and before 8.0 a guest whose disks have no dirty bitmaps), rounds of 0.2 s and more differ from
+        8.2 to 11.0, and before 8.0 a guest whose disks have no dirty bitmaps), rounds of 0.2 s and more differ from
         them by at most 0.1 s, and shorter ones are as long as asked for, or as syncing and sending takes. Elsewhere a
         round takes about 1.2 s, and one of d pages at most d x 0.1 s.
     sampled_pages : int
@@ -120,6 +126,7 @@ class StreamCollector:
         HostError
             The trace cannot be written.
         """
+        self._measure_short_windows(session, writer, progress, stop)
         recording = StreamRecording(writer, duration_s, progress, stop)
         try:
             self._migrate(session, recording)
@@ -166,3 +173,15 @@ class StreamCollector:
                 source.set(**paced.first_parameters())
         recording.why_not_held = source.why_not
         return paced if source.why_not else held
+
+    def _measure_short_windows(
+        self, session: QmpSession, writer: TraceWriter, progress: ProgressCallback, stop: StopCallback
+    ) -> None:
+        """Measure windows of 50 to 200 ms with `calc-dirty-rate`, where rounds cannot be that short.
+
+        The pages that a guest writes in such a time decide whether it converges.
+        """
+        if session.version < ACK_UNTIL:
+            return
+        collector = DirtyRateCollector(["dirty-bitmap"], only_if_offered=True, windows_s=SHORT_WINDOWS_S)
+        collector.record(session, writer, duration_s=SHORT_DURATION_S, progress=progress, stop=stop)

@@ -45,7 +45,7 @@ def why_not(session: QmpSession, parameters: Mapping[str, Any], capabilities: Ma
         The guest's own.
     """
     if not _SINCE <= session.version < _UNTIL:
-        return f"QEMU {session.version} cannot be held before its syncs; 5.0 to 7.2, and 8.2 and newer, can"
+        return f"QEMU {session.version} cannot be held before its syncs; 5.0 to 7.2, and 8.2 to 11.0, can"
     if CAPABILITY not in capabilities:
         return "this QEMU migrates no dirty bitmaps"
     if MAPPING not in parameters and any(node.get("dirty-bitmaps") for node in _nodes(session)):

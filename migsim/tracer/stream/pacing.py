@@ -9,8 +9,8 @@ one of max-bandwidth at once, but it wakes no source that has used up a window's
   spinning through empty sections.
 - Shorter rounds: theta stays above 0, so the next sync comes as soon as a round is sent. A round is made longer by
   reading its last pages late: the socket's buffer fills, and the source waits. What follows the first pages of a round
-  in other chunks of 1 GiB is logged again only when it is sent; so the wait comes at the round's end. A round of so few
-  pages that the buffer takes them all is as short as the host makes it. The number of such syncs is bounded.
+  in other chunks of 1 GiB is logged again only when it is sent; so the wait comes at the round's end. Rounds of so few
+  pages that the buffer takes them all would follow each other without end: they are left out.
 
 theta is avail-switchover-bandwidth x downtime-limit from QEMU 8.2 on, 0 or 1 byte. Before, it is the bandwidth of the
 window before x downtime-limit: while short rounds are sent, what is sent in a millisecond. So much of a round is left
@@ -54,24 +54,28 @@ _TAIL_PAGES = 4  # the last pages of a round, which are sent one in each window
 
 _SHORT_S = (0.01, 0.02, 0.05, 0.1)
 _LONG_S = (0.2, 0.3, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+_AGAIN_S = 8.0
 _SHORT_SHARE, _LONGEST_SHARE = 0.2, 0.25  # of the time in short rounds; of the duration in one round
 
 
 def default_windows_s(duration_s: float) -> tuple[float, ...]:
     """Return the lengths of the rounds of a recording, in turn: from 10 ms on, up to a quarter of its duration.
 
-    Short rounds are many and take a fifth of the time.
+    Short rounds are many; they take a fifth of the time, and come before each round of 8 s and more again.
 
     Examples
     --------
     >>> windows_s = default_windows_s(30)
     >>> windows_s.count(0.01), windows_s[-3:], default_windows_s(300)[-1]
-    (40, (1.0, 2.0, 4.0), 30.0)
+    (50, (1.0, 2.0, 4.0), 30.0)
     """
     long = [length for length in _LONG_S if length <= max(_LONGEST_SHARE * duration_s, _LONG_S[0])]
-    each_s = _SHORT_SHARE / (1 - _SHORT_SHARE) * min(sum(long), 8.0) / len(_SHORT_S)
+    each_s = _SHORT_SHARE / (1 - _SHORT_SHARE) * min(sum(long), _AGAIN_S) / len(_SHORT_S)
     short = [length for length in _SHORT_S for _ in range(max(2, round(each_s / length)))]
-    return (*short, *long)
+    ladder = list(short)
+    for length in long:
+        ladder += [*short, length] if length >= _AGAIN_S else [length]
+    return tuple(ladder)
 
 
 @dataclass
@@ -167,13 +171,32 @@ class HeldRounds:
     def _short_rounds(
         self, source: StreamSource, reader: StreamReader, lengths_s: Sequence[float]
     ) -> Iterator[None]:
-        """Let the source sync as soon as it has sent everything, and read the end of each round late."""
+        """Let the source sync as soon as it has sent everything, and read the end of each round late.
+
+        The longest come first: a window half as long holds at least half as many pages. Rounds that could be too few
+        to fill the buffers are left out, because nothing keeps the source from one sync after the other then.
+        """
+        yield from self._round(source, reader, [0.0])
+        if (
+            not self.ended() and _last_window_s(source) > 2 * SHORTEST_HELD_S
+        ):  # too long to tell of shorter ones
+            yield from self._send_all(source, reader)
+            yield from self._round(source, reader, [0.0])
+        if self.ended():
+            return
+        pages_per_s = source.progress().pages_left / _last_window_s(source)
+        if pages_per_s * max(lengths_s) < _READ_LATE:
+            return
         most = len(source.syncs()) + _SYNCS_PER_ROUND * len(lengths_s)
         source.set(downtime_limit=1, max_bandwidth=self.max_bandwidth)
-        for length_s in (0.0, *lengths_s):  # the first sync ends the round before
+        for length_s in sorted(lengths_s, reverse=True):
             syncs = len(source.syncs())
             until_s = source.syncs()[-1] + length_s
-            end = self._note_end(source.progress(), reader)
+            progress = source.progress()
+            pages_per_s = (pages_per_s + progress.pages_left / _last_window_s(source)) / 2
+            if pages_per_s * length_s < _READ_LATE:
+                break
+            end = self._note_end(progress, reader)
             # The next round's first pages are read when it is known how many they are.
             reader.stop_at((end - _READ_LATE, until_s), (end + 1, time.time() + length_s + _SETTLES_S))
             give_up_s = time.monotonic() + length_s + _WAITS_S
@@ -191,6 +214,12 @@ class HeldRounds:
         while not reached() and not self.ended():
             time.sleep(_POLL_S)
             yield
+
+
+def _last_window_s(source: StreamSource) -> float:
+    """Return the time between the last two syncs."""
+    syncs = source.syncs()
+    return max(syncs[-1] - syncs[-2], _SHORT_POLL_S) if len(syncs) > 1 else _WAITS_S
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """The source's side of a stream recording: a migration that is started, steered, cancelled and never completed.
 
 Migration parameters and capabilities are changed during the recording and put back at its end. Three things keep the
-guest on the source. With `switchover-ack` (8.1 and newer) the source may not switch over before the destination
+guest on the source. With `switchover-ack` (8.1 to 11.0) the source may not switch over before the destination
 acknowledges, which the collector never does. Before 8.0, the node of `migsim.tracer.stream.hold_node` stays pending.
 With `pause-before-switchover`, where neither can be had, a switchover that begins because nothing is left to send
 waits, and is cancelled.
@@ -28,16 +28,20 @@ from migsim.units import PAGE_BYTES
 if TYPE_CHECKING:
     from migsim.qmp import QmpSession
 
-__all__ = ["RoundProgress", "SelfCheck", "StreamSource", "listening_socket"]
+__all__ = ["ACK_UNTIL", "RoundProgress", "SelfCheck", "StreamSource", "listening_socket"]
 
 _ENDED = ("none", "completed", "failed", "cancelled")
 _SWITCHING = ("pre-switchover", "device", "completed")
 _CANCEL_S = 30.0
 _STUCK_S = 0.05  # a migration that is still "cancelling" after this time is woken up
 _SETTLE_S = 0.02  # QEMU takes a millisecond or two from STOP to the pause before the switchover
-_SYNCS, _SYNCS_PER_S = 1000, 100  # many more than are asked for
+# Many more than are asked for. A guest that falls idle while it is free to sync is synced thousands of times a second
+# until the collector takes notice.
+_SYNCS, _SYNCS_PER_S = 20_000, 100
 _ACK_SINCE = QemuVersion.parse("8.1")
 _HELD_SINCE = QemuVersion.parse("8.2")  # the ack holds the source, and avail-switchover-bandwidth its syncs
+ACK_UNTIL = QemuVersion.parse("11.1")
+"""From this version on, a source waits for acknowledgements only where a device asks for them."""
 
 
 @dataclass
@@ -153,7 +157,7 @@ class StreamSource:
             self.keep(self._old)
         self._next_event = len(self.session.events)
         try:
-            if self.session.version < _HELD_SINCE:
+            if not _HELD_SINCE <= self.session.version < ACK_UNTIL:
                 self._add_bitmap()
             self._set_capabilities(self._wanted_capabilities())
             if self._old.parameters.get("tls-creds"):

@@ -7,6 +7,7 @@ import pytest
 
 from migsim.errors import UsageError
 from migsim.trace import Trace, TraceMeta, TraceWriter
+from migsim.tracer.dirty_rate import DirtyRateCollector
 from migsim.tracer.guest_settings import GuestSettings
 from migsim.tracer.record import record_trace
 from migsim.tracer.stream.collector import StreamCollector
@@ -87,13 +88,17 @@ def test_an_idle_guest_is_neither_stopped_nor_synced_without_end(version, writes
         ({"version": "7.2", "own_bitmaps": True}, "lock the dirty bitmaps of the guest's disks"),
         ({"version": "7.2", "null_co": False}, "takes no null-co node with a dirty bitmap"),
         ({"version": "7.2", "announces": False}, "does not announce the dirty bitmap"),
+        ({"version": "11.1"}, "QEMU 11.1 cannot be held before its syncs"),
         ({"version": "8.0"}, "QEMU 8.0 cannot be held before its syncs"),
     ],
 )
-def test_a_source_that_cannot_be_held_is_paced_and_the_trace_says_why(options, why, tmp_path):
+def test_a_source_that_cannot_be_held_is_paced_and_the_trace_says_why(options, why, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(DirtyRateCollector, "record", lambda *_, **options: asked.append(options))
     source = PlayedSource(**options)
     trace = record(source, tmp_path / "a.trace", 4.0)
     assert why in trace.meta.note
+    assert bool(asked) == (options["version"] == "11.1")  # others have no windows of milliseconds
     assert (lengths_of(trace) > 0.08).all()  # a window of QEMU, though 20 ms are asked for
 
 
