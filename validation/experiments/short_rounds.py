@@ -90,7 +90,11 @@ def main(arguments: list[str] | None = None) -> None:
             print("left out: 11.1, because MIGSIM_QEMU_11 is not set", file=sys.stderr)
             continue
         for _ in range(options.repeats):
-            said = measure(spec.command, parse_bytes(options.memory), parse_duration_s(options.duration))
+            said = measure(
+                os.path.expandvars(spec.command),
+                parse_bytes(options.memory),
+                parse_duration_s(options.duration),
+            )
             print(f"QEMU {version}, load {os.getloadavg()[0]:.1f}: " + "\n".join(said), flush=True)
 
 
