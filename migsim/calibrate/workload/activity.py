@@ -115,7 +115,7 @@ def _without_stalls(x: Floats) -> Floats:
 
 def _covariances(noise: Floats, shapes: Floats, variances: Floats) -> Floats:
     """Covariances of the rounds for each row of the processes' variances."""
-    return np.asarray(np.diag(noise**2) + np.tensordot(variances, shapes, axes=1))
+    return np.asarray(np.diag(noise**2) + np.einsum("vk,kij->vij", variances, shapes))
 
 
 def _misfit(covariances: Floats, x: Floats) -> tuple[Floats, Floats]:

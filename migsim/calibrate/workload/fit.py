@@ -39,6 +39,12 @@ LEAST_SPREAD = 0.01
 FEW_WINDOWS = 8
 """Fewer windows than these say little of how a guest's activity moves."""
 
+POOLED_S = 0.05
+"""Length up to which rounds that follow each other are taken together, to tell the activity."""
+
+FOLLOWS_S = 0.005
+"""Gap up to which one round follows another."""
+
 PAUSE_S = 1.0
 """Time between the last window and the first round of a stream trace, as short as it can be."""
 
@@ -302,7 +308,27 @@ def activities(
         [np.interp(count, row, logs) for count, row in zip(counts[telling], pages, strict=True)]
     )
     by_chance = np.sqrt(spectrum.variance(t) + method) / fitted
-    return start[telling], t[telling], activities, (by_chance / np.maximum(elasticity, TELLING))[telling]
+    noise = (by_chance / np.maximum(elasticity, TELLING))[telling]
+    return _pooled(start[telling], t[telling], activities, noise)
+
+
+def _pooled(
+    start: Floats, length: Floats, logs: Floats, noise: Floats
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Take rounds that follow each other together, until they are as long as the fastest process can be told in."""
+    firsts: list[int] = []
+    end_s = pooled_s = np.inf
+    for i, (begin, seconds) in enumerate(zip(start.tolist(), length.tolist(), strict=True)):
+        if pooled_s >= POOLED_S or begin - end_s > FOLLOWS_S:
+            firsts.append(i)
+            pooled_s = 0.0
+        pooled_s += seconds
+        end_s = begin + seconds
+    if len(firsts) == len(start):
+        return start, length, logs, noise
+    whole = np.add.reduceat(length, firsts)
+    mean = np.add.reduceat(length * logs, firsts) / whole
+    return start[firsts], whole, mean, np.sqrt(np.add.reduceat((length * noise) ** 2, firsts)) / whole
 
 
 def _assumptions(

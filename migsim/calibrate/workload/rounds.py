@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 BOUNDARY_S = 0.01
 """Uncertainty of a round's begin and end."""
 
+SHORT_S, SHORT_BOUNDARY_S = 0.15, 0.001
+"""Rounds shorter than the first are of a held source, cut where QEMU says that they end: uncertain by the second."""
+
 STARTS = 12
 """Number of rounds, spread over the trace, at which unions of consecutive rounds begin."""
 
@@ -70,10 +73,11 @@ def read_rounds(trace: Trace) -> RoundHistory | None:
     first = np.flatnonzero(np.diff(ordered, prepend=-1))
     pages, hits = ordered[first], np.diff(first, append=len(ordered))
     t, u, f = _unions(rounds, numbers, lengths, pages)
+    boundary_s = np.where(t < SHORT_S, SHORT_BOUNDARY_S, BOUNDARY_S)
     return RoundHistory(
         window_s=t,
         dirty_pages=u,
-        sd_pages=np.sqrt(u + (0.02 * u) ** 2 + (BOUNDARY_S * u / t) ** 2),
+        sd_pages=np.sqrt(u + (0.02 * u) ** 2 + (boundary_s * u / t) ** 2),
         faults=f,
         pages=pages,
         hits=hits,

@@ -226,6 +226,15 @@ def test_dirty_counts_move_less_than_activity_where_the_curve_bends():
     assert bent.deviations == pytest.approx(flat.deviations, rel=0.15, abs=0.02)
 
 
+def test_rounds_of_milliseconds_are_taken_together():
+    """400 rounds of 10 ms tell the fastest process as 80 of 50 ms do."""
+    lengths = np.full(400, 0.01)
+    moved = drawn_activities((0.3, 0.0, 0.0), lengths)
+    seen = activities(NO_WINDOWS, *history_of(moved, length_s=lengths), 0.0)
+    assert seen[1] == pytest.approx(np.full(80, 0.05))
+    assert fit_activity(*seen).deviations[0] == pytest.approx(0.3, rel=0.4)
+
+
 def test_one_odd_round_is_not_activity():
     speeds = np.ones(80)
     speeds[33] = 0.2  # a stall
