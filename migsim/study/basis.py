@@ -175,7 +175,9 @@ def _shortest_window_s(trace: Trace, question: Question) -> float | None:
         if question.is_fitted and question.fit
         else trace.unique_dirty_curve().window_s
     )
-    return float(windows.min()) if len(windows) else None
+    # Points of the curve are means over windows of a length.
+    shortest = [float(each.min()) for each in (windows, trace.columns("windows")["measured_s"]) if len(each)]
+    return min(shortest, default=None)
 
 
 def _workload_text(workload: Workload) -> str:

@@ -160,14 +160,14 @@ def test_what_is_wrong_is_said_shortly(wrong: Any) -> None:
 
 
 class Flood(PlayedQemu):
-    """Announces 20,000 events at once, when it is asked for its parameters."""
+    """Announces 30,000 events at once, when it is asked for its parameters."""
 
     def __init__(self, name: str, data: Any) -> None:
         super().__init__([[31]] * 1000)
         self.flood = SimpleNamespace(name=name, data=data, seconds=time.time())
 
     def migrate(self, arguments: Any) -> Any:
-        self.events.extend([self.flood] * 20_000)
+        self.events.extend([self.flood] * 30_000)
         return super().migrate(arguments)
 
 
@@ -180,7 +180,7 @@ class Flood(PlayedQemu):
         ("NIC_RX_FILTER_CHANGED", {}, False),
     ],
 )
-def test_twenty_thousand_events(tmp_path: Path, name: str, data: Any, refused: bool) -> None:
+def test_thirty_thousand_events(tmp_path: Path, name: str, data: Any, refused: bool) -> None:
     """In a process of its own, whose processor time and memory are looked at."""
     recorder = """
 import json, sys, time

@@ -25,7 +25,6 @@ from migsim.models.throttle.cpu_throttle import fixed_sleep_run_fraction
 from migsim.models.throttle.trigger import Trigger, close_trigger, throttle_rules
 from migsim.models.xbzrle.cache import xbzrle_rules
 from migsim.models.xbzrle.encoding import counted_bytes
-from migsim.profiles.terms import SLICE_TERMS
 
 __all__ = ["cells_of", "kind_of", "senders"]
 
@@ -205,7 +204,7 @@ def _count(number: float) -> int | None:
 def _throttle(cells: NDArray[Any], columns: GroupColumns) -> None:
     """Fill in auto-converge's settings, and refuse those that QEMU refuses."""
     rules = throttle_rules(columns.migration.version)
-    for name in SLICE_TERMS:
+    for name in ("slice_lost_s", "slice_cools_s"):
         if name in columns.migration.terms:
             cells[name] = columns.term(name)
     for name, parameter in (

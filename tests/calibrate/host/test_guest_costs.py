@@ -155,7 +155,7 @@ def test_both_probes_go_into_the_profile_and_its_table_says_what_is_told(monkeyp
     profile = HostProfile.load(path)
     assert profile.median("dirty_fault_s") == pytest.approx(1e-6)
     assert profile.median("slice_lost_s") == 0.0
-    assert profile.provenance["guest-costs"]["command"].startswith("migsim ")
+    assert profile.provenance["guest-costs"]["command"].startswith("migsim")
     said = capsys.readouterr().out
     assert "dirty_fault_s was measured between" in said
     assert "slice_lost_s was measured between" in said
