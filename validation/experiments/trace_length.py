@@ -47,20 +47,20 @@ def cut(trace: Trace, seconds: float, target: Path) -> Trace:
     5.0
     """
     with TraceWriter(target, replace(trace.meta, duration_s=seconds)) as writer:
-        for row in trace.intervals.itertuples():
-            if row.end_s <= seconds:
-                known = row.dirty_pages >= 0
-                writer.add_interval(
-                    row.start_s,
-                    row.end_s,
-                    dirty_pages=row.dirty_pages,
-                    sent_pages=row.sent_pages,
-                    zero_pages=row.zero_pages,
-                    pages=trace.pages(row.interval) if known else None,
-                )
-        windows = trace.windows
-        early = windows[windows["start_s"] + windows["measured_s"] <= seconds]
-        writer.add_windows(early.to_dict("records"))
+        table = trace.columns("intervals")
+        for k in np.flatnonzero(table["end_s"] <= seconds).tolist():
+            dirty = int(table["dirty_pages"][k])
+            writer.add_interval(
+                float(table["start_s"][k]),
+                float(table["end_s"][k]),
+                dirty_pages=dirty,
+                sent_pages=int(table["sent_pages"][k]),
+                zero_pages=int(table["zero_pages"][k]),
+                pages=trace.pages(int(table["interval"][k])) if dirty >= 0 else None,
+            )
+        windows = trace.columns("windows")
+        early = np.flatnonzero(windows["start_s"] + windows["measured_s"] <= seconds).tolist()
+        writer.add_windows({name: values[k] for name, values in windows.items()} for k in early)
     return Trace.open(target)
 
 
