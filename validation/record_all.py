@@ -2,14 +2,16 @@
 
 `python -m validation.record_all`, as root on a machine with KVM, QEMU 7.2, and MIGSIM_QEMU_10 for 10.0. Existing files
 are kept, so a campaign that was ended goes on where it stopped. Each recording is one `migsim` command, which is
-printed. The repeats are the outer loop, so that a drift of the machine affects all scenarios alike. Run nothing else on
-the machine.
+printed. The repeats are the outer loop, so that a drift of the machine affects all scenarios alike. `--steps edge`
+records the runs near the critical rate: profiles, and before each guest's migrations a trace of it, all of one day and
+with source and destination on cores of their own. Run nothing else on the machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import fnmatch
+import itertools
 import shlex
 import subprocess
 import sys
@@ -21,9 +23,11 @@ from typing import Any
 
 from migsim.profiles import HostProfile
 from migsim.profiles.terms import MULTIFD_TERMS
-from validation.places import RECORDINGS, RECORDS, ROOT, SCENARIOS, TRACES
+from validation.places import EDGE, RECORDINGS, RECORDS, ROOT, SCENARIOS, TRACES
 
 STEPS = ("hosts", "traces", "records")
+EDGE_QEMUS = {"7.2": "qemu-system-x86_64", "10.0": "$MIGSIM_QEMU_10"}
+EDGE_TRACE = ("--method", "stream", "--duration", "40s")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,12 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="validation.record_all", description=__doc__)
     parser.add_argument("--repeats", type=int, default=3, help="repeats of each scenario")
     parser.add_argument("--only", default="*", metavar="PATTERN", help="names of files to record, as *128g*")
-    parser.add_argument("--steps", default=",".join(STEPS), help="steps to run, of " + ",".join(STEPS))
+    parser.add_argument(
+        "--steps", default=",".join(STEPS), help=f"steps to run, of {','.join(STEPS)}, and edge"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only show the commands")
     options = parser.parse_args(arguments)
     failed = 0
     for target, command in missing(options.repeats, options.steps.split(",")):
-        if not fnmatch.fnmatch(target.name, options.only):
+        if target.exists() or not fnmatch.fnmatch(target.name, options.only):
             continue
         print(f"{time.strftime('%H:%M:%S')} {shlex.join(['migsim', *command])}", flush=True)
         if options.dry_run:
@@ -64,6 +70,43 @@ def missing(repeats: int, steps: list[str]) -> Iterator[tuple[Path, list[str]]]:
         yield from _traces(planned["trace"])
     if "records" in steps:
         yield from _records(repeats)
+    if "edge" in steps:
+        yield from _edge(repeats)
+
+
+def _edge(repeats: int) -> Iterator[tuple[Path, list[str]]]:
+    """Give the profiles, then for each repeat every guest's trace and, right after it, its migrations."""
+    for version, command in EDGE_QEMUS.items():
+        target = EDGE / "hosts" / f"kvm-{version}.json"
+        keep = target.with_name(f"probes-{version}.zip")
+        options = [
+            "--qemu",
+            command,
+            "--repeats",
+            "3",
+            "--pin",
+            "auto",
+            "--keep",
+            _shown(keep),
+            "-o",
+            _shown(target),
+        ]
+        yield target, ["calibrate", "host", *options]
+    scenarios = sorted((EDGE / "scenarios").glob("*.toml"), key=_traced_as)
+    for repeat in range(1, repeats + 1):
+        for traced, group in itertools.groupby(scenarios, key=_traced_as):
+            of_guest = list(group)
+            target = EDGE / "traces" / f"{traced}-{repeat}.trace"
+            yield target, ["lab", "trace", _shown(of_guest[0]), "-o", _shown(target), *EDGE_TRACE]
+            for scenario in of_guest:
+                target = EDGE / "records" / f"{scenario.stem}-{repeat}.json"
+                yield target, ["lab", "migrate", _shown(scenario), "-o", _shown(target), "--pin", "auto"]
+
+
+def _traced_as(scenario: Path) -> str:
+    """Name a scenario's guest and release, which one trace is of: ``zipf-8g-q72``."""
+    parts = scenario.stem.removeprefix("kvm-").split("-")
+    return "-".join([*parts[:2], parts[-1]])
 
 
 def _hosts(planned: list[dict[str, Any]]) -> Iterator[tuple[Path, list[str]]]:

@@ -93,3 +93,21 @@ def test_multifds_terms_are_added_to_a_profile_that_lacks_them(elsewhere):
     shutil.copy(next(path for path in bundled_profiles() if path.stem == "kvm-10.0"), profile)
     assert HostProfile.load(profile).terms.keys() >= set(MULTIFD_TERMS)
     assert not [line for line in commands(repeats=1, steps=["hosts"]) if "hosts/kvm-10.0.json" in line]
+
+
+def test_the_runs_at_the_edge_follow_a_trace_of_their_guest():
+    """Each guest is traced right before its migrations, which are pinned."""
+    given = [command for _, command in record_all.missing(repeats=3, steps=["edge"])]
+    kinds = [command[:2] for command in given]
+    assert kinds[:3] == [["calibrate", "host"], ["calibrate", "host"], ["lab", "trace"]]
+    migrated = [command for command in given if command[:2] == ["lab", "migrate"]]
+    assert len(migrated) >= 3 * 12
+    assert all(command[-2:] == ["--pin", "auto"] for command in migrated)
+    traced = None
+    for command in given[2:]:
+        guest = record_all._traced_as(Path(command[2]))
+        traced = guest if command[1] == "trace" else traced
+        assert guest == traced
+    scenarios = {Path(command[2]).stem for command in migrated}
+    assert {name.rsplit("-", 1)[1] for name in scenarios} == {"q72", "q100"}
+    assert len({name.split("-")[1] for name in scenarios}) >= 3
