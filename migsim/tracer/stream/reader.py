@@ -105,6 +105,8 @@ class StreamReader(threading.Thread):
 
     def _most_bytes(self) -> int | None:
         """Return how much may be read before the next stop."""
+        if not self._stops:
+            return None
         pages, now = self.section_log.pages_so_far, time.time()
         ahead = [at - pages for at, until_s in self._stops if until_s > now]
         return _RECORD_BYTES * max(min(ahead), 1) if ahead else None
