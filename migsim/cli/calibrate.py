@@ -29,6 +29,14 @@ Keep = Annotated[
     ),
 ]
 
+Extended = Annotated[
+    Path, typer.Argument(metavar="PROFILE", help="A profile by `migsim calibrate host` with this QEMU.")
+]
+ExtendedTo = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="The profile to write; by default PROFILE itself."),
+]
+
 
 @app.command()
 def host(
@@ -91,15 +99,8 @@ def host(
 
 @app.command()
 def multifd(
-    profile: Annotated[
-        Path, typer.Argument(metavar="PROFILE", help="A profile by `migsim calibrate host` with this QEMU.")
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="The profile to write; by default PROFILE itself."
-        ),
-    ] = None,
+    profile: Extended,
+    output: ExtendedTo = None,
     qemu: Qemu = "qemu-system-x86_64",
     repeats: Repeats = 3,
     keep: Keep = None,
@@ -139,15 +140,8 @@ def multifd(
 
 @app.command()
 def guest(
-    profile: Annotated[
-        Path, typer.Argument(metavar="PROFILE", help="A profile by `migsim calibrate host` with this QEMU.")
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="The profile to write; by default PROFILE itself."
-        ),
-    ] = None,
+    profile: Extended,
+    output: ExtendedTo = None,
     qemu: Qemu = "qemu-system-x86_64",
     repeats: Repeats = 5,
 ) -> None:

@@ -28,9 +28,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from migsim.calibrate.workload.rounds import RoundHistory
+from migsim.calibrate.workload.spectrum import Spectrum
+from migsim.models.dirty.page_writes import guest_seconds
 from migsim.models.guest.activity import TIMES_S, variance_of_mean
+from migsim.trace.curve import SingleWindows
 
-__all__ = ["TELLING", "Wandering", "fit_activity"]
+__all__ = ["TELLING", "Wandering", "activities", "fit_activity"]
 
 Floats = NDArray[np.float64]
 
@@ -42,6 +46,15 @@ MOST_ROUNDS = 120
 
 STALL = 3.5
 """Deviations from the median, by the median deviation, from which on a round counts as a stall."""
+
+POOLED_S = 0.05
+"""Length up to which rounds that follow each other are taken together, to tell the activity."""
+
+FOLLOWS_S = 0.005
+"""Gap up to which one round follows another."""
+
+PAUSE_S = 1.0
+"""Time between the last window and the first round of a stream trace, as short as it can be."""
 
 LEAST_NOISE = 0.003
 """Deviation of a round's activity that its ends alone make."""
@@ -64,6 +77,54 @@ class Wandering:
 
     deviations: tuple[float, float, float]
     mean_deviation: float
+
+
+def activities(
+    windows: SingleWindows, history: RoundHistory | None, spectrum: Spectrum, dirty_fault_s: float
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return what single windows and rounds show of the guest's activity: start, length, logarithm, and its noise."""
+    start, length, counts = windows.start_s, windows.measured_s, windows.dirty_pages
+    method = windows.variance
+    if history is not None:
+        # Both count from their own begin; the windows came before the rounds.
+        before_s = float((start + length).max()) + PAUSE_S if len(start) else 0.0
+        start = np.concatenate([start - before_s, history.starts_s])
+        length = np.concatenate([length, history.lengths_s])
+        counts = np.concatenate([counts, history.counts])
+        method = np.concatenate([method, np.zeros(len(history.counts))])
+    order = np.argsort(start, kind="stable")
+    start, length, counts, method = start[order], length[order], counts[order], method[order]
+    t = np.array([guest_seconds(w, n, dirty_fault_s) for w, n in zip(length, counts, strict=True)])
+    fitted = np.maximum(spectrum.unique_pages(t), 1.0)
+    elasticity = np.log(spectrum.unique_pages(t * 1.1) / fitted) / np.log(1.1)
+    telling = (elasticity > TELLING) & (counts > 0)
+    # The activity at which the fitted guest would have written as many pages in that time.
+    logs = np.linspace(-1.5, 1.5, 121)
+    grown = np.outer(t[telling], np.exp(logs))
+    pages = spectrum.unique_pages(grown.ravel()).reshape(grown.shape)
+    seen = np.array([np.interp(count, row, logs) for count, row in zip(counts[telling], pages, strict=True)])
+    by_chance = np.sqrt(spectrum.variance(t) + method) / fitted
+    noise = (by_chance / np.maximum(elasticity, TELLING))[telling]
+    return _pooled(start[telling], t[telling], seen, noise)
+
+
+def _pooled(
+    start: Floats, length: Floats, logs: Floats, noise: Floats
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Take rounds that follow each other together, until they are as long as the fastest process can be told in."""
+    firsts: list[int] = []
+    end_s = pooled_s = np.inf
+    for i, (begin, seconds) in enumerate(zip(start.tolist(), length.tolist(), strict=True)):
+        if pooled_s >= POOLED_S or begin - end_s > FOLLOWS_S:
+            firsts.append(i)
+            pooled_s = 0.0
+        pooled_s += seconds
+        end_s = begin + seconds
+    if len(firsts) == len(start):
+        return start, length, logs, noise
+    whole = np.add.reduceat(length, firsts)
+    mean = np.add.reduceat(length * logs, firsts) / whole
+    return start[firsts], whole, mean, np.sqrt(np.add.reduceat((length * noise) ** 2, firsts)) / whole
 
 
 def fit_activity(start_s: Floats, length_s: Floats, log_activity: Floats, noise: Floats) -> Wandering:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from migsim.calibrate.workload.activity import TELLING, fit_activity
+from migsim.calibrate.workload.activity import activities, fit_activity
 from migsim.calibrate.workload.parsimony import fewest_classes
 from migsim.calibrate.workload.placement import Extents, by_data_map, extents_of, lay_out, place_by_hits
 from migsim.calibrate.workload.rates import rate_factors
@@ -17,7 +17,7 @@ from migsim.calibrate.workload.spectrum import Spectrum, fit_spectrum
 from migsim.errors import TraceError
 from migsim.html import html_table
 from migsim.models.dirty.page_writes import guest_seconds
-from migsim.trace.curve import SingleWindows, single_windows
+from migsim.trace.curve import single_windows
 from migsim.units import format_two_figures
 from migsim.workload import Workload, WorkloadClass
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from migsim.trace import Trace
 
-__all__ = ["WorkloadFit", "activities", "fit_workload"]
+__all__ = ["WorkloadFit", "fit_workload"]
 
 Floats = NDArray[np.float64]
 
@@ -38,15 +38,6 @@ LEAST_SPREAD = 0.01
 
 FEW_WINDOWS = 8
 """Fewer windows than these say little of how a guest's activity moves."""
-
-POOLED_S = 0.05
-"""Length up to which rounds that follow each other are taken together, to tell the activity."""
-
-FOLLOWS_S = 0.005
-"""Gap up to which one round follows another."""
-
-PAUSE_S = 1.0
-"""Time between the last window and the first round of a stream trace, as short as it can be."""
 
 LOGGED_MODES = ("dirty-ring", "stream", "dirty-bitmap")
 """Modes that slow the guest down: the first write to each page faults."""
@@ -279,56 +270,6 @@ def _places(
         places.append((*extents, (end, unseen)) if unseen > 0 else extents)
         end, room = end + max(unseen, 0), room - max(unseen, 0)
     return places, list(class_pages)
-
-
-def activities(
-    windows: SingleWindows, history: RoundHistory | None, spectrum: Spectrum, dirty_fault_s: float
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return what single windows and rounds show of the guest's activity: start, length, logarithm, and its noise."""
-    start, length, counts = windows.start_s, windows.measured_s, windows.dirty_pages
-    method = windows.variance
-    if history is not None:
-        # Both count from their own begin; the windows came before the rounds.
-        before_s = float((start + length).max()) + PAUSE_S if len(start) else 0.0
-        start = np.concatenate([start - before_s, history.starts_s])
-        length = np.concatenate([length, history.lengths_s])
-        counts = np.concatenate([counts, history.counts])
-        method = np.concatenate([method, np.zeros(len(history.counts))])
-    order = np.argsort(start, kind="stable")
-    start, length, counts, method = start[order], length[order], counts[order], method[order]
-    t = np.array([guest_seconds(w, n, dirty_fault_s) for w, n in zip(length, counts, strict=True)])
-    fitted = np.maximum(spectrum.unique_pages(t), 1.0)
-    elasticity = np.log(spectrum.unique_pages(t * 1.1) / fitted) / np.log(1.1)
-    telling = (elasticity > TELLING) & (counts > 0)
-    # The activity at which the fitted guest would have written as many pages in that time.
-    logs = np.linspace(-1.5, 1.5, 121)
-    grown = np.outer(t[telling], np.exp(logs))
-    pages = spectrum.unique_pages(grown.ravel()).reshape(grown.shape)
-    activities = np.array(
-        [np.interp(count, row, logs) for count, row in zip(counts[telling], pages, strict=True)]
-    )
-    by_chance = np.sqrt(spectrum.variance(t) + method) / fitted
-    noise = (by_chance / np.maximum(elasticity, TELLING))[telling]
-    return _pooled(start[telling], t[telling], activities, noise)
-
-
-def _pooled(
-    start: Floats, length: Floats, logs: Floats, noise: Floats
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Take rounds that follow each other together, until they are as long as the fastest process can be told in."""
-    firsts: list[int] = []
-    end_s = pooled_s = np.inf
-    for i, (begin, seconds) in enumerate(zip(start.tolist(), length.tolist(), strict=True)):
-        if pooled_s >= POOLED_S or begin - end_s > FOLLOWS_S:
-            firsts.append(i)
-            pooled_s = 0.0
-        pooled_s += seconds
-        end_s = begin + seconds
-    if len(firsts) == len(start):
-        return start, length, logs, noise
-    whole = np.add.reduceat(length, firsts)
-    mean = np.add.reduceat(length * logs, firsts) / whole
-    return start[firsts], whole, mean, np.sqrt(np.add.reduceat((length * noise) ** 2, firsts)) / whole
 
 
 def _assumptions(

@@ -6,8 +6,8 @@ import pytest
 from migsim import predict
 from migsim.calibrate.workload.rates import RATE_DRAWS, rate_factors
 from migsim.calibrate.workload.spectrum import Spectrum, fit_spectrum
-from migsim.models.guest.activity import TIMES_S, activity, end_and_mean
 from migsim.workload import Workload, WorkloadClass
+from tests.calibrate.workload.known_guest import drawn_activities
 
 STEADY = (0.0, 0.0, 0.0)
 LADDER_S = np.array([0.2, 0.3, 0.5, 1.0, 0.3, 2.0, 0.4])
@@ -15,17 +15,9 @@ LADDER_S = np.array([0.2, 0.3, 0.5, 1.0, 0.3, 2.0, 0.4])
 
 def rounds(pages, rates, lengths_s, seed, wandering=STEADY):
     """Dirty pages of each round of a known guest, drawn by chance and by its activity."""
-    rng = np.random.default_rng(seed)
-    levels, found = rng.standard_normal(3), []
-    for seconds in lengths_s:
-        means = []
-        for k, time_s in enumerate(TIMES_S):
-            levels[k], mean = end_and_mean(levels[k], time_s, seconds, *rng.standard_normal(2))
-            means.append(mean)
-        moved = activity(wandering, tuple(means), seconds) if any(wandering) else 1.0
-        chances = -np.expm1(-np.array(rates) * moved * seconds)
-        found.append(float(rng.binomial(pages, chances).sum()))
-    return np.array(found)
+    moved = drawn_activities(wandering, lengths_s, seed)
+    chances = -np.expm1(-np.outer(lengths_s * moved, rates))
+    return np.random.default_rng(seed + 10_000).binomial(pages, chances).sum(axis=1).astype(float)
 
 
 def known(pages, rates, lengths_s, dirty):

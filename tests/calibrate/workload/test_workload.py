@@ -5,15 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from migsim.calibrate.workload.activity import DEVIATIONS, fit_activity
-from migsim.calibrate.workload.fit import activities, fit_workload
+from migsim.calibrate.workload.activity import DEVIATIONS, activities, fit_activity
+from migsim.calibrate.workload.fit import fit_workload
 from migsim.calibrate.workload.rounds import RoundHistory
 from migsim.calibrate.workload.spectrum import Spectrum
 from migsim.errors import TraceError
-from migsim.models.guest.activity import TIMES_S, activity, end_and_mean
 from migsim.trace import RamBlock, Trace, TraceMeta, TraceWriter
 from migsim.trace.curve import SingleWindows
 from migsim.trace.data_map import DataMap
+from tests.calibrate.workload.known_guest import drawn_activities
 
 BLOCKS = RamBlock.stack([("pc.ram", 512 << 20), ("vga.vram", 16 << 20)])
 HOT, WARM = (20_000, 2000), (60_000, 12_000)  # first page, pages
@@ -148,19 +148,6 @@ def history_of(
     u = pages * -np.expm1(-rate * t)
     spectrum = Spectrum(np.array([float(pages)]), np.array([rate]), np.array([False]), t, u, u, 0.01 * u)
     return history, spectrum
-
-
-def drawn_activities(deviations, lengths_s, seed=3):
-    """Activities of rounds, drawn by the law that the engines draw them by."""
-    rng = np.random.default_rng(seed)
-    levels, activities = rng.standard_normal(3), []
-    for seconds in lengths_s:
-        means = []
-        for k, time_s in enumerate(TIMES_S):
-            levels[k], mean = end_and_mean(levels[k], time_s, seconds, *rng.standard_normal(2))
-            means.append(mean)
-        activities.append(activity(deviations, tuple(means), seconds))
-    return np.array(activities)
 
 
 NOTHING = np.zeros(0)
