@@ -45,8 +45,8 @@ Settings = Mapping[str, Any] | Iterable[str] | MigrationSettings
 OTHER_DAY_SPREAD = 0.1
 """Deviation of a guest's write rate from one day to the next, as `Question.writes_spread`.
 
-Two of our own guests, traced twice on one machine with days between, wrote 15 % and 14 % more the second time, which
-is the deviation times the root of two.
+Two of our own guests that were traced on two days on one machine (`traces/hot-4g`, `hot-4g-b`, `sparse-128g`,
+`sparse-128g-b`) wrote 12 % and 17 % more on the second, which is the deviation times the root of two.
 """
 
 MOST_SPREAD = 1.0
